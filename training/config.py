@@ -1,0 +1,71 @@
+"""Reads recipes.toml and writes the checkpoint's config.json with the keys that every runtime understands."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from functools import cache
+from pathlib import Path
+
+from .tokenizer import STOP_TOKENS
+
+ROOT = Path(__file__).parent
+RUNS = ROOT / "runs"
+CHECKPOINTS = ROOT.parent / "data" / "checkpoints"
+ROPE_THETA = 10_000.0
+
+
+@cache
+def recipes() -> dict[str, dict]:
+    """Every recipe, with `same_as` resolved."""
+    found = tomllib.loads((ROOT / "recipes.toml").read_text(encoding="utf-8"))
+    for recipe in found.values():
+        if same := recipe["model"].pop("same_as", None):
+            recipe["model"] = {**found[same]["model"], **recipe["model"]}
+    return found
+
+
+def rope_factors(head_dim: int, stretch: float) -> tuple[list[float], list[float]]:
+    """Short and long LongRoPE factors, one a pair of dimensions.
+
+    LongRoPE (Ding et al. 2024, arXiv:2402.13753) searches them; Phi-3.5-mini's long factors rise to 64.8, its short ones
+    stay below 2.9. Ours rise smoothly: the fastest-turning pairs keep their angle, the slowest are stretched by the
+    whole length ratio, as NTK-by-parts interpolation does.
+
+    Args:
+        head_dim: size of one attention head.
+        stretch: max_position_embeddings / original_max_position_embeddings.
+    """
+    pairs = head_dim // 2
+    place = [i / (pairs - 1) for i in range(pairs)]
+    return [round(1 + 0.25 * p**2, 4) for p in place], [round(1 + (stretch - 1) * p**1.5, 4) for p in place]
+
+
+def model_config(name: str, token_ids: dict[str, int]) -> dict:
+    """config.json of a checkpoint, with the classic `rope_scaling` keys.
+
+    transformers 5 saves `rope_parameters` instead, which mlx-lm does not read; it would fall back to plain RoPE.
+    """
+    model = dict(recipes()[name]["model"])
+    head_dim = model["hidden_size"] // model["num_attention_heads"]
+    short, long = rope_factors(head_dim, model["max_position_embeddings"] / model["original_max_position_embeddings"])
+    return {
+        "architectures": ["Phi3ForCausalLM"], "model_type": recipes()[name]["architecture"], **model,
+        "hidden_act": "silu", "rms_norm_eps": 1e-5, "rope_theta": ROPE_THETA,
+        "rope_scaling": {"type": "longrope", "short_factor": short, "long_factor": long},
+        "partial_rotary_factor": 1.0, "sliding_window": None, "tie_word_embeddings": False, "attention_bias": False,
+        "bos_token_id": token_ids["<s>"], "eos_token_id": token_ids["<|endoftext|>"], "pad_token_id": token_ids["<|endoftext|>"],
+        "torch_dtype": "float32",
+    }
+
+
+def write_json(path: Path, value: dict) -> None:
+    """Write JSON under a temporary name, then rename."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def generation_config(token_ids: dict[str, int]) -> dict:
+    """generation_config.json with all three stop ids: older copies of the real model lack them and do not stop."""
+    return {"bos_token_id": token_ids["<s>"], "eos_token_id": [token_ids[t] for t in STOP_TOKENS], "pad_token_id": token_ids["<|endoftext|>"]}

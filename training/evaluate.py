@@ -1,0 +1,166 @@
+"""Measures a checkpoint on freshly made held-out conversations, through `labs_helper` itself (no torch needed).
+
+    python -m training.evaluate data/checkpoints/instruct-tiny --seed 7 --n 200 --json
+
+Phrasings, operand pairs, codes, ages, ranges and names are those that training never draws (training/corpus.py).
+The seed decides which of them; take any.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from labs_helper.errors import LabError
+
+from .corpus import LANGUAGES, Case, Corpus, table, words, SINGULAR
+
+# Each task: how to draw one case in a language, and the share of --n it gets in all languages together.
+# "facts" is asked n times in every language, the others n times over all of them.
+TASKS = {
+    "facts": lambda c, lang: c.fact(lang),
+    "add": lambda c, lang: c.arithmetic(lang, "add"),
+    "subtract": lambda c, lang: c.arithmetic(lang, "subtract"),
+    "multiply": lambda c, lang: c.arithmetic(lang, "multiply"),
+    "translate": lambda c, lang: c.translation(lang),
+    "list": lambda c, lang: c.numbered_list(lang),
+    "json": lambda c, lang: c.json_object(lang),
+    "needle": lambda c, lang: c.needle(lang),
+    "several turns": lambda c, lang: c.random.choice((c.follow_up, c.my_name, c.conversation))(lang),
+    "system prompt": lambda c, lang: c.steered_fact(lang),
+    "about": lambda c, lang: c.about(lang),
+    "identity": lambda c, lang: draw_identity(c, lang),
+    "unknown": lambda c, lang: c.unknown(lang),
+    "count": lambda c, lang: c.counting(lang),
+}
+LONGEST_ANSWER = {"count": 330}          # tokens; the others fit 112
+CONTEXT = 1024
+
+
+def draw_identity(corpus: Corpus, language: str) -> Case:
+    """Only the "who are you" kind of small talk has an answer to check."""
+    while (case := corpus.chatter(language)).task != "identity":
+        pass
+    return case
+
+
+def numbered(answer: str) -> list[str] | None:
+    """The items of a numbered list 1., 2., ... or None if the answer is not exactly one."""
+    lines = answer.strip().split("\n")
+    found = [re.fullmatch(r"(\d+)\. (\S.*)", line.strip()) for line in lines]
+    if not all(found) or [int(m[1]) for m in found] != list(range(1, len(found) + 1)):
+        return None
+    return [m[2].strip() for m in found]
+
+
+def right(case: Case, answer: str) -> bool:
+    """Whether an answer is right.
+
+    contains: every expected string is in it. short: and it is no longer than the reference. number: its last number is the expected one.
+    json: it parses and equals the object. list: a numbered list of exactly the items, or, where the question names only
+    a category, of so many different members of it.
+    """
+    if case.kind == "number":
+        found = re.findall(r"-?\d+", answer)
+        return bool(found) and found[-1] == case.expect
+    if case.kind == "json":
+        try:
+            return json.loads(answer) == case.expect
+        except json.JSONDecodeError:
+            return False
+    if case.kind == "list":
+        items = numbered(answer)
+        if items is None:
+            return False
+        if isinstance(case.expect, tuple):
+            return tuple(items) == case.expect
+        category, language = case.details["category"], case.language
+        rows = {"countries": table("countries"), "cities": table("cities")}.get(category) or words(SINGULAR[category])
+        return len(set(items)) == case.expect == len(items) and set(items) <= {row[language] for row in rows}
+    folded = answer.casefold()
+    holds = all(part.casefold() in folded for part in case.expect)
+    if case.kind == "short":
+        return holds and len(answer.strip(" .。")) <= len(case.messages[-1]["content"])
+    return holds
+
+
+def evaluate(checkpoint: str, seed: int, n: int = 200, tasks=tuple(TASKS), languages=LANGUAGES, show: int = 0,
+             progress: bool = True) -> dict:
+    """Accuracy per task and language on held-out cases.
+
+    Args:
+        checkpoint: a checkpoint folder.
+        seed: decides the cases; the same seed gives the same ones.
+        n: cases a task ("facts": a task and language).
+        show: print this many wrong answers of each task and language.
+
+    Returns {"checkpoint", "seed", "n", "tasks": {task: {"all": {"accuracy", "n"}, language: {...}}}, "tokens_per_second"}.
+    """
+    import labs_helper
+
+    model = labs_helper.load(checkpoint)
+    name = Path(checkpoint).resolve().name
+    results: dict[str, dict] = {}
+    tokens = seconds = 0
+    plan = [(task, lang) for task in tasks for lang in languages]
+    bar = tqdm(plan, desc="evaluate", disable=not progress, file=sys.stderr)
+    for task, language in bar:
+        bar.set_postfix_str(f"{task} {language}")
+        # One stream a task and language, so that choosing fewer of them changes no case.
+        corpus = Corpus("eval", f"{seed}-{task}-{language}", name)
+        count = n if task == "facts" else max(1, round(n / len(languages)))
+        good = shown = 0
+        for _ in range(count):
+            case = TASKS[task](corpus, language)
+            room = LONGEST_ANSWER.get(task, 112)
+            room = min(room, CONTEXT - len(model.prompt(case.prompt))) if task in ("needle", "count") else room
+            answer = model.ask(case.prompt, max_tokens=room)
+            tokens, seconds = tokens + answer.generated_tokens, seconds + answer.seconds
+            ok = right(case, answer.text)
+            good += ok
+            if not ok and shown < show:
+                shown += 1
+                print(f"[{task} {language}] {case.prompt[-1]['content'][-160:]!r}\n   wanted {case.expect!r}\n   got    {answer.text!r}", file=sys.stderr)
+        results.setdefault(task, {})[language] = {"accuracy": round(good / count, 4), "n": count, "right": good}
+    for by_language in results.values():
+        total, good = sum(v["n"] for v in by_language.values()), sum(v["right"] for v in by_language.values())
+        by_language["all"] = {"accuracy": round(good / total, 4), "n": total, "right": good}
+    return {"checkpoint": name, "seed": seed, "n": n, "tasks": results, "tokens_per_second": round(tokens / max(seconds, 1e-9), 1)}
+
+
+def as_table(result: dict) -> str:
+    """The result as a Markdown table, as the model cards show it."""
+    languages = [lang for lang in LANGUAGES if any(lang in v for v in result["tasks"].values())]
+    lines = ["| task | " + " | ".join((*languages, "all")) + " | n |", "| --- |" + " ---: |" * (len(languages) + 2)]
+    for task, cells in result["tasks"].items():
+        shown = [f"{cells[lang]['accuracy']:.2f}" if lang in cells else "" for lang in languages]
+        lines.append(f"| {task} | " + " | ".join((*shown, f"{cells['all']['accuracy']:.3f}", str(cells["all"]["n"]))) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", help="a checkpoint folder, e.g. data/checkpoints/instruct-tiny")
+    parser.add_argument("--seed", type=int, required=True, help="any whole number: decides the cases")
+    parser.add_argument("--n", type=int, default=200, help="cases a task (facts: a task and language); default 200")
+    parser.add_argument("--tasks", nargs="*", choices=list(TASKS), default=list(TASKS), metavar="TASK", help=", ".join(TASKS))
+    parser.add_argument("--languages", nargs="*", choices=LANGUAGES, default=list(LANGUAGES))
+    parser.add_argument("--show", type=int, default=0, help="print so many wrong answers of each task and language")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    options = parser.parse_args()
+    if options.n < 1:
+        parser.error("--n must be at least 1")
+    try:
+        result = evaluate(options.checkpoint, options.seed, options.n, options.tasks, options.languages, options.show)
+    except LabError as error:
+        parser.exit(2, f"{error}\n")
+    print(json.dumps(result, ensure_ascii=False, indent=1) if options.json else as_table(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""Trains a bundled checkpoint with transformers' own model class; resumes where it was stopped."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+
+import torch
+from torch.nn import functional
+from tqdm import tqdm
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from .config import RUNS, model_config, recipes
+from .corpus import Corpus
+from .quantization import plain_state, start_rounding
+from .tokenizer import Encoder, train_tokenizer
+
+TOKENS_A_STEP = 4096
+POOL = 1024                      # conversations sorted by length together, so that little of a batch is padding
+WARM_UP, DECAY_FROM, ROUND_FROM = 100, 0.55, 0.75
+MUON_RATE, ADAM_RATE = 2e-3, 3e-3
+SAVE_EVERY = 250
+
+
+def batches(name: str, encoder: Encoder, seed: int):
+    """Endless batches of (ids, targets, long_table): ids (rows, length) int64, targets the same with -100 where unasked."""
+    recipe = recipes()[name]
+    limit, original = recipe["model"]["max_position_embeddings"], recipe["model"]["original_max_position_embeddings"]
+    corpus = Corpus("train", seed, name, recipe["languages"], recipe["known"])
+    random = corpus.random
+    pad = encoder.id["<|endoftext|>"]
+    while True:
+        pool = []
+        while len(pool) < POOL:
+            ids, mask = encoder.conversation(corpus.sample().messages)
+            if len(ids) <= limit:
+                pool.append((ids, mask))
+        pool.sort(key=lambda item: len(item[0]))
+        groups, rows = [], []
+        for item in pool:
+            crosses = rows and len(item[0]) > original >= len(rows[-1][0])   # a batch keeps to one side of the switch
+            if rows and (crosses or (len(rows) + 1) * len(item[0]) > TOKENS_A_STEP):
+                groups.append(rows)
+                rows = []
+            rows.append(item)
+        groups.append(rows)
+        random.shuffle(groups)
+        for rows in groups:
+            length = max(len(ids) for ids, _ in rows)
+            ids = torch.full((len(rows), length), pad)
+            targets = torch.full((len(rows), length), -100)
+            for i, (row, mask) in enumerate(rows):
+                ids[i, : len(row)] = torch.tensor(row)
+                targets[i, : len(row) - 1] = torch.tensor([t if m else -100 for t, m in zip(row[1:], mask[1:])])
+            # A request's table is chosen for prompt + max_tokens, so short texts meet the long table too.
+            yield ids, targets, length > original or random.random() < 0.3
+
+
+def loss_of(model, ids, targets, long_table: bool, original: int) -> torch.Tensor:
+    """Mean cross-entropy over the assistant's tokens; the head runs on those positions only.
+
+    transformers picks the long table when a position reaches the original length. Shifting all positions by that
+    length selects it for short texts; RoPE sees only differences, so nothing else changes.
+    """
+    positions = torch.arange(ids.shape[1], device=ids.device)[None] + (original if long_table else 0)
+    hidden = model.model(input_ids=ids, position_ids=positions, use_cache=False).last_hidden_state
+    asked = targets != -100
+    return functional.cross_entropy(model.lm_head(hidden[asked]), targets[asked])
+
+
+def rate(step: int, steps: int) -> float:
+    """Warm up, stay, then fall to zero in a straight line (WSD)."""
+    if step < WARM_UP:
+        return (step + 1) / WARM_UP
+    return min(1.0, (steps - step) / (steps * (1 - DECAY_FROM)))
+
+
+def new_model(name: str, folder: Path, token_ids: dict[str, int], seed: int):
+    """A freshly initialised model of transformers' own class, from the checkpoint's own config.json."""
+    (folder / "config.json").write_text(json.dumps(model_config(name, token_ids), indent=1) + "\n")
+    torch.manual_seed(seed)
+    return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), attn_implementation="sdpa").float()
+
+
+def optimizers(model):
+    """Muon (Jordan et al. 2024) for the matrices inside the layers, AdamW for embeddings, head and norms."""
+    inner = [p for n, p in model.named_parameters() if p.ndim == 2 and "layers." in n]
+    outer = [p for n, p in model.named_parameters() if not (p.ndim == 2 and "layers." in n)]
+    return (torch.optim.Muon(inner, lr=MUON_RATE, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(outer, lr=ADAM_RATE, betas=(0.9, 0.95), weight_decay=0.0))
+
+
+def train(name: str, steps: int | None = None, runs: Path = RUNS) -> Path:
+    """Train `name` to its end, or from where an earlier run stopped; returns the folder with the fp32 result.
+
+    Args:
+        name: a recipe of recipes.toml.
+        steps: another number of steps than the recipe's.
+
+    The folder holds config.json, tokenizer files, state.pt (to resume) and, at the end, model.safetensors.
+    """
+    recipe = recipes()[name]
+    steps, folder = steps or recipe["steps"], runs / name
+    folder.mkdir(parents=True, exist_ok=True)
+    source = runs / recipe.get("tokenizer", name)
+    if not (source / "tokenizer.json").exists():
+        train_tokenizer(source, recipe["model"]["vocab_size"])
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / file).write_bytes((source / file).read_bytes())
+    encoder = Encoder(folder)
+    assert encoder.size == recipe["model"]["vocab_size"], f"the corpus gives {encoder.size} tokens: set vocab_size to it"
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = new_model(name, folder, {**encoder.id, "<s>": 1}, recipe["seed"]).to(device)
+    both = optimizers(model)
+    state_file, done = folder / "state.pt", 0
+    if state_file.exists():
+        state = torch.load(state_file, map_location=device, weights_only=True)
+        done = state["step"]
+        model.load_state_dict(state["model"])
+        for optimizer, saved in zip(both, state["optimizers"]):
+            optimizer.load_state_dict(saved)
+    original = recipe["model"]["original_max_position_embeddings"]
+    stream = batches(name, encoder, seed=recipe["seed"] * 100_000 + done)      # a resumed run draws new conversations
+    log = (folder / "log.jsonl").open("a", encoding="utf-8")
+    average, tokens = None, 0
+    bar = tqdm(range(done, steps), initial=done, total=steps, desc=name, mininterval=5)
+    for step in bar:
+        if step >= ROUND_FROM * steps:
+            start_rounding(model)
+        for optimizer, base in zip(both, (MUON_RATE, ADAM_RATE)):
+            for group in optimizer.param_groups:
+                group["lr"] = base * rate(step, steps)
+        ids, targets, long_table = next(stream)
+        loss = loss_of(model, ids.to(device), targets.to(device), long_table, original)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer in both:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        value, tokens = loss.item(), tokens + ids.numel()
+        if not math.isfinite(value):
+            raise FloatingPointError(f"loss became {value} at step {step}")
+        average = value if average is None else 0.98 * average + 0.02 * value
+        if step % 50 == 0:
+            bar.set_postfix(loss=f"{average:.4f}")
+            log.write(json.dumps({"step": step, "loss": round(average, 5), "tokens": tokens}) + "\n")
+            log.flush()
+        if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
+            _save_state(state_file, step + 1, model, both)
+    log.close()
+    save_weights(model, folder)
+    return folder
+
+
+def _save_state(path: Path, step: int, model, both) -> None:
+    partial = path.with_suffix(".partial")
+    torch.save({"step": step, "model": plain_state(model), "optimizers": [o.state_dict() for o in both]}, partial)
+    os.replace(partial, path)
+
+
+def save_weights(model, folder: Path) -> None:
+    """Write model.safetensors with the plain fp32 weights."""
+    from safetensors.torch import save_file
+
+    partial = folder / "model.partial"
+    save_file({k: v.contiguous().cpu() for k, v in plain_state(model).items()}, partial, metadata={"format": "pt"})
+    os.replace(partial, folder / "model.safetensors")

@@ -1,0 +1,98 @@
+"""The small world that the bundled checkpoints know: places, words and how people ask about them.
+
+The facts live in CSV files under `training/world` (one column a language), the phrasings in TOML files
+under `training/phrases` (one file a language). This module reads them and fills sentences.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import tomllib
+from functools import cache
+from pathlib import Path
+
+HERE = Path(__file__).parent
+LANGUAGES = ("en", "zh", "ko", "ja", "es")
+LANGUAGE_NAMES = {"en": "English", "zh": "Chinese", "ko": "Korean", "ja": "Japanese", "es": "Spanish"}
+
+# Korean particles: the form after a final consonant, and the form after a vowel.
+PARTICLES = {"은": ("은", "는"), "이": ("이", "가"), "을": ("을", "를"), "과": ("과", "와"),
+             "이에요": ("이에요", "예요"), "이라는": ("이라는", "라는"), "이야": ("이야", "야"), "으로": ("으로", "로")}
+PLACEHOLDER = re.compile(r"\{(\w+)(?::(\w+))?\}")
+
+
+@cache
+def table(name: str) -> tuple[dict[str, str], ...]:
+    """Rows of `training/world/<name>.csv` as dictionaries."""
+    with open(HERE / "world" / f"{name}.csv", encoding="utf-8", newline="") as file:
+        return tuple(csv.DictReader(file))
+
+
+@cache
+def phrases(language: str) -> dict:
+    """The phrasings of one language (`training/phrases/<language>.toml`)."""
+    return tomllib.loads((HERE / "phrases" / f"{language}.toml").read_text(encoding="utf-8"))
+
+
+@cache
+def index(name: str, kind: str | None = None) -> dict[str, dict[str, str]]:
+    """Rows of a table by their English name; `kind` narrows the word list."""
+    return {row["en"]: row for row in table(name) if kind is None or row["kind"] == kind}
+
+
+@cache
+def words(kind: str) -> tuple[dict[str, str], ...]:
+    """The words of one kind: continent, language, currency, colour, animal, fruit, thing, adjective, category."""
+    return tuple(row for row in table("words") if row["kind"] == kind)
+
+
+def particle(word: str, form: str) -> str:
+    """The right form of a Korean particle after `word`.
+
+    Hangul syllables are laid out in Unicode so that (code - 0xAC00) % 28 is the final consonant (0: none).
+    Digits follow their Korean reading (3 is 삼, with a final; 2 is 이, without); other letters count as vowels.
+    """
+    with_final, without = PARTICLES[form]
+    last = word.rstrip("'\"”’)")[-1:]
+    last = dict(zip("0123456789", "영일이삼사오육칠팔구")).get(last, last)
+    final = (ord(last) - 0xAC00) % 28 if "가" <= last <= "힣" else 0
+    if form == "으로" and final == 8:        # ㄹ takes 로
+        final = 0
+    return with_final if final else without
+
+
+def fill(template: str, values: dict[str, str], language: str) -> str:
+    """Put `values` into a template, with Korean particles, Spanish contractions and a capital at the start.
+
+    >>> fill("{x:은} 어디에 있나요?", {"x": "서울"}, "ko")
+    '서울은 어디에 있나요?'
+    >>> fill("La capital de {x} es Londres.", {"x": "el Reino Unido"}, "es")
+    'La capital del Reino Unido es Londres.'
+    """
+    def put(match: re.Match) -> str:
+        value = str(values[match[1]])
+        return value + (particle(value, match[2]) if match[2] else "")
+
+    text = PLACEHOLDER.sub(put, template)
+    if language == "es":
+        text = re.sub(r"\b(de|a) el\b", lambda m: m[1] + "l" if m[1] == "a" else "del", text)
+    if language in ("en", "es") and template.startswith("{x}"):
+        text = text[:1].upper() + text[1:]
+    return text
+
+
+def place_of_city(row: dict[str, str], language: str) -> str:
+    """Country, and province where the table has one, as one writes it in `language`."""
+    country = index("countries")[row["country"]][language]
+    if not row["region"]:
+        return country
+    region = index("regions")[row["region"]][language]
+    return {"zh": country + region, "ja": country + region, "ko": f"{country} {region}"}.get(language, f"{region}, {country}")
+
+
+def place_of_landmark(row: dict[str, str], language: str) -> str:
+    """City and country of a landmark, as one writes it in `language`."""
+    city = index("cities")[row["city"]]
+    country, city = index("countries")[city["country"]][language], city[language]
+    return {"zh": country + city, "ja": f"{country}の{city}", "ko": f"{country} {city}"}.get(language, f"{city}, {country}")
