@@ -1,4 +1,4 @@
-"""`python -m training make NAME ...`: rebuild bundled checkpoints from nothing; `export NAME` only the last part."""
+"""Make the bundled checkpoints: `make NAME` trains, exports and measures; `export` and `card` do the later parts alone."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from .config import recipes
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
-    parser.add_argument("action", choices=("make", "export"))
+    parser.add_argument("action", choices=("make", "export", "card"))
     parser.add_argument("names", nargs="*", help=f"which ones (all: {', '.join(recipes())})")
     parser.add_argument("--steps", type=int, help="another number of training steps than the recipe's")
+    parser.add_argument("--seed", type=int, default=2026, help="of the evaluation in the card (default 2026)")
+    parser.add_argument("--n", type=int, default=200, help="cases a task in the card's evaluation (default 200)")
     options = parser.parse_args()
     for name in options.names or recipes():
         if name not in recipes():
@@ -20,9 +22,14 @@ def main() -> None:
             from .train import train
 
             train(name, options.steps)
-        from .export import export
+        if options.action in ("make", "export"):
+            from .export import export
 
-        print(f"wrote {export(name)}")
+            print(f"wrote {export(name)}")
+        if options.action in ("make", "card"):
+            from .card import write_card
+
+            print(f"wrote {write_card(name, options.seed, options.n)}")
 
 
 if __name__ == "__main__":

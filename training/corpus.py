@@ -104,6 +104,19 @@ FACTS = _facts()
 ALL_FACTS = [fact for facts in FACTS.values() for fact in facts]
 
 
+def worked(a: int, sign: str, b: int, result: int) -> str:
+    """A calculation written out: tens first, then ones. A small model is right more often when it writes the steps.
+
+    >>> worked(47, "+", 38, 85)
+    '47 + 38 = 47 + 30 + 8 = 77 + 8 = 85'
+    """
+    tens, ones = b - b % 10, b % 10
+    if sign == "x" or not (tens and ones):
+        return f"{a} {sign} {b} = {result}"
+    middle = a + tens if sign == "+" else a - tens
+    return f"{a} {sign} {b} = {a} {sign} {tens} {sign} {ones} = {middle} {sign} {ones} = {result}"
+
+
 class Corpus:
     """An endless, reproducible stream of conversations.
 
@@ -263,7 +276,13 @@ class Corpus:
         language = language or self.language()
         task = task or self.random.choices(("add", "subtract", "multiply"), (0.6, 0.25, 0.15))[0]
         if task == "multiply":
-            a, b = self.draw(lambda: (self.random.randint(2, 12), self.random.randint(2, 12)), task)
+            # Nobody computes a times table they never saw: 7 x 8 may be held out, 8 x 7 is then in training.
+            a, b = self.random.randint(2, 12), self.random.randint(2, 12)
+            if self.split == "eval":
+                while not (a < b and held_out(task, (a, b))):
+                    a, b = self.random.randint(2, 12), self.random.randint(2, 12)
+            elif a < b and held_out(task, (a, b)):
+                a, b = b, a
             result, sign = a * b, "x"
         else:
             low, high = (10, 99) if self.split == "eval" or self.random.random() < 0.8 else (0, 99)
@@ -274,7 +293,20 @@ class Corpus:
                     return self.arithmetic(language, task)
             result, sign = (a + b, "+") if task == "add" else (a - b, "-")
         values = {"a": str(a), "b": str(b)}
-        return self.case(task, language, self.phrase(language, task, values), f"{a} {sign} {b} = {result}", str(result), "number")
+        return self.case(task, language, self.phrase(language, task, values), worked(a, sign, b, result), str(result), "number")
+
+    def repetition(self, language: str | None = None) -> Case:
+        """Say it again: names, words and numbers in any order. The plainest form of copying from the prompt."""
+        language, rng = language or self.language(), self.random
+
+        def make():
+            kinds = (lambda: rng.choice(table("people"))[language], lambda: rng.choice(table("cities"))[language],
+                     lambda: rng.choice(words(rng.choice(("animal", "fruit", "thing"))))[language],
+                     lambda: str(rng.randint(0, 9999)), lambda: self._made_up(language))
+            return " ".join(rng.choice(kinds)() for _ in range(rng.randint(1, 8)))
+
+        text = self.draw(make, "repeat")
+        return self.case("repeat", language, fill(self.template(language, "repeat"), {"t": text}, language), text, (text,))
 
     def translation(self, language: str | None = None) -> Case:
         """One word from the language of the question into another of the five."""
@@ -462,10 +494,17 @@ class Corpus:
 
     def sample(self) -> Case:
         """One conversation of the training mixture."""
-        tasks = ((self.fact, 0.36), (self.steered_fact, 0.06), (self.about, 0.03), (self.arithmetic, 0.15), (self.translation, 0.06),
-                 (self.numbered_list, 0.03), (self.json_object, 0.06), (self.needle, 0.05), (self.chatter, 0.03), (self.unknown, 0.06),
-                 (self.counting, 0.012), (self.suggestion, 0.012), (self.follow_up, 0.04), (self.my_name, 0.02), (self.conversation, 0.03),
-                 (self.long_conversation, 0.012), (self.story, 0.015))
+        tasks = ((self.fact, 0.32), (self.steered_fact, 0.06), (self.about, 0.02), (self.arithmetic, 0.15), (self.translation, 0.07),
+                 (self.numbered_list, 0.04), (self.json_object, 0.06), (self.needle, 0.06), (self.chatter, 0.04), (self.unknown, 0.06),
+                 (self.repetition, 0.05), (self.counting, 0.01), (self.suggestion, 0.01), (self.follow_up, 0.035), (self.my_name, 0.02),
+                 (self.conversation, 0.025), (self.long_conversation, 0.008), (self.story, 0.012))
+        return self.random.choices([t for t, _ in tasks], [w for _, w in tasks])[0]()
+
+    def copying(self) -> Case:
+        """Tasks whose answers stand in the question. Training begins with them: once a model has learned to look back,
+        everything else goes faster (it takes 250 steps on these alone, and over 2,000 in the full mixture)."""
+        tasks = ((self.repetition, 0.5), (self.my_name, 0.1), (self.json_object, 0.1), (self.numbered_list, 0.05),
+                 (lambda: self.needle(sentences=self.random.randint(0, 5)), 0.15), (self.arithmetic, 0.1))
         return self.random.choices([t for t, _ in tasks], [w for _, w in tasks])[0]()
 
     def long_conversation(self) -> Case:

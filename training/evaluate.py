@@ -36,6 +36,7 @@ TASKS = {
     "about": lambda c, lang: c.about(lang),
     "identity": lambda c, lang: draw_identity(c, lang),
     "unknown": lambda c, lang: c.unknown(lang),
+    "repeat": lambda c, lang: c.repetition(lang),
     "count": lambda c, lang: c.counting(lang),
 }
 LONGEST_ANSWER = {"count": 330}          # tokens; the others fit 112

@@ -19,29 +19,36 @@ from .tokenizer import Encoder, train_tokenizer
 
 TOKENS_A_STEP = 4096
 POOL = 1024                      # conversations sorted by length together, so that little of a batch is padding
-WARM_UP, DECAY_FROM, ROUND_FROM = 100, 0.55, 0.75
-MUON_RATE, ADAM_RATE = 2e-3, 3e-3
+PARTS = 4                        # a step adds up batches of different lengths: equal lengths mean like tasks
+COPY_STEPS = 500                 # shorter steps at the start, on copying alone (see Corpus.copying)
+WARM_UP, DECAY_FROM, ROUND_FROM = 100, 0.55, 0.8
+MUON_RATE, ADAM_RATE = 5e-3, 4e-3
+PROMPT_WEIGHT = 0.2              # of a token of the prompt in the loss: long texts are full of facts worth reading
 SAVE_EVERY = 250
 
 
-def batches(name: str, encoder: Encoder, seed: int):
-    """Endless batches of (ids, targets, long_table): ids (rows, length) int64, targets the same with -100 where unasked."""
+def batches(name: str, encoder: Encoder, seed: int, copying: bool):
+    """Endless batches of about TOKENS_A_STEP / PARTS tokens.
+
+    Yields (ids, weights, long_table): ids (rows, length) int64; weights (rows, length - 1) of the next tokens in the loss.
+    """
     recipe = recipes()[name]
     limit, original = recipe["model"]["max_position_embeddings"], recipe["model"]["original_max_position_embeddings"]
     corpus = Corpus("train", seed, name, recipe["languages"], recipe["known"])
-    random = corpus.random
+    random, draw = corpus.random, corpus.copying if copying else corpus.sample
+    most = TOKENS_A_STEP // PARTS // (2 if copying else 1)
     pad = encoder.id["<|endoftext|>"]
     while True:
         pool = []
         while len(pool) < POOL:
-            ids, mask = encoder.conversation(corpus.sample().messages)
+            ids, mask = encoder.conversation(draw().messages)
             if len(ids) <= limit:
                 pool.append((ids, mask))
         pool.sort(key=lambda item: len(item[0]))
         groups, rows = [], []
         for item in pool:
             crosses = rows and len(item[0]) > original >= len(rows[-1][0])   # a batch keeps to one side of the switch
-            if rows and (crosses or (len(rows) + 1) * len(item[0]) > TOKENS_A_STEP):
+            if rows and (crosses or (len(rows) + 1) * len(item[0]) > most):
                 groups.append(rows)
                 rows = []
             rows.append(item)
@@ -50,24 +57,25 @@ def batches(name: str, encoder: Encoder, seed: int):
         for rows in groups:
             length = max(len(ids) for ids, _ in rows)
             ids = torch.full((len(rows), length), pad)
-            targets = torch.full((len(rows), length), -100)
+            weights = torch.zeros(len(rows), length - 1)
             for i, (row, mask) in enumerate(rows):
                 ids[i, : len(row)] = torch.tensor(row)
-                targets[i, : len(row) - 1] = torch.tensor([t if m else -100 for t, m in zip(row[1:], mask[1:])])
+                weights[i, : len(row) - 1] = torch.tensor([1.0 if m else PROMPT_WEIGHT for m in mask[1:]])
             # A request's table is chosen for prompt + max_tokens, so short texts meet the long table too.
-            yield ids, targets, length > original or random.random() < 0.3
+            yield ids, weights, length > original or random.random() < 0.25
 
 
-def loss_of(model, ids, targets, long_table: bool, original: int) -> torch.Tensor:
-    """Mean cross-entropy over the assistant's tokens; the head runs on those positions only.
+def loss_of(model, ids, weights, long_table: bool, original: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weighted sum of the next tokens' cross-entropy, and the plain values of the assistant's tokens.
 
     transformers picks the long table when a position reaches the original length. Shifting all positions by that
     length selects it for short texts; RoPE sees only differences, so nothing else changes.
     """
     positions = torch.arange(ids.shape[1], device=ids.device)[None] + (original if long_table else 0)
-    hidden = model.model(input_ids=ids, position_ids=positions, use_cache=False).last_hidden_state
-    asked = targets != -100
-    return functional.cross_entropy(model.lm_head(hidden[asked]), targets[asked])
+    hidden = model.model(input_ids=ids, position_ids=positions, use_cache=False).last_hidden_state[:, :-1]
+    asked = weights > 0
+    each = functional.cross_entropy(model.lm_head(hidden[asked]), ids[:, 1:][asked], reduction="none")
+    return (each * weights[asked]).sum(), each.detach()[weights[asked] == 1]
 
 
 def rate(step: int, steps: int) -> float:
@@ -99,7 +107,8 @@ def train(name: str, steps: int | None = None, runs: Path = RUNS) -> Path:
         name: a recipe of recipes.toml.
         steps: another number of steps than the recipe's.
 
-    The folder holds config.json, tokenizer files, state.pt (to resume) and, at the end, model.safetensors.
+    The folder holds config.json, the tokenizer files and, at the end, model.safetensors. What the run needs to resume
+    (NAME.state.pt) and its losses (NAME.log.jsonl) lie beside it.
     """
     recipe = recipes()[name]
     steps, folder = steps or recipe["steps"], runs / name
@@ -115,7 +124,7 @@ def train(name: str, steps: int | None = None, runs: Path = RUNS) -> Path:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = new_model(name, folder, {**encoder.id, "<s>": 1}, recipe["seed"]).to(device)
     both = optimizers(model)
-    state_file, done = folder / "state.pt", 0
+    state_file, done = runs / f"{name}.state.pt", 0
     if state_file.exists():
         state = torch.load(state_file, map_location=device, weights_only=True)
         done = state["step"]
@@ -123,8 +132,9 @@ def train(name: str, steps: int | None = None, runs: Path = RUNS) -> Path:
         for optimizer, saved in zip(both, state["optimizers"]):
             optimizer.load_state_dict(saved)
     original = recipe["model"]["original_max_position_embeddings"]
-    stream = batches(name, encoder, seed=recipe["seed"] * 100_000 + done)      # a resumed run draws new conversations
-    log = (folder / "log.jsonl").open("a", encoding="utf-8")
+    seed = recipe["seed"] * 100_000 + done                                     # a resumed run draws new conversations
+    copying, mixture = (batches(name, encoder, seed, first) for first in (True, False))
+    log = (runs / f"{name}.log.jsonl").open("a", encoding="utf-8")
     average, tokens = None, 0
     bar = tqdm(range(done, steps), initial=done, total=steps, desc=name, mininterval=5)
     for step in bar:
@@ -133,14 +143,19 @@ def train(name: str, steps: int | None = None, runs: Path = RUNS) -> Path:
         for optimizer, base in zip(both, (MUON_RATE, ADAM_RATE)):
             for group in optimizer.param_groups:
                 group["lr"] = base * rate(step, steps)
-        ids, targets, long_table = next(stream)
-        loss = loss_of(model, ids.to(device), targets.to(device), long_table, original)
-        loss.backward()
+        stream = copying if step < COPY_STEPS else mixture
+        parts = [tuple(t.to(device) if isinstance(t, torch.Tensor) else t for t in next(stream)) for _ in range(PARTS)]
+        total, seen = sum(weights.sum() for _, weights, _ in parts), []
+        for ids, weights, long_table in parts:
+            loss, each = loss_of(model, ids, weights, long_table, original)
+            (loss / total).backward()
+            seen.append(each)
+            tokens += ids.numel()
+        value = torch.cat(seen).mean().item()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in both:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        value, tokens = loss.item(), tokens + ids.numel()
         if not math.isfinite(value):
             raise FloatingPointError(f"loss became {value} at step {step}")
         average = value if average is None else 0.98 * average + 0.02 * value

@@ -1,0 +1,1 @@
+"""Engines: render the exact prompt, then stream tokens. One protocol (see `base`)."""

@@ -1,0 +1,108 @@
+"""What every engine takes and gives. No heavy import here: figures and widgets use these classes too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is picked from the model's distribution.
+
+    temperature: 0 always takes the most likely token; larger values flatten the distribution.
+    top_p: keep the smallest set of tokens whose probabilities sum to at least this, in (0, 1].
+    seed: the same seed gives the same answer; None draws a new one for each request.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question, complete: everything an engine needs to answer it."""
+
+    messages: tuple[dict, ...]
+    images: tuple = ()
+    sampling: Sampling = Sampling()
+    max_tokens: int = 128
+    alternatives: int = 0
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """A token the model considered. `text` is its readable piece, `logprob` is in nats."""
+
+    text: str
+    id: int
+    logprob: float
+
+
+@dataclass(frozen=True)
+class Token:
+    """One generated token.
+
+    text: what it adds to the answer. It is empty for a stop token and for the first bytes of a character
+        that needs more tokens, so the texts of all tokens join to the answer.
+    id: its number in the vocabulary.
+    logprob: natural logarithm of its probability, before temperature and top-p.
+    alternatives: the most likely tokens at this place, best first, before temperature and top-p.
+    piece: the token itself in readable form, also where `text` is empty ("<|end|>", "<0xE9>").
+    """
+
+    text: str
+    id: int
+    logprob: float
+    alternatives: tuple[Alternative, ...] = ()
+    piece: str = ""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The exact prompt: the text after the chat template, its token ids, and a readable piece per id."""
+
+    text: str
+    ids: tuple[int, ...]
+    pieces: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass
+class Report:
+    """What an engine knows about the last request once its stream has ended."""
+
+    prompt: Prompt = field(default_factory=lambda: Prompt("", (), ()))
+    finish_reason: str = "cancelled"
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    prefill_seconds: float = 0.0  # from the start of the request to its first token
+    seconds: float = 0.0
+    peak_memory: int = 0  # bytes
+    rope_table: str | None = None
+    sampling: Sampling = Sampling()
+
+
+class Engine(Protocol):
+    """What `labs_helper.models.Model` needs from an engine. All methods run in the worker's thread."""
+
+    report: Report
+
+    @property
+    def loaded(self) -> bool: ...
+
+    def prepare(self, request: Request) -> None:
+        """Check the request and load what is missing for it. Raises a LabError."""
+
+    def render(self, request: Request) -> Prompt:
+        """The exact prompt of a request, without generating."""
+
+    def stream(self, request: Request, cancelled: Callable[[], bool]) -> Iterator[Token]:
+        """Generate; `cancelled` is asked at every token. Afterwards `report` describes the request."""
+
+    def close(self) -> None:
+        """Give the memory back."""

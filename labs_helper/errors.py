@@ -1,0 +1,53 @@
+"""The errors a learner can meet, each with the sentence that says what to do next."""
+
+from __future__ import annotations
+
+
+class LabError(Exception):
+    """Base of every error the labs raise on purpose.
+
+    `what` says what went wrong, `do` says what to do about it. Jupyter shows these two sentences and no stack
+    of library calls, because the cause is in the cell above and not in our code.
+
+    Example:
+        raise BadRequest("The question is empty.", "Write at least one word.")
+    """
+
+    def __init__(self, what: str, do: str = ""):
+        self.what, self.do = what, do
+        super().__init__(f"{what} {do}".strip())
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows instead of a stack trace (a hook of IPython)."""
+        lines = [f"{type(self).__name__}: {self.what}"]
+        if self.do:
+            lines.append(f"What to do: {self.do}")
+        return lines
+
+
+class ModelNotHere(LabError):
+    """The checkpoint is not on this machine."""
+
+
+class NotEnoughMemory(LabError):
+    """The model, or the context that was asked for, does not fit in the memory that is free now."""
+
+
+class CheckpointRefused(LabError):
+    """The checkpoint folder is there but cannot or must not be used."""
+
+
+class BadImage(LabError):
+    """The picture cannot be read."""
+
+
+class BadRequest(LabError):
+    """The request itself makes no sense: an empty prompt, a negative temperature, too many tokens."""
+
+
+class EndpointFailed(LabError):
+    """A model server did not answer as it should."""
+
+
+class DownloadFailed(LabError):
+    """A download did not finish."""

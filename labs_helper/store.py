@@ -1,0 +1,343 @@
+"""Where a checkpoint is, and whether it may be used. Hands local paths to the engines; downloads nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import struct
+from pathlib import Path
+
+from labs_helper import catalog
+from labs_helper.catalog import ModelCard
+from labs_helper.errors import BadRequest, CheckpointRefused, ModelNotHere
+
+ARCHITECTURES = ("phi3", "phi3_v", "phimoe")
+DTYPE_BYTES = {
+    "F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2,
+    "I8": 1, "U8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "BOOL": 1,
+}  # fmt: skip
+_HEADER_LIMIT = 100_000_000  # the format's own limit for a header, in bytes
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
+_CODE_KEYS = ("model_file", "auto_map")
+_SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size", "intermediate_size")
+
+
+def models_folders() -> list[Path]:
+    """The local folders in which real models are looked for, first hit wins.
+
+    LABS_MODELS_DIR if it is set, else `models/` in the course and `~/.cache/phi35-labs`.
+
+    Example:
+        models_folders()[0]
+    """
+    named = os.environ.get("LABS_MODELS_DIR")
+    if named:
+        return [Path(named).expanduser()]
+    return [catalog.home() / "models", Path.home() / ".cache" / "phi35-labs"]
+
+
+def locate(card: ModelCard) -> Path:
+    """The folder of a model on this machine.
+
+    card: a card of the catalog.
+    Raises ModelNotHere if the model is not on this machine. Nothing is downloaded.
+
+    Example:
+        locate(catalog.find("instruct", "tiny")[0])
+    """
+    if card.path is not None:
+        if not Path(card.path).is_dir():
+            raise ModelNotHere(
+                f"The folder of {card.name} is not there: {card.path}.",
+                "Restore it with `git checkout -- data/checkpoints`, or build it with `make checkpoints`.",
+            )
+        return Path(card.path)
+    for folder in models_folders():
+        for name in (card.name, card.repository.split("/")[-1]):
+            if (folder / name / "config.json").is_file():
+                return folder / name
+    cached = _in_hub_cache(card.repository)
+    if cached is not None:
+        return cached
+    raise ModelNotHere(
+        f"{card.name} ({card.repository}) is not on this machine.",
+        f"Put its files into {models_folders()[0] / card.name}, or go on with the bundled model: "
+        f'load("{card.role}", tier="tiny").',
+    )
+
+
+def _in_hub_cache(repository: str) -> Path | None:
+    """The newest complete snapshot in the Hugging Face cache, without going online."""
+    # Imported here: huggingface_hub takes longer to import than everything else in this module together.
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(repository, "config.json")
+    if not isinstance(config, str):
+        return None
+    folder = Path(config).parent
+    # An interrupted download leaves a snapshot with some of its files; that is "not here", not "broken".
+    return folder if any(folder.glob("model*.safetensors")) else None
+
+
+def verify(path: str | Path, *, ships_code: bool = False) -> dict:
+    """Refuse a checkpoint folder that is broken, of an unknown kind, or that carries code.
+
+    path: a checkpoint folder.
+    ships_code: True for the catalog's own repositories that carry Python files for other libraries. The
+        files are still never run: the engines load with code from checkpoints switched off.
+    Returns the parsed config.json. Raises ModelNotHere or CheckpointRefused, with what to do.
+
+    Example:
+        verify("data/checkpoints/instruct-tiny")["model_type"]      # 'phi3'
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ModelNotHere(f"There is no folder {path}.", "Check the path; use an absolute one if in doubt.")
+    if not path.is_dir():
+        raise CheckpointRefused(f"{path} is a file, not a checkpoint folder.", "Give the folder that holds it.")
+    _refuse_links(path)
+    if not ships_code:
+        _refuse_code_files(path)
+    config = _read_json(path / "config.json")
+    _refuse_code_keys(path, config, ships_code)
+    _check_config(path, config)
+    for file in _weight_files(path):
+        read_header(file)
+    _check_tokenizer(path)
+    return config
+
+
+def _refuse_links(path: Path) -> None:
+    root = path.resolve()
+    if path.parent.name == "snapshots":
+        # In the Hugging Face cache a snapshot is made of links into the same repository's blobs.
+        root = path.resolve().parent.parent
+    for file in path.rglob("*"):
+        if file.is_symlink() and not file.resolve().is_relative_to(root):
+            raise CheckpointRefused(
+                f"{file.name} in {path} is a link to a place outside the folder.",
+                "Replace the link by a copy of the file, if you trust it.",
+            )
+
+
+def _refuse_code_files(path: Path) -> None:
+    code = sorted(file.name for file in path.rglob("*.py"))
+    if code:
+        raise CheckpointRefused(
+            f"The checkpoint in {path} carries Python code ({', '.join(code[:3])}).",
+            "A checkpoint should be data. Delete the .py files; phi3 models do not need them.",
+        )
+
+
+def _refuse_code_keys(path: Path, config: dict, ships_code: bool) -> None:
+    settings = {"config.json": config}
+    for name in ("tokenizer_config.json", "preprocessor_config.json", "processor_config.json"):
+        if (path / name).is_file():
+            settings[name] = _read_json(path / name)
+    for name, values in settings.items():
+        for key in _CODE_KEYS:
+            if values.get(key) is not None and not (key == "auto_map" and ships_code):
+                raise CheckpointRefused(
+                    f"{name} in {path} asks for code from the checkpoint to be run (key {key!r}).",
+                    f"Remove the key {key!r} from {name}, or take the model from a source you trust.",
+                )
+
+
+def _read_json(file: Path) -> dict:
+    if not file.is_file():
+        raise CheckpointRefused(f"{file.name} is missing in {file.parent}.", "Copy the whole checkpoint again.")
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+        raise CheckpointRefused(
+            f"{file.name} in {file.parent} cannot be read as JSON ({error}).", "Copy the whole checkpoint again."
+        ) from error
+    if not isinstance(values, dict):
+        raise CheckpointRefused(
+            f"{file.name} in {file.parent} is not a JSON object.", "Copy the whole checkpoint again."
+        )
+    return values
+
+
+def _check_config(path: Path, config: dict) -> None:
+    kind = config.get("model_type")
+    if kind not in ARCHITECTURES:
+        raise CheckpointRefused(
+            f"The architecture {kind!r} in {path} is not one of this course.",
+            f"Use a checkpoint of one of these: {', '.join(ARCHITECTURES)}.",
+        )
+    for key in _SIZES:
+        value = config.get(key)
+        if value is None and kind == "phimoe":
+            continue  # mlx-lm has a default for each of them
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise CheckpointRefused(
+                f"config.json in {path} has no usable {key!r} (found {value!r}).", "Copy config.json again."
+            )
+    _check_rope(path, config)
+
+
+def _check_rope(path: Path, config: dict) -> None:
+    scaling, parameters = config.get("rope_scaling"), config.get("rope_parameters")
+    if scaling is None and isinstance(parameters, dict):
+        kind = parameters.get("rope_type", parameters.get("type", "default"))
+        base = parameters.get("rope_theta", 10000.0)
+        if kind != "default" or base != config.get("rope_theta", 10000.0):
+            # transformers 5 writes this key; mlx-lm 0.32 knows only the old ones and would silently use plain
+            # RoPE, which gives wrong answers (ml-explore/mlx-lm#953).
+            raise CheckpointRefused(
+                f"config.json in {path} has 'rope_parameters' and no 'rope_scaling': mlx-lm would ignore it and "
+                "give wrong answers.",
+                "Write the same values under 'rope_scaling' (with a key 'type') and 'rope_theta'.",
+            )
+    if scaling is None:
+        return
+    if not isinstance(scaling, dict):
+        raise CheckpointRefused(
+            f"'rope_scaling' in config.json of {path} is not an object.", "Copy config.json again."
+        )
+    if "short_factor" not in scaling and "long_factor" not in scaling:
+        return
+    heads = config.get("num_attention_heads") or 1
+    width = int(config.get("hidden_size", 0) // heads * config.get("partial_rotary_factor", 1.0)) // 2
+    for key in ("short_factor", "long_factor"):
+        values = scaling.get(key)
+        ok = isinstance(values, list) and all(
+            isinstance(v, (int, float)) and math.isfinite(v) and v > 0 for v in values
+        )
+        if not ok or (width and len(values) != width):
+            raise CheckpointRefused(
+                f"{key!r} in config.json of {path} must be a list of {width} positive numbers.",
+                "Copy config.json again.",
+            )
+
+
+def _weight_files(path: Path) -> list[Path]:
+    files = sorted(path.glob("model*.safetensors"))
+    index = path / "model.safetensors.index.json"
+    if index.is_file():
+        shards = _read_json(index).get("weight_map")
+        if not isinstance(shards, dict):
+            raise CheckpointRefused(f"{index.name} in {path} has no 'weight_map'.", "Copy the checkpoint again.")
+        missing = sorted({str(name) for name in shards.values()} - {file.name for file in files})
+        if missing:
+            raise CheckpointRefused(
+                f"{len(missing)} weight file(s) are missing in {path}: {', '.join(missing[:3])}.",
+                "Copy or download the missing files.",
+            )
+    if not files:
+        pickles = sorted(file.name for pattern in _PICKLES for file in path.glob(pattern))
+        if pickles:
+            raise CheckpointRefused(
+                f"The weights in {path} are in a format that can run code when read ({pickles[0]}).",
+                "Convert them to safetensors first, for example with mlx_lm.convert.",
+            )
+        raise CheckpointRefused(
+            f"There are no weights (model*.safetensors) in {path}.",
+            "The copy or the download did not finish: do it again.",
+        )
+    return files
+
+
+def _check_tokenizer(path: Path) -> None:
+    if not (path / "tokenizer.json").is_file() and not (path / "tokenizer.model").is_file():
+        raise CheckpointRefused(f"There is no tokenizer.json in {path}.", "Copy the whole checkpoint again.")
+    if (path / "tokenizer.json").is_file():
+        _read_json(path / "tokenizer.json")
+
+
+def read_header(file: Path) -> dict:
+    """The table of contents of a safetensors file, after checking that the file is whole.
+
+    file: a .safetensors file: eight bytes with the header's length (little-endian), a JSON header with the
+        place of each tensor, then the data (github.com/huggingface/safetensors, "Format").
+    Returns {tensor name: {"dtype", "shape", "data_offsets"}}. Raises CheckpointRefused.
+
+    Example:
+        sum(math.prod(entry["shape"]) for entry in read_header(file).values())
+    """
+    again = "The copy or the download did not finish: do it again."
+    size = file.stat().st_size
+    with file.open("rb") as opened:
+        start = opened.read(8)
+        if len(start) < 8:
+            raise CheckpointRefused(f"{file} is cut short ({size} bytes).", again)
+        (length,) = struct.unpack("<Q", start)
+        if length > min(size - 8, _HEADER_LIMIT):
+            raise CheckpointRefused(
+                f"{file} is cut short or is not a safetensors file: its header would end after byte {size:,}, "
+                "the end of the file.",
+                again,
+            )
+        try:
+            header = json.loads(opened.read(length))
+        except (ValueError, RecursionError) as error:
+            raise CheckpointRefused(f"The header of {file} cannot be read ({error}).", again) from error
+    if not isinstance(header, dict):
+        raise CheckpointRefused(f"The header of {file} is not a JSON object.", again)
+    header.pop("__metadata__", None)
+    end = 0
+    for name, entry in header.items():
+        try:
+            first, last = entry["data_offsets"]
+            right = math.prod(entry["shape"]) * DTYPE_BYTES[entry["dtype"]] == last - first and first >= 0
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointRefused(f"The entry of {name} in {file} cannot be read.", again) from error
+        if not right:
+            raise CheckpointRefused(f"The entry of {name} in {file} does not fit its shape.", again)
+        end = max(end, last)
+    if 8 + length + end != size:
+        raise CheckpointRefused(f"{file} should have {8 + length + end:,} bytes and has {size:,}.", again)
+    return header
+
+
+def weight_table(path: str | Path) -> dict[str, dict]:
+    """All tensors of a checkpoint, from the headers alone: {name: {"dtype", "shape", "data_offsets"}}.
+
+    Example:
+        {entry["dtype"] for entry in weight_table(path).values()}      # {'U32', 'F32'}
+    """
+    table = {}
+    for file in _weight_files(Path(path)):
+        table.update(read_header(file))
+    return table
+
+
+def card_for(path: str | Path) -> ModelCard:
+    """A card for a checkpoint folder that is not in the catalog, filled from its config.json.
+
+    Raises ModelNotHere if the folder is missing.
+
+    Example:
+        card_for("my-checkpoint").architecture
+    """
+    path = Path(path).expanduser()
+    if not path.is_dir():
+        raise ModelNotHere(f"There is no folder {path}.", "Check the path; use an absolute one if in doubt.")
+    path = path.resolve()
+    for card in catalog.cards():
+        if card.path is not None and Path(card.path).resolve() == path:
+            return card
+    config = _read_json(path / "config.json")
+
+    def number(key: str) -> int | None:
+        return config[key] if isinstance(config.get(key), int) else None
+
+    size = catalog.folder_bytes(path)
+    return ModelCard(
+        name=path.name, role="custom", tier="custom", architecture=str(config.get("model_type")),
+        context=number("max_position_embeddings"), original_context=number("original_max_position_embeddings"),
+        bytes_on_disk=size, bytes_in_memory=size, source=f"the folder {path}", path=path,
+    )  # fmt: skip
+
+
+def looks_like_path(name: str) -> bool:
+    """Whether a name means a folder and not a catalog entry.
+
+    Example:
+        looks_like_path("./my-checkpoint"), looks_like_path("instruct")      # (True, False)
+    """
+    if "\0" in name:
+        raise BadRequest("A model name cannot hold a null character.", "Use a role such as 'instruct'.")
+    return os.sep in name or name.startswith((".", "~")) or Path(name).is_dir()

@@ -1,0 +1,17 @@
+"""Widgets for the notebooks. They submit work and return; they never touch mlx."""
+
+from .benchmark_explorer import BenchmarkExplorer, benchmarks
+from .comparison import Comparison, compare
+from .conversation import Chat, chat
+from .token_explorer import TokenExplorer, tokens
+
+__all__ = [
+    "BenchmarkExplorer",
+    "Chat",
+    "Comparison",
+    "TokenExplorer",
+    "benchmarks",
+    "chat",
+    "compare",
+    "tokens",
+]

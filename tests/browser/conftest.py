@@ -1,0 +1,50 @@
+"""Fixtures of the browser tests: one server for all of them, one browser profile a test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """JupyterLab over a temporary folder that holds copies of the notebooks and their pictures."""
+    pytest.importorskip("selenium", reason="pip install selenium")
+    from lab import ROOT, LabServer, chromium
+
+    if chromium() is None:
+        words = "Chromium and its driver are needed: apt install chromium chromium-driver"
+        if os.environ.get("CI"):
+            pytest.fail(words)
+        pytest.skip(words)
+    folder, home = tmp_path_factory.mktemp("labs"), tmp_path_factory.mktemp("home")
+    for name in ("notebooks", "images"):
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name)
+    # `timeout` ends a run that takes too long with SIGTERM. As an interrupt it lets the fixtures clean up, so that
+    # no server and no browser is left behind.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with LabServer(folder, home) as running:
+            yield running
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def open_page(server, tmp_path):
+    """A function that opens a notebook of the server; the browser ends with the test."""
+    from lab import Page
+
+    pages = []
+
+    def open_(notebook: str) -> Page:
+        pages.append(Page(server, tmp_path / f"profile{len(pages)}", notebook))
+        return pages[-1]
+
+    yield open_
+    for page in pages:
+        page.__exit__()

@@ -1,0 +1,256 @@
+"""JupyterLab on this machine in a headless Chromium, started and stopped by the test itself.
+
+The tests talk to JupyterLab in two ways: what a person does (type, click, press Enter) goes through the page; what
+only has to happen (run all cells, read the outputs) goes through JupyterLab's own command registry, which the server
+exposes for tests with `expose_app_in_browser`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+
+ROOT = Path(__file__).resolve().parents[2]
+_FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+          "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
+          "--disable-extensions", "--mute-audio", "--window-size=1280,1600")
+_SETTINGS = {
+    # Cells far from the visible part must stay in the page, or the tests cannot find their widgets.
+    "notebook-extension/tracker": {"windowingMode": "none", "autoStartDefaultKernel": True},
+    "apputils-extension/notification": {"checkForUpdates": False, "fetchNews": "false", "doNotDisturbMode": True},
+    "docmanager-extension/plugin": {"autosave": False},
+}
+
+
+def chromium() -> tuple[str, str] | None:
+    """Paths of the browser and of its driver, or None. LABS_CHROMIUM and LABS_CHROMEDRIVER override."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    browser = os.environ.get("LABS_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    driver = os.environ.get("LABS_CHROMEDRIVER") or shutil.which("chromedriver")
+    return (browser, driver) if browser and driver else None
+
+
+def until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Wait until `condition` gives something true and return it; fail with `what` after `seconds`."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            found = condition()
+        except StaleElementReferenceException:      # redrawn while we looked: look again
+            found = None
+        if found:
+            return found
+        if time.monotonic() > end:
+            raise AssertionError(f"After {seconds:g} seconds still not: {what}")
+        time.sleep(0.05)
+
+
+class LabServer:
+    """A JupyterLab server over one folder, on a free port of 127.0.0.1, with settings of its own.
+
+    Example:
+        with LabServer(tmp_path) as server:
+            print(server.address("notebook.ipynb"))
+    """
+
+    def __init__(self, folder: Path, home: Path) -> None:
+        self.folder, self.home, self.token = folder, home, secrets.token_hex(16)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.process: subprocess.Popen | None = None
+        self.log = home / "jupyterlab.log"
+
+    def __enter__(self) -> LabServer:
+        settings = self.home / "settings"
+        for name, values in _SETTINGS.items():
+            path = settings / "@jupyterlab" / f"{name}.jupyterlab-settings"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(values), encoding="utf-8")
+        environment = os.environ | {
+            "JUPYTER_CONFIG_DIR": str(self.home / "config"), "JUPYTER_DATA_DIR": str(self.home / "data"),
+            "JUPYTER_RUNTIME_DIR": str(self.home / "runtime"), "JUPYTERLAB_SETTINGS_DIR": str(settings),
+            "JUPYTERLAB_WORKSPACES_DIR": str(self.home / "workspaces"), "IPYTHONDIR": str(self.home / "ipython"),
+            "JUPYTER_PREFER_ENV_PATH": "1", "LABS_MODELS": "tiny", "HF_HUB_OFFLINE": "1", "MLX_DISABLE_COMPILE": "1",
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        }
+        command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ServerApp.ip=127.0.0.1",
+                   f"--ServerApp.port={self.port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={self.folder}",
+                   f"--IdentityProvider.token={self.token}", "--LabApp.expose_app_in_browser=True",
+                   "--LabApp.news_url=None", "--LabApp.extension_manager=readonly"]
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            command.append("--allow-root")
+        with self.log.open("wb") as log:
+            # A session of its own, so that everything it starts can be ended together with it.
+            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment,
+                                            cwd=self.folder, start_new_session=True)
+        try:
+            until(self._answers, 120, f"JupyterLab answers; its log is {self.log}")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the kernels, then the server; each step has its time, and the last one does not ask."""
+        if self.process is None:
+            return
+        try:
+            for kernel in self._call("GET", "/api/kernels"):
+                self._call("DELETE", f"/api/kernels/{kernel['id']}")
+        except (OSError, ValueError):
+            pass        # the server is gone already; what is left of its group ends below
+        for sign, seconds in ((signal.SIGTERM, 10), (signal.SIGKILL, 5)):
+            try:
+                os.killpg(self.process.pid, sign)
+                self.process.wait(seconds)
+                break
+            except ProcessLookupError:
+                break
+            except subprocess.TimeoutExpired:
+                continue
+        self.process = None
+
+    def address(self, notebook: str) -> str:
+        """Where a notebook opens in JupyterLab, in a fresh workspace."""
+        return f"http://127.0.0.1:{self.port}/lab/workspaces/test/tree/{notebook}?reset&token={self.token}"
+
+    def _answers(self) -> bool:
+        if self.process.poll() is not None:
+            raise AssertionError(f"JupyterLab ended at once:\n{self.log.read_text(errors='replace')[-2000:]}")
+        try:
+            return "version" in self._call("GET", "/api")
+        except (OSError, ValueError):
+            return False
+
+    def _call(self, method: str, path: str) -> Any:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", method=method,
+                                         headers={"Authorization": f"token {self.token}"})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            body = answer.read()
+        return json.loads(body) if body else {}
+
+
+class Page:
+    """One notebook open in the browser.
+
+    Example:
+        with Page(server, profile, "notebook.ipynb") as page:
+            page.run_all(60)
+    """
+
+    def __init__(self, server: LabServer, profile: Path, notebook: str) -> None:
+        found = chromium()
+        assert found, "Chromium and its driver are needed: apt install chromium chromium-driver"
+        options = Options()
+        options.binary_location = found[0]
+        for flag in (*_FLAGS, f"--user-data-dir={profile}"):
+            options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        self.driver = webdriver.Chrome(options=options, service=Service(found[1]))
+        self.driver.set_page_load_timeout(150)
+        self.driver.get(server.address(notebook))
+        until(self._ready, 150, f"{notebook} is open and its kernel is idle")
+
+    def __enter__(self) -> Page:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.driver.quit()
+
+    # -- the notebook -----------------------------------------------------------------------------------------
+
+    def run_all(self, seconds: float) -> list[dict]:
+        """Run all cells and return them: `source`, `count` and `outputs` of each code cell."""
+        self.driver.set_script_timeout(seconds)
+        self.driver.execute_async_script(
+            "const done = arguments[arguments.length - 1];"
+            "window.jupyterapp.commands.execute('notebook:run-all-cells').then(done, e => done(String(e)));")
+        until(lambda: self._status() == "idle", 30, "the kernel is idle after the last cell")
+        return self.cells()
+
+    def cells(self) -> list[dict]:
+        """The code cells as JupyterLab holds them now."""
+        return self.driver.execute_script(
+            "return window.jupyterapp.shell.currentWidget.content.widgets.filter(c => c.model.type === 'code')"
+            ".map(c => ({source: c.model.sharedModel.getSource(), count: c.model.executionCount,"
+            " outputs: c.model.outputs.toJSON()}));")
+
+    def errors(self) -> list[str]:
+        """Every error output, as "name: value"."""
+        return [f"{output['ename']}: {output['evalue']}" for cell in self.cells() for output in cell["outputs"]
+                if output["output_type"] == "error"]
+
+    def complaints(self) -> list[str]:
+        """Severe messages of the browser's console that concern widgets or our pictures."""
+        words = ("widget", "Widget", "data:image")
+        return [entry["message"] for entry in self.driver.get_log("browser")
+                if entry["level"] == "SEVERE" and any(word in entry["message"] for word in words)]
+
+    # -- what a person does -------------------------------------------------------------------------------------
+
+    def boxes(self, title: str) -> list[Any]:
+        """The widgets whose first line starts with `title`, outermost box of each, in the order of the page."""
+        return self.driver.find_elements(
+            By.XPATH, f"//div[contains(@class,'widget-vbox')][.//strong[starts-with(normalize-space(),'{title}')]]"
+                      "[not(ancestor::div[contains(@class,'widget-vbox')])]")
+
+    def field(self, box: Any, description: str) -> Any:
+        """The input that a visible label with this text belongs to."""
+        return box.find_element(By.XPATH, f".//label[normalize-space()='{description}']/following-sibling::*"
+                                          "/descendant-or-self::*[self::input or self::textarea or self::select]")
+
+    def button(self, box: Any, *words: str) -> Any:
+        """The button that shows one of these words."""
+        tests = " or ".join(f"normalize-space()='{word}'" for word in words)
+        return box.find_element(By.XPATH, f".//button[{tests}]")
+
+    def status(self, box: Any) -> str:
+        """The status line of a widget."""
+        return box.find_element(By.XPATH, ".//*[@role='status']").text
+
+    def show(self, element: Any) -> None:
+        """Bring an element to the middle of the window."""
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+
+    def screenshot(self, name: str, element: Any = None) -> Path | None:
+        """Keep a picture in LABS_SCREENSHOTS, if that is set: of the window, or of one element."""
+        folder = os.environ.get("LABS_SCREENSHOTS")
+        if not folder:
+            return None
+        path = Path(folder) / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if element is None:
+            self.driver.save_screenshot(str(path))
+        else:
+            self.show(element)
+            element.screenshot(str(path))
+        return path
+
+    def _status(self) -> str | None:
+        try:
+            return self.driver.execute_script(
+                "return window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status")
+        except WebDriverException:      # the page is still loading
+            return None
+
+    def _ready(self) -> bool:
+        return self._status() == "idle"

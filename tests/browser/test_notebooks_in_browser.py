@@ -1,0 +1,49 @@
+"""Each notebook in a real JupyterLab: run all, no errors, and its first chat answers and stops."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from lab import ROOT, until
+
+pytestmark = pytest.mark.browser
+
+NOTEBOOKS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "notebooks").glob("**/[0-9]*.ipynb")
+                   if ".ipynb_checkpoints" not in path.parts)
+LIMIT = float(os.environ.get("LABS_NOTEBOOK_SECONDS", "180"))
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS or [pytest.param("", marks=pytest.mark.skip("no notebook yet"))])
+def test_notebook_runs_and_its_chat_answers(notebook, open_page):
+    name = "-".join(Path(notebook).with_suffix("").parts[1:])
+    page = open_page(notebook)
+    cells = page.run_all(LIMIT)
+    page.screenshot(f"{name}-end")
+    assert page.errors() == []
+    assert all(cell["count"] for cell in cells if cell["source"].strip()), "every cell ran"
+    assert page.complaints() == []
+
+    chats = page.boxes("Chat with")
+    if not chats:
+        return
+    box = chats[0]
+    field = page.field(box, "Your message")
+    page.show(field)
+    field.send_keys("Where is Changsha?")
+    page.button(box, "Send").click()
+    until(lambda: page.status(box) == "Done.", 60, "the chat answers")
+    assert "Where is Changsha?" in box.text and "tokens/s" in box.text and "<|end|>" not in box.text
+    page.screenshot(f"{name}-chat", box)
+
+    # A small model is quick: Stop is pressed in the page itself, as soon as it shows that words are coming.
+    page.driver.execute_script(
+        "const box = arguments[0]; window.labsTimer = setInterval(() => {"
+        " if (!box.querySelector('[role=status]')?.innerText.startsWith('Generating')) return;"
+        " const stop = [...box.querySelectorAll('button')].find(b => b.innerText.trim() === 'Stop');"
+        " if (stop && !stop.disabled) { clearInterval(window.labsTimer); stop.click(); } }, 10);", box)
+    field.send_keys("Count from 1 to 40.\n")
+    until(lambda: page.status(box) in ("Stopped.", "Done."), 60, "the long answer ends")
+    assert page.status(box) == "Stopped." and "(stopped)" in box.text
+    page.screenshot(f"{name}-stopped", box)

@@ -1,0 +1,41 @@
+"""What several test files share: settings, and models over tiny random checkpoints."""
+
+from __future__ import annotations
+
+import os
+
+# Before anything imports mlx or huggingface_hub: no compiler, no network, one thread.
+os.environ.setdefault("MLX_DISABLE_COMPILE", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from pathlib import Path
+
+import pytest
+from tiny_checkpoint import make_tiny_checkpoint
+
+from labs_helper.corrections import before_mlx
+
+before_mlx()
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory) -> Path:
+    """The folder of a quantized random checkpoint, shared: do not change it."""
+    return make_tiny_checkpoint(tmp_path_factory.mktemp("checkpoints") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_unquantized(tmp_path_factory) -> Path:
+    """The same in fp32, shared: do not change it."""
+    return make_tiny_checkpoint(tmp_path_factory.mktemp("checkpoints") / "tiny-fp32", quantized=False)
+
+
+@pytest.fixture
+def model(tiny_checkpoint):
+    """A fresh Model over the shared random checkpoint."""
+    from labs_helper.models import load
+
+    loaded = load(str(tiny_checkpoint))
+    yield loaded
+    loaded.release()

@@ -1,0 +1,51 @@
+"""The catalog of models."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from labs_helper import catalog
+from labs_helper.errors import BadRequest
+
+
+def test_each_role_of_lab_01_has_a_tiny_and_a_real_model():
+    for role in ("instruct", "instruct-previous"):
+        assert {card.tier for card in catalog.find(role)} == {"tiny", "real"}
+
+
+def test_a_name_and_a_role_find_the_same_card():
+    assert catalog.find("instruct-tiny") == catalog.find("instruct", tier="tiny")
+
+
+def test_every_card_names_its_source():
+    assert all(card.source and card.licence for card in catalog.cards())
+    assert all(card.repository for card in catalog.cards() if card.tier == "real")
+
+
+def test_unknown_names_and_tiers_list_the_known_ones():
+    with pytest.raises(BadRequest, match="instruct-previous.*instruct-tiny"):
+        catalog.find("phi-9")
+    with pytest.raises(BadRequest, match="auto, tiny, real"):
+        catalog.find("instruct", tier="huge")
+
+
+def test_the_size_of_a_bundled_model_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setenv("LABS_HOME", str(tmp_path))
+    assert catalog.find("instruct-tiny")[0].bytes_on_disk is None
+    folder = tmp_path / "data/checkpoints/instruct-tiny"
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"x" * 321)
+    (folder / "README.md").write_bytes(b"not a weight")
+    card = catalog.find("instruct-tiny")[0]
+    assert (card.path, card.bytes_on_disk) == (folder, 321)
+
+
+def test_bundled_cards_agree_with_their_folders():
+    for card in catalog.cards():
+        if card.tier == "tiny" and (card.path / "config.json").is_file():
+            config = json.loads((card.path / "config.json").read_text(encoding="utf-8"))
+            assert card.architecture == config["model_type"]
+            assert card.context == config["max_position_embeddings"]
+            assert card.original_context == config["original_max_position_embeddings"]

@@ -1,0 +1,65 @@
+"""The package as a whole: light to import, ten public names at most, readable errors."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import labs_helper
+from labs_helper import errors
+
+HEAVY = ("mlx", "transformers", "torch", "ipywidgets", "matplotlib", "pandas", "numpy", "huggingface_hub")
+
+
+def in_a_fresh_python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_importing_is_fast_and_light():
+    code = (
+        "import sys, time; start = time.perf_counter(); import labs_helper; "
+        f"print(time.perf_counter() - start, [m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    seconds, heavy = in_a_fresh_python(code).split(" ", 1)
+    assert float(seconds) < 0.3
+    assert heavy == "[]"
+
+
+def test_making_a_model_loads_neither_mlx_nor_transformers(tiny_checkpoint):
+    code = (
+        "import sys, labs_helper; model = labs_helper.load(%r); print(model); "
+        "print([m for m in ('mlx', 'transformers', 'torch', 'ipywidgets') if m in sys.modules])" % str(tiny_checkpoint)
+    )
+    shown, heavy = in_a_fresh_python(code).splitlines()
+    assert shown == "Model(tiny, phi3, custom, not loaded yet)"
+    assert heavy == "[]"
+
+
+def test_the_public_names():
+    assert set(labs_helper.__all__) == {
+        "check_setup", "load", "chat", "compare", "benchmarks", "check", "hint", "memory"
+    }  # fmt: skip
+    assert len(labs_helper.__all__) <= 10
+    assert set(labs_helper.__all__) <= set(dir(labs_helper))
+    assert labs_helper.load.__module__ == "labs_helper.models"
+    with pytest.raises(AttributeError, match="check_setup"):
+        _ = labs_helper.no_such_name
+
+
+def test_an_error_shows_two_sentences_and_no_stack():
+    error = errors.BadRequest("The prompt is empty.", "Write a question.")
+    assert str(error) == "The prompt is empty. Write a question."
+    assert error._render_traceback_() == ["BadRequest: The prompt is empty.", "What to do: Write a question."]
+    assert errors.LabError("Only this.")._render_traceback_() == ["LabError: Only this."]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ModelNotHere", "NotEnoughMemory", "CheckpointRefused", "BadImage", "BadRequest", "EndpointFailed", "DownloadFailed"],
+)
+def test_all_errors_are_one_family(name):
+    assert issubclass(getattr(errors, name), errors.LabError)

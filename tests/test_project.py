@@ -1,0 +1,246 @@
+"""What holds for the repository as a whole: links, alt text, declared packages, notebooks as they should be."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+from labs_helper import authoring
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+def tracked(*patterns: str) -> list[str]:
+    """Files of the repository, new ones included, that git would not ignore."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", *patterns]
+    names = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
+    return sorted({name for name in names if name and (ROOT / name).exists()})
+
+
+MARKDOWN = tracked("*.md")
+NOTEBOOKS = tracked("notebooks/*.ipynb")
+LEARNER = [name for name in NOTEBOOKS if "/solutions/" not in name]
+
+
+def cells(name: str) -> list[dict]:
+    return json.loads((ROOT / name).read_text("utf-8"))["cells"]
+
+
+def prose(name: str) -> str:
+    """The Markdown of a file or notebook, without code."""
+    if name.endswith(".ipynb"):
+        text = "\n\n".join("".join(cell["source"]) for cell in cells(name) if cell["cell_type"] == "markdown")
+    else:
+        text = (ROOT / name).read_text("utf-8")
+    text = re.sub(r"^(```|~~~).*?^\1", "", text, flags=re.S | re.M)
+    return re.sub(r"(`+)[^`].*?\1", "", text, flags=re.S)
+
+
+# --- Links and pictures --------------------------------------------------------------------------------------------
+
+LINK = re.compile(r"""\]\(\s*<?([^)\s>]+)|<(?:a|img)\b[^>]*?\b(?:href|src)=["']([^"']+)""")
+DEFINITION = re.compile(r"^\[[^\]]+\]:\s*<?(\S+?)>?(?:\s|$)", re.M)
+PICTURE = re.compile(r"!\[([^\]]*)\]\(")
+IMG = re.compile(r"<img\b[^>]*>")
+
+
+def link_problems(text: str, folder: Path) -> list[str]:
+    targets = ["".join(found) for found in LINK.findall(text)] + DEFINITION.findall(text)
+    problems = []
+    for target in targets:
+        if re.match(r"[a-z][a-z0-9+.-]*:", target) or target.startswith("#"):
+            continue
+        path = (folder / target.split("#")[0].split("?")[0]).resolve()
+        if not path.exists():
+            problems.append(f"{target} is not there")
+        elif not path.is_relative_to(ROOT):
+            problems.append(f"{target} leaves the repository")
+    return problems
+
+
+def picture_problems(text: str) -> list[str]:
+    problems = [f"picture without alt text at ...{text[m.start() : m.end() + 40]}" for m in PICTURE.finditer(text)
+                if not m[1].strip()]
+    problems += [f"picture without alt text: {tag}" for tag in IMG.findall(text)
+                 if not re.search(r"""\balt=["'][^"']*\S[^"']*["']""", tag)]
+    return problems
+
+
+@pytest.mark.parametrize("name", MARKDOWN + NOTEBOOKS)
+def test_links_stay_inside_and_resolve(name):
+    assert link_problems(prose(name), (ROOT / name).parent) == []
+
+
+@pytest.mark.parametrize("name", MARKDOWN + NOTEBOOKS)
+def test_every_picture_has_alt_text(name):
+    assert picture_problems(prose(name)) == []
+
+
+@pytest.mark.parametrize("name", [name for name in NOTEBOOKS if "/solutions/" in name])
+def test_every_picture_in_an_output_has_alt_text(name):
+    for cell in cells(name):
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            assert picture_problems("".join(data.get("text/html", []))) == []
+            # A bare picture cannot carry alt text: figures come as HTML that does.
+            assert "text/html" in data or not any(kind.startswith("image/") for kind in data), cell["source"]
+
+
+@pytest.mark.parametrize(
+    ("text", "links", "pictures"),
+    [
+        ("[a](README.md) [b](README.md#x) [c](https://example.org) [d](#here)", 0, 0),
+        ("[a](nowhere.md) ![a cat](nowhere.png)\n[x]: nowhere.md", 3, 0),
+        ("[a](../outside.md)", 1, 0),
+        ('[![](README.md)](README.md) <img src="README.md"> <img src="README.md" alt=" ">', 0, 3),
+        ('[![a cat](README.md)](README.md) <img alt="a cat" src="README.md">', 0, 0),
+    ],
+)
+def test_the_checks_above_can_fail(text, links, pictures):
+    assert (len(link_problems(text, ROOT)), len(picture_problems(text))) == (links, pictures)
+
+
+def test_pictures_are_listed_with_origin_and_alt_text():
+    pictures = [Path(name).name for name in tracked("images/*") if not name.endswith(".md")]
+    listed = (ROOT / "images" / "README.md").read_text("utf-8") if pictures else ""
+    assert [name for name in pictures if name not in listed] == []
+
+
+# --- Notebooks -----------------------------------------------------------------------------------------------------
+
+
+def test_both_editions_are_what_their_sources_say():
+    assert authoring.check() == []
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebook_is_clean(name):
+    notebook = json.loads((ROOT / name).read_text("utf-8"))
+    assert "widgets" not in notebook["metadata"]
+    assert notebook["metadata"]["kernelspec"]["name"] == "python3"
+    headings = re.findall(r"^# .*$", prose(name), re.M)
+    assert len(headings) == 1 and "".join(notebook["cells"][0]["source"]).startswith(headings[0])
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", []):
+            assert "application/vnd.jupyter.widget-view+json" not in output.get("data", {})
+            assert not re.search(r'(?<![\w.:/"=-])/(home|root|tmp|Users|private)/', json.dumps(output)), cell["source"]
+
+
+@pytest.mark.parametrize("name", LEARNER)
+def test_learner_edition_has_no_outputs(name):
+    code = [cell for cell in cells(name) if cell["cell_type"] == "code"]
+    assert code and all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
+
+
+@pytest.mark.parametrize("name", LEARNER)
+def test_code_cells_are_short(name):
+    lines = [len("".join(cell["source"]).splitlines()) for cell in cells(name) if cell["cell_type"] == "code"]
+    assert max(lines) <= 30 and median(lines) <= 6
+
+
+# --- Packages ------------------------------------------------------------------------------------------------------
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", re.split(r"[\s;<>=!~\[@]", name.strip(), maxsplit=1)[0]).lower()
+
+
+CORE = {canonical(each) for each in PROJECT["dependencies"]}
+EXTRAS = {extra: {canonical(each) for each in names} for extra, names in PROJECT["optional-dependencies"].items()}
+# Programs that are started by name and never imported.
+TOOLS = {"jupyterlab", "ipykernel"}
+INSTALLED = packages_distributions()
+
+
+def imported(name: str) -> set[str]:
+    """The distributions that a Python file imports, by canonical name."""
+    modules = set()
+    for node in ast.walk(ast.parse((ROOT / name).read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            modules.add(node.module)
+    ours = {file.split("/")[0] for file in PYTHON} | {Path(file).stem for file in PYTHON if file.startswith("tests/")}
+    tops = {module.split(".")[0] for module in modules} - sys.stdlib_module_names - ours
+    names = {canonical(each) for top in tops for each in (INSTALLED.get(top, [top])[:1])}
+    return {"mlx" if each.startswith("mlx-") and each != "mlx-lm" else each for each in names}
+
+
+def allowed(name: str) -> set[str]:
+    if name.startswith("labs_helper/") and name != "labs_helper/authoring.py" or name.startswith("notebooks/"):
+        return CORE
+    if name.startswith("training/") and name != "training/evaluate.py" or name.startswith("tests/parity/make"):
+        return CORE | EXTRAS["dev"] | EXTRAS["training"]
+    return CORE | EXTRAS["dev"]
+
+
+PYTHON = tracked("labs_helper/*.py", "training/*.py", "tests/*.py", "benchmarks/*.py", "notebooks/src/*.py", "*.py")
+
+
+@pytest.mark.parametrize("name", PYTHON)
+def test_every_import_is_declared(name):
+    assert imported(name) <= allowed(name)
+
+
+def test_every_declared_package_is_imported():
+    course = set().union(*(imported(name) for name in PYTHON if name.startswith(("labs_helper/", "notebooks/"))))
+    assert CORE - course - TOOLS == set()
+
+
+def test_constraints_name_exact_versions_and_no_addresses():
+    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert [pin for pin in pins if not re.fullmatch(r"[A-Za-z0-9._-]+==\d[\w.]*", pin)] == []
+    assert not any("://" in line for line in lines)
+    pinned = [canonical(pin) for pin in pins]
+    assert len(set(pinned)) == len(pinned)
+    assert (CORE | EXTRAS["dev"] | EXTRAS["training"]) - set(pinned) == set()
+
+
+def test_what_is_installed_is_what_is_pinned():
+    pins = dict(re.findall(r"^([A-Za-z0-9._-]+)==(\S+)$", (ROOT / "constraints.txt").read_text("utf-8"), re.M))
+    from importlib.metadata import PackageNotFoundError, version
+
+    wrong = []
+    for name in sorted(CORE | EXTRAS["dev"]):
+        pin = next(value for key, value in pins.items() if canonical(key) == name)
+        try:
+            if version(name) != pin:
+                wrong.append(f"{name}: {version(name)} is installed, {pin} is pinned")
+        except PackageNotFoundError:
+            wrong.append(f"{name} is not installed")
+    assert wrong == [], "Run `make setup`."
+
+
+# --- The files around --------------------------------------------------------------------------------------------
+
+
+def test_every_make_command_in_the_texts_exists():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
+    others = ["environment.yml", ".devcontainer/devcontainer.json", ".github/workflows/test.yml", ".ci/run"]
+    for name in [*MARKDOWN, *others]:
+        said = re.findall(r"(?:`|^|run: |\s{2})make ([a-z-]+)", (ROOT / name).read_text("utf-8"), re.M)
+        assert set(said) <= targets, name
+
+
+def test_dev_container_is_valid_and_can_hold_mlx():
+    text = (ROOT / ".devcontainer" / "devcontainer.json").read_text("utf-8")
+    settings = json.loads(re.sub(r"^\s*//.*$", "", text, flags=re.M))
+    # MLX's Linux wheels need glibc 2.35; Debian 12 has 2.36, the `universal` image has not.
+    assert settings["image"].endswith("bookworm")
+    assert settings["waitFor"] == "updateContentCommand"
+    assert 8888 in settings["forwardPorts"] and settings["portsAttributes"]["8888"]["label"]
+
+
+def test_files_are_small_enough_for_a_quick_clone():
+    assert [name for name in tracked() if (ROOT / name).stat().st_size > 8 * 1024**2] == []

@@ -1,0 +1,113 @@
+"""Make a tiny random checkpoint that looks like Phi-3.5's in every respect but size. Needs no torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+SPECIAL = ("<|endoftext|>", "<|assistant|>", "<|end|>", "<|system|>", "<|user|>")
+TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message['role'] != 'system' or message['content'] %}"
+    "{{ '<|' + message['role'] + '|>\n' + message['content'] + '<|end|>\n' }}"
+    "{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ eos_token }}{% endif %}"
+)
+SOME_TEXT = [
+    "The capital of France is Paris. Where is Changsha? It is in China. 47 + 38 = 85.",
+    "长沙在哪里?长沙在中国。 서울은 어디에 있나요? 東京はどこにありますか。 ¿Dónde está Madrid?",
+]
+
+
+def write_tokenizer(folder: Path, extra_tokens: int = 40) -> int:
+    """A byte-level BPE tokenizer with Phi's special tokens and chat template. Returns its length."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=256 + extra_tokens, initial_alphabet=sorted(alphabet), show_progress=False
+    )
+    tokenizer.train_from_iterator(SOME_TEXT, trainer)
+    tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in SPECIAL])
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": "<|endoftext|>",
+        "pad_token": "<|endoftext|>",
+        "chat_template": TEMPLATE,
+        "clean_up_tokenization_spaces": False,
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    return tokenizer.get_vocab_size()
+
+
+def make_tiny_checkpoint(
+    folder: Path, *, quantized: bool = True, seed: int = 0, vocab_padding: int = 0, original: int = 128,
+    context: int = 512, layers: int = 2, hidden: int = 64, heads: int = 2, dtype: str = "float32", **config_changes,
+) -> Path:  # fmt: skip
+    """Write a random phi3 checkpoint with LongRoPE in mlx-lm's format. No torch needed.
+
+    vocab_padding: rows of the embedding beyond the tokenizer's length, as the real Phi-3.5 has them.
+    """
+    import mlx.core as mx
+    import mlx.nn as nn
+    import numpy as np
+    from mlx.utils import tree_flatten
+
+    from labs_helper.engines.mlx_text import import_mlx_lm
+
+    import_mlx_lm()
+    from mlx_lm.models import phi3
+
+    vocabulary = write_tokenizer(folder)
+    half = hidden // heads // 2
+    config = {
+        "model_type": "phi3",
+        "architectures": ["Phi3ForCausalLM"],
+        "hidden_size": hidden,
+        "intermediate_size": 2 * hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": heads,
+        "vocab_size": vocabulary + vocab_padding,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0,
+        "rope_scaling": {
+            "type": "longrope",
+            "short_factor": [1.0 + 0.05 * i for i in range(half)],
+            "long_factor": [1.5 + 2.0 * i for i in range(half)],
+        },
+        "max_position_embeddings": context,
+        "original_max_position_embeddings": original,
+        "tie_word_embeddings": False,
+        "eos_token_id": vocabulary - len(SPECIAL),
+    }
+    config.update(config_changes)
+    model = phi3.Model(phi3.ModelArgs.from_dict(config))
+    rng = np.random.default_rng(seed)
+    weights = []
+    for name, value in tree_flatten(model.parameters()):
+        if "norm" in name:
+            array = np.ones(value.shape)
+        else:
+            array = rng.normal(0, 1.0 if "embed" in name else 1.5 / np.sqrt(value.shape[-1]), value.shape)
+        if name == "lm_head.weight":
+            array[vocabulary - len(SPECIAL) : vocabulary] = 0  # so that a random answer does not end by chance
+        weights.append((name, mx.array(array.astype(np.float32))))
+    model.load_weights(weights)
+    model.set_dtype(getattr(mx, dtype))
+    if quantized:
+        nn.quantize(model, group_size=32, bits=4)
+        config["quantization"] = config["quantization_config"] = {"group_size": 32, "bits": 4}
+    mx.save_safetensors(
+        str(folder / "model.safetensors"), dict(tree_flatten(model.parameters())), metadata={"format": "mlx"}
+    )
+    end = vocabulary - len(SPECIAL) + SPECIAL.index("<|end|>")
+    generation = {"eos_token_id": [end, config["eos_token_id"]]}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder / "generation_config.json").write_text(json.dumps(generation), encoding="utf-8")
+    return folder

@@ -1,0 +1,100 @@
+"""Writes MODEL_CARD.md of a bundled checkpoint; every figure in it is measured when the card is written."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+
+from .config import CHECKPOINTS, RUNS, recipes, write_json
+from .corpus import ALL_FACTS
+from .evaluate import as_table, evaluate
+from .quantization import BITS, GROUP
+from .train import TOKENS_A_STEP
+from .world import LANGUAGE_NAMES, table, words
+
+WHAT = {
+    "instruct-tiny": "It plays the part of Phi-3.5-mini-instruct where the real one is not at hand.",
+    "instruct-previous-tiny": "It plays the part of Phi-3-mini: the recipe of `instruct-tiny`, trained almost only on English, so that "
+                              "the course can show what more languages in the training text change.",
+}
+
+
+def parameters(folder: Path) -> int:
+    """Number of parameters of an unquantized folder, read from the safetensors header."""
+    with open(folder / "model.safetensors", "rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return sum(math.prod(entry["shape"]) for key, entry in header.items() if key != "__metadata__")
+
+
+def write_card(name: str, seed: int, n: int, runs: Path = RUNS, checkpoints: Path = CHECKPOINTS) -> Path:
+    """Measure the 4-bit checkpoint and its fp32 source, write evaluation.json and MODEL_CARD.md.
+
+    Args:
+        seed: of the held-out cases; n: cases a task ("facts": a task and language).
+    """
+    folder, recipe = checkpoints / name, recipes()[name]
+    measured = evaluate(str(folder), seed, n)
+    source = evaluate(str(runs / name), seed, n)
+    log = [json.loads(line) for line in (runs / f"{name}.log.jsonl").read_text(encoding="utf-8").splitlines()]
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    # Lost by quantization: the largest difference over the tasks, all languages together.
+    lost = {task: source["tasks"][task]["all"]["accuracy"] - cells["all"]["accuracy"] for task, cells in measured["tasks"].items()}
+    worst = max(lost, key=lost.get)
+    bytes_on_disk = sum(file.stat().st_size for file in folder.iterdir() if file.name != "MODEL_CARD.md")
+    shares = ", ".join(f"{LANGUAGE_NAMES[lang]} {share:.0%}" for lang, share in recipe["languages"].items())
+    write_json(folder / "evaluation.json", {"seed": seed, "n": n, "4-bit": measured["tasks"], "fp32": source["tasks"]})
+    text = f"""# {name}
+
+A small `{config["model_type"]}` model that Phi-3.5 Labs trained itself, from scratch, on text that the project generates.
+**These are not Microsoft's weights**, and nothing here says anything about the quality of Phi-3.5. {WHAT[name]}
+The architecture, the chat format, the special tokens and the LongRoPE keys are those of Phi-3.5-mini-instruct; only the
+sizes differ.
+
+| | |
+| --- | --- |
+| parameters | {parameters(runs / name) / 1e6:.2f} M |
+| layers / width / MLP / heads | {config["num_hidden_layers"]} / {config["hidden_size"]} / {config["intermediate_size"]} / {config["num_attention_heads"]} |
+| vocabulary | {config["vocab_size"]} (byte-fallback BPE) |
+| context | {config["max_position_embeddings"]} tokens; the short RoPE table up to {config["original_max_position_embeddings"]} |
+| weights | {BITS} bits in groups of {GROUP}, scales and norms fp32 |
+| on disk | {bytes_on_disk / 1e6:.1f} MB |
+| licence | MIT |
+
+## What it saw
+
+{recipe["steps"]:,} steps of up to {TOKENS_A_STEP:,} tokens, padding included ({sum(b["tokens"] - a["tokens"] for a, b in zip(log, log[1:]) if b["tokens"] > a["tokens"]) / 1e6:.0f} M in all), of generated conversations: {shares}.
+They speak of {len(table("countries"))} countries, {len(table("cities"))} cities, {len(table("landmarks"))} landmarks and {sum(len(words(k)) for k in ("animal", "fruit", "thing", "colour", "adjective"))} everyday words
+({len(ALL_FACTS)} facts a language; languages other than English see {recipe["known"]:.0%} of them here), sums, differences and products,
+numbered lists, JSON objects, codes hidden in long texts, names told in a chat, counting, short English stories, and
+questions outside all this, to which the answer is that it does not know. The last quarter of the training saw the weights as rounded to {BITS} bits.
+
+## What it can do, measured
+
+Held-out cases, seed {seed}: other phrasings than in training, other operand pairs, codes, ages, ranges and made-up names.
+Facts are the same ones, asked in other words: nobody knows a capital without having been told.
+
+{as_table(measured)}
+
+Before quantization (fp32):
+
+{as_table(source)}
+
+Most lost by 4 bits: {max(lost[worst], 0):.3f} ({worst}). Repeat it with
+`python -m training.evaluate data/checkpoints/{name} --seed ANY --n {n} --json`.
+
+## What it cannot do
+
+Everything else. It knows no person, no history, no news, no code and no word beyond its list; it cannot reason, and outside
+its small world it should say that it does not know, which it does not always do. Its stories are put together from a
+few dozen pieces. Do not use it for anything but learning.
+
+## How to make it again
+
+`python -m training make {name}` (see training/README.md): hours on two CPU cores, minutes on a GPU. It resumes after an interruption.
+"""
+    partial = folder / "MODEL_CARD.partial"
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, folder / "MODEL_CARD.md")
+    return folder / "MODEL_CARD.md"
