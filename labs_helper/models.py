@@ -19,7 +19,7 @@ from labs_helper import corrections, machine
 from labs_helper.catalog import ModelCard
 from labs_helper.engines.base import Alternative, Prompt, Report, Request, Sampling, Token
 from labs_helper.engines.mlx_text import MLXText
-from labs_helper.errors import BadRequest, LabError
+from labs_helper.errors import BadRequest
 from labs_helper.worker import WORKER, Job
 
 __all__ = ["Alternative", "Answer", "Model", "Prompt", "Request", "Sampling", "Token", "load", "memory"]

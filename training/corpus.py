@@ -501,11 +501,9 @@ class Corpus:
         return self.random.choices([t for t, _ in tasks], [w for _, w in tasks])[0]()
 
     def copying(self) -> Case:
-        """Tasks whose answers stand in the question. Training begins with them: once a model has learned to look back,
-        everything else goes faster (it takes 250 steps on these alone, and over 2,000 in the full mixture)."""
-        tasks = ((self.repetition, 0.5), (self.my_name, 0.1), (self.json_object, 0.1), (self.numbered_list, 0.05),
-                 (lambda: self.needle(sentences=self.random.randint(0, 5)), 0.15), (self.arithmetic, 0.1))
-        return self.random.choices([t for t, _ in tasks], [w for _, w in tasks])[0]()
+        """Tasks whose answers stand in the question, without repetition."""
+        return self.random.choice((self.my_name, self.json_object, self.numbered_list, self.arithmetic,
+                                   lambda: self.needle(sentences=self.random.randint(0, 5))))()
 
     def long_conversation(self) -> Case:
         """A chat long enough to need the long RoPE table."""

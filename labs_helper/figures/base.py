@@ -152,7 +152,7 @@ def caption(takeaway: str, source: str = "") -> str:
         parts.append(f"<strong>Takeaway:</strong> {escape(takeaway)}")
     if source:
         parts.append(f"<small>Source: {escape(source)}</small>")
-    return f'<figcaption style="margin-top:0.3em">{"<br>".join(parts)}</figcaption>' if parts else ""
+    return f'<figcaption style="margin-top:0.3em;line-height:1.4">{"<br>".join(parts)}</figcaption>' if parts else ""
 
 
 def escape(text: object) -> str:

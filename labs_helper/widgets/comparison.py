@@ -12,7 +12,7 @@ from ..figures.base import Figure, escape
 from ..figures.text import printable
 from .base import JobWidget, as_model, counted, error_words, statistics_line
 
-_CELL = "text-align:left;vertical-align:top;padding:4px 8px;border:1px solid #bbb;white-space:normal"
+_CELL = "text-align:left;vertical-align:top;padding:4px 8px;border:1px solid #bbb;white-space:normal;line-height:1.4"
 
 
 class Comparison(JobWidget):

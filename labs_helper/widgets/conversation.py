@@ -281,7 +281,7 @@ def _turn(turn: Turn, name: str, *, growing: str | None = None, waiting: bool = 
     return (
         f'<div style="margin:0.3em 0"><strong>You</strong>'
         f'<div style="white-space:pre-wrap;line-height:1.4">{escape(turn.question)}</div></div>'
-        f'<div style="margin:0.3em 0 0.8em 0;padding-left:0.8em;border-left:3px solid #888">'
+        f'<div style="margin:0.3em 0 0.8em 0;padding-left:0.8em;border-left:3px solid #888;line-height:1.4">'
         f"<strong>{escape(name)}</strong>{body}</div>"
     )
 

@@ -9,7 +9,7 @@
 #
 # | | with the bundled model | with the real Phi-3.5-mini |
 # | --- | --- | --- |
-# | time | 15 minutes | 15 minutes and the download |
+# | time | 20 minutes | 20 minutes and the download |
 # | free memory | 1 GB | 4 GB, on a Mac with Apple silicon |
 # | download | nothing | 2.15 GB, once, and only when you ask for it |
 #
@@ -33,7 +33,7 @@ check_setup("00")
 #
 # | lab | you will | time |
 # | --- | --- | --- |
-# | 00 | start the course (you are here) | 15 minutes |
+# | 00 | start the course (you are here) | 20 minutes |
 # | [01](01-instruct.ipynb) | ask Phi-3.5-mini questions and see how it answers | 2 hours |
 #
 # Labs about images (vision) and about many experts in one model (MoE) follow.

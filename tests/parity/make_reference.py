@@ -18,8 +18,8 @@ sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent)]
 
 import numpy as np
 import torch
-from tiny_checkpoint import write_tokenizer
 from safetensors.torch import save_file
+from tiny_checkpoint import write_tokenizer
 from transformers import Phi3Config, Phi3ForCausalLM
 
 ORIGINAL, CONTEXT, HEADS, HIDDEN = 64, 256, 2, 64
