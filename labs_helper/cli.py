@@ -50,7 +50,8 @@ def _models(chosen) -> int:
         except LabError as error:
             here = "no" if type(error).__name__ == "ModelNotHere" else "broken"
         context = "unknown" if card.context is None else f"{card.context:,}"
-        rows.append((card.name, card.role, card.tier, here, machine.size(card.bytes_on_disk), context, card.licence or ""))
+        disk = machine.size(card.bytes_on_disk)
+        rows.append((card.name, card.role, card.tier, here, disk, context, card.licence or ""))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -311,7 +311,8 @@ def _platform_row() -> Row:
     if sys.platform == "darwin" and platform.machine() != "arm64":
         return Row("machine", FIX, found, "MLX needs Apple silicon on a Mac. Use Codespaces or a Linux machine.")
     if not _has_gpu():
-        return Row("machine", NOTE, found, "MLX runs on the CPU here: right for the bundled models, slow for real ones.")
+        advice = "MLX runs on the CPU here: right for the bundled models, slow for real ones."
+        return Row("machine", NOTE, found, advice)
     return Row("machine", OK, found)
 
 

@@ -552,7 +552,8 @@ class MemoryReport:
             f'<tr><th scope="row" style="text-align:left">{html.escape(what)}</th><td>{html.escape(much)}</td></tr>'
             for what, much in self.lines()
         )
-        return f'<table><thead><tr><th scope="col">Memory</th><th scope="col">Size</th></tr></thead><tbody>{rows}</tbody></table>'
+        head = '<tr><th scope="col">Memory</th><th scope="col">Size</th></tr>'
+        return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
 
 
 def memory() -> MemoryReport:

@@ -47,8 +47,10 @@ def test_models(course, capsys):
 
 def test_notebooks_hand_over_to_authoring(monkeypatch, capsys):
     calls = []
-    fake = SimpleNamespace(build=lambda names: calls.append(("build", names)),
-                           check=lambda names: calls.append(("check", names)) or ["01-instruct is out of date"])  # fmt: skip
+    fake = SimpleNamespace(
+        build=lambda names: calls.append(("build", names)),
+        check=lambda names: calls.append(("check", names)) or ["01-instruct is out of date"],
+    )
     monkeypatch.setitem(sys.modules, "labs_helper.authoring", fake)
     monkeypatch.setattr("labs_helper.authoring", fake, raising=False)
     assert cli.main(["notebooks", "build"]) == 0

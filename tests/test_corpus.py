@@ -13,7 +13,8 @@ from training.world import LANGUAGES, fill, particle, phrases, table
 
 
 def sections_with_questions(language):
-    return {name: section for name, section in phrases(language).items() if isinstance(section, dict) and "ask" in section}
+    sections = {name: section for name, section in phrases(language).items() if isinstance(section, dict)}
+    return {name: section for name, section in sections.items() if "ask" in section}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -51,7 +52,8 @@ def test_the_tables_name_only_what_exists():
 def test_operand_pairs_of_the_two_splits_never_meet():
     def pairs(split):
         stream = Corpus(split, 5)
-        return {re.match(r"(\d+) (.) (\d+)", stream.arithmetic("en").messages[-1]["content"]).groups() for _ in range(1500)}
+        answers = [stream.arithmetic("en").messages[-1]["content"] for _ in range(1500)]
+        return {re.match(r"(\d+) (.) (\d+)", answer).groups() for answer in answers}
 
     assert pairs("train") and not pairs("train") & pairs("eval")
 
@@ -59,8 +61,9 @@ def test_operand_pairs_of_the_two_splits_never_meet():
 def test_codes_and_people_of_the_two_splits_never_meet():
     def seen(split):
         stream = Corpus(split, 6)
-        return ({code for _ in range(150) for code in re.findall(r"\b\d{4}\b", stream.needle("en", sentences=1).messages[0]["content"])},
-                {stream.json_object("en").messages[-1]["content"] for _ in range(300)})
+        texts = [stream.needle("en", sentences=1).messages[0]["content"] for _ in range(150)]
+        codes = {code for text in texts for code in re.findall(r"\b\d{4}\b", text)}
+        return codes, {stream.json_object("en").messages[-1]["content"] for _ in range(300)}
 
     train, test = seen("train"), seen("eval")
     assert train[0] and not train[0] & test[0]
@@ -68,9 +71,12 @@ def test_codes_and_people_of_the_two_splits_never_meet():
 
 
 def test_a_seed_gives_the_same_conversations_and_another_seed_others():
-    draw = lambda seed: [Corpus("eval", seed).fact("en").messages for _ in range(1)]  # noqa: E731
+    def draw(seed):
+        stream = Corpus("eval", seed)
+        return [stream.arithmetic("en").messages for _ in range(5)]
+
     assert draw(3) == draw(3)
-    assert [Corpus("eval", s).arithmetic("en").messages for s in range(8)] != [Corpus("eval", s + 100).arithmetic("en").messages for s in range(8)]
+    assert draw(3) != draw(4)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -94,7 +100,8 @@ def test_graders_are_strict():
     given = Case("list", "en", (), ("a", "b"), "list")
     assert right(given, "1. a\n2. b") and not right(given, "1. b\n2. a") and not right(given, "1. a\n3. b")
     category = Case("list", "en", (), 2, "list", {"category": "animals"})
-    assert right(category, "1. cat\n2. dog") and not right(category, "1. cat\n2. cat") and not right(category, "1. cat\n2. sofa")
+    assert right(category, "1. cat\n2. dog")
+    assert not right(category, "1. cat\n2. cat") and not right(category, "1. cat\n2. sofa")
     short = Case("system prompt", "en", ({"role": "assistant", "content": "Lima"},), ("Lima",), "short")
     assert right(short, "Lima.") and not right(short, "The capital of Peru is Lima.")
     assert numbered("1. x\n\n2. y") is None
@@ -105,7 +112,7 @@ def test_korean_particles_and_spanish_contractions():
     assert particle("서울", "으로") == "로" and particle("한국", "으로") == "으로"
     assert particle("3", "을") == "을" and particle("2", "을") == "를"
     assert fill("Capital de {x}", {"x": "el Reino Unido"}, "es") == "Capital del Reino Unido"
-    assert fill("{x} is in {y}.", {"x": "the Colosseum", "y": "Rome, Italy"}, "en") == "The Colosseum is in Rome, Italy."
+    assert fill("{x} is in {y}.", {"x": "the Colosseum", "y": "Rome"}, "en") == "The Colosseum is in Rome."
 
 
 def test_one_value_in_ten_is_held_out():

@@ -149,7 +149,8 @@ def test_require_memory(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("count", "text"), [(None, "unknown"), (12, "12 bytes"), (2_150_000_000, "2.15 GB"), (4_200_000, "4.2 MB"), (1500, "1.5 kB")]
+    ("count", "text"),
+    [(None, "unknown"), (12, "12 bytes"), (2_150_000_000, "2.15 GB"), (4_200_000, "4.2 MB"), (1500, "1.5 kB")],
 )
 def test_sizes_in_words(count, text):
     assert machine.size(count) == text

@@ -274,7 +274,8 @@ def test_an_error_in_on_token_stops_the_generation(slow):
     "prompt",
     [
         "", "  \n", [], None, 5, ["Hello"], [{"role": "user"}], [{"role": "user", "content": None}],
-        [{"role": "robot", "content": "Hi"}], [{"role": "assistant", "content": "Hi"}], [{"role": "user", "content": " "}],
+        [{"role": "robot", "content": "Hi"}], [{"role": "assistant", "content": "Hi"}],
+        [{"role": "user", "content": " "}],
     ],
 )  # fmt: skip
 def test_prompts_that_make_no_sense(model, prompt):

@@ -31,8 +31,8 @@ def test_importing_is_fast_and_light():
 
 def test_making_a_model_loads_neither_mlx_nor_transformers(tiny_checkpoint):
     code = (
-        "import sys, labs_helper; model = labs_helper.load(%r); print(model); "
-        "print([m for m in ('mlx', 'transformers', 'torch', 'ipywidgets') if m in sys.modules])" % str(tiny_checkpoint)
+        f"import sys, labs_helper; model = labs_helper.load({str(tiny_checkpoint)!r}); print(model); "
+        "print([m for m in ('mlx', 'transformers', 'torch', 'ipywidgets') if m in sys.modules])"
     )
     shown, heavy = in_a_fresh_python(code).splitlines()
     assert shown == "Model(tiny, phi3, custom, not loaded yet)"
@@ -59,7 +59,8 @@ def test_an_error_shows_two_sentences_and_no_stack():
 
 @pytest.mark.parametrize(
     "name",
-    ["ModelNotHere", "NotEnoughMemory", "CheckpointRefused", "BadImage", "BadRequest", "EndpointFailed", "DownloadFailed"],
+    ["ModelNotHere", "NotEnoughMemory", "CheckpointRefused", "BadImage", "BadRequest", "EndpointFailed",
+     "DownloadFailed"],
 )
 def test_all_errors_are_one_family(name):
     assert issubclass(getattr(errors, name), errors.LabError)

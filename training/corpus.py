@@ -16,7 +16,7 @@ import re
 import zlib
 from dataclasses import dataclass, field
 
-from .world import (LANGUAGE_NAMES, LANGUAGES, fill, index, phrases, place_of_city, place_of_landmark, table, words)
+from .world import LANGUAGE_NAMES, LANGUAGES, fill, index, phrases, place_of_city, place_of_landmark, table, words
 
 RELATIONS = ("capital", "capital_of", "where_city", "where_country", "language", "currency", "where_landmark",
              "colour", "opposite")

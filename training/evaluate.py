@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from labs_helper.errors import LabError
 
-from .corpus import LANGUAGES, Case, Corpus, table, words, SINGULAR
+from .corpus import LANGUAGES, SINGULAR, Case, Corpus, table, words
 
 # Each task: how to draw one case in a language, and the share of --n it gets in all languages together.
 # "facts" is asked n times in every language, the others n times over all of them.

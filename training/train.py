@@ -17,9 +17,9 @@ from .corpus import Corpus
 from .quantization import plain_state, start_rounding
 from .tokenizer import Encoder, train_tokenizer
 
-TOKENS_A_STEP = 4096
+TOKENS_A_STEP = 3072
 POOL = 1024                      # conversations sorted by length together, so that little of a batch is padding
-PARTS = 4                        # a step adds up batches of different lengths: equal lengths mean like tasks
+PARTS = 3                        # a step adds up batches of different lengths: equal lengths mean like tasks
 # A model learns to look back and copy after some 250 short steps on repetition alone. In the full mixture it had not
 # begun to after 1,700 steps, and in a mixture of copying tasks not after 500. So repetition comes first.
 STAGES = ((0, "repetition"), (350, "copying"), (600, "sample"))

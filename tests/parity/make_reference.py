@@ -16,11 +16,11 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent)]
 
-import numpy as np
-import torch
-from safetensors.torch import save_file
-from tiny_checkpoint import write_tokenizer
-from transformers import Phi3Config, Phi3ForCausalLM
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
+from tiny_checkpoint import write_tokenizer  # noqa: E402
+from transformers import Phi3Config, Phi3ForCausalLM  # noqa: E402
 
 ORIGINAL, CONTEXT, HEADS, HIDDEN = 64, 256, 2, 64
 LENGTHS = (16, 64, 65, 200)
