@@ -315,8 +315,9 @@ check("1.4", (ratios, dearest))  # for help, run hint("1.4")
 # (Where is Changsha?) is the classic example.
 #
 # We compare two bundled models. `instruct-previous-tiny` and `instruct-tiny` have the same architecture, size, tokenizer
-# and tasks; the first was trained mostly on English, the second on five languages. This is a controlled experiment
-# about training text. Neither is one of Microsoft's models: they show the effect, not how large it is for the real ones.
+# and tasks. The first was trained mostly on English, the second on five languages (and for longer, since five take
+# longer). So the difference you will see comes from the training text. Neither is one of Microsoft's models: they show
+# the effect, not how large it is for the real ones.
 
 # %%
 from labs_helper import compare
