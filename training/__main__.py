@@ -27,9 +27,10 @@ def main() -> None:
 
             print(f"wrote {export(name)}")
         if options.action in ("make", "card"):
-            from .card import write_card
+            from .card import measure, write_card
 
-            print(f"wrote {write_card(name, options.seed, options.n)}")
+            measure(name, options.seed, options.n)
+            print(f"wrote {write_card(name)}")
 
 
 if __name__ == "__main__":

@@ -28,23 +28,31 @@ def parameters(folder: Path) -> int:
     return sum(math.prod(entry["shape"]) for key, entry in header.items() if key != "__metadata__")
 
 
-def write_card(name: str, seed: int, n: int, runs: Path = RUNS, checkpoints: Path = CHECKPOINTS) -> Path:
-    """Measure the 4-bit checkpoint and its fp32 source, write evaluation.json and MODEL_CARD.md.
+def measure(name: str, seed: int, n: int, runs: Path = RUNS, checkpoints: Path = CHECKPOINTS) -> dict:
+    """Measure the 4-bit checkpoint and its fp32 source on the same cases, and write evaluation.json beside the weights.
 
     Args:
         seed: of the held-out cases; n: cases a task ("facts": a task and language).
     """
-    folder, recipe = checkpoints / name, recipes()[name]
-    measured = evaluate(str(folder), seed, n)
-    source = evaluate(str(runs / name), seed, n)
     log = [json.loads(line) for line in (runs / f"{name}.log.jsonl").read_text(encoding="utf-8").splitlines()]
+    read = sum(max(0, later["tokens"] - earlier["tokens"]) for earlier, later in zip(log, log[1:]))
+    result = {"seed": seed, "n": n, "parameters": parameters(runs / name), "steps": recipes()[name]["steps"], "tokens": read,
+              "4-bit": evaluate(str(checkpoints / name), seed, n)["tasks"], "fp32": evaluate(str(runs / name), seed, n)["tasks"]}
+    write_json(checkpoints / name / "evaluation.json", result)
+    return result
+
+
+def write_card(name: str, checkpoints: Path = CHECKPOINTS) -> Path:
+    """Write MODEL_CARD.md from evaluation.json, config.json and the recipe."""
+    folder, recipe = checkpoints / name, recipes()[name]
+    result = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    seed, n, measured, source = (result[key] for key in ("seed", "n", "4-bit", "fp32"))
     # Lost by quantization: the largest difference over the tasks, all languages together.
-    lost = {task: source["tasks"][task]["all"]["accuracy"] - cells["all"]["accuracy"] for task, cells in measured["tasks"].items()}
+    lost = {task: source[task]["all"]["accuracy"] - cells["all"]["accuracy"] for task, cells in measured.items()}
     worst = max(lost, key=lost.get)
-    bytes_on_disk = sum(file.stat().st_size for file in folder.iterdir() if file.name != "MODEL_CARD.md")
+    bytes_on_disk = sum(file.stat().st_size for file in folder.iterdir() if file.name not in ("MODEL_CARD.md", "evaluation.json"))
     shares = ", ".join(f"{LANGUAGE_NAMES[lang]} {share:.0%}" for lang, share in recipe["languages"].items())
-    write_json(folder / "evaluation.json", {"seed": seed, "n": n, "4-bit": measured["tasks"], "fp32": source["tasks"]})
     text = f"""# {name}
 
 A small `{config["model_type"]}` model that Phi-3.5 Labs trained itself, from scratch, on text that the project generates.
@@ -54,7 +62,7 @@ sizes differ.
 
 | | |
 | --- | --- |
-| parameters | {parameters(runs / name) / 1e6:.2f} M |
+| parameters | {result["parameters"] / 1e6:.2f} M |
 | layers / width / MLP / heads | {config["num_hidden_layers"]} / {config["hidden_size"]} / {config["intermediate_size"]} / {config["num_attention_heads"]} |
 | vocabulary | {config["vocab_size"]} (byte-fallback BPE) |
 | context | {config["max_position_embeddings"]} tokens; the short RoPE table up to {config["original_max_position_embeddings"]} |
@@ -64,29 +72,30 @@ sizes differ.
 
 ## What it saw
 
-{recipe["steps"]:,} steps of up to {TOKENS_A_STEP:,} tokens, padding included ({sum(b["tokens"] - a["tokens"] for a, b in zip(log, log[1:]) if b["tokens"] > a["tokens"]) / 1e6:.0f} M in all), of generated conversations: {shares}.
+{result["steps"]:,} steps of up to {TOKENS_A_STEP:,} tokens, {result["tokens"] / 1e6:.0f} M tokens in all, of generated conversations: {shares}.
 They speak of {len(table("countries"))} countries, {len(table("cities"))} cities, {len(table("landmarks"))} landmarks and {sum(len(words(k)) for k in ("animal", "fruit", "thing", "colour", "adjective"))} everyday words
 ({len(ALL_FACTS)} facts a language; languages other than English see {recipe["known"]:.0%} of them here), sums, differences and products,
 numbered lists, JSON objects, codes hidden in long texts, names told in a chat, counting, short English stories, and
-questions outside all this, to which the answer is that it does not know. The last quarter of the training saw the weights as rounded to {BITS} bits.
+questions outside all this, to which the answer is that it does not know. The last fifth of the training saw the weights as
+rounded to {BITS} bits.
 
 ## What it can do, measured
 
 Held-out cases, seed {seed}: other phrasings than in training, other operand pairs, codes, ages, ranges and made-up names.
 Facts are the same ones, asked in other words: nobody knows a capital without having been told.
 
-{as_table(measured)}
+{as_table({"tasks": measured})}
 
 Before quantization (fp32):
 
-{as_table(source)}
+{as_table({"tasks": source})}
 
 Most lost by 4 bits: {max(lost[worst], 0):.3f} ({worst}). Repeat it with
 `python -m training.evaluate data/checkpoints/{name} --seed ANY --n {n} --json`.
 
 ## What it cannot do
 
-Everything else. It knows no person, no history, no news, no code and no word beyond its list; it cannot reason, and outside
+Every low number above: ask such things and it will often be wrong. And everything else: it knows no person, no history, no news, no code and no word beyond its list; it cannot reason, and outside
 its small world it should say that it does not know, which it does not always do. Its stories are put together from a
 few dozen pieces. Do not use it for anything but learning.
 
