@@ -110,8 +110,8 @@ def train(name: str, steps: int | None = None, runs: Path = RUNS) -> Path:
         name: a recipe of recipes.toml.
         steps: another number of steps than the recipe's.
 
-    Without a GPU it runs as two processes of one thread each, which add up their gradients: for matrices this small, two
-    threads of one process are slower than one. The folder holds config.json, the tokenizer files and, at the end,
+    Without a GPU it runs as two processes of one thread each, which add up their gradients: two threads of one process wait
+    for each other at every small operation, and stall when anything else runs. The folder holds config.json, the tokenizer files and, at the end,
     model.safetensors. What the run needs to resume (NAME.state.pt) and its losses (NAME.log.jsonl) lie beside it.
     """
     recipe = recipes()[name]
