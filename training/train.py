@@ -87,6 +87,13 @@ def rate(step: int, steps: int) -> float:
     return min(1.0, (steps - step) / (steps * (1 - DECAY_FROM)))
 
 
+def set_rates(both, bases: tuple[float, float], share: float) -> None:
+    """Learning rates of Muon and AdamW for the next step."""
+    for optimizer, base in zip(both, bases):
+        for group in optimizer.param_groups:
+            group["lr"] = base * share
+
+
 def new_model(name: str, folder: Path, token_ids: dict[str, int], seed: int):
     """A freshly initialised model of transformers' own class, from the checkpoint's own config.json."""
     (folder / "config.json").write_text(json.dumps(model_config(name, token_ids), indent=1) + "\n")
@@ -94,12 +101,25 @@ def new_model(name: str, folder: Path, token_ids: dict[str, int], seed: int):
     return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), attn_implementation="sdpa").float()
 
 
-def optimizers(model):
-    """Muon (Jordan et al. 2024) for the matrices inside the layers, AdamW for embeddings, head and norms."""
-    inner = [p for n, p in model.named_parameters() if p.ndim == 2 and "layers." in n]
-    outer = [p for n, p in model.named_parameters() if not (p.ndim == 2 and "layers." in n)]
+def optimizers(model, inside=("layers.",)):
+    """Muon (Jordan et al. 2024) for the matrices inside the layers, AdamW for embeddings, head and norms.
+
+    Args:
+        inside: a matrix whose name holds one of these gets Muon.
+    """
+    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    inner = [p for n, p in named if p.ndim == 2 and any(part in n for part in inside)]
+    outer = [p for n, p in named if not (p.ndim == 2 and any(part in n for part in inside))]
     return (torch.optim.Muon(inner, lr=MUON_RATE, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
             torch.optim.AdamW(outer, lr=ADAM_RATE, betas=(0.9, 0.95), weight_decay=0.0))
+
+
+def tokenizer_folder(name: str, runs: Path = RUNS) -> Path:
+    """The run whose tokenizer a recipe uses, with the tokenizer in it: trained now if it is missing."""
+    owner = recipes()[name].get("tokenizer", name)
+    if not (runs / owner / "tokenizer.json").exists():
+        train_tokenizer(runs / owner, recipes()[owner]["model"]["vocab_size"])
+    return runs / owner
 
 
 def train(name: str, steps: int | None = None, runs: Path = RUNS) -> Path:
@@ -115,9 +135,7 @@ def train(name: str, steps: int | None = None, runs: Path = RUNS) -> Path:
     recipe = recipes()[name]
     steps, folder = steps or recipe["steps"], runs / name
     folder.mkdir(parents=True, exist_ok=True)
-    source = runs / recipe.get("tokenizer", name)
-    if not (source / "tokenizer.json").exists():
-        train_tokenizer(source, recipe["model"]["vocab_size"])
+    source = tokenizer_folder(name, runs)
     for file in ("tokenizer.json", "tokenizer_config.json"):
         (folder / file).write_bytes((source / file).read_bytes())
     encoder = Encoder(folder)
@@ -126,13 +144,8 @@ def train(name: str, steps: int | None = None, runs: Path = RUNS) -> Path:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = new_model(name, folder, {**encoder.id, "<s>": 1}, recipe["seed"]).to(device)
     both = optimizers(model)
-    state_file, done = runs / f"{name}.state.pt", 0
-    if state_file.exists():
-        state = torch.load(state_file, map_location=device, weights_only=True)
-        done = state["step"]
-        model.load_state_dict(state["model"])
-        for optimizer, saved in zip(both, state["optimizers"]):
-            optimizer.load_state_dict(saved)
+    state_file = runs / f"{name}.state.pt"
+    done = load_state(state_file, model, both, device)
     original = recipe["model"]["original_max_position_embeddings"]
     seed = recipe["seed"] * 100_000 + done                                     # a resumed run draws new conversations
     streams = {task: batches(name, encoder, seed, task, TOKENS_A_STEP // PARTS // (2 if start < SHORT_STEPS else 1))
@@ -143,9 +156,7 @@ def train(name: str, steps: int | None = None, runs: Path = RUNS) -> Path:
     for step in bar:
         if step >= ROUND_FROM * steps:
             start_rounding(model)
-        for optimizer, base in zip(both, (MUON_RATE, ADAM_RATE)):
-            for group in optimizer.param_groups:
-                group["lr"] = base * rate(step, steps)
+        set_rates(both, (MUON_RATE, ADAM_RATE), rate(step, steps))
         stream = streams[[task for start, task in STAGES if step >= start][-1]]
         parts = [tuple(t.to(device) if isinstance(t, torch.Tensor) else t for t in next(stream)) for _ in range(PARTS)]
         total, seen = sum(weights.sum() for _, weights, _ in parts), []
@@ -167,22 +178,34 @@ def train(name: str, steps: int | None = None, runs: Path = RUNS) -> Path:
             log.write(json.dumps({"step": step, "loss": round(average, 5), "tokens": tokens}) + "\n")
             log.flush()
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
-            _save_state(state_file, step + 1, model, both)
+            save_state(state_file, step + 1, model, both)
     log.close()
-    save_weights(model, folder)
+    save_weights(plain_state(model), folder)
     return folder
 
 
-def _save_state(path: Path, step: int, model, both) -> None:
+def save_state(path: Path, step: int, model, both) -> None:
+    """Write all that a run needs to go on."""
     partial = path.with_suffix(".partial")
     torch.save({"step": step, "model": plain_state(model), "optimizers": [o.state_dict() for o in both]}, partial)
     os.replace(partial, path)
 
 
-def save_weights(model, folder: Path) -> None:
-    """Write model.safetensors with the plain fp32 weights."""
+def load_state(path: Path, model, both, device: str) -> int:
+    """Go on from `save_state`; returns the steps done, 0 where there is no such file."""
+    if not path.exists():
+        return 0
+    state = torch.load(path, map_location=device, weights_only=True)
+    model.load_state_dict(state["model"])
+    for optimizer, saved in zip(both, state["optimizers"]):
+        optimizer.load_state_dict(saved)
+    return state["step"]
+
+
+def save_weights(state: dict[str, torch.Tensor], folder: Path) -> None:
+    """Write model.safetensors with plain fp32 weights."""
     from safetensors.torch import save_file
 
     partial = folder / "model.partial"
-    save_file({k: v.contiguous().cpu() for k, v in plain_state(model).items()}, partial, metadata={"format": "pt"})
+    save_file({k: v.contiguous().cpu() for k, v in state.items()}, partial, metadata={"format": "pt"})
     os.replace(partial, folder / "model.safetensors")
