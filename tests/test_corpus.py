@@ -120,6 +120,12 @@ def test_one_value_in_ten_is_held_out():
     assert 0.08 < share < 0.12
 
 
+def test_a_language_that_knows_little_still_speaks():
+    stream = Corpus("train", 1, languages={"ko": 1.0}, known=0.0)
+    said = {stream.fact("ko", relation).messages[-1]["content"] for relation in c.RELATIONS for _ in range(5)}
+    assert len(said) == len(c.RELATIONS)
+
+
 def test_unknown_split_is_refused():
     with pytest.raises(ValueError, match="train"):
         c.Corpus("test", 1)

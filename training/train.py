@@ -5,21 +5,23 @@ from __future__ import annotations
 import json
 import math
 import os
+import tempfile
 from pathlib import Path
 
 import torch
+from torch import distributed
 from torch.nn import functional
 from tqdm import tqdm
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from .config import RUNS, model_config, recipes
+from .config import RUNS, model_config, recipes, write_json
 from .corpus import Corpus
 from .quantization import plain_state, start_rounding
 from .tokenizer import Encoder, train_tokenizer
 
-TOKENS_A_STEP = 3072
+TOKENS_A_STEP = 3072             # over all processes
 POOL = 1024                      # conversations sorted by length together, so that little of a batch is padding
-PARTS = 3                        # a step adds up batches of different lengths: equal lengths mean like tasks
+PARTS = 4                        # a step adds up batches of different lengths: equal lengths mean like tasks
 # A model learns to look back and copy after some 250 short steps on repetition alone. In the full mixture it had not
 # begun to after 1,700 steps, and in a mixture of copying tasks not after 500. So repetition comes first.
 STAGES = ((0, "repetition"), (350, "copying"), (600, "sample"))
@@ -94,9 +96,8 @@ def set_rates(both, bases: tuple[float, float], share: float) -> None:
             group["lr"] = base * share
 
 
-def new_model(name: str, folder: Path, token_ids: dict[str, int], seed: int):
+def new_model(folder: Path, seed: int):
     """A freshly initialised model of transformers' own class, from the checkpoint's own config.json."""
-    (folder / "config.json").write_text(json.dumps(model_config(name, token_ids), indent=1) + "\n")
     torch.manual_seed(seed)
     return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), attn_implementation="sdpa").float()
 
@@ -129,59 +130,103 @@ def train(name: str, steps: int | None = None, runs: Path = RUNS) -> Path:
         name: a recipe of recipes.toml.
         steps: another number of steps than the recipe's.
 
-    The folder holds config.json, the tokenizer files and, at the end, model.safetensors. What the run needs to resume
-    (NAME.state.pt) and its losses (NAME.log.jsonl) lie beside it.
+    Without a GPU it runs as two processes of one thread each, which add up their gradients: for matrices this small, two
+    threads of one process are slower than one. The folder holds config.json, the tokenizer files and, at the end,
+    model.safetensors. What the run needs to resume (NAME.state.pt) and its losses (NAME.log.jsonl) lie beside it.
     """
     recipe = recipes()[name]
-    steps, folder = steps or recipe["steps"], runs / name
+    folder = runs / name
     folder.mkdir(parents=True, exist_ok=True)
     source = tokenizer_folder(name, runs)
     for file in ("tokenizer.json", "tokenizer_config.json"):
         (folder / file).write_bytes((source / file).read_bytes())
-    encoder = Encoder(folder)
-    assert encoder.size == recipe["model"]["vocab_size"], f"the corpus gives {encoder.size} tokens: set vocab_size to it"
+    size = Encoder(folder).size
+    if size != recipe["model"]["vocab_size"]:
+        raise ValueError(f"the corpus gives {size} tokens: set vocab_size of {name} in recipes.toml to it")
+    together(_work, process_count(), name, steps or recipe["steps"], runs)
+    return folder
 
+
+def process_count() -> int:
+    """One process with a GPU, else two where there are two cores."""
+    return 1 if torch.cuda.is_available() else min(2, os.cpu_count() or 1)
+
+
+def together(work, processes: int, *arguments) -> None:
+    """Run work(rank, processes, *arguments) in so many new processes of one group."""
+    with tempfile.TemporaryDirectory() as meeting:
+        torch.multiprocessing.spawn(_member, (work, processes, f"file://{meeting}/meeting", arguments), nprocs=processes)
+
+
+def _member(rank: int, work, processes: int, meeting: str, arguments: tuple) -> None:
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes) if torch.cuda.is_available() else 1)
+    distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=processes)
+    work(rank, processes, *arguments)
+    distributed.destroy_process_group()
+
+
+def _work(rank: int, processes: int, name: str, steps: int, runs: Path) -> None:
+    """One process of the training. They hold equal weights; each reads its own conversations."""
+    recipe, folder, first = recipes()[name], runs / name, rank == 0
+    encoder = Encoder(folder)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = new_model(name, folder, {**encoder.id, "<s>": 1}, recipe["seed"]).to(device)
+    if first:
+        write_json(folder / "config.json", model_config(name, {**encoder.id, "<s>": 1}))
+    distributed.barrier()
+    model = new_model(folder, recipe["seed"]).to(device)
     both = optimizers(model)
     state_file = runs / f"{name}.state.pt"
     done = load_state(state_file, model, both, device)
     original = recipe["model"]["original_max_position_embeddings"]
-    seed = recipe["seed"] * 100_000 + done                                     # a resumed run draws new conversations
+    seed = recipe["seed"] * 100_000 + done + 50_000 * rank            # a resumed run draws new conversations
+    parts_here = max(1, PARTS // processes)
     streams = {task: batches(name, encoder, seed, task, TOKENS_A_STEP // PARTS // (2 if start < SHORT_STEPS else 1))
                for start, task in STAGES}
-    log = (runs / f"{name}.log.jsonl").open("a", encoding="utf-8")
+    log = (runs / f"{name}.log.jsonl").open("a", encoding="utf-8") if first else None
     average, tokens = None, 0
-    bar = tqdm(range(done, steps), initial=done, total=steps, desc=name, mininterval=5)
+    bar = tqdm(range(done, steps), initial=done, total=steps, desc=name, mininterval=5, disable=not first)
     for step in bar:
         if step >= ROUND_FROM * steps:
             start_rounding(model)
         set_rates(both, (MUON_RATE, ADAM_RATE), rate(step, steps))
         stream = streams[[task for start, task in STAGES if step >= start][-1]]
-        parts = [tuple(t.to(device) if isinstance(t, torch.Tensor) else t for t in next(stream)) for _ in range(PARTS)]
-        total, seen = sum(weights.sum() for _, weights, _ in parts), []
+        parts = [tuple(t.to(device) if isinstance(t, torch.Tensor) else t for t in next(stream)) for _ in range(parts_here)]
+        # Weight of the whole step, then gradients, then (sum, count, tokens) of the answers' losses: summed over processes.
+        total = torch.stack([weights.sum() for _, weights, _ in parts]).sum().cpu()
+        distributed.all_reduce(total)
+        seen = torch.zeros(3)
         for ids, weights, long_table in parts:
             loss, each = loss_of(model, ids, weights, long_table, original)
-            (loss / total).backward()
-            seen.append(each)
-            tokens += ids.numel()
-        value = torch.cat(seen).mean().item()
+            (loss / total.item()).backward()
+            seen += torch.tensor([each.sum().item(), len(each), ids.numel()])
+        if processes > 1:
+            add_up([p.grad for p in model.parameters()])
+        distributed.all_reduce(seen)
+        value, tokens = (seen[0] / seen[1]).item(), tokens + int(seen[2])
+        if not math.isfinite(value):
+            raise FloatingPointError(f"loss became {value} at step {step}")
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in both:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        if not math.isfinite(value):
-            raise FloatingPointError(f"loss became {value} at step {step}")
         average = value if average is None else 0.98 * average + 0.02 * value
-        if step % 50 == 0:
+        if first and step % 50 == 0:
             bar.set_postfix(loss=f"{average:.4f}")
             log.write(json.dumps({"step": step, "loss": round(average, 5), "tokens": tokens}) + "\n")
             log.flush()
-        if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
+        if first and ((step + 1) % SAVE_EVERY == 0 or step + 1 == steps):
             save_state(state_file, step + 1, model, both)
-    log.close()
-    save_weights(plain_state(model), folder)
-    return folder
+    if first:
+        log.close()
+        save_weights(plain_state(model), folder)
+
+
+def add_up(gradients: list[torch.Tensor]) -> None:
+    """Replace each gradient by its sum over all processes, in one message."""
+    flat = torch.cat([g.reshape(-1) for g in gradients])
+    distributed.all_reduce(flat)
+    for gradient, summed in zip(gradients, flat.split([g.numel() for g in gradients])):
+        gradient.copy_(summed.view_as(gradient))
 
 
 def save_state(path: Path, step: int, model, both) -> None:

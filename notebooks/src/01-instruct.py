@@ -56,8 +56,8 @@ for part in mlx_lm.stream_generate(raw_model, raw_tokenizer, prompt_ids, max_tok
 print(f"\n\n{part.generation_tokens} tokens, ended by {part.finish_reason!r}")
 
 # %% [markdown]
-# A warning about `rope_parameters` is harmless: it asks for another spelling of the same settings. If the answer is
-# odd, there is a reason: the plain package reads one table of this model wrongly. Section 6 shows it and repairs it.
+# A warning about `rope_parameters` is harmless: it asks for another spelling of the same settings. If an answer of the
+# plain package is odd, there may be a reason: it reads one table of this model wrongly. Section 6 shows that.
 # Now the same question through the helper:
 
 # %%
@@ -315,8 +315,9 @@ check("1.4", (ratios, dearest))  # for help, run hint("1.4")
 # (Where is Changsha?) is the classic example.
 #
 # We compare two bundled models. `instruct-previous-tiny` and `instruct-tiny` have the same architecture, size, tokenizer
-# and tasks; the first was trained mostly on English, the second on five languages. This is a controlled experiment
-# about training text. Neither is one of Microsoft's models: they show the effect, not how large it is for the real ones.
+# and tasks. The first was trained mostly on English, the second on five languages (and for longer, since five take
+# longer). So the difference you will see comes from the training text. Neither is one of Microsoft's models: they show
+# the effect, not how large it is for the real ones.
 
 # %%
 from labs_helper import compare
@@ -463,7 +464,7 @@ rope_tables(scaling["short_factor"], scaling["long_factor"], original=original,
 #
 # The plain package (mlx-lm 0.32.2) never reads the short table. It uses the long one at every length. Let us measure
 # what that does: first the largest difference between the logits with the two tables, for three lengths of one text;
-# then a sum. We use the bundled model here, in the cells, as in section 1.
+# then an answer. We use the bundled model here, in the cells, as in section 1.
 
 # %%
 import mlx.core as mx
@@ -493,18 +494,19 @@ for length in (16, 64, 256):
 assert difference > 1
 
 # %%
-question = bundled.prompt("What is 47 + 38?").ids
+question = bundled.prompt("Where is Lima?").ids
 for table in ("long", "short"):
     use_table(raw_model, scaling[f"{table}_factor"])
     written = mlx_lm.generate(raw_model, raw_tokenizer, list(question), max_tokens=60)
     print(f"{table:5} table: {written}")
-assert "85" in written
+assert "Peru" in written
 del raw_model, raw_tokenizer
 
 # %% [markdown]
 # The difference grows with the position, and soon it is a large part of the logits themselves. All these texts fit into
-# the original length, so the short table is right. Facts often survive the wrong table; sums, where every place
-# counts, often do not. How much the real model suffers is not measured here.
+# the original length, so the short table is right. Does the answer change? Here it does not, and there is a reason: in
+# the training of the bundled model, every fourth short text was read with the long table, so it bears both. Nothing
+# like that is known of the real model. How much its answers suffer from the wrong table is not measured here.
 #
 # The helper chooses the table for each request and says which: `answer.rope_table`. The rule looks at the whole
 # request, because a table must not change while an answer is written: all that was read with the old one would be wrong.

@@ -31,19 +31,27 @@ def test_notebook_runs_and_its_chat_answers(notebook, open_page):
     box = chats[0]
     field = page.field(box, "Your message")
     page.show(field)
+    page.button(box, "New conversation").click()      # the notebook has used this chat already
+    until(lambda: page.status(box) == "New conversation.", 30, "the chat starts anew")
     field.send_keys("Where is Changsha?")
     page.button(box, "Send").click()
     until(lambda: page.status(box) == "Done.", 60, "the chat answers")
     assert "Where is Changsha?" in box.text and "tokens/s" in box.text and "<|end|>" not in box.text
     page.screenshot(f"{name}-chat", box)
 
-    # A small model is quick: Stop is pressed in the page itself, as soon as it shows that words are coming.
-    page.driver.execute_script(
-        "const box = arguments[0]; window.labsTimer = setInterval(() => {"
-        " if (!box.querySelector('[role=status]')?.innerText.startsWith('Generating')) return;"
-        " const stop = [...box.querySelectorAll('button')].find(b => b.innerText.trim() === 'Stop');"
-        " if (stop && !stop.disabled) { clearInterval(window.labsTimer); stop.click(); } }, 10);", box)
-    field.send_keys("Count from 1 to 40.\n")
-    until(lambda: page.status(box) in ("Stopped.", "Done."), 60, "the long answer ends")
+    # A small model is quick: Stop is pressed in the page itself, as soon as it shows that words are coming. On a busy
+    # machine the page may learn of the words when the answer is already complete; then it gets another try.
+    for _ in range(4):
+        page.driver.execute_script(
+            "const box = arguments[0]; clearInterval(window.labsTimer); window.labsTimer = setInterval(() => {"
+            " if (!box.querySelector('[role=status]')?.innerText.startsWith('Generating')) return;"
+            " const stop = [...box.querySelectorAll('button')].find(b => b.innerText.trim() === 'Stop');"
+            " if (stop && !stop.disabled) { clearInterval(window.labsTimer); stop.click(); } }, 10);", box)
+        page.button(box, "New conversation").click()
+        until(lambda: page.status(box) == "New conversation.", 30, "the chat starts anew")
+        field.send_keys("Count from 1 to 50.\n")
+        until(lambda: page.status(box) in ("Stopped.", "Done."), 60, "the long answer ends")
+        if page.status(box) == "Stopped.":
+            break
     assert page.status(box) == "Stopped." and "(stopped)" in box.text
     page.screenshot(f"{name}-stopped", box)

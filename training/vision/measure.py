@@ -24,8 +24,7 @@ from .train import Team, answer, features_of, prepare, seeded
 
 def load(folder: Path) -> Phi3V:
     """The finished model of a run."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    model = Phi3V(config)
+    model = Phi3V(json.loads((folder / "config.json").read_text(encoding="utf-8")))
     saved = load_file(folder / "model.safetensors")
     names = exported_names({key: key for key in model.state_dict()})
     model.load_state_dict({own: saved[name] for name, own in names.items()})
@@ -79,7 +78,7 @@ def stopped(name: str, runs: Path) -> Phi3V:
     folder = runs / name
     if not (folder / "config.json").exists():
         prepare(name, folder, runs)
-    model = new_model(name, folder, runs)
+    model = new_model(recipes()[name], folder, runs)
     for stage, part, prefix in (("tower", model.vision.img_processor.vision_model, "tower."), ("decoder", model, "all."), ("joint", model, "all.")):
         file = folder / f"{stage}.state.pt"
         if file.exists():

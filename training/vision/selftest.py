@@ -68,7 +68,7 @@ def check_tower() -> None:
 def check_rows(runs: Path) -> None:
     """313 rows a picture where the ids are negative, in the order tile, separator, global view."""
     assert [image_rows(*tiles) for tiles in ((1, 1), (2, 2), (4, 1), (1, 4))] == [313, 757, 781, 745]
-    model, encoder = t.new_model(TOY, runs / TOY, runs), Encoder(runs / TOY)
+    model, encoder = t.new_model(recipes()[TOY], runs / TOY, runs), Encoder(runs / TOY)
     rows = model.vision.rows(torch.randn(2, 144, 128))
     assert rows.shape == (2, image_rows(), 64) and torch.equal(rows[:, :VIEW_ROWS], rows[:, VIEW_ROWS + 1 :])
     ends = rows[0, :VIEW_ROWS].view(12, 13, 64)[:, 12]
@@ -90,30 +90,10 @@ def check_rows(runs: Path) -> None:
     assert not torch.allclose(first, second)
 
 
-def check_processes(one: Path, two: Path) -> None:
-    """Two workers, here threads, share the parts of a step and end where one does, up to the order of sums."""
-    import threading
-
-    t.prepare(TOY, two / TOY, two)
-    buffer, barrier = torch.zeros(2, 10**7), threading.Barrier(2)
-    teams = [t.Team(rank, 2, buffer, barrier) for rank in range(2)]
-
-    # The random start of a model comes from torch's one generator, so the models are made one after the other.
-    models = [t.TowerStage(t.new_model(TOY, two / TOY, two), recipes()[TOY], team) for team in (t.Team(), *teams)]
-    (one / "alone").mkdir()
-    t.descend("tower", models[0], 3, [4e-3, 2e-3], one / "alone", t.Team())
-    workers = [threading.Thread(target=t.descend, args=("tower", stage, 3, [4e-3, 2e-3], two / TOY, team)) for stage, team in zip(models[1:], teams)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    same_states(one / "alone" / "tower.state.pt", two / TOY / "tower.state.pt", 1e-4)
-
-
 def check_training(scratch: Path) -> None:
     """All stages run; interrupted anywhere they end the same; two processes end as one; the result is exported right."""
-    whole, pieces, two = (scratch / n for n in ("whole", "pieces", "two"))
-    for runs in (whole, pieces, two):
+    whole, pieces, one, two = (scratch / n for n in ("whole", "pieces", "one", "two"))
+    for runs in (whole, pieces, one, two):
         shutil.copytree(scratch / "instruct-tiny", runs / "instruct-tiny")
     t.train(TOY, runs=whole, processes=1)
     descend = t.descend
@@ -132,7 +112,9 @@ def check_training(scratch: Path) -> None:
     t.train(TOY, runs=pieces, processes=1)
     for stage in t.STAGES:
         same_states(whole / TOY / f"{stage}.state.pt", pieces / TOY / f"{stage}.state.pt")
-    check_processes(whole, two)
+    t.train(TOY, 14, runs=one, processes=1)
+    t.train(TOY, 14, runs=two, processes=2)
+    same_states(one / TOY / "tower.state.pt", two / TOY / "tower.state.pt", 1e-4)
 
     made = export(TOY, whole, scratch / "checkpoints")
     import mlx.core as mx

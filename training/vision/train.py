@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import random
 import time
 from contextlib import nullcontext
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import distributed, nn
 from torch.nn import functional
 from tqdm import tqdm
 
@@ -26,12 +25,15 @@ from training.quantization import plain_state, start_rounding
 from training.tokenizer import STOP_TOKENS, Encoder
 from training.train import (
     ROUND_FROM,
+    add_up,
     load_state,
     optimizers,
+    process_count,
     rate,
     save_state,
     save_weights,
     set_rates,
+    together,
     tokenizer_folder,
 )
 
@@ -42,7 +44,7 @@ from .text import sequence, write_tokenizer
 
 PARTS = 4                         # of a step; each process works on its share of them
 SAVE_SECONDS, LOG_EVERY = 120, 25
-EMPTY_WEIGHT, OTHER_WEIGHT = 0.2, 3.0   # of an empty patch, and of one with something else than a glyph, in the tower's loss
+EMPTY_WEIGHT, OTHER_WEIGHT = 0.1, 2.0   # of an empty patch, and of one with something else than a glyph, in the tower's loss
 SLOT_WEIGHT, SLOTS_UNTIL = 0.3, 0.5   # of the dense targets in the decoder's loss, and the share of the steps that has them
 ANSWER_ROOM = 150                 # tokens of questions and answers a picture
 BLOCK = 32                        # groups whose features are made at a time
@@ -54,15 +56,10 @@ HELD_OUT_CASES = 16               # a task, for the progress shown while trainin
 
 @dataclass
 class Team:
-    """The processes that train together, and what they share.
-
-    Gradients meet in shared memory: each process writes its own line, all wait, all read the sum. No network is needed.
-    """
+    """The processes that train together. They hold equal weights; each works on its share of a step's parts."""
 
     rank: int = 0
     size: int = 1
-    buffer: torch.Tensor | None = None
-    barrier: object = None
     device: str = field(default_factory=lambda: "cuda" if torch.cuda.is_available() else "cpu")
 
     @property
@@ -70,20 +67,16 @@ class Team:
         return range(self.rank, PARTS, self.size)
 
     def wait(self) -> None:
+        """Until all are here."""
         if self.size > 1:
-            self.barrier.wait()
+            distributed.barrier()
 
     def add_up(self, parameters: list[nn.Parameter]) -> None:
         """Give every process the sum of all gradients."""
-        if self.size == 1:
-            return
-        flat = torch.cat([(p.grad if p.grad is not None else torch.zeros_like(p)).flatten() for p in parameters])
-        self.buffer[self.rank, : len(flat)] = flat
-        self.wait()
-        total = self.buffer[:, : len(flat)].sum(0)
-        self.wait()
-        for p, grad in zip(parameters, total.split([p.numel() for p in parameters])):
-            p.grad = grad.view_as(p).clone()
+        if self.size > 1:
+            for p in parameters:
+                p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+            add_up([p.grad for p in parameters])
 
     def precision(self):
         """16-bit matrix products where the hardware has them: on CPUs with AMX they are several times faster."""
@@ -437,13 +430,12 @@ def prepare(name: str, folder: Path, runs: Path) -> None:
     write_json(folder / "config.json", config)
 
 
-def new_model(name: str, folder: Path, runs: Path) -> Phi3V:
+def new_model(recipe: dict, folder: Path, runs: Path) -> Phi3V:
     """A fresh model from the run's config.json; the decoder begins as the recipe's `start` where that is trained."""
     from safetensors.torch import load_file
 
-    recipe, config = recipes()[name], json.loads((folder / "config.json").read_text(encoding="utf-8"))
     torch.manual_seed(recipe["seed"])
-    model = Phi3V(config)
+    model = Phi3V(json.loads((folder / "config.json").read_text(encoding="utf-8")))
     file = runs / recipe["start"] / "model.safetensors"
     own = model.decoder.state_dict()
     for key, value in (load_file(file) if file.exists() else {}).items():
@@ -457,44 +449,26 @@ def train(name: str, steps: int | None = None, runs: Path = RUNS, processes: int
     Args:
         name: a recipe of recipes.toml.
         steps: another number of steps than the recipe's, all stages together; each keeps its share.
-        processes: how many train together; left out, as many as there are cores (one with a GPU), four at most. Each
-            computes with one thread: that wastes less than threads that share such small matrices.
+        processes: how many train together; left out, two of one thread each, or one with a GPU.
     """
     recipe, folder = recipes()[name], runs / name
-    folder.mkdir(parents=True, exist_ok=True)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    processes = processes or (1 if torch.cuda.is_available() else min(cores, PARTS))
+    processes = processes or process_count()
     share = steps / sum(recipe[stage]["steps"] for stage in STAGES) if steps else 1.0
     prepare(name, folder, runs)
     if not (runs / recipe["start"] / "model.safetensors").exists():
         print(f"{recipe['start']} is not trained: the decoder begins from scratch", flush=True)
     if processes == 1:
-        work(0, name, share, runs, 1, None, None)
-        return folder
-    numbers = sum(p.numel() for p in new_model(name, folder, runs).parameters()) + 10**6
-    context = torch.multiprocessing.get_context("spawn")
-    torch.multiprocessing.spawn(work, (name, share, runs, processes, torch.zeros(processes, numbers).share_memory_(),
-                                       context.Barrier(processes)), nprocs=processes)
+        run_stages(0, 1, recipe, share, folder, runs)
+    else:
+        together(run_stages, processes, recipe, share, folder, runs)
     return folder
 
 
-def work(rank: int, name: str, share: float, runs: Path, size: int, buffer, barrier) -> None:
-    """One of the processes of a run."""
-    if size > 1:
-        torch.set_num_threads(1)
-    try:
-        run_stages(name, share, runs, Team(rank, size, buffer, barrier))
-    except BaseException:
-        if barrier is not None:
-            barrier.abort()                                    # so that nobody waits for a process that is gone
-        raise
-
-
-def run_stages(name: str, share: float, runs: Path, team: Team) -> None:
-    """All stages in order; what is finished is only loaded."""
-    recipe, folder = recipes()[name], runs / name
+def run_stages(rank: int, processes: int, recipe: dict, share: float, folder: Path, runs: Path) -> None:
+    """All stages in order, in one of the processes; what is finished is only loaded."""
+    team, encoder = Team(rank, processes), Encoder(folder)
     steps = {stage: math.ceil(recipe[stage]["steps"] * share) for stage in STAGES}
-    model, encoder = new_model(name, folder, runs).to(team.device), Encoder(folder)
+    model = new_model(recipe, folder, runs).to(team.device)
     tower = model.vision.img_processor.vision_model
     descend("tower", TowerStage(model, recipe, team), steps["tower"], recipe["tower"]["rates"], folder, team)
 
