@@ -440,17 +440,21 @@ class Artist:
             pitch, single = (right - left - 8) / count, rng.random() < 0.5
             scale = (base - ceiling) / max(max(values), rng.randint(60, 100))
             points = [(left + 4 + pitch * (i + 0.5), base - max(3, value * scale)) for i, value in enumerate(values)]
+            first = self.rgb(colours[0])
             if style == "line":
-                scene.steps.append(("line", points, self.rgb(colours[0]), 3))
+                scene.steps.append(("line", points, first, 3))
             for (x, y), label, value, colour in zip(points, labels, values, colours):
                 shade = colours[0] if single or style == "line" else colour
+                fill = first if shade == colours[0] else self.rgb(shade)
                 if style == "bar":
                     half = pitch * 0.32
-                    scene.steps.append(("box", [(x - half, y), (x + half, base)], self.rgb(shade), None))
+                    scene.steps.append(("box", [(x - half, y), (x + half, base)], fill, None))
                     if base - y > 12:
                         scene.marks.append(Mark(x, (y + base) / 2, "bar", shade))
                 else:
-                    scene.steps.append(("ellipse", [(x - 5, y - 5), (x + 5, y + 5)], self.rgb(shade)))
+                    half = text_width(str(value), name, size) / 2 + 1      # the line stops short of the number
+                    scene.steps.append(("box", [(x - half, y - height - 11), (x + half, y - 7)], scene.ground, None))
+                    scene.steps.append(("ellipse", [(x - 5, y - 5), (x + 5, y + 5)], fill))
                     scene.marks.append(Mark(x, y, "point", shade))
                 self.text(scene, x, y - (5 if style == "bar" else 9), str(value), name, size, plain, "m")
                 self.text(scene, x, bottom - 5, label, name, size, plain, "m")

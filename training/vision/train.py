@@ -45,7 +45,9 @@ from .text import sequence, write_tokenizer
 PARTS = 4                         # of a step; each process works on its share of them
 SAVE_SECONDS, LOG_EVERY = 120, 25
 EMPTY_WEIGHT, OTHER_WEIGHT = 0.1, 2.0   # of an empty patch, and of one with something else than a glyph, in the tower's loss
-SLOT_WEIGHT, SLOTS_UNTIL = 0.3, 0.5   # of the dense targets in the decoder's loss, and the share of the steps that has them
+# The dense targets in the decoder's loss: their weight at the start, the share of the steps that has them, and the weight
+# of an empty patch among them: small, as most of a picture that one asks about is empty.
+SLOT_WEIGHT, SLOTS_UNTIL, EMPTY_SLOT_WEIGHT = 0.5, 0.5, 0.02
 ANSWER_ROOM = 150                 # tokens of questions and answers a picture
 BLOCK = 32                        # groups whose features are made at a time
 READING = ("lines", "sign")
@@ -346,7 +348,7 @@ class DecoderStage:
             grid = rows[:, :VIEW_ROWS].unflatten(1, (CELLS, CELLS + 1))[:, :, :-1].flatten(1, 2)
             said = self.model["slots"](grid).float().unflatten(-1, (4, -1))
             target = merged(slots.flatten(1)[..., None])
-            weights = torch.where(target > 0, 1.0, EMPTY_WEIGHT)
+            weights = torch.where(target > 0, 1.0, EMPTY_SLOT_WEIGHT)
             each = functional.cross_entropy(said.flatten(0, 2), target.flatten(), reduction="none")
             loss = loss + SLOT_WEIGHT * (1 - progress / SLOTS_UNTIL) * (each * weights.flatten()).sum() / weights.sum()
             there = target > 0
