@@ -18,15 +18,26 @@ def main() -> None:
     for name in options.names or recipes():
         if name not in recipes():
             parser.error(f"unknown checkpoint {name!r}; known: {', '.join(recipes())}")
+        # Models that see are trained and written by the package below, in the same three parts.
+        vision = recipes()[name]["architecture"] == "phi3_v"
         if options.action == "make":
-            from .train import train
+            if vision:
+                from .vision.train import train
+            else:
+                from .train import train
 
             train(name, options.steps)
         if options.action in ("make", "export"):
-            from .export import export
+            if vision:
+                from .vision.export import export
+            else:
+                from .export import export
 
             print(f"wrote {export(name)}")
         if options.action in ("make", "card"):
+            if vision:
+                print(f"{name}: the accuracies for its card are measured by `python -m training.vision.measure`")
+                continue
             from .card import measure, write_card
 
             measure(name, options.seed, options.n)

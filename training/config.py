@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent
 RUNS = ROOT / "runs"
 CHECKPOINTS = ROOT.parent / "data" / "checkpoints"
 ROPE_THETA = 10_000.0
+ARCHITECTURES = {"phi3": "Phi3ForCausalLM", "phi3_v": "Phi3VForCausalLM"}
 
 
 @cache
@@ -50,7 +51,7 @@ def model_config(name: str, token_ids: dict[str, int]) -> dict:
     head_dim = model["hidden_size"] // model["num_attention_heads"]
     short, long = rope_factors(head_dim, model["max_position_embeddings"] / model["original_max_position_embeddings"])
     return {
-        "architectures": ["Phi3ForCausalLM"], "model_type": recipes()[name]["architecture"], **model,
+        "architectures": [ARCHITECTURES[recipes()[name]["architecture"]]], "model_type": recipes()[name]["architecture"], **model,
         "hidden_act": "silu", "rms_norm_eps": 1e-5, "rope_theta": ROPE_THETA,
         "rope_scaling": {"type": "longrope", "short_factor": short, "long_factor": long},
         "partial_rotary_factor": 1.0, "sliding_window": None, "tie_word_embeddings": False, "attention_bias": False,

@@ -11,6 +11,12 @@ from .config import CHECKPOINTS, RUNS, generation_config, write_json
 from .quantization import BITS, GROUP
 
 
+def token_ids(folder: Path) -> dict[str, int]:
+    """Every token of a folder's tokenizer.json with its id."""
+    vocabulary = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    return {**vocabulary["model"]["vocab"], **{t["content"]: t["id"] for t in vocabulary["added_tokens"]}}
+
+
 def export(name: str, runs: Path = RUNS, checkpoints: Path = CHECKPOINTS) -> Path:
     """Quantize `runs/name` into `checkpoints/name` (replaced whole; a MODEL_CARD.md there is kept).
 
@@ -20,8 +26,7 @@ def export(name: str, runs: Path = RUNS, checkpoints: Path = CHECKPOINTS) -> Pat
     from mlx_lm import convert
 
     source, target = runs / name, checkpoints / name
-    vocabulary = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
-    ids = {**vocabulary["model"]["vocab"], **{t["content"]: t["id"] for t in vocabulary["added_tokens"]}}
+    ids = token_ids(source)
     write_json(source / "generation_config.json", generation_config(ids))
     checkpoints.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=checkpoints, prefix=".partial-") as scratch:

@@ -89,18 +89,38 @@ def rate(step: int, steps: int) -> float:
     return min(1.0, (steps - step) / (steps * (1 - DECAY_FROM)))
 
 
+def set_rates(both, bases: tuple[float, float], share: float) -> None:
+    """Learning rates of Muon and AdamW for the next step."""
+    for optimizer, base in zip(both, bases):
+        for group in optimizer.param_groups:
+            group["lr"] = base * share
+
+
 def new_model(folder: Path, seed: int):
     """A freshly initialised model of transformers' own class, from the checkpoint's own config.json."""
     torch.manual_seed(seed)
     return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), attn_implementation="sdpa").float()
 
 
-def optimizers(model):
-    """Muon (Jordan et al. 2024) for the matrices inside the layers, AdamW for embeddings, head and norms."""
-    inner = [p for n, p in model.named_parameters() if p.ndim == 2 and "layers." in n]
-    outer = [p for n, p in model.named_parameters() if not (p.ndim == 2 and "layers." in n)]
+def optimizers(model, inside=("layers.",)):
+    """Muon (Jordan et al. 2024) for the matrices inside the layers, AdamW for embeddings, head and norms.
+
+    Args:
+        inside: a matrix whose name holds one of these gets Muon.
+    """
+    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    inner = [p for n, p in named if p.ndim == 2 and any(part in n for part in inside)]
+    outer = [p for n, p in named if not (p.ndim == 2 and any(part in n for part in inside))]
     return (torch.optim.Muon(inner, lr=MUON_RATE, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
             torch.optim.AdamW(outer, lr=ADAM_RATE, betas=(0.9, 0.95), weight_decay=0.0))
+
+
+def tokenizer_folder(name: str, runs: Path = RUNS) -> Path:
+    """The run whose tokenizer a recipe uses, with the tokenizer in it: trained now if it is missing."""
+    owner = recipes()[name].get("tokenizer", name)
+    if not (runs / owner / "tokenizer.json").exists():
+        train_tokenizer(runs / owner, recipes()[owner]["model"]["vocab_size"])
+    return runs / owner
 
 
 def train(name: str, steps: int | None = None, runs: Path = RUNS) -> Path:
@@ -117,25 +137,36 @@ def train(name: str, steps: int | None = None, runs: Path = RUNS) -> Path:
     recipe = recipes()[name]
     folder = runs / name
     folder.mkdir(parents=True, exist_ok=True)
-    source = runs / recipe.get("tokenizer", name)
-    if not (source / "tokenizer.json").exists():
-        train_tokenizer(source, recipe["model"]["vocab_size"])
+    source = tokenizer_folder(name, runs)
     for file in ("tokenizer.json", "tokenizer_config.json"):
         (folder / file).write_bytes((source / file).read_bytes())
     size = Encoder(folder).size
     if size != recipe["model"]["vocab_size"]:
         raise ValueError(f"the corpus gives {size} tokens: set vocab_size of {name} in recipes.toml to it")
-    processes = 1 if torch.cuda.is_available() else min(2, os.cpu_count() or 1)
-    with tempfile.TemporaryDirectory() as meeting:
-        arguments = (processes, f"file://{meeting}/meeting", name, steps or recipe["steps"], runs)
-        torch.multiprocessing.spawn(_work, arguments, nprocs=processes)
+    together(_work, process_count(), name, steps or recipe["steps"], runs)
     return folder
 
 
-def _work(rank: int, processes: int, meeting: str, name: str, steps: int, runs: Path) -> None:
-    """One process of the training. They hold equal weights; each reads its own conversations."""
+def process_count() -> int:
+    """One process with a GPU, else two where there are two cores."""
+    return 1 if torch.cuda.is_available() else min(2, os.cpu_count() or 1)
+
+
+def together(work, processes: int, *arguments) -> None:
+    """Run work(rank, processes, *arguments) in so many new processes of one group."""
+    with tempfile.TemporaryDirectory() as meeting:
+        torch.multiprocessing.spawn(_member, (work, processes, f"file://{meeting}/meeting", arguments), nprocs=processes)
+
+
+def _member(rank: int, work, processes: int, meeting: str, arguments: tuple) -> None:
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes) if torch.cuda.is_available() else 1)
     distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=processes)
+    work(rank, processes, *arguments)
+    distributed.destroy_process_group()
+
+
+def _work(rank: int, processes: int, name: str, steps: int, runs: Path) -> None:
+    """One process of the training. They hold equal weights; each reads its own conversations."""
     recipe, folder, first = recipes()[name], runs / name, rank == 0
     encoder = Encoder(folder)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -144,13 +175,8 @@ def _work(rank: int, processes: int, meeting: str, name: str, steps: int, runs: 
     distributed.barrier()
     model = new_model(folder, recipe["seed"]).to(device)
     both = optimizers(model)
-    state_file, done = runs / f"{name}.state.pt", 0
-    if state_file.exists():
-        state = torch.load(state_file, map_location=device, weights_only=True)
-        done = state["step"]
-        model.load_state_dict(state["model"])
-        for optimizer, saved in zip(both, state["optimizers"]):
-            optimizer.load_state_dict(saved)
+    state_file = runs / f"{name}.state.pt"
+    done = load_state(state_file, model, both, device)
     original = recipe["model"]["original_max_position_embeddings"]
     seed = recipe["seed"] * 100_000 + done + 50_000 * rank            # a resumed run draws new conversations
     parts_here = max(1, PARTS // processes)
@@ -162,9 +188,7 @@ def _work(rank: int, processes: int, meeting: str, name: str, steps: int, runs: 
     for step in bar:
         if step >= ROUND_FROM * steps:
             start_rounding(model)
-        for optimizer, base in zip(both, (MUON_RATE, ADAM_RATE)):
-            for group in optimizer.param_groups:
-                group["lr"] = base * rate(step, steps)
+        set_rates(both, (MUON_RATE, ADAM_RATE), rate(step, steps))
         stream = streams[[task for start, task in STAGES if step >= start][-1]]
         parts = [tuple(t.to(device) if isinstance(t, torch.Tensor) else t for t in next(stream)) for _ in range(parts_here)]
         # Weight of the whole step, then gradients, then (sum, count, tokens) of the answers' losses: summed over processes.
@@ -176,7 +200,7 @@ def _work(rank: int, processes: int, meeting: str, name: str, steps: int, runs: 
             (loss / total.item()).backward()
             seen += torch.tensor([each.sum().item(), len(each), ids.numel()])
         if processes > 1:
-            _add_up([p.grad for p in model.parameters()])
+            add_up([p.grad for p in model.parameters()])
         distributed.all_reduce(seen)
         value, tokens = (seen[0] / seen[1]).item(), tokens + int(seen[2])
         if not math.isfinite(value):
@@ -191,14 +215,13 @@ def _work(rank: int, processes: int, meeting: str, name: str, steps: int, runs: 
             log.write(json.dumps({"step": step, "loss": round(average, 5), "tokens": tokens}) + "\n")
             log.flush()
         if first and ((step + 1) % SAVE_EVERY == 0 or step + 1 == steps):
-            _save_state(state_file, step + 1, model, both)
+            save_state(state_file, step + 1, model, both)
     if first:
         log.close()
-        save_weights(model, folder)
-    distributed.destroy_process_group()
+        save_weights(plain_state(model), folder)
 
 
-def _add_up(gradients: list[torch.Tensor]) -> None:
+def add_up(gradients: list[torch.Tensor]) -> None:
     """Replace each gradient by its sum over all processes, in one message."""
     flat = torch.cat([g.reshape(-1) for g in gradients])
     distributed.all_reduce(flat)
@@ -206,16 +229,28 @@ def _add_up(gradients: list[torch.Tensor]) -> None:
         gradient.copy_(summed.view_as(gradient))
 
 
-def _save_state(path: Path, step: int, model, both) -> None:
+def save_state(path: Path, step: int, model, both) -> None:
+    """Write all that a run needs to go on."""
     partial = path.with_suffix(".partial")
     torch.save({"step": step, "model": plain_state(model), "optimizers": [o.state_dict() for o in both]}, partial)
     os.replace(partial, path)
 
 
-def save_weights(model, folder: Path) -> None:
-    """Write model.safetensors with the plain fp32 weights."""
+def load_state(path: Path, model, both, device: str) -> int:
+    """Go on from `save_state`; returns the steps done, 0 where there is no such file."""
+    if not path.exists():
+        return 0
+    state = torch.load(path, map_location=device, weights_only=True)
+    model.load_state_dict(state["model"])
+    for optimizer, saved in zip(both, state["optimizers"]):
+        optimizer.load_state_dict(saved)
+    return state["step"]
+
+
+def save_weights(state: dict[str, torch.Tensor], folder: Path) -> None:
+    """Write model.safetensors with plain fp32 weights."""
     from safetensors.torch import save_file
 
     partial = folder / "model.partial"
-    save_file({k: v.contiguous().cpu() for k, v in plain_state(model).items()}, partial, metadata={"format": "pt"})
+    save_file({k: v.contiguous().cpu() for k, v in state.items()}, partial, metadata={"format": "pt"})
     os.replace(partial, folder / "model.safetensors")

@@ -1,0 +1,198 @@
+"""Checks of the vision training that need torch, on miniatures, in about a minute.
+
+    python -m training.vision.selftest
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from training.config import CHECKPOINTS, RUNS, recipes
+from training.tokenizer import Encoder
+
+from . import train as t
+from .export import LIMIT, expected_shapes, export, quantized
+from .measure import load, measure, stopped
+from .model import VIEW_ROWS, Phi3V, Tower, exported_names, image_rows, merged, normalised
+from .tasks import NAME, Album
+
+TOY = "vision-toy"
+
+
+def toy_recipe() -> dict:
+    """vision-tiny's recipe in miniature."""
+    recipe = copy.deepcopy(recipes()[NAME])
+    recipe["tower"] |= {"steps": 12, "pictures": 1}
+    recipe["decoder"] |= {"steps": 6}
+    recipe["joint"] |= {"steps": 2}
+    recipe["cache"] |= {"pictures": 200}
+    recipe["start"] = "none"
+    recipe["model"] |= {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2}
+    recipe["model"]["vision_config"] |= {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 2}
+    return recipe
+
+
+def same_states(a: Path, b: Path, tolerance: float = 0.0) -> None:
+    """Two saved runs hold the same numbers."""
+    one, other = (torch.load(file, weights_only=True)["model"] for file in (a, b))
+    worst = max((one[k] - other[k]).abs().max().item() for k in one)
+    assert worst <= tolerance, f"{a.parent.name} and {b.parent.name} differ by {worst} in {a.name}"
+
+
+def check_tower() -> None:
+    """The tower is transformers' CLIPVisionModel: state -2 without the class token."""
+    from transformers import CLIPVisionConfig, CLIPVisionModel
+
+    vision = toy_recipe()["model"]["vision_config"]
+    tower = Tower(vision).eval()
+    reference = CLIPVisionModel(CLIPVisionConfig(**{**vision, "model_type": "clip_vision_model"}, hidden_act="quick_gelu")).eval()
+    prefix = "vision_model." if next(iter(reference.state_dict())).startswith("vision_model.") else ""
+    reference.load_state_dict({prefix + k: v for k, v in tower.state_dict().items()})
+    view = torch.randint(0, 256, (2, 336, 336, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        wanted = reference(pixel_values=normalised(view), output_hidden_states=True).hidden_states[-2][:, 1:]
+        assert (tower(view) - wanted).abs().max() < 1e-4
+    cells = merged(torch.arange(576.0).view(1, 576, 1))[0]
+    assert cells[0].tolist() == [0, 1, 24, 25] and cells[13].tolist() == [50, 51, 74, 75]
+
+
+def check_rows(runs: Path) -> None:
+    """313 rows a picture where the ids are negative, in the order tile, separator, global view."""
+    assert [image_rows(*tiles) for tiles in ((1, 1), (2, 2), (4, 1), (1, 4))] == [313, 757, 781, 745]
+    model, encoder = t.new_model(recipes()[TOY], runs / TOY, runs), Encoder(runs / TOY)
+    rows = model.vision.rows(torch.randn(2, 144, 128))
+    assert rows.shape == (2, image_rows(), 64) and torch.equal(rows[:, :VIEW_ROWS], rows[:, VIEW_ROWS + 1 :])
+    ends = rows[0, :VIEW_ROWS].view(12, 13, 64)[:, 12]
+    assert torch.equal(ends, ends[:1].expand(12, -1)) and not torch.equal(ends[0], rows[0, VIEW_ROWS])
+    messages = [{"role": "user", "content": "What is new?"}, {"role": "assistant", "content": "Nothing."}]
+    ids, positions, mask = t.sequence(encoder, messages, 2, image_rows())
+    newline = encoder.tokenizer.encode("\n").ids[-1]
+    assert ids[0] == encoder.id["<|user|>"] and ids[1:314] == [-1] * 313 and ids[314] == newline and ids[315:628] == [-2] * 313 and ids[628] == newline
+    assert positions == list(range(len(ids))) and [i for i, m in zip(ids, mask) if m][-1] == encoder.id["<|end|>"]
+    text = "<|user|>\n" + "\nWhat is new?<|end|>\n<|assistant|>\n"        # what the processor encodes after the last tag
+    after = encoder.tokenizer.encode(text.removeprefix("<|user|>\n"), add_special_tokens=False).ids[1:]
+    assert ids[628 : 628 + len(after)] == after
+    short, where, _ = t.sequence(encoder, messages, 2, VIEW_ROWS, image_rows() - VIEW_ROWS)
+    dropped = 2 * (image_rows() - VIEW_ROWS)
+    assert len(short) == len(ids) - dropped and where[-1] == positions[-1]
+    # A gap in the positions must not cut the text in two: what stands before it still counts.
+    with torch.no_grad():
+        first, second = (model.hidden(torch.tensor([[start, *short[1:]]]), torch.tensor([where]), rows[:, -VIEW_ROWS:])[0, -1] for start in (short[0], newline))
+    assert not torch.allclose(first, second)
+
+
+def check_training(scratch: Path) -> None:
+    """All stages run; interrupted anywhere they end the same; two processes end as one; the result is exported right."""
+    whole, pieces, one, two = (scratch / n for n in ("whole", "pieces", "one", "two"))
+    for runs in (whole, pieces, one, two):
+        shutil.copytree(scratch / "instruct-tiny", runs / "instruct-tiny")
+    t.train(TOY, runs=whole, processes=1)
+    descend = t.descend
+    for stop in (5, 9):                                # tower at 5; at 9; then the decoder at 3; then the rest
+        t.descend = lambda name, *a, stop=stop, **k: descend(name, *a, stop_at=stop if name == "tower" else 1, **k) or sys.exit()
+        try:
+            t.train(TOY, runs=pieces, processes=1)
+        except SystemExit:
+            pass
+    t.descend = lambda name, *a, **k: descend(name, *a, stop_at={"decoder": 3}.get(name), **k) or sys.exit()
+    try:
+        t.train(TOY, runs=pieces, processes=1)
+    except SystemExit:
+        pass
+    t.descend = descend
+    t.train(TOY, runs=pieces, processes=1)
+    for stage in t.STAGES:
+        same_states(whole / TOY / f"{stage}.state.pt", pieces / TOY / f"{stage}.state.pt")
+    t.train(TOY, 14, runs=one, processes=1)
+    t.train(TOY, 14, runs=two, processes=2)
+    same_states(one / TOY / "tower.state.pt", two / TOY / "tower.state.pt", 1e-4)
+
+    made = export(TOY, whole, scratch / "checkpoints")
+    import mlx.core as mx
+
+    weights, config = mx.load(str(made / "model.safetensors")), json.loads((made / "config.json").read_text())
+    plain = mx.load(str(whole / TOY / "model.safetensors"))
+    for name, shape in expected_shapes(config).items():
+        if quantized(name, shape):
+            back = mx.dequantize(weights[name], weights[name.removesuffix("weight") + "scales"], weights[name.removesuffix("weight") + "biases"], 32, 4)
+            assert back.shape == shape and float(mx.abs(back - plain[name]).max()) < 0.2
+            assert weights[name.removesuffix("weight") + "scales"].dtype == mx.float32
+        else:
+            assert weights[name].shape == shape and mx.array_equal(weights[name], plain[name])
+    model = load(whole / TOY)
+    assert measure(model, Encoder(whole / TOY), 1, 1, ("clip", "ocr"))
+    unfinished = stopped(TOY, whole).state_dict()
+    assert all(torch.equal(v, unfinished[k]) for k, v in model.state_dict().items())
+
+
+def check_real_size(runs: Path) -> None:
+    """The real recipe's names and shapes are phi3_v's, and it fits the limit."""
+    t.prepare(NAME, runs / NAME, runs)
+    config = json.loads((runs / NAME / "config.json").read_text())
+    found = {k: tuple(v.shape) for k, v in exported_names(Phi3V(config).state_dict()).items()}
+    assert found == expected_shapes(config)
+    bits = sum(np.prod(shape) * (4 + 64 / 32 if quantized(name, shape) else 32) for name, shape in found.items())
+    assert bits / 8 < LIMIT - 200_000, bits / 8
+    print(f"   {sum(np.prod(s) for s in found.values()) / 1e6:.2f} M parameters, {bits / 8e6:.2f} MB exported")
+
+
+def check_memory(runs: Path) -> None:
+    """A small decoder learns a handful of pictures by heart: features reach the answers."""
+    torch.manual_seed(0)
+    config = json.loads((runs / TOY / "config.json").read_text())
+    model, encoder, team = Phi3V(config), Encoder(runs / TOY), t.Team()
+    album, items = Album("train", 3), []
+    while len(items) < 8:
+        case = album.ask(group := album.group("shapes"), "single")
+        if case:
+            cells = t.features_of(model, group.scenes, team)
+            ids, positions, mask = t.sequence(encoder, [{"role": "user", "content": "What is this?"}, case.messages[1]], 1, VIEW_ROWS)
+            items.append((ids, positions, mask, cells))
+    optimizers = t.optimizers(model, t.DecoderStage.inside)
+    t.set_rates(optimizers, [5e-3, 4e-3], 1.0)
+    losses = []
+    for step in range(70):
+        total = 0.0
+        for ids, positions, mask, cells in (items[(4 * step + i) % 8] for i in range(4)):
+            ids, positions, mask = (torch.tensor([v]) for v in (ids, positions, mask))
+            hidden = model.hidden(ids, positions, model.vision.rows(cells, 1))[:, :-1]
+            asked = mask[:, 1:] > 0
+            total = total + torch.nn.functional.cross_entropy(model.decoder.lm_head(hidden[asked]), ids[:, 1:][asked]) / 4
+        total.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        losses.append(total.item())
+    assert sum(losses[-4:]) < 0.15 * sum(losses[:4]), losses[::10]
+    print(f"   loss {losses[0]:.2f} -> {sum(losses[-4:]) / 4:.3f}")
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    recipes()[TOY] = toy_recipe()
+    t.SAVE_SECONDS, t.LOG_EVERY, t.HELD_OUT_CASES = 10**6, 3, 1
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        source = next((f for f in (RUNS / "instruct-tiny", CHECKPOINTS / "instruct-tiny") if (f / "tokenizer.json").exists()), None)
+        if source:
+            (scratch / "instruct-tiny").mkdir()
+            for file in ("tokenizer.json", "tokenizer_config.json"):
+                shutil.copy(source / file, scratch / "instruct-tiny")
+        t.prepare(TOY, scratch / TOY, scratch)
+        for check, arguments in ((check_tower, ()), (check_rows, (scratch,)), (check_real_size, (scratch,)), (check_memory, (scratch,)), (check_training, (scratch,))):
+            start = time.monotonic()
+            check(*arguments)
+            print(f"{check.__name__}: right ({time.monotonic() - start:.1f} s)", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""Conversations about pictures as token ids, exactly as the processor of Phi-3.5-vision lays them out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tokenizers import AddedToken, Tokenizer
+
+from training.tokenizer import Encoder
+
+# What Phi-3.5-vision's tokenizer has beyond Phi-3.5-mini's: more placeholders, and the picture's own token last.
+MORE_TOKENS = (*(f"<|placeholder{i}|>" for i in range(7, 14)), "<|image|>")
+
+
+def write_tokenizer(source: Path, folder: Path) -> None:
+    """Copy a text run's tokenizer and add the tokens of the vision model behind its own."""
+    tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
+    tokenizer.add_special_tokens([AddedToken(t, normalized=False, special=True, rstrip=True) for t in MORE_TOKENS])
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = json.loads((source / "tokenizer_config.json").read_text(encoding="utf-8"))
+    settings |= {"model_max_length": 4096, "processor_class": "Phi3VProcessor"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def sequence(encoder: Encoder, messages, pictures: int, rows: int, skipped: int = 0) -> tuple[list[int], list[int], list[int]]:
+    r"""Ids, positions and loss mask of a conversation whose first turn shows pictures.
+
+    The first turn reads "<|user|>\n<|image_1|>\n<|image_2|>\nquestion". The processor encodes the text after each tag by
+    itself and drops its first token, the dummy space, so a newline stands directly after the rows of a picture.
+
+    Args:
+        rows: of a picture, written as negative ids.
+        skipped: positions left out before the rows of each picture, for those that training leaves out.
+    """
+    ids, positions, mask = [], [], []
+
+    def add(new: list[int], learn: int = 0) -> None:
+        start = positions[-1] + 1 if positions else 0
+        ids.extend(new)
+        positions.extend(range(start, start + len(new)))
+        mask.extend([learn] * len(new))
+
+    for turn, message in enumerate(messages):
+        add([encoder.id[f"<|{message['role']}|>"]])
+        if turn == 0 and pictures:
+            for i in range(pictures):
+                start = positions[-1] + 1 + skipped
+                ids.extend([-1 - i] * rows)
+                positions.extend(range(start, start + rows))
+                mask.extend([0] * rows)
+                text = "\n" + (message["content"] if i == pictures - 1 else "")
+                add(encoder.tokenizer.encode(text, add_special_tokens=False).ids[1:])
+            add([encoder.id["<|end|>"]])
+            continue
+        learn = int(message["role"] == "assistant")
+        add([*encoder.tokenizer.encode(message["content"], add_special_tokens=False).ids, encoder.id["<|end|>"]], learn)
+    return ids, positions, mask

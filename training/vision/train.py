@@ -1,0 +1,501 @@
+"""Trains vision-tiny in stages: tower on dense targets, then projection and decoder on cached features, then all together.
+
+Every step is made of the same parts for any number of processes, each part follows from the seed and the step alone, and
+every stage saves its state, so a run that was stopped goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import distributed, nn
+from torch.nn import functional
+from tqdm import tqdm
+
+from training.config import RUNS, model_config, recipes, write_json
+from training.quantization import plain_state, start_rounding
+from training.tokenizer import STOP_TOKENS, Encoder
+from training.train import (
+    ROUND_FROM,
+    add_up,
+    load_state,
+    optimizers,
+    process_count,
+    rate,
+    save_state,
+    save_weights,
+    set_rates,
+    together,
+    tokenizer_folder,
+)
+
+from .draw import COLOUR_NAMES, KINDS, Artist, dense, pixels
+from .model import CELLS, VIEW_ROWS, Phi3V, exported_names, image_rows, merged
+from .tasks import MIX, TASKS, Album, draw_case
+from .text import sequence, write_tokenizer
+
+PARTS = 4                         # of a step; each process works on its share of them
+SAVE_SECONDS, LOG_EVERY = 120, 25
+EMPTY_WEIGHT, OTHER_WEIGHT = 0.1, 2.0   # of an empty patch, and of one with something else than a glyph, in the tower's loss
+# The dense targets in the decoder's loss: their weight at the start, the share of the steps that has them, and the weight
+# of an empty patch among them: small, as most of a picture that one asks about is empty.
+SLOT_WEIGHT, SLOTS_UNTIL, EMPTY_SLOT_WEIGHT = 0.5, 0.5, 0.02
+ANSWER_ROOM = 150                 # tokens of questions and answers a picture
+BLOCK = 32                        # groups whose features are made at a time
+READING = ("lines", "sign")
+SINGLE = tuple(kind for kind in MIX if kind not in ("pair", "clip"))
+STAGES = ("tower", "decoder", "joint")
+HELD_OUT_CASES = 16               # a task, for the progress shown while training
+
+
+@dataclass
+class Team:
+    """The processes that train together. They hold equal weights; each works on its share of a step's parts."""
+
+    rank: int = 0
+    size: int = 1
+    device: str = field(default_factory=lambda: "cuda" if torch.cuda.is_available() else "cpu")
+
+    @property
+    def parts(self) -> range:
+        return range(self.rank, PARTS, self.size)
+
+    def wait(self) -> None:
+        """Until all are here."""
+        if self.size > 1:
+            distributed.barrier()
+
+    def add_up(self, parameters: list[nn.Parameter]) -> None:
+        """Give every process the sum of all gradients."""
+        if self.size > 1:
+            for p in parameters:
+                p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+            add_up([p.grad for p in parameters])
+
+    def precision(self):
+        """16-bit matrix products where the hardware has them: on CPUs with AMX they are several times faster."""
+        fast = self.device == "cuda" or torch.cpu._is_amx_tile_supported()
+        return torch.autocast(self.device, torch.bfloat16) if fast else nullcontext()
+
+
+# ---- what both kinds of stages share ---------------------------------------------------------------------------
+
+
+def descend(name: str, stage, steps: int, rates: list[float], folder: Path, team: Team, round_from: float = 2.0,
+            show=None, stop_at: int | None = None) -> bool:
+    """Train a stage to its end, or from where it was stopped.
+
+    Args:
+        stage: has `model` (all that is trained), `inside` (names of its Muon matrices) and `part(step, number)`, which
+            gives one part's loss and a dictionary of sums to show.
+        round_from: share of the steps after which `stage.rounded` is seen as rounded to 4 bits.
+        show: called with a step now and then in the first process; gives a dictionary for the log.
+        stop_at: leave after this step as an interruption would; for tests.
+
+    Returns whether the stage is finished.
+    """
+    model, both = stage.model, optimizers(stage.model, stage.inside)
+    state_file = folder / f"{name}.state.pt"
+    done = load_state(state_file, model, both, team.device)
+    team.wait()                                                 # nobody saves before all have loaded
+    trained = [p for p in model.parameters() if p.requires_grad]
+    log = (folder / f"{name}.log.jsonl").open("a", encoding="utf-8") if team.rank == 0 else None
+    sums: dict[str, float] = {}
+    saved = time.monotonic()
+    bar = tqdm(range(done, steps), initial=done, total=steps, desc=name, mininterval=5, disable=team.rank > 0)
+    for step in bar:
+        if step >= round_from * steps:
+            start_rounding(stage.rounded)
+        set_rates(both, rates, rate(step, steps))
+        for number in team.parts:
+            with team.precision():
+                loss, seen = stage.part(step, number, steps)
+            (loss / PARTS).backward()
+            for key, value in {"loss": loss.item(), "parts": 1, **seen}.items():
+                sums[key] = sums.get(key, 0) + value
+        if not math.isfinite(loss.item()):
+            raise FloatingPointError(f"{name}: loss became {loss.item()} at step {step}")
+        team.add_up(trained)
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        for optimizer in both:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        if team.rank == 0 and ((step + 1) % LOG_EVERY == 0 or step + 1 == steps):
+            line = {"step": step + 1, "loss": round(sums["loss"] / sums["parts"], 4), "seconds": round(time.time()), **ratios(sums)}
+            if show and ((step + 1) % (LOG_EVERY * 16) == 0 or step + 1 == steps):
+                line |= show(step + 1)
+            bar.set_postfix({k: v for k, v in line.items() if k not in ("step", "seconds", "held out")})
+            log.write(json.dumps(line) + "\n")
+            log.flush()
+            sums = {}
+        last = step + 1 in (steps, stop_at)
+        if team.rank == 0 and (last or time.monotonic() - saved > SAVE_SECONDS):
+            save_state(state_file, step + 1, model, both)
+            saved = time.monotonic()
+        if step + 1 == stop_at:
+            break
+    team.wait()
+    return not stop_at or stop_at >= steps
+
+
+def ratios(sums: dict[str, float]) -> dict[str, float]:
+    """Shares from sums: {"glyphs right": 3, "glyphs": 4} gives {"glyphs": 0.75}."""
+    return {key.removesuffix(" right"): round(value / max(1, sums[key.removesuffix(" right")]), 4)
+            for key, value in sums.items() if key.endswith(" right")}
+
+
+def seeded(*values: object) -> str:
+    return "-".join(map(str, values))
+
+
+# ---- first stage: the tower on dense targets ---------------------------------------------------------------------
+
+
+def tower_pictures(seed: str, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pictures, kinds and colours for one part: mostly crowded pages, the rest as the questions will be about."""
+    rng, scenes = random.Random(seed), []
+    for i in range(count):
+        scenes.append(Artist(seeded(seed, i)).page() if rng.random() < 0.6 else rng.choice(Album("train", seeded(seed, i)).group().scenes))
+    targets = [dense(scene) for scene in scenes]
+    return np.stack([pixels(scene) for scene in scenes]), np.stack([k for k, _ in targets]), np.stack([c for _, c in targets])
+
+
+class DenseTower(nn.Module):
+    """The tower with a linear head a patch: what is there, and in which colour."""
+
+    def __init__(self, tower: nn.Module, width: int):
+        super().__init__()
+        self.tower, self.kinds, self.colours = tower, nn.Linear(width, len(KINDS)), nn.Linear(width, len(COLOUR_NAMES))
+
+    def forward(self, view: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x = self.tower(view)
+        return self.kinds(x), self.colours(x)
+
+
+class TowerStage:
+    """Cross-entropy of what has its centre in each patch."""
+
+    inside = ("encoder.layers.",)
+
+    def __init__(self, model: Phi3V, recipe: dict, team: Team):
+        self.team, self.seed, self.count = team, recipe["seed"], recipe["tower"]["pictures"]
+        self.model = DenseTower(model.vision.img_processor.vision_model, recipe["model"]["vision_config"]["hidden_size"]).to(team.device)
+
+    def part(self, step: int, number: int, steps: int) -> tuple[torch.Tensor, dict]:
+        view, kinds, colours = (torch.from_numpy(a).to(self.team.device) for a in tower_pictures(seeded("tower", self.seed, step, number), self.count))
+        said, tint = self.model(view)
+        kinds, colours = kinds.flatten(1), colours.flatten(1)
+        each = functional.cross_entropy(said.float().flatten(0, 1), kinds.flatten(), reduction="none")
+        there = kinds.flatten() > 0
+        glyphs = there & (kinds.flatten() < KINDS.index("circle"))
+        others = there & ~glyphs
+        weights = torch.where(glyphs, 1.0, torch.where(others, OTHER_WEIGHT, EMPTY_WEIGHT))
+        loss = (each * weights).sum() / weights.sum()
+        loss = loss + 0.3 * functional.cross_entropy(tint.float().flatten(0, 1)[there], colours.flatten()[there])
+        best = said.detach().argmax(-1).flatten() == kinds.flatten()
+        return loss, {"glyphs right": best[glyphs].sum().item(), "glyphs": glyphs.sum().item(), "others right": best[others].sum().item(),
+                      "others": others.sum().item(), "empty right": best[~there].sum().item(), "empty": (~there).sum().item(),
+                      "colours right": (tint.detach().argmax(-1).flatten() == colours.flatten())[there].sum().item(), "colours": there.sum().item()}
+
+
+# ---- second stage: projection and decoder on the cache --------------------------------------------------------------
+
+
+class Cache:
+    """Features of many pictures in one memory-mapped file of half-precision numbers.
+
+    Groups of pictures follow from the seed; only features are stored. What was filled before a stop stays.
+
+    Args:
+        folder: where the file goes. pictures: about how many it holds. width: of a merged cell.
+    """
+
+    def __init__(self, folder: Path, seed: int, pictures: int, width: int):
+        self.file, self.index = folder / "features.f16", folder / "features.npz"
+        self.seed, self.pictures, self.width = seed, pictures, width
+
+    def album(self, group: int) -> Album:
+        return Album("train", seeded("cache", self.seed, group))
+
+    def plan(self, mark: str) -> None:
+        """Decide which groups there are and make room; `mark` names the tower's state, another one starts anew."""
+        if self.index.exists() and str(np.load(self.index)["mark"]) == mark:
+            return
+        kinds, starts = [], [0]
+        while starts[-1] < self.pictures:
+            group = self.album(len(kinds)).group()
+            kinds.append(group.kind)
+            starts.append(starts[-1] + len(group.scenes))
+        for file in (self.file, self.file.with_suffix(".done")):
+            file.unlink(missing_ok=True)
+        np.memmap(self.file, np.float16, "w+", shape=(starts[-1], CELLS**2, self.width))
+        np.memmap(self.file.with_suffix(".done"), np.uint8, "w+", shape=(len(kinds) // BLOCK + 1,))
+        np.savez(self.index, kinds=kinds, starts=starts, mark=mark)
+
+    def open(self) -> None:
+        """Map the files of `plan`."""
+        index = np.load(self.index)
+        self.starts = index["starts"]
+        self.of_kind: dict[str, list[int]] = {}
+        for i, kind in enumerate(index["kinds"]):
+            self.of_kind.setdefault(str(kind), []).append(i)
+        self.features = np.memmap(self.file, np.float16, "r+", shape=(int(self.starts[-1]), CELLS**2, self.width))
+        self.done = np.memmap(self.file.with_suffix(".done"), np.uint8, "r+")
+
+    def fill(self, tower: nn.Module, team: Team) -> None:
+        """Each process makes every `team.size`th block that is missing."""
+        blocks = [b for b in range(team.rank, len(self.done), team.size) if not self.done[b]]
+        for block in tqdm(blocks, desc="cache", mininterval=5, disable=team.rank > 0):
+            groups = range(block * BLOCK, min((block + 1) * BLOCK, len(self.starts) - 1))
+            scenes = [scene for g in groups for scene in self.album(g).group().scenes]
+            for at in range(0, len(scenes), 16):
+                view = torch.from_numpy(np.stack([pixels(scene) for scene in scenes[at : at + 16]])).to(team.device)
+                with torch.no_grad(), team.precision():
+                    made = merged(tower(view)).clamp(-6e4, 6e4).half().cpu().numpy()
+                start = self.starts[groups[0]] + at
+                self.features[start : start + len(made)] = made
+            self.features.flush()
+            self.done[block] = 1
+            self.done.flush()
+        team.wait()
+
+    def cells(self, group: int) -> np.ndarray:
+        """Features of a group's pictures: (pictures, 144, width)."""
+        return self.features[self.starts[group] : self.starts[group + 1]]
+
+
+class DecoderStage:
+    """Next-token loss on the answers; at first also what stands in each cell, read off its projection."""
+
+    inside = ("layers.", "img_projection.")
+
+    def __init__(self, model: Phi3V, recipe: dict, team: Team, encoder: Encoder, cache: Cache | None):
+        """
+        Args:
+            cache: None draws fresh pictures and trains the tower too.
+        """
+        self.team, self.recipe, self.encoder, self.cache = team, recipe, encoder, cache
+        self.name = "decoder" if cache else "joint"
+        model.vision.img_processor.requires_grad_(cache is None)
+        model.vision.img_processor.vision_model.freeze_unused()
+        self.model = nn.ModuleDict({"all": model, "slots": nn.Linear(recipe["model"]["hidden_size"], 4 * len(KINDS))}).to(team.device)
+        self.rounded = model.decoder
+
+    def choose(self, step: int, number: int, steps: int, rng: random.Random) -> list[str]:
+        """Kinds of groups for one part: the last part of a step has pairs or clips, the others single pictures."""
+        progress = step / steps
+        if self.cache and progress < self.recipe["decoder"]["read_until"]:
+            return rng.choices(READING, k=6)
+        if number == PARTS - 1:
+            return rng.choice((["pair"] * 3, ["clip"] * 2))
+        return rng.choices(SINGLE, [MIX[k] for k in SINGLE], k=5)
+
+    def batch(self, step: int, number: int, steps: int, views: int):
+        """One part: ids, positions, loss mask, features or pixels, and dense targets of the merged cells' four patches."""
+        rng = random.Random(seeded(self.name, self.recipe["seed"], step, number))
+        rows, views_skipped = (VIEW_ROWS, image_rows() - VIEW_ROWS) if views == 1 else (image_rows(), 0)
+        made, seen, slots = [], [], []
+        for kind in self.choose(step, number, steps, rng):
+            if self.cache:
+                at = rng.choice(self.cache.of_kind[kind])
+                album = self.cache.album(at)
+                group = album.group()
+                album.random = random.Random(rng.random())
+                seen.append(self.cache.cells(at))
+            else:
+                album = Album("train", seeded(self.name, step, number, rng.random()))
+                group = album.group(kind)
+                seen.append(np.stack([pixels(scene) for scene in group.scenes]))
+            messages, room = [], ANSWER_ROOM
+            for case in album.questions(group, 6 if len(group.scenes) == 1 else 2):
+                room -= sum(len(self.encoder.tokenizer.encode(m["content"]).ids) + 2 for m in case.messages)
+                if messages and room < 0:
+                    break
+                messages += case.messages
+            made.append(sequence(self.encoder, messages, len(group.scenes), rows, views_skipped))
+            slots += [dense(scene)[0] for scene in group.scenes]
+        length = max(len(ids) for ids, _, _ in made)
+        ids = torch.full((len(made), length), self.encoder.id["<|endoftext|>"])
+        positions, mask = torch.zeros(len(made), length, dtype=torch.long), torch.zeros(len(made), length)
+        for i, (row, where, learn) in enumerate(made):
+            ids[i, : len(row)], mask[i, : len(row)] = torch.tensor(row), torch.tensor(learn, dtype=torch.float)
+            positions[i] = torch.tensor([*where, *range(where[-1] + 1, where[-1] + 1 + length - len(where))])
+        # The long RoPE table is chosen for a whole request, so short texts must meet it too.
+        if rng.random() < 0.15:
+            positions += self.recipe["model"]["original_max_position_embeddings"]
+        return tuple(t.to(self.team.device) for t in (ids, positions, mask, torch.from_numpy(np.concatenate(seen)), torch.from_numpy(np.stack(slots))))
+
+    def part(self, step: int, number: int, steps: int) -> tuple[torch.Tensor, dict]:
+        model, progress = self.model["all"], step / steps
+        views = 1 if self.cache and progress < self.recipe["decoder"]["one_view_until"] else 2
+        ids, positions, mask, seen, slots = self.batch(step, number, steps, views)
+        cells = seen.float() if self.cache else model.vision.features(seen)
+        rows = model.vision.rows(cells, views)
+        hidden = model.hidden(ids, positions, rows)[:, :-1]
+        asked = mask[:, 1:] > 0
+        logits = model.decoder.lm_head(hidden[asked]).float()
+        loss = functional.cross_entropy(logits, ids[:, 1:][asked])
+        sums = {"tokens right": (logits.detach().argmax(-1) == ids[:, 1:][asked]).sum().item(), "tokens": asked.sum().item()}
+        if self.cache and progress < SLOTS_UNTIL:
+            grid = rows[:, :VIEW_ROWS].unflatten(1, (CELLS, CELLS + 1))[:, :, :-1].flatten(1, 2)
+            said = self.model["slots"](grid).float().unflatten(-1, (4, -1))
+            target = merged(slots.flatten(1)[..., None])
+            weights = torch.where(target > 0, 1.0, EMPTY_SLOT_WEIGHT)
+            each = functional.cross_entropy(said.flatten(0, 2), target.flatten(), reduction="none")
+            loss = loss + SLOT_WEIGHT * (1 - progress / SLOTS_UNTIL) * (each * weights.flatten()).sum() / weights.sum()
+            there = target > 0
+            sums |= {"cells right": (said.detach().argmax(-1) == target)[there].sum().item(), "cells": there.sum().item()}
+        return loss, sums
+
+
+# ---- measuring with torch ----------------------------------------------------------------------------------------
+
+
+class HeldOut:
+    """Held-out cases and their features, made once: how many would be answered exactly as the reference, greedily?
+
+    A greedy answer equals the reference if and only if every token of it is the likeliest one after those before, so no
+    text needs to be generated.
+    """
+
+    def __init__(self, model: Phi3V, encoder: Encoder, team: Team, seed: object, count: int, tasks=tuple(TASKS)):
+        self.model, self.encoder, self.team, self.cases = model, encoder, team, []
+        for task in tasks:
+            album = Album("eval", seeded(seed, task))
+            for _ in range(count):
+                case = draw_case(album, task)
+                self.cases.append((task, case, features_of(model, case.details["pictures"], team)))
+
+    @torch.no_grad()
+    def measure(self) -> dict[str, float]:
+        """Share of exact answers by task."""
+        right: dict[str, list[bool]] = {}
+        for task, case, cells in self.cases:
+            ids, positions, mask = (torch.tensor([v], device=self.team.device) for v in sequence(self.encoder, case.messages, len(cells), image_rows()))
+            with self.team.precision():
+                hidden = self.model.hidden(ids, positions, self.model.vision.rows(cells.float()))[:, :-1]
+                asked = mask[:, 1:] > 0
+                best = self.model.decoder.lm_head(hidden[asked]).argmax(-1)
+            right.setdefault(task, []).append(bool((best == ids[:, 1:][asked]).all()))
+        return {task: round(sum(found) / len(found), 4) for task, found in right.items()}
+
+
+@torch.no_grad()
+def features_of(model: Phi3V, scenes, team: Team) -> torch.Tensor:
+    """Merged features of some scenes, in full precision."""
+    return model.vision.features(torch.from_numpy(np.stack([pixels(s) for s in scenes])).to(team.device))
+
+
+@torch.no_grad()
+def answer(model: Phi3V, encoder: Encoder, question: str, cells: torch.Tensor, most: int = 80) -> str:
+    """A greedy answer to a question about pictures, from their features."""
+    from transformers import DynamicCache
+
+    messages = [{"role": "user", "content": question}, {"role": "assistant", "content": ""}]
+    device = cells.device
+    ids, positions, _ = (torch.tensor([v], device=device) for v in sequence(encoder, messages, len(cells), image_rows()))
+    ids, positions = ids[:, :-1], positions[:, :-1]            # without the end of the empty answer
+    cache, rows, found = DynamicCache(), model.vision.rows(cells.float()), []
+    for _ in range(most):
+        token = model.decoder.lm_head(model.hidden(ids, positions, rows, cache)[:, -1]).argmax(-1)
+        if encoder.tokenizer.id_to_token(token.item()) in STOP_TOKENS:
+            break
+        found.append(token.item())
+        ids, positions, rows = token[None], positions[:, -1:] + 1, None
+    return encoder.tokenizer.decode(found)
+
+
+# ---- the whole run ---------------------------------------------------------------------------------------------------
+
+
+def prepare(name: str, folder: Path, runs: Path) -> None:
+    """Write the run's tokenizer and config.json."""
+    recipe = recipes()[name]
+    write_tokenizer(tokenizer_folder(name, runs), folder)
+    encoder = Encoder(folder)
+    assert encoder.size == recipe["model"]["vocab_size"], f"the tokenizer has {encoder.size} tokens: set vocab_size to it"
+    config = model_config(name, {**encoder.id, "<s>": 1})
+    vision = recipe["model"]["vision_config"]
+    config |= {"eos_token_id": [encoder.id[t] for t in STOP_TOKENS], "text_config": {"max_position_embeddings": config["max_position_embeddings"]},
+               # Written for the sake of the format; runtimes read vision_config.
+               "img_processor": {"image_dim_out": vision["hidden_size"], "model_name": "none", "name": "clip_vision_model", "num_img_tokens": 144},
+               "embd_layer": {"embedding_cls": "image", "hd_transform_order": "sub_glb", "projection_cls": "mlp", "use_hd_transform": True,
+                              "with_learnable_separator": True}}
+    write_json(folder / "config.json", config)
+
+
+def new_model(recipe: dict, folder: Path, runs: Path) -> Phi3V:
+    """A fresh model from the run's config.json; the decoder begins as the recipe's `start` where that is trained."""
+    from safetensors.torch import load_file
+
+    torch.manual_seed(recipe["seed"])
+    model = Phi3V(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    file = runs / recipe["start"] / "model.safetensors"
+    own = model.decoder.state_dict()
+    for key, value in (load_file(file) if file.exists() else {}).items():
+        own[key][: len(value)] = value                           # the vision model has a few more tokens
+    return model
+
+
+def train(name: str, steps: int | None = None, runs: Path = RUNS, processes: int | None = None) -> Path:
+    """Train `name` to its end, or from where an earlier run stopped; returns the folder with the fp32 result.
+
+    Args:
+        name: a recipe of recipes.toml.
+        steps: another number of steps than the recipe's, all stages together; each keeps its share.
+        processes: how many train together; left out, two of one thread each, or one with a GPU.
+    """
+    recipe, folder = recipes()[name], runs / name
+    processes = processes or process_count()
+    share = steps / sum(recipe[stage]["steps"] for stage in STAGES) if steps else 1.0
+    prepare(name, folder, runs)
+    if not (runs / recipe["start"] / "model.safetensors").exists():
+        print(f"{recipe['start']} is not trained: the decoder begins from scratch", flush=True)
+    if processes == 1:
+        run_stages(0, 1, recipe, share, folder, runs)
+    else:
+        together(run_stages, processes, recipe, share, folder, runs)
+    return folder
+
+
+def run_stages(rank: int, processes: int, recipe: dict, share: float, folder: Path, runs: Path) -> None:
+    """All stages in order, in one of the processes; what is finished is only loaded."""
+    team, encoder = Team(rank, processes), Encoder(folder)
+    steps = {stage: math.ceil(recipe[stage]["steps"] * share) for stage in STAGES}
+    model = new_model(recipe, folder, runs).to(team.device)
+    tower = model.vision.img_processor.vision_model
+    descend("tower", TowerStage(model, recipe, team), steps["tower"], recipe["tower"]["rates"], folder, team)
+
+    cache = Cache(folder, recipe["seed"], max(200, round(recipe["cache"]["pictures"] * min(1, share))), 4 * tower.width)
+    if team.rank == 0:
+        cache.plan(f"{steps['tower']} steps, {sum(p.double().abs().sum().item() for p in tower.parameters()):.6f}")
+    team.wait()
+    cache.open()
+    cache.fill(tower, team)
+
+    show = progress(model, encoder, team) if team.rank == 0 else None
+    descend("decoder", DecoderStage(model, recipe, team, encoder, cache), steps["decoder"], recipe["decoder"]["rates"], folder, team, ROUND_FROM, show)
+    if steps["joint"]:
+        descend("joint", DecoderStage(model, recipe, team, encoder, None), steps["joint"], recipe["joint"]["rates"], folder, team, 0.0)
+    if team.rank == 0:
+        save_weights(exported_names(plain_state(model)), folder)
+
+
+def progress(model: Phi3V, encoder: Encoder, team: Team):
+    """A function that measures the model on a few held-out cases, which it draws at its first call."""
+    cases = []
+
+    def show(step: int) -> dict:
+        if not cases:
+            cases.append(HeldOut(model, encoder, team, "progress", HELD_OUT_CASES))
+        return {"held out": cases[0].measure()}
+
+    return show
