@@ -10,7 +10,6 @@ import json
 import math
 import random
 import time
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from training.train import (
     add_up,
     load_state,
     optimizers,
+    precision,
     process_count,
     rate,
     save_state,
@@ -80,11 +80,6 @@ class Team:
                 p.grad = torch.zeros_like(p) if p.grad is None else p.grad
             add_up([p.grad for p in parameters])
 
-    def precision(self):
-        """16-bit matrix products where the hardware has them: on CPUs with AMX they are several times faster."""
-        fast = self.device == "cuda" or torch.cpu._is_amx_tile_supported()
-        return torch.autocast(self.device, torch.bfloat16) if fast else nullcontext()
-
 
 # ---- what both kinds of stages share ---------------------------------------------------------------------------
 
@@ -116,7 +111,7 @@ def descend(name: str, stage, steps: int, rates: list[float], folder: Path, team
             start_rounding(stage.rounded)
         set_rates(both, rates, rate(step, steps))
         for number in team.parts:
-            with team.precision():
+            with precision(team.device):
                 loss, seen = stage.part(step, number, steps)
             (loss / PARTS).backward()
             for key, value in {"loss": loss.item(), "parts": 1, **seen}.items():
@@ -258,7 +253,7 @@ class Cache:
             scenes = [scene for g in groups for scene in self.album(g).group().scenes]
             for at in range(0, len(scenes), 16):
                 view = torch.from_numpy(np.stack([pixels(scene) for scene in scenes[at : at + 16]])).to(team.device)
-                with torch.no_grad(), team.precision():
+                with torch.no_grad(), precision(team.device):
                     made = merged(tower(view)).clamp(-6e4, 6e4).half().cpu().numpy()
                 start = self.starts[groups[0]] + at
                 self.features[start : start + len(made)] = made
@@ -380,7 +375,7 @@ class HeldOut:
         right: dict[str, list[bool]] = {}
         for task, case, cells in self.cases:
             ids, positions, mask = (torch.tensor([v], device=self.team.device) for v in sequence(self.encoder, case.messages, len(cells), image_rows()))
-            with self.team.precision():
+            with precision(self.team.device):
                 hidden = self.model.hidden(ids, positions, self.model.vision.rows(cells.float()))[:, :-1]
                 asked = mask[:, 1:] > 0
                 best = self.model.decoder.lm_head(hidden[asked]).argmax(-1)
