@@ -19,8 +19,10 @@ from tqdm import tqdm
 from labs_helper.errors import LabError
 
 from .corpus import LANGUAGES, SINGULAR, Case, Corpus, table, words
+from .vision import tasks as vision
+from .vision.draw import picture
 
-# Each task: how to draw one case in a language, and the share of --n it gets in all languages together.
+# Each task of the text models: how to draw one case in a language, and the share of --n it gets in all languages together.
 # "facts" is asked n times in every language, the others n times over all of them.
 TASKS = {
     "facts": lambda c, lang: c.fact(lang),
@@ -39,6 +41,7 @@ TASKS = {
     "repeat": lambda c, lang: c.repetition(lang),
     "count": lambda c, lang: c.counting(lang),
 }
+VISION_TASKS = tuple(vision.TASKS)       # of models that see; in English, on pictures drawn for the case
 LONGEST_ANSWER = {"count": 330}          # tokens; the others fit 112
 CONTEXT = 1024
 
@@ -90,7 +93,13 @@ def right(case: Case, answer: str) -> bool:
     return holds
 
 
-def evaluate(checkpoint: str, seed: int, n: int = 200, tasks=tuple(TASKS), languages=LANGUAGES, show: int = 0,
+def sees(checkpoint: str | Path) -> bool:
+    """Whether a checkpoint answers about pictures, by its config.json."""
+    file = Path(checkpoint) / "config.json"
+    return file.is_file() and json.loads(file.read_text(encoding="utf-8")).get("model_type") == "phi3_v"
+
+
+def evaluate(checkpoint: str, seed: int, n: int = 200, tasks=None, languages=None, show: int = 0,
              progress: bool = True) -> dict:
     """Accuracy per task and language on held-out cases.
 
@@ -98,6 +107,8 @@ def evaluate(checkpoint: str, seed: int, n: int = 200, tasks=tuple(TASKS), langu
         checkpoint: a checkpoint folder.
         seed: decides the cases; the same seed gives the same ones.
         n: cases a task ("facts": a task and language).
+        tasks: of TASKS, or of VISION_TASKS for a model that sees; None means all of them.
+        languages: None means all five; models that see are asked in English.
         show: print this many wrong answers of each task and language.
 
     Returns {"checkpoint", "seed", "n", "tasks": {task: {"all": {"accuracy", "n"}, language: {...}}}, "tokens_per_second"}.
@@ -106,6 +117,9 @@ def evaluate(checkpoint: str, seed: int, n: int = 200, tasks=tuple(TASKS), langu
 
     model = labs_helper.load(checkpoint)
     name = Path(checkpoint).resolve().name
+    seeing = sees(checkpoint)
+    tasks = tasks or (VISION_TASKS if seeing else tuple(TASKS))
+    languages = ("en",) if seeing else languages or LANGUAGES
     results: dict[str, dict] = {}
     tokens = seconds = 0
     plan = [(task, lang) for task in tasks for lang in languages]
@@ -113,16 +127,17 @@ def evaluate(checkpoint: str, seed: int, n: int = 200, tasks=tuple(TASKS), langu
     for task, language in bar:
         bar.set_postfix_str(f"{task} {language}")
         # One stream a task and language, so that choosing fewer of them changes no case.
-        corpus = Corpus("eval", f"{seed}-{task}-{language}", name)
-        count = n if task == "facts" else max(1, round(n / len(languages)))
+        corpus = vision.Album("eval", f"{seed}-{task}") if seeing else Corpus("eval", f"{seed}-{task}-{language}", name)
+        count = n if task == "facts" or seeing else max(1, round(n / len(languages)))
         good = shown = 0
         for _ in range(count):
-            case = TASKS[task](corpus, language)
+            case = vision.draw_case(corpus, task) if seeing else TASKS[task](corpus, language)
+            pictures = [picture(scene) for scene in case.details.get("pictures", ())]
             room = LONGEST_ANSWER.get(task, 112)
             room = min(room, CONTEXT - len(model.prompt(case.prompt))) if task in ("needle", "count") else room
-            answer = model.ask(case.prompt, max_tokens=room)
+            answer = model.ask(case.prompt, images=pictures, max_tokens=room)
             tokens, seconds = tokens + answer.generated_tokens, seconds + answer.seconds
-            ok = right(case, answer.text)
+            ok = (vision.right if seeing else right)(case, answer.text)
             good += ok
             if not ok and shown < show:
                 shown += 1
@@ -149,13 +164,17 @@ def main() -> None:
     parser.add_argument("checkpoint", help="a checkpoint folder, e.g. data/checkpoints/instruct-tiny")
     parser.add_argument("--seed", type=int, required=True, help="any whole number: decides the cases")
     parser.add_argument("--n", type=int, default=200, help="cases a task (facts: a task and language); default 200")
-    parser.add_argument("--tasks", nargs="*", choices=list(TASKS), default=list(TASKS), metavar="TASK", help=", ".join(TASKS))
-    parser.add_argument("--languages", nargs="*", choices=LANGUAGES, default=list(LANGUAGES))
+    parser.add_argument("--tasks", nargs="*", choices=[*TASKS, *VISION_TASKS], metavar="TASK",
+                        help=f"{', '.join(TASKS)}; for models that see: {', '.join(VISION_TASKS)} (default: all)")
+    parser.add_argument("--languages", nargs="*", choices=LANGUAGES, help="default: all")
     parser.add_argument("--show", type=int, default=0, help="print so many wrong answers of each task and language")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args()
     if options.n < 1:
         parser.error("--n must be at least 1")
+    known = VISION_TASKS if sees(options.checkpoint) else tuple(TASKS)
+    if odd := [task for task in options.tasks or () if task not in known]:
+        parser.error(f"{options.checkpoint} has no task {', '.join(odd)}; it has: {', '.join(known)}")
     try:
         result = evaluate(options.checkpoint, options.seed, options.n, options.tasks, options.languages, options.show)
     except LabError as error:
