@@ -519,6 +519,14 @@ class Corpus:
                  (self.conversation, 0.025), (self.long_conversation, 0.008), (self.story, 0.012))
         return self.random.choices([t for t, _ in tasks], [w for _, w in tasks])[0]()
 
+    def finish(self) -> Case:
+        """The mixture of the last part of the training: every second conversation is of a task with exact answers.
+
+        They are the last to be learned, and while the learning rate falls they are learned best.
+        """
+        exact = (self.arithmetic, self.arithmetic, self.json_object, self.numbered_list, self.steered_fact)
+        return self.random.choice(exact)() if self.random.random() < 0.5 else self.sample()
+
     def copying(self) -> Case:
         """Tasks whose answers stand in the question, without repetition."""
         return self.random.choice((self.my_name, self.json_object, self.numbered_list, self.arithmetic,
