@@ -262,7 +262,7 @@ def _process_single_image(self, image):
 def _convert_images_texts_to_inputs(self, images, texts, **_):
     """Stands in for Phi3VProcessor's: no token is lost, tags and pictures must fit."""
     import mlx.core as mx
-    from transformers.feature_extraction_utils import BatchFeature
+    from mlx_vlm.models.phi3_v.processing_phi3_v import BatchFeature
 
     images = images or []
     check_tags([int(tag) for tag in TAG.findall(texts)], len(images))
