@@ -1,4 +1,4 @@
-"""A phi3_v in miniature and pictures for it, from formulas: the reference and the test make the same, nothing is stored."""
+"""A phi3_v in miniature and pictures for it, from formulas: reference and test make the same, nothing is stored."""
 
 from __future__ import annotations
 
