@@ -100,13 +100,17 @@ class MLXEngine:
 
         with self._refusing("tokenizer"), _quiet_transformers():
             # trust_remote_code=False also keeps transformers from asking; local_files_only from looking online.
-            tokenizer = load_tokenizer(self.path, {"trust_remote_code": False, "local_files_only": True})
+            options = {"trust_remote_code": False, "local_files_only": True, **self._tokenizer_options()}
+            tokenizer = load_tokenizer(self.path, options)
             pieces = Pieces(tokenizer._tokenizer)
             if not tokenizer.has_chat_template:
                 raise ValueError("it has no chat template")
         self.config, self._pieces = config, pieces
         self._stop_ids = self._find_stop_ids(tokenizer, config)
         self._tokenizer = tokenizer
+
+    def _tokenizer_options(self) -> dict:
+        return {}
 
     def load(self, tokens: int = 0) -> None:
         """Read the weights, once. `tokens`: the context that will be needed at once, for the memory check.

@@ -33,6 +33,36 @@ class Decoder:
         return self.model.lm_head(self.model.model(tokens, input_embeddings, cache=cache))
 
 
+def model_classes() -> tuple[type, type]:
+    """mlx-vlm's phi3_v with the tower that its config asks for: (Model, Config), as mlx-lm's loader wants them.
+
+    mlx-vlm's own loader would run a `model_file` from the checkpoint unasked; mlx-lm's does not.
+
+    Example:
+        Model, Config = model_classes()
+        Model(Config.from_dict(config))
+    """
+    phi3_v = vision.import_mlx_vlm()
+    tower = vision.vision_model()
+
+    class Config(phi3_v.ModelConfig):
+        @classmethod
+        def from_dict(cls, values):
+            made = super().from_dict({"num_key_value_heads": values.get("num_attention_heads"), **values})
+            made.vision_config = phi3_v.VisionConfig.from_dict(values.get("vision_config") or {})
+            return made
+
+    class Model(phi3_v.Model):
+        def __init__(self, config):
+            super().__init__(config)  # arrays are made when they are needed, so the tower it has costs nothing
+            self.model.vision_embed_tokens = tower(config)
+
+        def sanitize(self, weights):
+            return self.vision_model.sanitize(weights)
+
+    return Model, Config
+
+
 class MLXVision(MLXEngine):
     """One phi3_v checkpoint. See `MLXEngine`.
 
@@ -57,6 +87,13 @@ class MLXVision(MLXEngine):
             self._read_preprocessor()
             super().load_tokenizer()
 
+    def _tokenizer_options(self) -> dict:
+        from transformers import AutoConfig
+
+        # transformers does not know phi3_v and stumbles over the rope_scaling of an unknown model. Its tokenizer is
+        # that of phi3.
+        return {"config": AutoConfig.for_model("phi3")}
+
     def _read_preprocessor(self) -> None:
         file = self.path / "preprocessor_config.json"
         if not file.is_file():
@@ -75,26 +112,8 @@ class MLXVision(MLXEngine):
     def _read(self):
         from mlx_lm.utils import load_model
 
-        phi3_v = vision.import_mlx_vlm()
-        tower = vision.vision_model()
-
-        class Config(phi3_v.ModelConfig):
-            @classmethod
-            def from_dict(cls, values):
-                made = super().from_dict({"num_key_value_heads": values.get("num_attention_heads"), **values})
-                made.vision_config = phi3_v.VisionConfig.from_dict(values.get("vision_config") or {})
-                return made
-
-        class Model(phi3_v.Model):
-            def __init__(self, config):
-                super().__init__(config)  # arrays are made when they are needed, so the tower it has costs nothing
-                self.model.vision_embed_tokens = tower(config)
-
-            def sanitize(self, weights):
-                return self.vision_model.sanitize(weights)
-
         model, config = load_model(
-            self.path, get_model_classes=lambda config: (Model, Config), trust_remote_code=False
+            self.path, get_model_classes=lambda config: model_classes(), trust_remote_code=False
         )
         return model, Decoder(model), config
 
@@ -118,6 +137,10 @@ class MLXVision(MLXEngine):
     def _encode_prompt(self, text: str, request: Request) -> Prompt:
         vision.check_tags([int(tag) for tag in vision.TAG.findall(text)], len(request.images))
         ids = vision.encode(self._encode, text, self._image_tokens(request))
+        with self._tokenizing:
+            begin = self._tokenizer.encode("", add_special_tokens=True)  # <s>, if the tokenizer's own files add it
+        if ids[: len(begin)] != begin:
+            ids = begin + ids
         pieces = (f"<picture {-id}>" if id < 0 else self._pieces.readable(id) for id in ids)
         return Prompt(text, tuple(ids), tuple(pieces))
 
