@@ -235,7 +235,7 @@ def test_mlx_vlms_own_generate_agrees_once_it_is_repaired(tiny_vision):
         import mlx_vlm
 
         vision.undo()
-        with pytest.raises(ValueError, match="shape"):
+        with pytest.raises(ValueError, match="Missing"):
             mlx_vlm.load(str(tiny_vision))
         vision.apply()
         try:
@@ -436,8 +436,9 @@ def test_weights_that_do_not_fit_the_tower(tiny_vision, tmp_path):
     config = json.loads((folder / "config.json").read_text())
     del config["vision_config"]
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(CheckpointRefused, match="weights"):
+    with pytest.raises(CheckpointRefused, match="weights.*Missing") as caught:
         WORKER.call(MLXVision(folder).load)
+    assert len(str(caught.value)) < 500, "not the names of all parameters"
 
 
 def test_a_rope_type_that_transformers_stumbles_over(tiny_vision, tmp_path):

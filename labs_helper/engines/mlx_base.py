@@ -428,8 +428,9 @@ class _Refusing:
 
     def __exit__(self, kind, error, trace):
         if isinstance(error, self.KINDS):
+            said = str(error).strip().split("\n")[0][:200]  # MLX names every parameter that does not fit
             raise CheckpointRefused(
-                f"The {self.what} in {self.path} cannot be used ({type(error).__name__}: {error}).",
+                f"The {self.what} in {self.path} cannot be used ({type(error).__name__}: {said}).",
                 "Copy the whole checkpoint again, or choose another one.",
             ) from error
         return False
