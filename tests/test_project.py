@@ -173,7 +173,7 @@ def imported(name: str) -> set[str]:
     ours = {file.split("/")[0] for file in PYTHON} | {Path(file).stem for file in PYTHON if file.startswith("tests/")}
     tops = {module.split(".")[0] for module in modules} - sys.stdlib_module_names - ours
     names = {canonical(each) for top in tops for each in (INSTALLED.get(top, [top])[:1])}
-    return {"mlx" if each.startswith("mlx-") and each != "mlx-lm" else each for each in names}
+    return {"mlx" if each.startswith("mlx-") and each not in ("mlx-lm", "mlx-vlm") else each for each in names}
 
 
 def allowed(name: str) -> set[str]:
