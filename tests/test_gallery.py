@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import re
 
 import numpy as np
@@ -66,19 +65,6 @@ def test_drawing_again_gives_the_same_picture():
                          for image in (few(picture.content), Image.open(FOLDER / picture.file)))
         # Edges may come out a little different with another version of Pillow.
         assert drawn.shape == stored.shape and (np.abs(drawn - stored).max(-1) > 24).mean() < 0.01
-
-
-@pytest.mark.skipif(not importlib.util.find_spec("cv2"), reason="needs OpenCV")
-def test_clip_holds_the_frames_that_lie_beside_it():
-    import cv2
-
-    clip = cv2.VideoCapture(str(FOLDER / "crossing.mp4"))
-    assert clip.get(cv2.CAP_PROP_FPS) == pytest.approx(2)
-    for number in range(1, 11):
-        there, frame = clip.read()
-        beside = np.asarray(Image.open(FOLDER / f"crossing-{number:02}.png").convert("RGB")).astype(int)
-        assert there and np.abs(frame[:, :, ::-1].astype(int) - beside).mean() < 4
-    assert not clip.read()[0]
 
 
 def test_sums_in_the_answers_are_right():
