@@ -360,21 +360,33 @@ def _badge(x: float, y: float, words: str, size: int) -> str:
     )
 
 
-def _image(image: Image.Image, x: float, y: float, width: int, height: int | None = None) -> str:
-    """A picture inside the SVG: shrunk to what is shown (and a little more, for sharp screens), in its smaller form."""
+def address(image: Image.Image, width: int, height: int) -> str:
+    """A small copy of a picture as a data address, for HTML and SVG.
+
+    It is shrunk to fit width x height (and half as much again, for sharp screens) and stored as PNG or JPEG, whichever
+    takes fewer bytes.
+
+    Example:
+        >>> from PIL import Image
+        >>> address(Image.new("RGB", (600, 400)), 60, 60)[:22]
+        'data:image/png;base64,'
+    """
     from PIL import Image
 
-    height = height or width
     small = image.convert("RGB")
     small.thumbnail((round(1.5 * width), round(1.5 * height)), Image.Resampling.LANCZOS)
     drawing, photo = io.BytesIO(), io.BytesIO()
     small.quantize(128, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(drawing, "PNG", optimize=True)
     small.save(photo, "JPEG", quality=85)
     data, mime = min((drawing.getvalue(), "image/png"), (photo.getvalue(), "image/jpeg"), key=lambda pair: len(pair[0]))
-    address = f"data:{mime};base64,{base64.b64encode(data).decode('ascii')}"
+    return f"data:{mime};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def _image(image: Image.Image, x: float, y: float, width: int, height: int | None = None) -> str:
+    height = height or width
     box = f'x="{x:.1f}" y="{y:.1f}" width="{width}" height="{height}"'
     return (
-        f'<image {box} preserveAspectRatio="none" href="{address}"/>'
+        f'<image {box} preserveAspectRatio="none" href="{address(image, width, height)}"/>'
         f'<rect {box} fill="none" stroke="#555" stroke-width="1"/>'
     )
 
