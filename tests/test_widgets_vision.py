@@ -1,4 +1,4 @@
-"""`look`, driven without a browser: buttons are clicked, files come as the front end sends them, the model is a fake."""
+"""`look` without a browser: buttons are clicked, files come as the front end sends them, the model is a fake."""
 
 from __future__ import annotations
 
@@ -170,6 +170,7 @@ def test_a_typed_path_is_opened_by_button_and_by_enter(model, tmp_path):
     press_enter(widget.path)
     time.sleep(2 * widget_base.ENTER_SECONDS + 0.5)
     assert len(widget.pictures) == 5 and widget.pictures[1].alt.startswith("Frame 0. A clip of ten frames")
+    assert widget.pictures[2].alt == "Frame 4 of the same clip."
     widget.path.value = "nowhere/b.png"
     widget.path_button.click()
     assert len(widget.pictures) == 5 and "not a file" in widget.status.value and widget.path.value == "nowhere/b.png"

@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,11 @@ class Shown:
     name: str
     image: Image.Image = field(repr=False)
     alt: str = NO_ALT
+
+    @cached_property
+    def small(self) -> str:
+        """A small copy as a data address: made once, shown in several places."""
+        return address(self.image, 200, 200)
 
 
 @dataclass
@@ -354,7 +360,7 @@ class Look(JobWidget):
     def _turn_html(self, **how: Any) -> str:
         turn = self.turns[-1]
         about = "; ".join(f"{number}: {name}" for number, name in enumerate(turn.names, 1))
-        return f"<small>About {escape(about)}</small>{turn_html(turn, self.model.name, **how)}"
+        return f"<div><small>About {escape(about)}</small></div>{turn_html(turn, self.model.name, **how)}"
 
     def _on_token(self, token: Any) -> None:
         self._words.append(token.text)
@@ -457,10 +463,12 @@ def _from_course(row: dict[str, str]) -> list[Shown]:
 
 
 def _frames(path: Path, alt: str, inside: Path | None = None) -> list[Shown]:
+    """The keyframes of a clip. The first one carries the description of the whole."""
     return [
-        Shown(f"{path.name}, frame {frame.index}", frame.image, f"Frame {frame.index}. {alt}")
-        for frame in keyframes(path, CLIP_FRAMES, inside=inside)
-    ]
+        Shown(f"{path.name}, frame {frame.index}", frame.image,
+              f"Frame {frame.index} of the same clip." if number else f"Frame {frame.index}. {alt}")
+        for number, frame in enumerate(keyframes(path, CLIP_FRAMES, inside=inside))
+    ]  # fmt: skip
 
 
 def _from_upload(file: Any) -> Shown:
@@ -502,8 +510,8 @@ def _own_crops(model: Any) -> int | None:
 def _figure(shown: Shown, side: int, before: str = "", after: str = "") -> str:
     """A small picture with its name and description, in sight and for screen readers."""
     return (
-        f'<figure style="display:inline-block;margin:4px 12px 4px 0;vertical-align:top;max-width:30em">'
-        f'<img src="{address(shown.image, side, side)}" alt="{escape(shown.alt)}" '
+        f'<figure style="display:inline-block;margin:4px 12px 4px 0;vertical-align:top;max-width:{max(side, 300)}px">'
+        f'<img src="{shown.small}" alt="{escape(shown.alt)}" '
         f'style="max-width:{side}px;max-height:{side}px;border:1px solid #888">'
         f'<figcaption style="line-height:1.3"><strong>{escape(before + shown.name)}</strong>{escape(after)}<br>'
         f"<small>{escape(shown.alt)}</small></figcaption></figure>"
