@@ -262,7 +262,7 @@ class SetupReport:
 def check_setup(lab: str | None = None) -> SetupReport:
     """Check this machine for the labs, in about a second, and say what to do where something is wrong.
 
-    lab: the number of a lab, "01"; None checks every bundled model. Also opens the fast BLAS on Linux, so call
+    lab: the number of a lab, "01"; None checks the models of all labs. Also opens the fast BLAS on Linux, so call
         it before the first cell that imports mlx.
     Raises BadRequest for a lab that does not exist.
 
@@ -272,7 +272,7 @@ def check_setup(lab: str | None = None) -> SetupReport:
     if lab is not None and lab not in LAB_ROLES:
         raise BadRequest(f"There is no lab {lab!r}.", f"Use one of: {', '.join(LAB_ROLES)}.")
     corrections.before_mlx()
-    roles = LAB_ROLES[lab] if lab else tuple(dict.fromkeys(card.role for card in catalog.cards()))
+    roles = LAB_ROLES[lab] if lab else tuple(dict.fromkeys(role for roles in LAB_ROLES.values() for role in roles))
     rows = [_python_row(), _platform_row(), _memory_row(), _disk_row(), _mlx_row(), _blas_row(), _compiler_row(),
             _kernel_row(), *_checkpoint_rows(roles), *_answer_rows(roles)]  # fmt: skip
     return SetupReport(lab, tuple(rows), versions())
@@ -287,7 +287,7 @@ def versions() -> str:
     from labs_helper import __version__
 
     parts = [f"labs_helper {__version__}", f"Python {platform.python_version()}"]
-    for package in ("mlx", "mlx-lm", "transformers", "ipykernel", "jupyterlab"):
+    for package in ("mlx", "mlx-lm", "mlx-vlm", "transformers", "ipykernel", "jupyterlab"):
         parts.append(f"{package} {_version(package) or 'missing'}")
     parts += [platform.platform(terse=True), platform.machine(), f"{os.cpu_count()} cores", size(memory_total())]
     return " | ".join(parts)

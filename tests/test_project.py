@@ -179,7 +179,8 @@ def imported(name: str) -> set[str]:
 def allowed(name: str) -> set[str]:
     if name.startswith("labs_helper/") and name != "labs_helper/authoring.py" or name.startswith("notebooks/"):
         return CORE
-    if name.startswith("training/") and name != "training/evaluate.py" or name.startswith("tests/parity/make"):
+    makers = ("training/", "tests/parity/make", "tests/reference/")
+    if name.startswith(makers) and name != "training/evaluate.py":
         return CORE | EXTRAS["dev"] | EXTRAS["training"]
     return CORE | EXTRAS["dev"]
 
