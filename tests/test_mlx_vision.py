@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import threading
@@ -182,12 +181,10 @@ def test_quantized_and_expanded_weights_answer_alike(tiny_vision, monkeypatch):
     assert np.abs(logits["0"] - logits["1"]).max() < 1e-3
 
 
-@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs torch (the extra `training`)")
 @pytest.mark.parametrize("pictures", [1, 2])
 def test_logits_equal_those_of_the_training(pictures, tmp_path):
     """The torch model that vision-tiny is trained as, with the same weights."""
-    import torch
-
+    torch = pytest.importorskip("torch", reason="the course runs without it; the extra `training` brings it")
     from training.vision.model import Phi3V, exported_names
 
     folder = make_tiny_vision_checkpoint(tmp_path / "v", quantized=False)
