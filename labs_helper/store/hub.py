@@ -49,19 +49,14 @@ def plan(card: ModelCard) -> Plan:
     from huggingface_hub.utils import build_hf_headers
 
     endpoint = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
-    info = _ask(HfApi(endpoint=endpoint), card, endpoint)
-    if info.id and info.id.lower() != card.repository.lower():
-        print(f"{card.repository} has moved to {info.id}.")
-    repository = info.id or card.repository
+    repository, revision, entries = _ask(HfApi(endpoint=endpoint), card, endpoint)
+    if repository.lower() != card.repository.lower():
+        print(f"{card.repository} has moved to {repository}.")
     files = []
-    for entry in info.siblings or []:
-        if not _wanted(entry.rfilename, card):
-            continue
-        digest, kind = (entry.lfs.sha256, "sha256") if entry.lfs else (entry.blob_id, "git")
-        if entry.size is None or not digest:
-            raise DownloadFailed(f"{endpoint} lists {entry.rfilename} without size or sum.", _OTHER_WAYS)
-        url = hf_hub_url(repository, entry.rfilename, revision=info.sha, endpoint=endpoint)
-        files.append(Remote(entry.rfilename, url, entry.size, digest, kind))
+    for name, size, digest, kind in entries:
+        if _wanted(name, card):
+            url = hf_hub_url(repository, name, revision=revision, endpoint=endpoint)
+            files.append(Remote(name, url, size, digest, kind))
     if not any(file.name.endswith((".safetensors", ".gguf")) for file in files):
         raise DownloadFailed(
             f"{repository} has no weights in a safe format ({card.file or 'model*.safetensors'}).", _OTHER_WAYS
@@ -71,7 +66,7 @@ def plan(card: ModelCard) -> Plan:
             f"{card.file} in {repository} is not the file that this course knows (its SHA-256 sum differs).",
             "Do not use it until somebody has looked at what changed.",
         )
-    return Plan(card.name, tuple(files), repository, info.sha, build_hf_headers())
+    return Plan(card.name, tuple(files), repository, revision, build_hf_headers())
 
 
 def _wanted(name: str, card: ModelCard) -> bool:
@@ -82,12 +77,18 @@ def _wanted(name: str, card: ModelCard) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in _WANTED)
 
 
-def _ask(api, card: ModelCard, endpoint: str):
+def _ask(api, card: ModelCard, endpoint: str) -> tuple[str, str, list[tuple[str, int, str, str]]]:
+    """(repository, commit, [(name, size, sum, kind of sum)]) as the hub has them now."""
     from huggingface_hub import errors
 
     repository = card.repository
     try:
-        return api.model_info(repository, files_metadata=True, timeout=TIMEOUT)
+        info = api.model_info(repository, files_metadata=True, timeout=TIMEOUT)
+        entries = []
+        for entry in info.siblings or []:
+            digest, kind = (entry.lfs.sha256, "sha256") if entry.lfs else (entry.blob_id, "git")
+            entries.append((entry.rfilename, int(entry.size), digest.lower(), kind))
+        return str(info.id), info.sha.lower(), entries
     except errors.OfflineModeIsEnabled as error:
         raise DownloadFailed(
             "HF_HUB_OFFLINE is set, so nothing is asked from the hub.", f"Unset it to download. {_OTHER_WAYS}"
@@ -98,11 +99,7 @@ def _ask(api, card: ModelCard, endpoint: str):
             f"Accept them on {endpoint}/{repository}, then log in with `hf auth login`.",
         ) from error
     except errors.RepositoryNotFoundError as error:
-        raise DownloadFailed(
-            f"There is no public repository {repository} on {endpoint}.",
-            f"It was renamed, removed or made private; with a token (`hf auth login`) you may still see it. "
-            f"{_OTHER_WAYS}",
-        ) from error
+        raise _not_public(repository, endpoint) from error
     except errors.HfHubHTTPError as error:
         raise _for_status(error.response.status_code, error.response.headers, repository, endpoint) from error
     except errors.HTTPError as error:  # no connection, no name, no answer in time
@@ -125,7 +122,9 @@ def _for_status(status: int, headers, repository: str, endpoint: str) -> Downloa
             f"{endpoint} has had too many requests from this network.",
             f"Try again {when}, or log in (`hf auth login`) for a limit of your own. {_OTHER_WAYS}",
         )
-    if status in (401, 403):
+    if status == 401:  # what the hub says to strangers, whether a repository is private or does not exist
+        return _not_public(repository, endpoint)
+    if status == 403:
         return DownloadFailed(
             f"{endpoint} does not let you see {repository} ({status}).",
             "Log in with `hf auth login`; if you are logged in, the token is wrong or has expired.",
@@ -133,3 +132,10 @@ def _for_status(status: int, headers, repository: str, endpoint: str) -> Downloa
     if status >= 500:
         return DownloadFailed(f"{endpoint} has trouble of its own ({status}).", f"Try again later. {_OTHER_WAYS}")
     return DownloadFailed(f"{endpoint} answers {status} for {repository}.", _OTHER_WAYS)
+
+
+def _not_public(repository: str, endpoint: str) -> DownloadFailed:
+    return DownloadFailed(
+        f"There is no public repository {repository} on {endpoint}.",
+        f"It was renamed, removed or made private, or your token has expired; `hf auth login` renews it. {_OTHER_WAYS}",
+    )

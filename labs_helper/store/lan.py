@@ -19,7 +19,7 @@ from labs_helper.errors import BadRequest, CheckpointRefused, DownloadFailed, En
 from labs_helper.store import checkpoint, manifest
 from labs_helper.store.hub import Plan
 from labs_helper.store.places import locate, real_card
-from labs_helper.store.transfer import Remote
+from labs_helper.store.transfer import Remote, trust
 
 PORT = 8787
 _LIST = "models.json"
@@ -38,7 +38,7 @@ def plan(name: str, source: str) -> Plan:
         plan("phi-3.5-mini-instruct-4bit", "http://192.168.1.20:8787").bytes
     """
     base = _base(source)
-    with httpx.Client(timeout=5, follow_redirects=False) as http:
+    with httpx.Client(timeout=5, verify=trust(), follow_redirects=False) as http:
         text = _get(http, f"{base}/{quote(name)}/{manifest.NAME}")
         if text is None:
             names = ", ".join(_names(_get(http, f"{base}/{_LIST}"))) or "nothing"

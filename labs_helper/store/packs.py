@@ -186,6 +186,10 @@ def _card(made: manifest.Manifest, pack: Path) -> ModelCard:
 
 @contextmanager
 def _open_folder(pack: Path) -> Iterator[tuple]:
+    if not (pack / manifest.NAME).is_file():
+        inside = sorted(file.parent.name for file in pack.glob(f"*/{manifest.NAME}"))
+        do = f"It holds packs: name one of {', '.join(inside[:5])}." if inside else "Name the folder with that file."
+        raise ModelNotHere(f"{pack} is not a pack: it has no {manifest.NAME}.", do)
     names = {}
     with os.scandir(pack) as entries:
         for entry in entries:
@@ -197,8 +201,6 @@ def _open_folder(pack: Path) -> Iterator[tuple]:
                 kind = "a link" if entry.is_symlink() else "a folder" if entry.is_dir() else "a device or pipe"
                 raise _refused(pack, f"{entry.name!r} in it is {kind}, and only plain files are taken")
             names[entry.name] = entry.stat(follow_symlinks=False).st_size
-    if manifest.NAME not in names:
-        raise ModelNotHere(f"{pack} is not a pack: it has no {manifest.NAME}.", "Name the folder that holds that file.")
 
     @contextmanager
     def files(name: str) -> Iterator[BinaryIO]:

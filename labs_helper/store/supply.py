@@ -48,7 +48,7 @@ def fetch(name: str, source: str | None = None, progress: bool = True) -> Path:
         staging.need_disk(folder, plan.bytes - _collected(folder), card.name)
         with transfer.client(plan.headers) as http, progress_bar(plan.bytes, card.name, progress) as bar:
             # The small files first: a model that cannot be used is refused before its gigabytes are fetched.
-            for remote in sorted(plan.files, key=lambda file: file.size):
+            for remote in sorted(plan.files, key=lambda file: (_is_weights(file.name), file.size)):
                 if _is_weights(remote.name):
                     _check_early(folder, card, plan)
                 transfer.download(http, remote, folder, bar.update)

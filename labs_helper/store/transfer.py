@@ -8,7 +8,9 @@ computer in the same room alike.
 
 from __future__ import annotations
 
+import functools
 import re
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +25,6 @@ ATTEMPTS = 6  # in a row without a single new byte
 PAUSE = 0.5  # seconds before the second attempt; doubles
 LONGEST_PAUSE = 30.0  # seconds; a server that asks for more is answered with an error
 _BUSY = (408, 425, 429, 500, 502, 503, 504)
-_CHUNK = 2**16
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,17 @@ def client(headers: dict[str, str] | None = None) -> httpx.Client:
         with client() as http: ...
     """
     limits = httpx.Timeout(connect=5, read=20, write=10, pool=10)
-    return httpx.Client(headers=headers, timeout=limits, follow_redirects=True, max_redirects=5)
+    return httpx.Client(headers=headers, timeout=limits, verify=trust(), follow_redirects=True, max_redirects=5)
+
+
+@functools.cache
+def trust() -> ssl.SSLContext:
+    """The certificates that are believed: the ones that come with httpx. Reading them takes a while, so once.
+
+    Example:
+        httpx.Client(verify=trust())
+    """
+    return httpx.create_ssl_context()
 
 
 def download(http: httpx.Client, remote: Remote, folder: Path, on_bytes: Callable[[int], object]) -> None:
@@ -117,7 +128,7 @@ def _receive(http: httpx.Client, remote: Remote, part: Path, on_bytes: Callable[
         if announced is not None and announced != remote.size:
             raise _wrong_size(remote, f"the server sends {announced:,}")
         with part.open("ab") as file:
-            for chunk in response.iter_raw(_CHUNK):
+            for chunk in response.iter_raw():  # as it comes: with a chunk size, a break would lose what is held back
                 have += len(chunk)
                 if have > remote.size:
                     raise _wrong_size(remote, "the server sends more")
