@@ -157,8 +157,9 @@ def _work_bytes(config: dict, tokens: int, width: int, on_cpu: bool) -> int:
     if config.get("num_local_experts"):
         wide *= config.get("num_experts_per_tok", 2)
     arrays = _HIDDEN_ARRAYS * config.get("hidden_size", 0) + _WIDE_ARRAYS * wide
-    scores = heads * tokens if on_cpu or head not in _FUSED_HEADS else 0
-    return chunk * (arrays + scores) * width
+    whole = tokens // chunk * chunk if chunk else 0
+    scores = max(chunk * whole, (tokens - whole) * tokens) if on_cpu or head not in _FUSED_HEADS else 0
+    return (chunk * arrays + heads * scores) * width
 
 
 def _tower_bytes(config: dict, crops: int, width: int) -> int:

@@ -20,6 +20,7 @@ class ModelCard:
     a real model has a `repository` instead and `labs_helper.store.locate` finds its folder.
     format: "mlx" (a folder that mlx-lm or mlx-vlm reads) or "gguf" (one `file` for llama.cpp).
     sha256: of `file`, where a source gives it; else None.
+    not_yet: why no engine of this version can run it; empty if one can.
     config: the keys of config.json that decide the memory, so that it can be computed before a download.
     """
 
@@ -39,6 +40,7 @@ class ModelCard:
     format: str = "mlx"
     file: str | None = None
     sha256: str | None = None
+    not_yet: str = ""
     config: dict | None = field(default=None, hash=False)
 
 

@@ -19,7 +19,6 @@ from labs_helper.errors import BadRequest, LabError, ModelNotHere, NotEnoughMemo
 
 OK, NOTE, FIX = "OK", "NOTE", "FIX"
 LAB_ROLES = {"00": ("instruct",), "01": ("instruct", "instruct-previous")}
-RUNS = ("mlx",)  # formats of models that an engine of this version can run
 
 
 # -- memory -----------------------------------------------------------------------------------------------
@@ -92,7 +91,7 @@ def require(path: str | Path, tokens: int, *, crops: int = 0) -> budget.Need:
 def _model_that_fits(card: ModelCard, tokens: int, on_cpu: bool, room: int, most: int) -> str:
     """A sentence with the first model of the same role that needs less and fits; empty if there is none."""
     for other in catalog.cards():
-        if other.role != card.role or other.name == card.name or other.format not in RUNS:
+        if other.role != card.role or other.name == card.name or other.not_yet:
             continue
         here = _is_here(other)
         within = min(tokens, other.context or tokens)
@@ -169,11 +168,11 @@ def choose(name: str, tier: str | None = None) -> Choice:
         return Choice(card, Path(card.path), "you gave its folder")
     found = catalog.find(name)
     if name == found[0].name:
-        if found[0].format not in RUNS:
-            raise BadRequest(f"{name} is a {found[0].format.upper()} file, which this version cannot run.",
+        if found[0].not_yet:
+            raise BadRequest(f"This version cannot run {name}: {found[0].not_yet}.",
                              f'Take another model of the role: load("{found[0].role}").')  # fmt: skip
         return Choice(found[0], store.locate(found[0]), "you asked for it by name")
-    found = [card for card in found if card.format in RUNS]
+    found = [card for card in found if not card.not_yet]
     tiny = next((card for card in found if card.tier == "tiny"), None)
     real = [card for card in found if card.tier == "real"]
     if tier == "auto":
