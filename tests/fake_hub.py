@@ -20,7 +20,7 @@ class Faults:
 
     drop_after, drops: break a transfer of weights after so many bytes, so many times.
     cut: end every transfer of weights there, without saying so beforehand. status: answer the listing with it.
-    file_status: answer files with these, one after the other, then serve. slow: seconds between chunks.
+    file_status: answer files with these, one after the other, then serve.
     """
 
     drop_after: int = 0
@@ -36,7 +36,7 @@ class Faults:
     moved: str | None = None  # the repository's new name
     without: set[str] = field(default_factory=set)
     chunk: int = 2**14
-    slow: float = 0.0
+    stall_at: int | None = None  # hang there, in every transfer of weights, until `go` is set
     hang: float = 0.0  # seconds before the listing is answered
 
 
@@ -48,6 +48,7 @@ class FakeHub:
         self.requests: list[tuple[str, str, str | None]] = []  # (method, path, Range)
         self.tokens: dict[str, str | None] = {}  # path -> Authorization
         self.sent = 0  # bytes of weights
+        self.go = threading.Event()
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -159,7 +160,10 @@ class FakeHub:
         for place in range(start, end, faults.chunk):
             request.wfile.write(data[place : min(end, place + faults.chunk)])
             self.sent += min(end, place + faults.chunk) - place
-            time.sleep(faults.slow)
+            if faults.stall_at is not None and place + faults.chunk >= faults.stall_at:
+                self.go.wait(30)
+                request.close_connection = True
+                return
         if end < len(data):
             request.close_connection = True
 

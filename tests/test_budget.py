@@ -267,9 +267,9 @@ def test_auto_takes_the_best_real_model_that_fits(moe, monkeypatch):
 
 
 def test_what_no_engine_can_run_is_said_at_once():
-    name = "phi-3.5-mini-instruct-q4-gguf"
-    assert budget.of_card(catalog.find(name)[0], on_cpu=True).weights == 2_390_000_000
-    for name in (name, "phi-tiny-moe-instruct-bf16"):
+    gguf = catalog.find("phi-3.5-mini-instruct-q4-gguf")[0]
+    assert budget.of_card(gguf, on_cpu=True).weights == 2_390_000_000
+    for name in (gguf.name, "phi-tiny-moe-instruct-bf16"):
         with pytest.raises(BadRequest, match="This version cannot run"):
             machine.choose(name)
 

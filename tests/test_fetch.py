@@ -139,28 +139,33 @@ def test_a_server_without_ranges(serve, upload):
 
 
 def test_kill_9_in_the_middle_and_a_second_start(serve, upload, models, tmp_path):
-    started = serve(slow=0.05, chunk=4000)
+    started = serve(stall_at=20_000, chunk=4000)
     code = f"from labs_helper import store; store.fetch({NAME!r}, progress=False)"
     environment = {**os.environ, "HF_HUB_OFFLINE": "0", "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    def there() -> int:
+        return sum(file.stat().st_size for file in staging.part_place(NAME).glob("*.safetensors.*.part"))
+
     child = subprocess.Popen([sys.executable, "-c", code], env=environment)
     try:
-        deadline = time.monotonic() + 40
-        while started.sent < 30_000 and time.monotonic() < deadline:
+        deadline = time.monotonic() + 60
+        while there() < 20_000 and child.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert started.sent >= 30_000 and child.poll() is None
+        assert there() == 20_000 and child.poll() is None, "it hangs in the middle of a file"
         with pytest.raises(BadRequest, match="Another program"):
             fetch()
     finally:
         child.send_signal(signal.SIGKILL)
         child.wait(10)
+        started.faults.stall_at = None
+        started.go.set()
     with pytest.raises(ModelNotHere):
         store.locate(CARD)
-    there = sum(file.stat().st_size for file in staging.part_place(NAME).glob("*.part"))
-    assert there > 0
-    started.faults.slow, started.sent = 0.0, 0
+    assert there() == 20_000
+    kept, started.sent = there(), 0
     whole(fetch(), upload)
     size = sum(file.stat().st_size for file in upload.glob("*.safetensors"))
-    assert started.sent <= size - there, "it went on where it stopped"
+    assert started.sent == size - kept, "it went on where it stopped"
 
 
 def test_a_file_that_is_cut_short(serve):
@@ -271,6 +276,14 @@ def test_the_disk_is_looked_at_first(serve, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**12, 0, staging.SPARE + 1000))
     assert "LABS_MODELS_DIR" in failure(NotEnoughDisk)
     assert started.sent == 0
+
+
+def test_a_folder_that_may_not_be_written(serve, tmp_path, monkeypatch):
+    serve()
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("LABS_MODELS_DIR", str(tmp_path / "file" / "models"))
+    with pytest.raises(DownloadFailed, match="could not be read or written"):
+        fetch()
 
 
 def test_a_shard_that_was_never_uploaded(serve, upload):

@@ -131,6 +131,23 @@ def test_it_listens_on_this_machine_unless_told_otherwise(served):
         lan.Server("127.0.0.1", served.port, {})
 
 
+def test_the_command_says_how_to_fetch_and_stops(served, tmp_path, monkeypatch, capsys):
+    from labs_helper import cli
+
+    def interrupt(server) -> None:
+        assert httpx.get(f"{server.url}/models.json", timeout=5).json() == [NAME]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lan.Server, "wait", interrupt)
+    monkeypatch.setenv("LABS_MODELS_DIR", str(tmp_path / "teacher"))
+    assert cli.main(["models", "serve", "--port", "0"]) == 130
+    shown = capsys.readouterr()
+    assert "labs models fetch NAME --from http://127.0.0.1:" in shown.out and "Stopped." in shown.err
+    assert "Everybody" not in shown.out
+    assert cli.main(["models", "serve", "--port", "0", "--host", "0.0.0.0"]) == 130
+    assert "Everybody in these networks can read" in capsys.readouterr().out
+
+
 def test_after_close_nobody_answers(served):
     served.close()
     with pytest.raises(DownloadFailed, match="Nothing answers"):

@@ -143,6 +143,15 @@ def installed_again(pack, tiny_checkpoint, models) -> Path:
     return Path(shutil.copytree(tiny_checkpoint, models / NAME))
 
 
+@pytest.mark.parametrize(("number", "said"), [(28, "became full"), (5, "could not be read or written")])
+def test_a_disk_that_fails_in_the_middle(pack, monkeypatch, number, said):
+    def fail(*arguments):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("labs_helper.store.packs._copy", fail)
+    assert said in refusal(pack, LabError)
+
+
 def test_another_model_of_that_name_is_not_replaced(pack, installed_again):
     with pytest.raises(BadRequest, match="labs models remove"):
         store.import_pack(pack, progress=False)

@@ -142,7 +142,7 @@ def import_pack(pack: str | Path, progress: bool = True) -> Path:
         import_pack("/Volumes/STICK/phi-3.5-mini-instruct-4bit")
     """
     pack = Path(pack).expanduser()
-    with ExitStack() as stack:
+    with staging.disk_errors(f"The pack {pack}"), ExitStack() as stack:
         if pack.is_dir():
             made, files = stack.enter_context(_open_folder(pack))
         elif pack.is_file():

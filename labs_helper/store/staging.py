@@ -8,6 +8,7 @@ whole. A lock that ends with its process keeps two commands from working on the 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from labs_helper.catalog import ModelCard
-from labs_helper.errors import BadRequest, NotEnoughDisk
+from labs_helper.errors import BadRequest, DownloadFailed, NotEnoughDisk
 from labs_helper.store import checkpoint, manifest
 from labs_helper.store.places import models_folders
 
@@ -77,6 +78,24 @@ def need_disk(folder: Path, count: int, what: str) -> None:
             "Free some space (`labs models remove NAME` gives a model's back), or name a folder on another disk "
             "in LABS_MODELS_DIR.",
         )
+
+
+@contextlib.contextmanager
+def disk_errors(what: str) -> Iterator[None]:
+    """Turn what a disk or stick can do in the middle of the work into a LabError.
+
+    Example:
+        with disk_errors("phi-3.5-mini-instruct-4bit"): ...
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NotEnoughDisk(f"The disk became full while {what} was written.", "Free some space.") from error
+        raise DownloadFailed(
+            f"{what} could not be read or written: {error.strerror or error} ({error.filename or 'a file'}).",
+            "Check that the disk is still there and that you may write to it; LABS_MODELS_DIR names another folder.",
+        ) from error
 
 
 def install(folder: Path, card: ModelCard, made: manifest.Manifest) -> Path:

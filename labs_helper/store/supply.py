@@ -42,7 +42,7 @@ def fetch(name: str, source: str | None = None, progress: bool = True) -> Path:
     if here is not None:
         return here
     plan = lan.plan(card.name, source) if source else hub.plan(card)
-    with staging.staging(card.name) as folder:
+    with staging.disk_errors(card.name), staging.staging(card.name) as folder:
         if staging.final_place(card.name).exists():  # another program was quicker
             return staging.final_place(card.name)
         staging.need_disk(folder, plan.bytes - _collected(folder), card.name)

@@ -104,7 +104,7 @@ def download(http: httpx.Client, remote: Remote, folder: Path, on_bytes: Callabl
             continue
         try:
             _receive(http, remote, part, on_bytes)
-        except (httpx.TransportError, _Broken) as error:
+        except (httpx.RequestError, _Broken) as error:
             failed = 0 if _size(part) > before else failed + 1
             pause = error.pause if isinstance(error, _Broken) else 0.0
             if failed >= ATTEMPTS or pause > LONGEST_PAUSE:
