@@ -124,8 +124,8 @@ class MLXEngine:
         from mlx.utils import tree_flatten
 
         on_cpu = mx.default_device().type == mx.DeviceType.cpu
-        expand, weights = self._plan_weights(on_cpu)
-        machine.require_memory(weights + self.cache_bytes(tokens), f"{self.path.name} with {tokens:,} tokens")
+        expand = self._expands(on_cpu)
+        machine.require(self.path, tokens)
         with self._refusing("weights"):
             model, decoder, config = self._read()
         self.config = {**config, **self.config}
@@ -149,20 +149,12 @@ class MLXEngine:
     def _refusing(self, what: str):
         return _Refusing(self.path, what)
 
-    def _plan_weights(self, on_cpu: bool) -> tuple[bool, int]:
-        """Whether to expand the weights, and the bytes they will take."""
+    def _expands(self, on_cpu: bool) -> bool:
+        """Whether quantized weights are expanded to fp32 (corrections/dequantize.py)."""
         table = store.weight_table(self.path)
-        quantization = self.config.get("quantization") or {}
         packed = any(entry["dtype"] == "U32" for entry in table.values())
-        fp32 = dequantize.expanded_bytes(table, quantization.get("bits", 4))
-        if packed and dequantize.wanted(fp32, on_cpu):
-            return True, fp32
-        total = 0
-        for entry in table.values():
-            first, last = entry["data_offsets"]
-            half = on_cpu and entry["dtype"] in ("F16", "BF16")
-            total += (last - first) * (2 if half else 1)
-        return False, total
+        bits = (self.config.get("quantization") or {}).get("bits", 4)
+        return packed and dequantize.wanted(dequantize.expanded_bytes(table, bits), on_cpu)
 
     def cache_bytes(self, tokens: int) -> int:
         """Bytes that the KV cache takes for a sequence: 2 (keys, values) x layers x KV heads x head size x
@@ -189,7 +181,7 @@ class MLXEngine:
         generation = self.path / "generation_config.json"
         named = [config.get("eos_token_id"), list(tokenizer.eos_token_ids)]
         if generation.is_file():
-            named.append(store._read_json(generation).get("eos_token_id"))
+            named.append(store.read_json(generation).get("eos_token_id"))
         ids = set()
         for entry in named:
             for id in entry if isinstance(entry, list) else [entry]:

@@ -98,7 +98,7 @@ class MLXVision(MLXEngine):
         file = self.path / "preprocessor_config.json"
         if not file.is_file():
             return
-        settings = store._read_json(file)
+        settings = store.read_json(file)
         crops = settings.get("num_crops", NUM_CROPS)
         numbers = [settings.get("image_mean", images.MEAN), settings.get("image_std", images.STD)]
         good = all(
