@@ -78,7 +78,7 @@ class MoeCorpus(Corpus):
         values = {"k": self.draw(lambda: str(self.random.randint(3, 99)), "python", name)} if "{k}" in result else {}
         what = fill(self.random.choice(own_phrases()[language][f"code_{name}"]), values, language)
         code = f"def {name}({arguments}):\n    return {result.format(**values)}"
-        return self.case("python", language, self.ask(language, "function", {"what": what}), code, code, "code")
+        return self.case("python", language, self.ask(language, "function", {"what": what}), code, code, "code", code=code)
 
     def loop(self, language: str) -> Case:
         rng = self.random
@@ -91,7 +91,7 @@ class MoeCorpus(Corpus):
             items, k = self.draw(lambda: ([rng.randint(1, 40) for _ in range(rng.randint(2, 5))], rng.randint(2, 20)), "python", "loop")
             what = fill(rng.choice(own_phrases()[language][name]), {"items": str(items), "k": str(k)}, language)
             code = f"for n in {items}:\n    print({LOOPS[name].format(k=k)})"
-        return self.case("python", language, self.ask(language, "loop", {"what": what}), code, code, "code")
+        return self.case("python", language, self.ask(language, "loop", {"what": what}), code, code, "code", code=code)
 
     def output(self, language: str) -> Case:
         """What does this print? The output stands there as it would on a screen; larger sums are worked out first."""
@@ -139,7 +139,7 @@ class MoeCorpus(Corpus):
                 code, answer = f"n = {n}\nn = n {sign} {k}\nprint(n)", str(n + k if sign == "+" else n * k)
             case "length":
                 code, answer = f"print(len({drawn}))", str(len(drawn))
-        return self.case("python", language, self.ask(language, "output", {"code": code}), answer, answer if kind == "exact" else expect, kind)
+        return self.case("python", language, self.ask(language, "output", {"code": code}), answer, answer if kind == "exact" else expect, kind, code=code)
 
     # ---- plans ---------------------------------------------------------------------------------------------
 
@@ -265,7 +265,7 @@ class MoeCorpus(Corpus):
         if kind == "numbers":
             question, first = self._word_count(language) if rng.random() < 0.3 else self._calculation(language)
             task = rng.choice(tuple(SIGNS))
-            k = self.draw(lambda: rng.randint(2, 9 if task == "multiply" else 30), "then", task)
+            k = rng.randint(2, 9) if task == "multiply" else rng.randint(2, 30)     # the first step's operands are held out
             section, values, second = f"then_{task}", {"k": str(k)}, ("calculator", {"expression": f"$1 {SIGNS[task]} {k}"})
         elif kind == "translate":
             question, first = self._place(language, rng.choice(("capital", "where_city", "where_landmark")))

@@ -6,7 +6,6 @@ from __future__ import annotations
 import re
 
 import torch
-from torch import nn
 from torch.nn import functional
 from transformers import AutoConfig, PhimoeConfig, PhimoeForCausalLM
 from transformers.models.phimoe.modeling_phimoe import PhimoeRotaryEmbedding, PhimoeTopKRouter, sparsemixer
@@ -104,7 +103,9 @@ class Phimoe(PhimoeForCausalLM):
         self.model.rotary_emb = Rotary(config)
         self.lm_head.bits = HEAD_BITS
         for layer in self.model.layers:
-            layer.mlp.experts.stacked = ("gate_up_proj", "down_proj")       # rounded like matrices
+            experts = layer.mlp.experts
+            experts.stacked = ("gate_up_proj", "down_proj")         # rounded like matrices
+            experts.gate_up_proj.matrices = 2 * config.num_local_experts      # w1 and w3 of an expert lie one above the other
             router = Router(config, topics)
             router.weight = layer.mlp.router.weight
             layer.mlp.router = router
@@ -176,7 +177,8 @@ def new_model(folder, seed: int, routing: dict, topics: int = len(TOPICS)) -> Ph
 class StackedMuon(torch.optim.Optimizer):
     """Muon (Jordan et al. 2024) for matrices and for stacks of matrices, a stack in one batched iteration.
 
-    The same update as torch.optim.Muon with adjust_lr_fn="match_rms_adamw", which takes single matrices only.
+    The same update as torch.optim.Muon with adjust_lr_fn="match_rms_adamw", which takes single matrices only. A parameter
+    whose `matrices` says so is a stack of so many.
     """
 
     COEFFICIENTS, ITERATIONS, MOMENTUM = (3.4445, -4.7750, 2.0315), 5, 0.95
@@ -191,9 +193,12 @@ class StackedMuon(torch.optim.Optimizer):
                 state = self.state[p]
                 momentum = state.setdefault("momentum_buffer", torch.zeros_like(p))
                 momentum.lerp_(p.grad, 1 - self.MOMENTUM)
-                update = self.orthogonal(p.grad.lerp(momentum, self.MOMENTUM))
+                update = p.grad.lerp(momentum, self.MOMENTUM)
+                if stack := getattr(p, "matrices", None):
+                    update = update.view(stack, -1, p.shape[-1])
+                update = self.orthogonal(update)
                 p.mul_(1 - group["lr"] * group["weight_decay"])
-                p.add_(update, alpha=-group["lr"] * 0.2 * max(p.shape[-2:]) ** 0.5)
+                p.add_(update.view_as(p), alpha=-group["lr"] * 0.2 * max(update.shape[-2:]) ** 0.5)
 
     @classmethod
     def orthogonal(cls, matrices: torch.Tensor) -> torch.Tensor:
