@@ -107,7 +107,9 @@ class Phimoe(PhimoeForCausalLM):
             experts.stacked = ("gate_up_proj", "down_proj")         # rounded like matrices
             experts.gate_up_proj.matrices = 2 * config.num_local_experts      # w1 and w3 of an expert lie one above the other
             router = Router(config, topics)
-            router.weight = layer.mlp.router.weight
+            # Zeros: while all experts score alike, SparseMixer draws among all of them. Random weights would send most tokens of
+            # a text to a few experts, by what its untrained context happens to average to.
+            torch.nn.init.zeros_(router.weight)
             layer.mlp.router = router
 
     @property

@@ -38,7 +38,7 @@ def counts_of(conversations, encoder, first_choices: Callable[[list[int]], list[
         first_choices: gives for token ids each layer's experts, (tokens, 2), best first.
     """
     table = None
-    for place, messages in tqdm(conversations, desc="routing"):
+    for place, messages in tqdm(conversations, desc="routing", mininterval=5):
         ids, _ = encoder.conversation(messages)
         layers = first_choices(ids)
         if table is None:
