@@ -16,14 +16,14 @@ from labs_helper.worker import WORKER  # noqa: E402
 from training import config, export, train  # noqa: E402
 from training.moe import routing  # noqa: E402
 from training.moe.corpus import TOPICS, MoeCorpus  # noqa: E402
-from training.moe.model import Phimoe, StackedMuon, mutual_information, new_model  # noqa: E402
+from training.moe.model import Router, StackedMuon, mutual_information, new_model  # noqa: E402
 from training.quantization import plain_state, round_like_mlx, start_rounding  # noqa: E402
 from training.tokenizer import Encoder, train_tokenizer  # noqa: E402
 
 ORIGINAL, CONTEXT = 64, 256
 RECIPE = {
     "architecture": "phimoe", "seed": 1, "steps": 4, "languages": {"en": 1.0}, "known": 1.0, "tokenizer": "words",
-    "routing": {"balance": 0.02, "special": 0.02, "target": 0.4},
+    "routing": {"balance": 0.05, "special": 0.02, "target": 0.5},
     "model": {"vocab_size": 1600, "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
               "num_key_value_heads": 1, "num_local_experts": 16, "num_experts_per_tok": 2, "router_jitter_noise": 0.01,
               "original_max_position_embeddings": ORIGINAL, "max_position_embeddings": CONTEXT},
@@ -141,22 +141,25 @@ def test_rounding_reaches_experts_at_4_bits_and_router_and_head_at_8(random_fold
     assert set(after) == set(before) and all(torch.equal(after[name], before[name]) for name in before)
 
 
-def test_the_routing_losses_pull_towards_idle_experts_and_towards_sides(random_folder):
+def test_the_routing_losses_pull_towards_idle_experts_and_towards_sides(random_folder, monkeypatch):
     folder, _ = random_folder
-    router = new_model(folder, 1, {}).routers[0]
-    router.logits = torch.zeros(8, 16, requires_grad=True)
-    router.chosen = torch.tensor([[0, 1]] * 4 + [[2, 3]] * 4)
-    topics, known = torch.tensor([0] * 4 + [1] * 4), torch.ones(8, dtype=torch.bool)
-    balance, special, reached = router.losses(topics, known)
-    assert reached == pytest.approx(1.0, abs=1e-6)              # two topics, two experts
+    monkeypatch.setattr("training.moe.model.ENOUGH", 1)
+    router = Router(new_model(folder, 1, {}).config, topics=2)
+    router.chosen, topics = None, torch.tensor([0] * 4 + [1] * 4)
+    for _ in range(400):                       # topic 0 always goes to expert 0, topic 1 to expert 2
+        router.logits = torch.zeros(8, 16)
+        router.logits[:4, 0] = router.logits[4:, 2] = 1
+        router.logits.requires_grad_()
+        balance, special, reached = router.losses(topics, torch.ones(8, dtype=torch.bool))
+    assert reached == pytest.approx(1, abs=1e-2)
     downhill = -torch.autograd.grad(balance, router.logits, retain_graph=True)[0]
-    assert (downhill[:, 5] > 0).all() and (downhill[:, [0, 2]] < 0).all()
+    assert (downhill[:, 5] > 0).all() and (downhill[:4, 0] < 0).all() and (downhill[4:, 2] < 0).all()
     downhill = -torch.autograd.grad(special, router.logits)[0]
     assert (downhill[:4, 0] > 0).all() and (downhill[:4, 2] < 0).all() and (downhill[4:, 2] > 0).all()
     # Padding counts for nothing.
-    router.load.zero_()
+    before = router.load[1].clone()
     router.losses(topics, torch.tensor([True] * 4 + [False] * 4))
-    assert router.load[0, 0] == 1
+    assert torch.equal(router.load[1], before)
 
 
 def test_mutual_information_of_known_tables():
@@ -166,14 +169,31 @@ def test_mutual_information_of_known_tables():
     assert routing.mutual_information(table) == pytest.approx(mutual_information(torch.tensor(table)))
 
 
+def test_the_report_of_experts_that_take_sides_and_of_experts_that_do_not():
+    topics = [place for place in range(len(TOPICS)) for _ in range(30)]
+    conversations = [(place, []) for place in topics]
+    sides = np.zeros((len(topics), 1, 2, 16), dtype=int)
+    for row, place in enumerate(topics):
+        sides[row, 0, 0, place] = sides[row, 0, 1, 15 - place] = 10
+    report = routing.report(conversations, sides)
+    assert report["best information"] == 1 and report["layers"][0]["chance"] < 0.2
+    assert report["layers"][0]["favourite"][: len(TOPICS)] == list(TOPICS)
+    even = np.random.default_rng(0).integers(5, 9, sides.shape)
+    report = routing.report(conversations, even)
+    assert report["best information"] < 0.01 and report["least share"] > 0.05 and not report["bars met"]
+
+
 def test_a_wrong_plan_is_never_learned(runs):
     encoder, stream = Encoder(runs / "words"), MoeCorpus("train", 3)
     case = next(case for case in iter(lambda: stream.plan("en"), None) if any("learn" in m for m in case.messages))
     ids, mask = encoder.conversation(case.messages)
     wrong = next(m["content"] for m in case.messages if "learn" in m)
     assert encoder.tokenizer.decode([i for i, m in zip(ids, mask) if m == -1]).strip() == wrong.strip()
-    weights = next(train.batches("moe-tiny", encoder, 1, "plan", 512))[1]
-    assert {round(w, 3) for w in weights.unique().tolist()} == {0.0, train.PROMPT_WEIGHT, 1.0}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MoeCorpus, "plan", lambda self: case)
+        patch.setitem(RECIPE["model"], "max_position_embeddings", 2000)
+        weights = next(train.batches("moe-tiny", encoder, 1, "plan", 512))[1][0]
+    assert [round(w, 3) for w in weights.tolist()] == [{0: train.PROMPT_WEIGHT, 1: 1.0, -1: 0.0}[m] for m in mask[1:]]
 
 
 @pytest.mark.slow
@@ -198,7 +218,7 @@ def test_training_goes_on_where_it_stopped_and_ends_in_a_checkpoint_that_answers
         patch.setattr(train, "save_state", stop)
         state = torch.load(runs / "moe-tiny.state.pt", weights_only=True)
         assert state["step"] == 2 and not (source / "model.safetensors").exists()
-        assert state["model"]["model.layers.0.mlp.router.load"].sum() == pytest.approx(1, abs=1e-3)
+        assert state["model"]["model.layers.0.mlp.router.load"].sum() == pytest.approx(len(TOPICS), abs=1e-3)
         train._work(0, 1, "moe-tiny", 4, runs)
     assert torch.load(runs / "moe-tiny.state.pt", weights_only=True)["step"] == 4
 
@@ -208,7 +228,7 @@ def test_training_goes_on_where_it_stopped_and_ends_in_a_checkpoint_that_answers
     assert bits["bits"] == 4 and bits["lm_head"]["bits"] == bits["model.layers.1.block_sparse_moe.gate"]["bits"] == 8
     assert {"short_mscale", "long_mscale", "short_factor", "long_factor"} <= set(settings["rope_scaling"])
     # The checkpoint computes what the training saw: the weights rounded as MLX rounds them.
-    model = Phimoe(new_model(source, 1, {}).config, len(TOPICS)).eval()
+    model = new_model(source, 1, {}).eval()
     model.load_state_dict(torch.load(runs / "moe-tiny.state.pt", weights_only=True)["model"])
     start_rounding(model)
     engine = MLXText(folder)
@@ -217,5 +237,6 @@ def test_training_goes_on_where_it_stopped_and_ends_in_a_checkpoint_that_answers
     WORKER.call(engine.close)
     answer = labs_helper.load(str(folder)).ask("What is 47 + 38?", max_tokens=5)
     assert answer.generated_tokens >= 1
-    report = routing.report(routing.counts_of(routing.cases(1, 1, longest=80), Encoder(folder), routing.through_mlx(folder)))
+    conversations = routing.cases(1, 1)
+    report = routing.report(conversations, routing.counts_of(conversations, Encoder(folder), routing.through_mlx(folder)))
     assert len(report["layers"]) == 2 and 0 <= report["best information"] <= 1

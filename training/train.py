@@ -117,7 +117,7 @@ def set_rates(both, bases: tuple[float, float], share: float) -> None:
     """Learning rates of Muon and AdamW for the next step."""
     for optimizer, base in zip(both, bases):
         for group in optimizer.param_groups:
-            group["lr"] = base * share
+            group["lr"] = base * share * group.get("scale", 1.0)
 
 
 def new_model(folder: Path, seed: int, routing: dict | None = None):
@@ -145,6 +145,9 @@ def optimizers(model, inside=("layers.",)):
     shapes, inside = ((2, 3), model.inside) if hasattr(model, "inside") else ((2,), inside)
     inner = [p for n, p in named if p.ndim in shapes and any(part in n for part in inside)]
     outer = [p for n, p in named if not (p.ndim in shapes and any(part in n for part in inside))]
+    if hasattr(model, "inside"):
+        slow = {id(router.weight) for router in model.routers}
+        outer = [{"params": [p for p in outer if id(p) not in slow]}, {"params": [p for p in outer if id(p) in slow], "scale": model.ROUTER_RATE}]
     muon = model.muon if hasattr(model, "inside") else partial(torch.optim.Muon, adjust_lr_fn="match_rms_adamw")
     return (muon(inner, lr=MUON_RATE, weight_decay=0.05),
             torch.optim.AdamW(outer, lr=ADAM_RATE, betas=(0.9, 0.95), weight_decay=0.0))

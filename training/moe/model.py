@@ -12,7 +12,7 @@ from transformers.models.phimoe.modeling_phimoe import PhimoeRotaryEmbedding, Ph
 
 from .corpus import TOPICS
 
-MEMORY = 0.99                    # of the running counts of who gets which tokens: some hundred batches
+MEMORY, ENOUGH = 0.95, 100       # of the running shares: some twenty batches with so many tokens of a topic
 GATE_BITS = HEAD_BITS = 8        # the router decides by small differences; so does the head among languages
 
 
@@ -34,14 +34,14 @@ class Rotary(PhimoeRotaryEmbedding):
 class Router(PhimoeTopKRouter):
     """The router in fp32 whatever the rest computes in; remembers its last decisions and a running table of them.
 
-    `load` (topics, experts) is the share of all tokens that belong to a topic and have the expert as first choice. It
-    runs over many batches, because one batch holds few topics: conversations of one length are often of one kind.
+    `load` (topics, experts) is for each topic the share of its tokens that each expert wins. It runs over many batches,
+    because one batch holds few topics: conversations of one length are often of one kind.
     """
 
     def __init__(self, config: PhimoeConfig, topics: int):
         super().__init__(config)
         self.bits = GATE_BITS
-        self.register_buffer("load", torch.zeros(topics, config.num_local_experts))
+        self.register_buffer("load", torch.full((topics, config.num_local_experts), 1 / config.num_local_experts))
 
     def forward(self, hidden_states: torch.Tensor):
         with torch.autocast(hidden_states.device.type, enabled=False):
@@ -53,10 +53,11 @@ class Router(PhimoeTopKRouter):
     def losses(self, topics: torch.Tensor, known: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, float]:
         """Load balance and specialisation of the last batch, and the normalised mutual information so far.
 
-        Balance: experts x sum of (running share of an expert x its mean probability now), as in Switch Transformer (Fedus
-        et al. 2021, arXiv:2101.03961, eq. 4), minus the 1 of a perfect balance. Specialisation: the mean pointwise mutual
-        information of topic and expert under the router's probabilities, with its sign turned, so that minimising it raises
-        the mutual information, as Mod-Squad does for tasks (Chen et al. 2022, arXiv:2212.08066).
+        Both are linear in the router's probabilities p(e), with q the running shares, all topics weighing the same:
+        balance = mean of sum over e of p(e) log(q(e) x experts), which pulls away from busy experts and hardest towards idle
+        ones; specialisation = -mean of sum of p(e) log(q(e | topic) / q(e)), the pointwise mutual information with its sign
+        turned. Their gradients are those of the entropy of q(e) and of the mutual information, which Mod-Squad trains for
+        tasks (Chen et al. 2022, arXiv:2212.08066).
 
         Args:
             topics: (tokens,) the topic of each token. known: (tokens,) which tokens count; padding does not.
@@ -64,14 +65,15 @@ class Router(PhimoeTopKRouter):
         probabilities, topics = self.logits.softmax(-1)[known], topics[known]
         with torch.no_grad():
             now = torch.zeros_like(self.load)
-            now.view(-1).index_add_(0, topics * now.shape[1] + self.chosen[known][:, 0], torch.ones(len(topics), device=now.device))
-            now /= len(topics)
-            self.load.copy_(now if self.load.sum() == 0 else MEMORY * self.load + (1 - MEMORY) * now)
-            smooth = self.load + 1e-5
-            of_topic, of_expert = smooth.sum(1, keepdim=True), smooth.sum(0)
-            gain = (smooth / (of_topic * of_expert)).log().clamp(-2, 2)
-        balance = len(of_expert) * (of_expert * probabilities.mean(0)).sum() - 1
-        return balance, -(probabilities * gain[topics]).sum(-1).mean(), mutual_information(self.load)
+            best = self.logits.argmax(-1)[known]
+            now.view(-1).index_add_(0, topics * now.shape[1] + best, torch.ones(len(topics), device=now.device))
+            tokens = now.sum(1, keepdim=True)
+            step = (1 - MEMORY) * (tokens / ENOUGH).clamp(max=1)
+            self.load.lerp_(now / tokens.clamp_min(1), step.expand_as(now))
+            share = self.load.mean(0)
+            busy = (share * len(share)).clamp_min(0.01).log()
+            gain = ((self.load + 1e-4) / (share + 1e-4)).log().clamp(-2, 2)
+        return (probabilities.mean(0) * busy).sum(), -(probabilities * gain[topics]).sum(-1).mean(), mutual_information(self.load)
 
 
 def mutual_information(counts: torch.Tensor) -> float:
@@ -96,6 +98,9 @@ class Phimoe(PhimoeForCausalLM):
     original length it takes the long RoPE table."""
 
     inside = ("self_attn.", "mlp.experts.")          # the matrices that Muon trains
+    # Of AdamW's rate, for the routers. At the full rate they move faster than the running shares can follow: experts then take
+    # turns at being idle.
+    ROUTER_RATE = 0.1
 
     def __init__(self, config: PhimoeConfig, topics: int = 1, routing: dict | None = None):
         super().__init__(config)
@@ -147,7 +152,7 @@ class Phimoe(PhimoeForCausalLM):
     def routing_now(self) -> dict[str, list[float]]:
         """For the log: each layer's mutual information and smallest share of an expert, from the running counts."""
         return {"information": [round(mutual_information(r.load), 3) for r in self.routers],
-                "least": [round((r.load.sum(0).min() / r.load.sum()).item(), 4) for r in self.routers]}
+                "least": [round(r.load.mean(0).min().item(), 4) for r in self.routers]}
 
     @staticmethod
     def published(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

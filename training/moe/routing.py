@@ -31,22 +31,23 @@ def cases(seed: int, each: int, longest: int = 1000) -> list[tuple[int, list[dic
     return [case for group in found for case in group]
 
 
-def counts_of(conversations, encoder, first_choices: Callable[[list[int]], list[np.ndarray]]) -> np.ndarray:
-    """How often each expert is chosen for each topic: (layers, 2 choices, topics, experts).
+def counts_of(conversations, encoder, choices: Callable[[list[int]], list[np.ndarray]]) -> np.ndarray:
+    """How often each expert is chosen in each conversation: (conversations, layers, 2 choices, experts).
 
     Args:
-        first_choices: gives for token ids each layer's experts, (tokens, 2), best first.
+        choices: gives for token ids each layer's experts, (tokens, 2), best first.
     """
-    table = None
-    for place, messages in tqdm(conversations, desc="routing", mininterval=5):
+    found = []
+    for _, messages in tqdm(conversations, desc="routing", mininterval=5):
         ids, _ = encoder.conversation(messages)
-        layers = first_choices(ids)
-        if table is None:
-            table = np.zeros((len(layers), 2, len(TOPICS), 16), dtype=np.int64)
-        for layer, chosen in enumerate(layers):
-            for choice in (0, 1):
-                table[layer, choice, place] += np.bincount(chosen[:, choice], minlength=16)
-    return table
+        found.append([[np.bincount(chosen[:, choice], minlength=16) for choice in (0, 1)] for chosen in choices(ids)])
+    return np.array(found)
+
+
+def by_topic(counts: np.ndarray, topics: np.ndarray) -> np.ndarray:
+    """Sums of conversations: (layers, topics, experts), each topic scaled to 1."""
+    sums = np.stack([counts[topics == place].sum(0) for place in range(len(TOPICS))], axis=1)
+    return sums / sums.sum(2, keepdims=True)
 
 
 def mutual_information(joint: np.ndarray) -> float:
@@ -65,14 +66,20 @@ def mutual_information(joint: np.ndarray) -> float:
     return float(2 * (rows + columns - entropy(joint.ravel())) / (rows + columns))
 
 
-def report(table: np.ndarray) -> dict:
-    """Shares, mutual information and each expert's favourite topic, from `counts_of`. Every topic counts the same."""
-    first = table[:, 0] / table[:, 0].sum(2, keepdims=True)
-    both = table.sum(1) / table.sum((1, 3))[:, :, None]
+def report(conversations, counts: np.ndarray, shuffles: int = 20) -> dict:
+    """Shares, mutual information and each expert's favourite topic, from `counts_of`. Every topic counts the same.
+
+    `chance` is the mutual information when the conversations' topics are dealt out at random: what so small a sample shows
+    where there is nothing.
+    """
+    topics, rng = np.array([place for place, _ in conversations]), np.random.default_rng(0)
+    first, both = by_topic(counts[:, :, 0], topics), by_topic(counts.sum(2), topics)
+    dealt = [by_topic(counts[:, :, 0], rng.permutation(topics)) for _ in range(shuffles)]
     layers = []
-    for one, two in zip(first, both):
+    for i, (one, two) in enumerate(zip(first, both)):
         layers.append({
             "information": round(mutual_information(one), 4),
+            "chance": round(float(np.mean([mutual_information(table[i]) for table in dealt])), 4),
             "least first": round(float(one.mean(0).min()), 4), "least of both": round(float(two.mean(0).min()), 4),
             "most first": round(float(one.mean(0).max()), 4), "favourite": [TOPICS[i] for i in one.argmax(0)],
             "share of favourite": [round(float(x), 3) for x in one.max(0) / one.sum(0).clip(1e-9)]})
@@ -159,7 +166,8 @@ def main() -> None:
     from training.tokenizer import Encoder
 
     choices = through_torch(options.folder, untrained=options.untrained) if options.torch else through_mlx(options.folder)
-    print(json.dumps(report(counts_of(cases(options.seed, options.each), Encoder(options.folder), choices)), indent=1, ensure_ascii=False))
+    conversations = cases(options.seed, options.each)
+    print(json.dumps(report(conversations, counts_of(conversations, Encoder(options.folder), choices)), indent=1, ensure_ascii=False))
 
 
 if __name__ == "__main__":
