@@ -38,7 +38,9 @@ def test_places_and_operands_of_plans_never_meet():
                 if text.startswith("{"):
                     steps = read_plan(text)
                     places |= {a["name"] for tool, a in steps if tool == "place" and a["name"] != "$1"}
-                    sums |= {a["expression"] for tool, a in steps if tool == "calculator" and "$1" not in a["expression"]}
+                    sums |= {
+                        a["expression"] for tool, a in steps if tool == "calculator" and "$1" not in a["expression"]
+                    }
         return places, sums
 
     (train_places, train_sums), (eval_places, eval_sums) = seen("train"), seen("eval")
@@ -46,7 +48,11 @@ def test_places_and_operands_of_plans_never_meet():
     assert not train_places & eval_places and not train_sums & eval_sums
     # The plans' operands are also those of the plain arithmetic task.
     stream = Corpus("train", 5)
-    plain = {re.match(r"(\d+ [-+] \d+)", stream.arithmetic("en", task).messages[-1]["content"])[1] for task in ("add", "subtract") for _ in range(800)}
+    plain = {
+        re.match(r"(\d+ [-+] \d+)", stream.arithmetic("en", task).messages[-1]["content"])[1]
+        for task in ("add", "subtract")
+        for _ in range(800)
+    }
     assert plain and not plain & eval_sums
 
 
@@ -55,7 +61,11 @@ def test_code_of_the_two_splits_never_meets():
         stream = MoeCorpus(split, 6)
         cases = [stream.python("en") for _ in range(1500)]
         # Functions without a number of their own are the same for everyone: only how they are asked for differs.
-        drawn = [case for case in cases if not case.details["code"].startswith("def") or re.search(r"[-+*] \d\d", case.details["code"])]
+        drawn = [
+            case
+            for case in cases
+            if not case.details["code"].startswith("def") or re.search(r"[-+*] \d\d", case.details["code"])
+        ]
         return {(case.kind, case.details["code"]) for case in drawn}
 
     train, held_out = seen("train"), seen("eval")
@@ -125,11 +135,14 @@ def test_the_loop_repairs_once_and_answers_from_the_results():
         def ask(messages):
             heard.append(messages[-1]["content"])
             return replies.pop(0)
+
         return ask
 
     plans, answer = tools.work(model([good[:-3], good, "Done."]), case.prompt, "en")
     assert plans == [good[:-3], good] and answer == "Done."
-    assert heard[1] == "Error: the plan is not JSON. Send the corrected plan." and heard[2].startswith("Results:\n$1 = ")
+    assert heard[1] == "Error: the plan is not JSON. Send the corrected plan." and heard[2].startswith(
+        "Results:\n$1 = "
+    )
     assert tools.work(model(["no", "no"]), case.prompt, "en") == (["no", "no"], None)
 
 
@@ -155,20 +168,45 @@ def test_a_bad_plan_is_refused_with_a_sentence(name):
         read_plan(BAD_PLANS[name])
 
 
-@pytest.mark.parametrize("expression", ["9**9**9", "().__class__", "a.b", "1/0", "[1][0]", "True + 1", "1.5 + 1", "", "print(1)", "(" * 39, "9" * 41, "f(2)"])
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "9**9**9",
+        "().__class__",
+        "a.b",
+        "1/0",
+        "[1][0]",
+        "True + 1",
+        "1.5 + 1",
+        "",
+        "print(1)",
+        "(" * 39,
+        "9" * 41,
+        "f(2)",
+    ],
+)
 def test_the_calculator_computes_sums_and_nothing_else(expression):
     with pytest.raises(PlanError):
         tools.calculator(expression)
 
 
 def test_the_tools_know_the_small_world():
-    assert tools.calculator("47 + 38") == "85" and tools.calculator("2 x 3 - -4") == "10" and tools.calculator("7 × 8") == "56"
+    assert (
+        tools.calculator("47 + 38") == "85"
+        and tools.calculator("2 x 3 - -4") == "10"
+        and tools.calculator("7 × 8") == "56"
+    )
     assert tools.place("kenya", "capital") == "Nairobi" and tools.place("长沙", "country", "zh") == "中国"
     assert tools.place("Madrid", "country", "es") == "España" and tools.place("Madrid", "country", "en") == "Spain"
     assert tools.place("the Eiffel Tower", "city") == "Paris" and tools.place("Eiffel Tower", "country") == "France"
     assert tools.translate("cat", "Korean") == "고양이" and tools.word_count("one two three") == "3"
-    for wrong in (lambda: tools.place("Atlantis", "country"), lambda: tools.place("Kenya", "mayor"), lambda: tools.place("Kenya", "city"),
-                  lambda: tools.translate("cat", "Latin"), lambda: tools.translate("quaxzor", "Korean")):
+    for wrong in (
+        lambda: tools.place("Atlantis", "country"),
+        lambda: tools.place("Kenya", "mayor"),
+        lambda: tools.place("Kenya", "city"),
+        lambda: tools.translate("cat", "Latin"),
+        lambda: tools.translate("quaxzor", "Korean"),
+    ):
         with pytest.raises(PlanError):
             wrong()
 

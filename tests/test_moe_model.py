@@ -24,7 +24,8 @@ ORIGINAL, CONTEXT = 64, 256
 RECIPE = {
     "architecture": "phimoe", "seed": 1, "steps": 4, "languages": {"en": 1.0}, "known": 1.0, "tokenizer": "words",
     "routing": {"balance": 0.05, "special": 0.02, "target": 0.5},
-    "model": {"vocab_size": 1600, "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "model": {"vocab_size": 1600, "hidden_size": 64,
+              "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
               "num_key_value_heads": 1, "num_local_experts": 16, "num_experts_per_tok": 2, "router_jitter_noise": 0.01,
               "original_max_position_embeddings": ORIGINAL, "max_position_embeddings": CONTEXT},
 }  # fmt: skip
@@ -76,7 +77,9 @@ def their_model(folder, **changes):
 
     settings = AutoConfig.from_pretrained(folder)
     settings.rope_parameters.update(changes)
-    return PhimoeForCausalLM.from_pretrained(folder, config=settings, attn_implementation="eager", experts_implementation="eager").eval()
+    return PhimoeForCausalLM.from_pretrained(
+        folder, config=settings, attn_implementation="eager", experts_implementation="eager"
+    ).eval()
 
 
 IDS = np.random.default_rng(3).integers(300, 690, 200).tolist()
@@ -85,14 +88,14 @@ IDS = np.random.default_rng(3).integers(300, 690, 200).tolist()
 def test_it_equals_transformers_up_to_the_original_length_and_the_corrected_one_beyond(random_folder):
     folder, ours = random_folder
     theirs = their_model(folder)
-    # transformers keeps to the short table beyond the original length. Given the long factors as short ones, it is right there.
+    # transformers keeps to the short table at every length. Given the long factors as short ones, it is right beyond.
     corrected = their_model(folder, short_factor=theirs.config.rope_parameters["long_factor"])
     for length in (16, ORIGINAL):
         assert np.abs(logits_of(ours, IDS[:length]) - logits_of(theirs, IDS[:length])).max() <= 1e-4
     for length in (ORIGINAL + 1, 200):
         mine = logits_of(ours, IDS[:length])
         assert np.abs(mine - logits_of(corrected, IDS[:length])).max() <= 1e-4
-        assert np.abs(mine - logits_of(theirs, IDS[:length])).max() > 0.1       # if this fails, transformers is right now
+        assert np.abs(mine - logits_of(theirs, IDS[:length])).max() > 0.1  # if this fails, transformers is right now
 
 
 def test_the_fp32_files_give_the_same_logits_in_mlx(random_folder):
@@ -134,8 +137,12 @@ def test_rounding_reaches_experts_at_4_bits_and_router_and_head_at_8(random_fold
     before = {name: value.clone() for name, value in plain_state(model).items()}
     start_rounding(model)
     layer = model.model.layers[0]
-    assert torch.allclose(layer.mlp.experts.down_proj, round_like_mlx(before["model.layers.0.mlp.experts.down_proj"], 4), atol=1e-6)
-    assert torch.allclose(layer.mlp.router.weight, round_like_mlx(before["model.layers.0.mlp.router.weight"], 8), atol=1e-6)
+    assert torch.allclose(
+        layer.mlp.experts.down_proj, round_like_mlx(before["model.layers.0.mlp.experts.down_proj"], 4), atol=1e-6
+    )
+    assert torch.allclose(
+        layer.mlp.router.weight, round_like_mlx(before["model.layers.0.mlp.router.weight"], 8), atol=1e-6
+    )
     assert torch.allclose(model.lm_head.weight, round_like_mlx(before["lm_head.weight"], 8), atol=1e-6)
     after = plain_state(model)
     assert set(after) == set(before) and all(torch.equal(after[name], before[name]) for name in before)
@@ -146,7 +153,7 @@ def test_the_routing_losses_pull_towards_idle_experts_and_towards_sides(random_f
     monkeypatch.setattr("training.moe.model.ENOUGH", 1)
     router = Router(new_model(folder, 1, {}).config, topics=2)
     router.chosen, topics = None, torch.tensor([0] * 4 + [1] * 4)
-    for _ in range(400):                       # topic 0 always goes to expert 0, topic 1 to expert 2
+    for _ in range(400):  # topic 0 always goes to expert 0, topic 1 to expert 2
         router.logits = torch.zeros(8, 16)
         router.logits[:4, 0] = router.logits[4:, 2] = 1
         router.logits.requires_grad_()
@@ -238,5 +245,7 @@ def test_training_goes_on_where_it_stopped_and_ends_in_a_checkpoint_that_answers
     answer = labs_helper.load(str(folder)).ask("What is 47 + 38?", max_tokens=5)
     assert answer.generated_tokens >= 1
     conversations = routing.cases(1, 1)
-    report = routing.report(conversations, routing.counts_of(conversations, Encoder(folder), routing.through_mlx(folder)))
+    report = routing.report(
+        conversations, routing.counts_of(conversations, Encoder(folder), routing.through_mlx(folder))
+    )
     assert len(report["layers"]) == 2 and 0 <= report["best information"] <= 1
