@@ -336,9 +336,11 @@ class Corpus:
         return self.case("translate", language, self.phrase(language, "translate", values),
                          fill(phrases(language)["translate"]["answer"], values, language), (row[other],), to=other)
 
-    def _items(self, category: str, count: int, language: str) -> list[str]:
-        rows = {"countries": table("countries"), "cities": table("cities")}.get(category) or words(SINGULAR[category])
-        return [row[language] for row in self.random.sample(list(rows), count)]
+    def _items(self, category: str, count: int, language: str, in_order: bool = False) -> list[str]:
+        """Different members of a category, in any order or in that of the table."""
+        rows = list({"countries": table("countries"), "cities": table("cities")}.get(category) or words(SINGULAR[category]))
+        chosen = self.random.sample(range(len(rows)), count)
+        return [rows[i][language] for i in (sorted(chosen) if in_order else chosen)]
 
     def numbered_list(self, language: str | None = None) -> Case:
         """A numbered list of a category's members, or of items that the question gives."""
@@ -348,7 +350,8 @@ class Corpus:
             category, count = self.random.choice(LIST_KINDS), self.random.randint(2, 5)
             details = {"category": category}
             values = {"n": str(count), "category": index("words", "category")[category][language]}
-            items = self._items(category, count, language)
+            # One order for all of training: a model that only looks forward never says the same thing twice.
+            items = self._items(category, count, language, in_order=True)
             question, expect = self.phrase(language, "list_category", values), count
         else:
             items = self.draw(lambda: self._items(self.random.choice(LIST_KINDS), self.random.randint(2, 5), language), language)
@@ -518,6 +521,14 @@ class Corpus:
                  (self.repetition, 0.04), (self.counting, 0.01), (self.suggestion, 0.01), (self.follow_up, 0.035), (self.my_name, 0.02),
                  (self.conversation, 0.025), (self.long_conversation, 0.008), (self.story, 0.012))
         return self.random.choices([t for t, _ in tasks], [w for _, w in tasks])[0]()
+
+    def finish(self) -> Case:
+        """The mixture of the last part of the training: every second conversation is of a task with exact answers.
+
+        They are the last to be learned, and while the learning rate falls they are learned best.
+        """
+        exact = (self.arithmetic, self.arithmetic, self.json_object, self.numbered_list, self.steered_fact)
+        return self.random.choice(exact)() if self.random.random() < 0.5 else self.sample()
 
     def copying(self) -> Case:
         """Tasks whose answers stand in the question, without repetition."""

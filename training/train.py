@@ -29,6 +29,7 @@ PARTS = 4                        # a step adds up batches of different lengths: 
 STAGES = ((0, "repetition"), (350, "copying"), (600, "sample"))
 SHORT_STEPS = 600                # steps of half the size
 WARM_UP, DECAY_FROM, ROUND_FROM = 100, 0.55, 0.8
+FINISH_FROM = 5 / 6              # share of the steps after which tasks with exact answers come more often
 MUON_RATE, ADAM_RATE = 5e-3, 4e-3
 EAGER_BELOW = 256                # tokens: shorter rows attend faster with plain 16-bit products than through torch's fused CPU kernel
 PROMPT_WEIGHT = 0.2              # of a token of the prompt in the loss: long texts are full of facts worth reading
@@ -219,7 +220,7 @@ def _work(rank: int, processes: int, name: str, steps: int, runs: Path) -> None:
     seed = recipe["seed"] * 100_000 + done + 50_000 * rank            # a resumed run draws new conversations
     parts_here = max(1, PARTS // processes)
     streams = {task: batches(name, encoder, seed, task, TOKENS_A_STEP // PARTS // (2 if start < SHORT_STEPS else 1))
-               for start, task in STAGES}
+               for start, task in (*STAGES, (SHORT_STEPS, "finish"))}
     log = (runs / f"{name}.log.jsonl").open("a", encoding="utf-8") if first else None
     average, tokens = None, 0
     bar = tqdm(range(done, steps), initial=done, total=steps, desc=name, mininterval=5, disable=not first)
@@ -229,7 +230,7 @@ def _work(rank: int, processes: int, name: str, steps: int, runs: Path) -> None:
             if experts:
                 model.settle()
         set_rates(both, (MUON_RATE, ADAM_RATE), rate(step, steps))
-        stream = streams[[task for start, task in STAGES if step >= start][-1]]
+        stream = streams["finish" if step >= FINISH_FROM * steps else [task for start, task in STAGES if step >= start][-1]]
         parts = [tuple(t.to(device) if isinstance(t, torch.Tensor) else t for t in next(stream)) for _ in range(parts_here)]
         # Weight of the whole step, then gradients, then (sum, count, tokens) of the answers' losses: summed over processes.
         total = torch.stack([weights.sum() for _, weights, *_ in parts]).sum().cpu()
