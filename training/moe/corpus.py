@@ -288,6 +288,10 @@ class MoeCorpus(Corpus):
         """One conversation of the training mixture: three quarters as instruct-tiny's, then plans and Python."""
         return self.random.choices((super().sample, self.plan, self.python), (0.74, 0.14, 0.12))[0]()
 
+    def finish(self) -> Case:
+        exact = (self.arithmetic, self.arithmetic, self.json_object, self.numbered_list, self.steered_fact, self.plan, self.python)
+        return self.random.choice(exact)() if self.random.random() < 0.5 else self.sample()
+
     def copying(self) -> Case:
         return self.random.choices((super().copying, self.plan), (0.7, 0.3))[0]()
 
