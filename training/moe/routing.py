@@ -97,7 +97,10 @@ def through_torch(folder: Path, state: Path | None = None, untrained: bool = Fal
 
     torch.set_num_threads(1)
     model = new_model(folder, 1, {}).eval()
-    if not untrained:
+    if untrained:
+        for router in model.routers:
+            router.train()               # weights of zero: all experts score alike, and SparseMixer draws among them
+    else:
         if state is None:
             state = folder.parent / f"{folder.name}.state.pt"
         model.load_state_dict(torch.load(state, weights_only=True)["model"])
