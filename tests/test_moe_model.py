@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the training extra")
 
-from torch import distributed  # noqa: E402
+distributed = torch.distributed
 
 from labs_helper.engines.mlx_text import MLXText  # noqa: E402
 from labs_helper.worker import WORKER  # noqa: E402
