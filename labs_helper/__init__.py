@@ -1,4 +1,4 @@
-"""Helpers for the Phi-3.5 labs: eight names, each loaded when it is first used.
+"""Helpers for the Phi-3.5 labs: nine names, each loaded when it is first used.
 
     from labs_helper import check_setup, load, chat
 
@@ -18,6 +18,7 @@ _WHERE = {
     "load": "labs_helper.models",
     "memory": "labs_helper.models",
     "chat": "labs_helper.widgets",
+    "look": "labs_helper.widgets",
     "compare": "labs_helper.widgets",
     "benchmarks": "labs_helper.widgets",
     "check": "labs_helper.exercises",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from labs_helper.errors import BadRequest
@@ -18,6 +18,10 @@ class ModelCard:
 
     context and original_context are in tokens, sizes in bytes. `path` is the folder of a bundled checkpoint;
     a real model has a `repository` instead and `labs_helper.store.locate` finds its folder.
+    format: "mlx" (a folder that mlx-lm or mlx-vlm reads) or "gguf" (one `file` for llama.cpp).
+    sha256: of `file`, where a source gives it; else None.
+    not_yet: why no engine of this version can run it; empty if one can.
+    config: the keys of config.json that decide the memory, so that it can be computed before a download.
     """
 
     name: str
@@ -33,6 +37,11 @@ class ModelCard:
     source: str = ""
     path: Path | None = None
     ships_code: bool = False
+    format: str = "mlx"
+    file: str | None = None
+    sha256: str | None = None
+    not_yet: str = ""
+    config: dict | None = field(default=None, hash=False)
 
 
 def home() -> Path:
@@ -62,8 +71,12 @@ def cards() -> list[ModelCard]:
         [card.name for card in cards() if card.tier == "tiny"]
     """
     text = (Path(__file__).parent / "catalog.toml").read_text(encoding="utf-8")
+    catalog = tomllib.loads(text)
     found = []
-    for entry in tomllib.loads(text)["model"]:
+    for entry in catalog["model"]:
+        if "shape" in entry:
+            entry["config"] = {**catalog["shape"][entry.pop("shape")], **entry.get("config", {})}
+            entry["config"].pop("source", None)
         if "path" in entry:
             entry["path"] = home() / entry["path"]
             entry["bytes_on_disk"] = folder_bytes(entry["path"])

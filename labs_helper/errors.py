@@ -33,6 +33,10 @@ class NotEnoughMemory(LabError):
     """The model, or the context that was asked for, does not fit in the memory that is free now."""
 
 
+class NotEnoughDisk(LabError):
+    """The model does not fit on the disk."""
+
+
 class CheckpointRefused(LabError):
     """The checkpoint folder is there but cannot or must not be used."""
 

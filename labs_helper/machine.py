@@ -12,14 +12,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from labs_helper import catalog, corrections, store
+from labs_helper import budget, catalog, corrections, free, store
 from labs_helper.catalog import ModelCard
 from labs_helper.corrections import blas
-from labs_helper.errors import BadRequest, LabError, NotEnoughMemory
+from labs_helper.errors import BadRequest, LabError, ModelNotHere, NotEnoughMemory
 
 OK, NOTE, FIX = "OK", "NOTE", "FIX"
 LAB_ROLES = {"00": ("instruct",), "01": ("instruct", "instruct-previous")}
-_SPARE = 200 * 2**20  # bytes that stay free for everything else
 
 
 # -- memory -----------------------------------------------------------------------------------------------
@@ -31,81 +30,93 @@ def memory_total() -> int:
     Example:
         memory_total() / 2**30
     """
-    import psutil
-
-    limits = [limit for limit, _ in _container_limits()]
-    return min([psutil.virtual_memory().total, *limits])
+    return free.total()
 
 
 def memory_free() -> int:
-    """Memory that is free now, in bytes, for this process: the machine's, or what its container has left.
+    """Memory that is free now, in bytes, for this process: the least of machine, container and GPU.
+
+    LABS_MEMORY_GB, in gigabytes, is taken instead if it is set.
 
     Example:
         memory_free() / 2**30
     """
-    import psutil
-
-    left = [max(0, limit - used) for limit, used in _container_limits()]
-    return min([psutil.virtual_memory().available, *left])
-
-
-def _container_limits(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")):
-    """(limit, used) in bytes for each control group this process is in that has a limit. Linux only.
-
-    Page cache that can be dropped at once is not counted as used.
-    """
-    found = []
-    if not own.is_file():
-        return found
-    for line in own.read_text().splitlines():
-        _, kinds, place = line.split(":", 2)
-        if kinds == "":
-            base, top = root, ("memory.max", "memory.current", "inactive_file")
-        elif "memory" in kinds.split(","):
-            base, top = root / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-        else:
-            continue
-        folder = base / place.lstrip("/")
-        while folder.is_relative_to(base):
-            limit, used = _number(folder / top[0]), _number(folder / top[1])
-            if limit is not None and used is not None and limit < 2**60:  # v1 says "no limit" with a huge number
-                found.append((limit, used - _statistic(folder / "memory.stat", top[2])))
-            if folder == base:
-                break
-            folder = folder.parent
-    return found
-
-
-def _number(file: Path) -> int | None:
-    try:
-        return int(file.read_text())
-    except (OSError, ValueError):  # not there, not ours to read, or "max"
-        return None
-
-
-def _statistic(file: Path, name: str) -> int:
-    try:
-        lines = file.read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.split()[0] == name), 0)
+    return free.tightest().left
 
 
 def require_memory(needed: int, what: str) -> None:
     """Raise NotEnoughMemory if `needed` bytes do not fit in the memory that is free now.
 
-    what: what the memory is for, for the message.
+    what: what the memory is for, for the message. `require` says more, and should be used where a model is loaded.
 
     Example:
         require_memory(2_500_000_000, "phi-3.5-mini-instruct-4bit")
     """
     free = memory_free()
-    if needed + _SPARE > free:
+    if needed + budget.SPARE > free:
         raise NotEnoughMemory(
-            f"{what} needs about {size(needed)} of memory and {size(max(0, free - _SPARE))} are free.",
+            f"{what} needs about {size(needed)} of memory and {size(max(0, free - budget.SPARE))} are free.",
             "Close other programs, release models you no longer use (model.release()), ask for fewer tokens, "
             'or take the bundled model: load(..., tier="tiny").',
         )
+
+
+def require(path: str | Path, tokens: int, *, crops: int = 0) -> budget.Need:
+    """Raise NotEnoughMemory if the model in a folder does not fit with a request of this length.
+
+    path: a checkpoint folder. tokens: prompt and answer together. crops: see `budget.need`.
+    Returns the need. The refusal names a model that fits, and the setting that would make this one fit.
+
+    Example:
+        require("models/phi-3.5-mini-instruct-4bit", 4096)
+    """
+    on_cpu, room = not _has_gpu(), memory_free()
+    need = budget.of_folder(path, tokens, on_cpu=on_cpu, crops=crops)
+    if need.total <= room:
+        return need
+    config, table = store.read_json(Path(path) / "config.json"), store.weight_table(path)
+    fewer = budget.most_tokens(config, table, room, on_cpu=on_cpu, crops=crops)
+    advice = []
+    if fewer:
+        advice.append(f"At most {fewer:,} tokens fit now: shorten the prompt or lower max_tokens.")
+    card = store.card_for(path)
+    advice.append(_model_that_fits(card, tokens, on_cpu, room, need.total))
+    advice.append(_setting_that_helps(free.tightest(), need.total))
+    advice.append("Other models give their memory back with model.release().")
+    raise NotEnoughMemory(
+        f"{card.name} needs {need}. {size(room)} are free.", " ".join(text for text in advice if text)
+    )
+
+
+def _model_that_fits(card: ModelCard, tokens: int, on_cpu: bool, room: int, most: int) -> str:
+    """A sentence with the first model of the same role that needs less and fits; empty if there is none."""
+    for other in catalog.cards():
+        if other.role != card.role or other.name == card.name or other.not_yet:
+            continue
+        here = _is_here(other)
+        within = min(tokens, other.context or tokens)
+        need = (budget.of_folder(store.locate(other), within, on_cpu=on_cpu) if here else
+                budget.of_card(other, within, on_cpu=on_cpu))  # fmt: skip
+        if need is not None and need.total <= min(room, most - 1):
+            first = "" if here else f" (first: labs models fetch {other.name})"
+            return f'load("{other.name}") needs {size(need.total)} and fits{first}.'
+    return ""
+
+
+def _setting_that_helps(limit: free.Limit, needed: int) -> str:
+    if limit.kind == "LABS_MEMORY_GB":
+        return f"LABS_MEMORY_GB is set; unset it, or set it to at least {needed / 1e9:.1f}."
+    if limit.kind == "container":
+        return (
+            f"The container's limit is in the way: give it {size(needed - limit.left)} more (docker run --memory, "
+            "Docker Desktop's settings, or a larger Codespaces machine)."
+        )
+    if limit.kind == "gpu":
+        megabytes = -(-(limit.total + needed - limit.left) // 2**20)
+        if megabytes * 2**20 > memory_total() - 4 * 2**30:
+            return "This Mac has too little memory for it."
+        return f"macOS keeps the rest from the GPU: `sudo sysctl iogpu.wired_limit_mb={megabytes}` lifts that."
+    return "" if needed > memory_total() else "Close other programs: the machine itself has enough."
 
 
 def size(count: int | float | None) -> str:
@@ -157,39 +168,58 @@ def choose(name: str, tier: str | None = None) -> Choice:
         return Choice(card, Path(card.path), "you gave its folder")
     found = catalog.find(name)
     if name == found[0].name:
+        if found[0].not_yet:
+            raise BadRequest(f"This version cannot run {name}: {found[0].not_yet}.",
+                             f'Take another model of the role: load("{found[0].role}").')  # fmt: skip
         return Choice(found[0], store.locate(found[0]), "you asked for it by name")
-    tiers = {card.tier: card for card in found}
-    if tier != "auto":
-        card = tiers.get(tier)
-        if card is None:
-            raise BadRequest(f"There is no {tier} model for {name!r}.", f"There is: {', '.join(tiers)}.")
-        return Choice(card, store.locate(card), f"the tier {tier!r} was asked for")
-    return _choose_auto(tiers)
+    found = [card for card in found if not card.not_yet]
+    tiny = next((card for card in found if card.tier == "tiny"), None)
+    real = [card for card in found if card.tier == "real"]
+    if tier == "auto":
+        return _choose_auto(tiny, real)
+    if not (real if tier == "real" else tiny):
+        raise BadRequest(f"There is no {tier} model for {name!r}.", f"There is: {found[0].tier}.")
+    card = tiny if tier == "tiny" else next((card for card in real if _is_here(card)), real[0])
+    return Choice(card, store.locate(card), f"the tier {tier!r} was asked for")
 
 
-def _choose_auto(tiers: dict[str, ModelCard]) -> Choice:
-    tiny, real = tiers.get("tiny"), tiers.get("real")
-    why = "it is the only one for this role"
-    if real is not None:
-        try:
-            path = store.locate(real)
-            store.verify(path, ships_code=real.ships_code)
-        except LabError as error:
-            why = f"the real model cannot be used here: {error.what}"
-        else:
-            needed = catalog.folder_bytes(path) or 0
-            if not _has_gpu():
-                why = (
-                    "the real model is here, but without a GPU that MLX can use one token takes seconds; "
-                    'load(..., tier="real") takes it all the same'
-                )
-            elif needed + _SPARE > memory_free():
-                why = f"the real model needs {size(needed)} of memory and {size(memory_free())} are free"
-            else:
-                return Choice(real, path, "it is on this machine and fits in the free memory")
+def _is_here(card: ModelCard) -> bool:
+    try:
+        store.locate(card)
+    except ModelNotHere:
+        return False
+    return True
+
+
+def _choose_auto(tiny: ModelCard | None, real: list[ModelCard]) -> Choice:
+    reasons = {}
+    for card in real:  # in the order of preference
+        choice, reasons[card.name] = _try_real(card)
+        if choice is not None:
+            return choice
     if tiny is None:
-        return Choice(real, store.locate(real), why)
+        return Choice(real[0], store.locate(real[0]), "it is the only one for this role")
+    here = [card.name for card in real if _is_here(card)]
+    why = reasons[here[0] if here else real[0].name] if real else "it is the only one for this role"
     return Choice(tiny, store.locate(tiny), why)
+
+
+def _try_real(card: ModelCard) -> tuple[Choice | None, str]:
+    """Whether this real model can answer here, and if not, why."""
+    try:
+        path = store.locate(card)
+        store.verify(path, ships_code=card.ships_code)
+    except LabError as error:
+        return None, f"the real model cannot be used here: {error.what}"
+    if not _has_gpu():
+        return None, (
+            "the real model is here, but without a GPU that MLX can use one token takes seconds; "
+            'load(..., tier="real") takes it all the same'
+        )
+    needed, free = budget.of_folder(path, on_cpu=False).total, memory_free()
+    if needed > free:
+        return None, f"the real model needs {size(needed)} of memory and {size(free)} are free"
+    return Choice(card, path, "it is on this machine and fits in the free memory"), ""
 
 
 def _has_gpu() -> bool:
@@ -262,7 +292,7 @@ class SetupReport:
 def check_setup(lab: str | None = None) -> SetupReport:
     """Check this machine for the labs, in about a second, and say what to do where something is wrong.
 
-    lab: the number of a lab, "01"; None checks every bundled model. Also opens the fast BLAS on Linux, so call
+    lab: the number of a lab, "01"; None checks the models of all labs. Also opens the fast BLAS on Linux, so call
         it before the first cell that imports mlx.
     Raises BadRequest for a lab that does not exist.
 
@@ -272,7 +302,7 @@ def check_setup(lab: str | None = None) -> SetupReport:
     if lab is not None and lab not in LAB_ROLES:
         raise BadRequest(f"There is no lab {lab!r}.", f"Use one of: {', '.join(LAB_ROLES)}.")
     corrections.before_mlx()
-    roles = LAB_ROLES[lab] if lab else tuple(dict.fromkeys(card.role for card in catalog.cards()))
+    roles = LAB_ROLES[lab] if lab else tuple(dict.fromkeys(role for roles in LAB_ROLES.values() for role in roles))
     rows = [_python_row(), _platform_row(), _memory_row(), _disk_row(), _mlx_row(), _blas_row(), _compiler_row(),
             _kernel_row(), *_checkpoint_rows(roles), *_answer_rows(roles)]  # fmt: skip
     return SetupReport(lab, tuple(rows), versions())
@@ -287,7 +317,7 @@ def versions() -> str:
     from labs_helper import __version__
 
     parts = [f"labs_helper {__version__}", f"Python {platform.python_version()}"]
-    for package in ("mlx", "mlx-lm", "transformers", "ipykernel", "jupyterlab"):
+    for package in ("mlx", "mlx-lm", "mlx-vlm", "transformers", "ipykernel", "jupyterlab"):
         parts.append(f"{package} {_version(package) or 'missing'}")
     parts += [platform.platform(terse=True), platform.machine(), f"{os.cpu_count()} cores", size(memory_total())]
     return " | ".join(parts)

@@ -17,9 +17,13 @@ from queue import SimpleQueue
 
 from labs_helper import corrections, machine
 from labs_helper.catalog import ModelCard
+from labs_helper.corrections import vision
 from labs_helper.engines.base import Alternative, Prompt, Report, Request, Sampling, Token
+from labs_helper.engines.mlx_base import MLXEngine
 from labs_helper.engines.mlx_text import MLXText
+from labs_helper.engines.mlx_vision import MLXVision
 from labs_helper.errors import BadRequest
+from labs_helper.images import checked_crops, open_image
 from labs_helper.worker import WORKER, Job
 
 __all__ = ["Alternative", "Answer", "Model", "Prompt", "Request", "Sampling", "Token", "load", "memory"]
@@ -44,6 +48,7 @@ class Answer:
     peak_memory: the most memory MLX used during this answer, in bytes.
     rope_table: LongRoPE's table for this request, "short" or "long"; None for models without LongRoPE.
     sampling: as used, with the seed that was drawn if none was given.
+    images: tokens of each picture, in order; they are part of prompt_tokens.
 
     Example:
         answer = load("instruct").ask("What is the capital of France?")
@@ -64,6 +69,7 @@ class Answer:
     peak_memory: int
     rope_table: str | None
     sampling: Sampling
+    images: tuple[int, ...] = ()
 
     @property
     def prefilled_tokens(self) -> int:
@@ -81,6 +87,7 @@ class Answer:
             "model": self.model,
             "finish reason": self.finish_reason,
             "prompt tokens": self.prompt_tokens,
+            **({"of these for pictures": " + ".join(map(str, self.images))} if self.images else {}),
             "of these from the cache": self.cached_tokens,
             "generated tokens": self.generated_tokens,
             "seconds to the first token": f"{self.seconds_to_first_token:.3f}",
@@ -137,6 +144,7 @@ def _answer(model: str, tokens: list[Token], report: Report) -> Answer:
         peak_memory=report.peak_memory,
         rope_table=report.rope_table,
         sampling=report.sampling,
+        images=report.images,
     )
 
 
@@ -167,6 +175,8 @@ def _in_notebook() -> bool:
 class Model:
     """A model you can ask. Get one from `load`; the weights are read with the first question.
 
+    sees: whether it takes pictures.
+
     Example:
         model = load("instruct")
         print(model.ask("What is 47 + 38?"))
@@ -175,7 +185,8 @@ class Model:
     def __init__(self, card: ModelCard, path: Path, reason: str):
         self.card, self.path, self.reason = card, path, reason
         self.last: Answer | None = None
-        self._engine = MLXText(path, ships_code=card.ships_code)
+        self.sees = card.architecture == "phi3_v"
+        self._engine: MLXEngine = (MLXVision if self.sees else MLXText)(path, ships_code=card.ships_code)
         self._jobs: set[Job] = set()
         self._lock = threading.Lock()
 
@@ -200,7 +211,7 @@ class Model:
         return self._engine.loaded
 
     @property
-    def engine(self) -> MLXText:
+    def engine(self) -> MLXEngine:
         """What runs it. For experiments; use it in the worker's thread only (labs_helper.worker)."""
         return self._engine
 
@@ -211,25 +222,33 @@ class Model:
     # -- asking -------------------------------------------------------------------------------------
 
     def ask(
-        self, prompt, *, system: str | None = None, max_tokens: int = 128, temperature: float = 0.0,
-        top_p: float = 1.0, seed: int | None = None, alternatives: int = 0,
+        self, prompt, *, images=(), num_crops: int | None = None, system: str | None = None, max_tokens: int = 128,
+        temperature: float = 0.0, top_p: float = 1.0, seed: int | None = None, alternatives: int = 0,
         on_token: Callable[[Token], None] | None = None,
     ) -> Answer:  # fmt: skip
         """Ask a question and wait for the whole answer.
 
-        prompt: a question, or a conversation as a list of {"role": ..., "content": ...}, the newest last.
+        prompt: a question, or a conversation as a list of {"role": ..., "content": ...}, the newest last. A user
+            message may carry "images".
+        images: pictures of the newest message, in order: paths, bytes, Pillow images, arrays (see
+            `labs_helper.images.open_image`), or one alone. Tags such as <|image_1|> are written before the question,
+            unless the question has them. For models that see, load("vision").
+        num_crops: tiles a picture is cut into at most; more show more detail and cost more tokens and time. None
+            takes the checkpoint's own number.
         system: instructions that stand before the conversation.
         max_tokens: the longest answer, in tokens.
         temperature, top_p, seed: see `Sampling`. Temperature 0 always gives the same answer.
         alternatives: how many of the most likely tokens to record at each place.
         on_token: called with each Token as it comes, in the caller's thread.
         Interrupting the kernel stops at the next token; `model.last` then holds what there was.
-        Raises BadRequest, ModelNotHere, CheckpointRefused or NotEnoughMemory.
+        Raises BadRequest, BadImage, ModelNotHere, CheckpointRefused or NotEnoughMemory.
 
         Example:
             model.ask("Where is Changsha?", max_tokens=40).text
         """
-        request = self._request(prompt, system, max_tokens, temperature, top_p, seed, alternatives)
+        request = self._request(
+            prompt, images, num_crops, system, max_tokens, temperature, top_p, seed, alternatives
+        )
         outcome: list[Answer] = []
         with closing(self._tokens(request, outcome)) as tokens:
             for token in tokens:
@@ -238,8 +257,8 @@ class Model:
         return outcome[0]
 
     def stream(
-        self, prompt, *, system: str | None = None, max_tokens: int = 128, temperature: float = 0.0,
-        top_p: float = 1.0, seed: int | None = None, alternatives: int = 0,
+        self, prompt, *, images=(), num_crops: int | None = None, system: str | None = None, max_tokens: int = 128,
+        temperature: float = 0.0, top_p: float = 1.0, seed: int | None = None, alternatives: int = 0,
     ) -> Iterator[Token]:  # fmt: skip
         """Ask a question and get the answer token by token. Arguments and errors as for `ask`.
 
@@ -249,12 +268,15 @@ class Model:
             for token in model.stream("Count from 1 to 40."):
                 print(token.text, end="", flush=True)
         """
-        return self._tokens(self._request(prompt, system, max_tokens, temperature, top_p, seed, alternatives), [])
+        request = self._request(
+            prompt, images, num_crops, system, max_tokens, temperature, top_p, seed, alternatives
+        )
+        return self._tokens(request, [])
 
     def submit(
         self, prompt, *, on_token: Callable[[Token], None] | None = None,
         on_done: Callable[[Answer], None] | None = None, on_error: Callable[[BaseException], None] | None = None,
-        on_loading: Callable[[float | None], None] | None = None,
+        on_loading: Callable[[float | None], None] | None = None, images=(), num_crops: int | None = None,
         system: str | None = None, max_tokens: int = 128, temperature: float = 0.0, top_p: float = 1.0,
         seed: int | None = None, alternatives: int = 0,
     ) -> Job:  # fmt: skip
@@ -263,13 +285,15 @@ class Model:
         on_token, on_done, on_error: called in the worker's thread, so they must be quick. A request that is
             stopped before it starts ends with an empty "cancelled" Answer.
         on_loading: called with None when the model starts to load and with the seconds when it is loaded.
-        The rest as for `ask`. A request that makes no sense raises BadRequest here.
+        The rest as for `ask`. A request that makes no sense raises BadRequest or BadImage here.
 
         Example:
             job = model.submit("Hello", on_token=lambda token: print(token.text))
             job.wait(timeout=60).text
         """
-        request = self._request(prompt, system, max_tokens, temperature, top_p, seed, alternatives)
+        request = self._request(
+            prompt, images, num_crops, system, max_tokens, temperature, top_p, seed, alternatives
+        )
 
         def news(item) -> None:
             if isinstance(item, _Loading):
@@ -289,13 +313,13 @@ class Model:
 
     # -- prompts and tokens -------------------------------------------------------------------------
 
-    def prompt(self, prompt, *, system: str | None = None) -> Prompt:
-        """The exact text and token ids that the model would get, without generating.
+    def prompt(self, prompt, *, images=(), num_crops: int | None = None, system: str | None = None) -> Prompt:
+        """The exact text and token ids that the model would get, without generating. Arguments as for `ask`.
 
         Example:
             print(model.prompt("Hi").text)
         """
-        request = self._request(prompt, system, 1, 0.0, 1.0, None, 0)
+        request = self._request(prompt, images, num_crops, system, 1, 0.0, 1.0, None, 0)
         self._need_tokenizer()
         return self._engine.render(request)
 
@@ -335,9 +359,23 @@ class Model:
 
     # -- inside -------------------------------------------------------------------------------------
 
-    def _request(self, prompt, system, max_tokens, temperature, top_p, seed, alternatives) -> Request:
+    def _request(
+        self, prompt, images, num_crops, system, max_tokens, temperature, top_p, seed, alternatives
+    ) -> Request:  # fmt: skip
+        messages = _messages(prompt, system)
+        messages[-1]["images"] += _sources(images)
+        shown = any(message["images"] for message in messages)
+        if not self.sees and (shown or num_crops is not None):
+            raise BadRequest(
+                f"{self.name} is a text model and takes no pictures.", 'Take a model that sees: load("vision").'
+            )
+        if num_crops is not None:
+            num_crops = checked_crops(num_crops)
+        messages, pictures = _with_tags(messages) if self.sees else (messages, ())
         return Request(
-            messages=_messages(prompt, system),
+            messages=tuple({"role": message["role"], "content": message["content"]} for message in messages),
+            images=pictures,
+            num_crops=num_crops,
             sampling=Sampling(
                 _number("temperature", temperature, 0, 100),
                 _number("top_p", top_p, 0, 1, above=True),
@@ -440,7 +478,26 @@ def _shortened(answer: Answer, taken: int) -> Answer:
     )  # fmt: skip
 
 
-def _messages(prompt, system: str | None) -> tuple[dict, ...]:
+def _sources(images) -> tuple:
+    """Pictures as a tuple of sources; one alone and None are accepted."""
+    return () if images is None else tuple(images) if isinstance(images, (list, tuple)) else (images,)
+
+
+def _with_tags(messages: list[dict]) -> tuple[list[dict], tuple]:
+    """The messages with a tag for each picture, numbered through, and the opened pictures."""
+    tagged, pictures = [], []
+    for message in messages:
+        sources, content = message["images"], message["content"]
+        if not vision.TAG.search(content):
+            content = vision.image_prompt(content, len(sources), first=len(pictures) + 1)
+        pictures += [open_image(source) for source in sources]
+        tagged.append({**message, "content": content})
+    said = [int(tag) for message in tagged for tag in vision.TAG.findall(message["content"])]
+    vision.check_tags(said, len(pictures))
+    return tagged, tuple(pictures)
+
+
+def _messages(prompt, system: str | None) -> list[dict]:
     if isinstance(prompt, str):
         prompt = [{"role": "user", "content": prompt}]
     if not isinstance(prompt, (list, tuple)):
@@ -456,7 +513,10 @@ def _messages(prompt, system: str | None) -> tuple[dict, ...]:
             raise BadRequest(
                 f"There is no role {message.get('role')!r} in a conversation.", f"Use one of: {', '.join(ROLES)}."
             )
-        messages.append({"role": message["role"], "content": message["content"]})
+        shown = _sources(message.get("images"))
+        if shown and message["role"] != "user":
+            raise BadRequest("Only messages of the user can show pictures.", "Move them to a user message.")
+        messages.append({"role": message["role"], "content": message["content"], "images": shown})
     if not messages or messages[-1]["role"] != "user" or not messages[-1]["content"].strip():
         raise BadRequest(
             "The prompt is empty." if not messages or messages[-1]["role"] == "user" else
@@ -468,8 +528,8 @@ def _messages(prompt, system: str | None) -> tuple[dict, ...]:
     if system:
         if messages[0]["role"] == "system":
             raise BadRequest("There are two system prompts.", "Give it as `system` or as the first message.")
-        messages.insert(0, {"role": "system", "content": system})
-    return tuple(messages)
+        messages.insert(0, {"role": "system", "content": system, "images": ()})
+    return messages
 
 
 def _number(name: str, value, low: float, high: float, above: bool = False) -> float:

@@ -49,3 +49,14 @@ def test_bundled_cards_agree_with_their_folders():
             assert card.architecture == config["model_type"]
             assert card.context == config["max_position_embeddings"]
             assert card.original_context == config["original_max_position_embeddings"]
+
+
+def test_names_are_unique_and_every_real_model_says_how_large_it_is():
+    cards = catalog.cards()
+    assert len({card.name for card in cards}) == len(cards)
+    for card in cards:
+        if card.tier == "real":
+            assert card.bytes_on_disk and card.bytes_in_memory and card.context and card.config
+            assert card.config["model_type"] == card.architecture
+            assert (card.format == "gguf") == bool(card.file)
+            assert card.name == card.name.lower(), "names are typed by hand"

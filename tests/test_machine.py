@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from labs_helper import corrections, machine
+from labs_helper import corrections, free, machine
 from labs_helper.errors import BadRequest, NotEnoughMemory
 
 
@@ -122,7 +122,7 @@ def test_a_container_limit_counts(tmp_path):
     (inner.parent / "memory.max").write_text("1000\n")
     (inner.parent / "memory.current").write_text("700\n")
     (inner.parent / "memory.stat").write_text("anon 1\ninactive_file 300\n")
-    assert machine._container_limits(tmp_path, own) == [(1000, 400)]
+    assert free.container_limits(tmp_path, own) == [(1000, 400)]
 
 
 def test_an_old_container_limit_counts(tmp_path):
@@ -134,11 +134,11 @@ def test_an_old_container_limit_counts(tmp_path):
     (folder / "memory.usage_in_bytes").write_text("700")
     (folder.parent / "memory.limit_in_bytes").write_text("9223372036854771712")
     (folder.parent / "memory.usage_in_bytes").write_text("900")
-    assert machine._container_limits(tmp_path, own) == [(1000, 700)]
+    assert free.container_limits(tmp_path, own) == [(1000, 700)]
 
 
 def test_no_containers_on_other_systems(tmp_path):
-    assert machine._container_limits(tmp_path, tmp_path / "missing") == []
+    assert free.container_limits(tmp_path, tmp_path / "missing") == []
 
 
 def test_require_memory(monkeypatch):

@@ -12,7 +12,8 @@ import pytest
 from tiny_checkpoint import make_tiny_checkpoint
 
 from labs_helper.engines.base import Request, Sampling
-from labs_helper.engines.mlx_text import MLXText, nucleus
+from labs_helper.engines.mlx_text import MLXText
+from labs_helper.engines.sampling import Picker, nucleus
 from labs_helper.errors import BadRequest, CheckpointRefused, NotEnoughMemory
 from labs_helper.worker import WORKER
 
@@ -135,12 +136,10 @@ def test_sampling_follows_the_distribution(engine):
     def draws():
         import mlx.core as mx
 
-        from labs_helper.engines.mlx_text import _Picker
-
         logprobs = mx.log(mx.array([[0.5, 0.3, 0.15, 0.05]]))
         counts = [0] * 4
         for seed in range(2000):
-            counts[_Picker(Sampling(1.0, 1.0, seed), 0)(logprobs).item()] += 1
+            counts[Picker(Sampling(1.0, 1.0, seed), 0)(logprobs).item()] += 1
         return counts
 
     counts = WORKER.call(draws)
@@ -229,8 +228,8 @@ def test_an_unrelated_prompt_starts_afresh(engine):
 
 
 def test_prefill_can_be_stopped_between_chunks(engine, monkeypatch):
-    monkeypatch.setattr("labs_helper.engines.mlx_text.PREFILL_CHUNK_CPU", 16)
-    monkeypatch.setattr("labs_helper.engines.mlx_text.PREFILL_CHUNK_GPU", 16)
+    monkeypatch.setattr("labs_helper.engines.mlx_base.PREFILL_CHUNK_CPU", 16)
+    monkeypatch.setattr("labs_helper.engines.mlx_base.PREFILL_CHUNK_GPU", 16)
     request = ask("abcdefgh " * 12, max_tokens=5)
     calls = []
 

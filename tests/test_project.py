@@ -173,13 +173,14 @@ def imported(name: str) -> set[str]:
     ours = {file.split("/")[0] for file in PYTHON} | {Path(file).stem for file in PYTHON if file.startswith("tests/")}
     tops = {module.split(".")[0] for module in modules} - sys.stdlib_module_names - ours
     names = {canonical(each) for top in tops for each in (INSTALLED.get(top, [top])[:1])}
-    return {"mlx" if each.startswith("mlx-") and each != "mlx-lm" else each for each in names}
+    return {"mlx" if each.startswith("mlx-") and each not in ("mlx-lm", "mlx-vlm") else each for each in names}
 
 
 def allowed(name: str) -> set[str]:
     if name.startswith("labs_helper/") and name != "labs_helper/authoring.py" or name.startswith("notebooks/"):
         return CORE
-    if name.startswith("training/") and name != "training/evaluate.py" or name.startswith("tests/parity/make"):
+    makers = ("training/", "tests/parity/make", "tests/reference/")
+    if name.startswith(makers) and name != "training/evaluate.py":
         return CORE | EXTRAS["dev"] | EXTRAS["training"]
     return CORE | EXTRAS["dev"]
 

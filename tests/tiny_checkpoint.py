@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 SPECIAL = ("<|endoftext|>", "<|assistant|>", "<|end|>", "<|system|>", "<|user|>")
@@ -110,4 +111,73 @@ def make_tiny_checkpoint(
     generation = {"eos_token_id": [end, config["eos_token_id"]]}
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     (folder / "generation_config.json").write_text(json.dumps(generation), encoding="utf-8")
+    return folder
+
+
+VISION = {
+    "model_type": "phi3_v", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3,
+    "num_attention_heads": 2, "image_size": 336, "patch_size": 14, "num_channels": 3, "layer_norm_eps": 1e-5,
+}  # fmt: skip
+
+
+def make_tiny_vision_checkpoint(
+    folder: Path, *, quantized: bool = True, seed: int = 0, original: int = 700, context: int = 2048,
+    hidden: int = 64, num_crops: int = 1, **config_changes,
+) -> Path:  # fmt: skip
+    """Write a random phi3_v checkpoint with the bundled models' tokenizer, in the format of vision-tiny."""
+    import mlx.core as mx
+    import mlx.nn as nn
+    import numpy as np
+    from mlx.utils import tree_flatten
+
+    from labs_helper import catalog
+    from labs_helper.engines.mlx_vision import model_classes
+    from training.vision.text import write_tokenizer as write_vision_tokenizer
+
+    bundled = catalog.home() / "data/checkpoints/instruct-tiny"
+    write_vision_tokenizer(bundled, folder)
+    shutil.copy(bundled / "chat_template.jinja", folder)
+    vocabulary = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    ids = {token["content"]: token["id"] for token in vocabulary["added_tokens"]}
+    half = hidden // 2 // 2
+    ends = [ids["<|end|>"], ids["<|assistant|>"], ids["<|endoftext|>"]]
+    config = {
+        "model_type": "phi3_v", "architectures": ["Phi3VForCausalLM"], "hidden_size": hidden,
+        "intermediate_size": 2 * hidden, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2,
+        "vocab_size": max(ids.values()) + 1, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu",
+        "rope_scaling": {
+            "type": "su",  # as in the published checkpoint; with "longrope" mlx_vlm.load() fails at the tokenizer
+            "short_factor": [1.0 + 0.05 * i for i in range(half)],
+            "long_factor": [1.5 + 2.0 * i for i in range(half)],
+        },
+        "max_position_embeddings": context, "original_max_position_embeddings": original,
+        "tie_word_embeddings": False, "bos_token_id": ids["<s>"], "pad_token_id": ends[-1], "eos_token_id": ends,
+        "vision_config": VISION,
+    }  # fmt: skip
+    config.update(config_changes)
+    Model, Config = model_classes()
+    model = Model(Config.from_dict(config))
+    rng = np.random.default_rng(seed)
+    weights = []
+    for name, value in tree_flatten(model.parameters()):
+        array = rng.normal(0, 1.0, value.shape)
+        if "norm" in name:
+            array = 1 + 0.1 * array
+        elif "embed_tokens.weight" not in name and "GN" not in name:
+            array = 1.5 * array / np.sqrt(np.prod(value.shape[1:]))
+        if name == "lm_head.weight":
+            array[ends] = 0  # so that a random answer does not end by chance
+        weights.append((name, mx.array(array.astype(np.float32))))
+    model.load_weights(weights)
+    if quantized:
+        nn.quantize(model, group_size=32, bits=4, class_predicate=lambda path, module: (
+            "vision_embed_tokens" not in path and hasattr(module, "to_quantized")))  # fmt: skip
+        config["quantization"] = config["quantization_config"] = {"group_size": 32, "bits": 4}
+    mx.save_safetensors(
+        str(folder / "model.safetensors"), dict(tree_flatten(model.parameters())), metadata={"format": "mlx"}
+    )
+    settings = {"num_crops": num_crops, "num_img_tokens": 144}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": ends}), encoding="utf-8")
     return folder

@@ -18,6 +18,7 @@ WHAT = {
     "instruct-tiny": "It plays the part of Phi-3.5-mini-instruct where the real one is not at hand.",
     "instruct-previous-tiny": "It plays the part of Phi-3-mini: the recipe of `instruct-tiny`, trained almost only on English, so that "
                               "the course can show what more languages in the training text change.",
+    "moe-tiny": "It plays the part of Phi-3.5-MoE-instruct: 16 experts a layer, of which a router picks two for each token.",
 }
 
 
@@ -52,21 +53,29 @@ def write_card(name: str, checkpoints: Path = CHECKPOINTS) -> Path:
     lost = {task: source[task]["all"]["accuracy"] - cells["all"]["accuracy"] for task, cells in measured.items()}
     worst = max(lost, key=lost.get)
     bytes_on_disk = sum(file.stat().st_size for file in folder.iterdir() if file.name not in ("MODEL_CARD.md", "evaluation.json"))
+    moe = config["model_type"] == "phimoe"
+    family = "Phi-3.5-MoE-instruct" if moe else "Phi-3.5-mini-instruct"
+    experts = f"| experts | {config['num_local_experts']} a layer, {config['num_experts_per_tok']} a token |\n" if moe else ""
+    precision = "; router and head 8 bits" if moe else ""
+    more = "\nsimple Python, plans that call tools as JSON and their repair, " if moe else ""
+    sides = ("A loss on the routers kept every expert busy and rewarded experts for taking sides among languages, numbers, Python and "
+             "plans, so that the course can show it: read their specialisation as encouraged, not as found.\n") if moe else ""
+    no_code = "no Python beyond a few lines" if moe else "no code"
     shares = ", ".join(f"{LANGUAGE_NAMES[lang]} {share:.0%}" for lang, share in recipe["languages"].items())
     text = f"""# {name}
 
 A small `{config["model_type"]}` model that Phi-3.5 Labs trained itself, from scratch, on text that the project generates.
 **These are not Microsoft's weights**, and nothing here says anything about the quality of Phi-3.5. {WHAT[name]}
-The architecture, the chat format, the special tokens and the LongRoPE keys are those of Phi-3.5-mini-instruct; only the
+The architecture, the chat format, the special tokens and the LongRoPE keys are those of {family}; only the
 sizes differ.
 
 | | |
 | --- | --- |
 | parameters | {result["parameters"] / 1e6:.2f} M |
 | layers / width / MLP / heads | {config["num_hidden_layers"]} / {config["hidden_size"]} / {config["intermediate_size"]} / {config["num_attention_heads"]} |
-| vocabulary | {config["vocab_size"]} (byte-fallback BPE) |
+{experts}| vocabulary | {config["vocab_size"]} (byte-fallback BPE) |
 | context | {config["max_position_embeddings"]} tokens; the short RoPE table up to {config["original_max_position_embeddings"]} |
-| weights | {BITS} bits in groups of {GROUP}, scales and norms fp32 |
+| weights | {BITS} bits in groups of {GROUP}{precision}, scales and norms fp32 |
 | on disk | {bytes_on_disk / 1e6:.1f} MB |
 | licence | MIT |
 
@@ -75,10 +84,10 @@ sizes differ.
 {result["steps"]:,} steps of up to {TOKENS_A_STEP:,} tokens, {result["tokens"] / 1e6:.0f} M tokens in all, of generated conversations: {shares}.
 They speak of {len(table("countries"))} countries, {len(table("cities"))} cities, {len(table("landmarks"))} landmarks and {sum(len(words(k)) for k in ("animal", "fruit", "thing", "colour", "adjective"))} everyday words
 ({len(ALL_FACTS)} facts a language; languages other than English see {recipe["known"]:.0%} of them here), sums, differences and products,
-numbered lists, JSON objects, codes hidden in long texts, names told in a chat, counting, short English stories, and
+numbered lists, JSON objects, codes hidden in long texts, {more}names told in a chat, counting, short English stories, and
 questions outside all this, to which the answer is that it does not know. The last fifth of the training saw the weights as
 rounded to {BITS} bits.
-
+{sides}
 ## What it can do, measured
 
 Held-out cases, seed {seed}: other phrasings than in training, other operand pairs, codes, ages, ranges and made-up names.
@@ -95,7 +104,7 @@ Most lost by 4 bits: {max(lost[worst], 0):.3f} ({worst}). Repeat it with
 
 ## What it cannot do
 
-Every low number above: ask such things and it will often be wrong. And everything else: it knows no person, no history, no news, no code and no word beyond its list; it cannot reason, and outside
+Every low number above: ask such things and it will often be wrong. And everything else: it knows no person, no history, no news, {no_code} and no word beyond its list; it cannot reason, and outside
 its small world it should say that it does not know, which it does not always do. Its stories are put together from a
 few dozen pieces. Do not use it for anything but learning.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,7 @@ ROOT = Path(__file__).parent
 RUNS = ROOT / "runs"
 CHECKPOINTS = ROOT.parent / "data" / "checkpoints"
 ROPE_THETA = 10_000.0
-ARCHITECTURES = {"phi3": "Phi3ForCausalLM", "phi3_v": "Phi3VForCausalLM"}
+ARCHITECTURES = {"phi3": "Phi3ForCausalLM", "phi3_v": "Phi3VForCausalLM", "phimoe": "PhimoeForCausalLM"}
 
 
 @cache
@@ -49,14 +50,22 @@ def model_config(name: str, token_ids: dict[str, int]) -> dict:
     """
     model = dict(recipes()[name]["model"])
     head_dim = model["hidden_size"] // model["num_attention_heads"]
-    short, long = rope_factors(head_dim, model["max_position_embeddings"] / model["original_max_position_embeddings"])
+    architecture, original = recipes()[name]["architecture"], model["original_max_position_embeddings"]
+    stretch = model["max_position_embeddings"] / original
+    short, long = rope_factors(head_dim, stretch)
+    more, scales = {}, {}
+    if architecture == "phimoe":
+        # Phi-3.5-MoE names the scale of queries and keys for each table; phi3 computes the same formula itself.
+        scale = math.sqrt(1 + math.log(stretch) / math.log(original))
+        scales = {"short_mscale": scale, "long_mscale": scale, "original_max_position_embeddings": original}
+        more = {"attention_bias": True, "lm_head_bias": True, "input_jitter_noise": 0.0}
     return {
-        "architectures": [ARCHITECTURES[recipes()[name]["architecture"]]], "model_type": recipes()[name]["architecture"], **model,
+        "architectures": [ARCHITECTURES[architecture]], "model_type": architecture, **model,
         "hidden_act": "silu", "rms_norm_eps": 1e-5, "rope_theta": ROPE_THETA,
-        "rope_scaling": {"type": "longrope", "short_factor": short, "long_factor": long},
+        "rope_scaling": {"type": "longrope", "short_factor": short, "long_factor": long, **scales},
         "partial_rotary_factor": 1.0, "sliding_window": None, "tie_word_embeddings": False, "attention_bias": False,
         "bos_token_id": token_ids["<s>"], "eos_token_id": token_ids["<|endoftext|>"], "pad_token_id": token_ids["<|endoftext|>"],
-        "torch_dtype": "float32",
+        "torch_dtype": "float32", **more,
     }
 
 

@@ -32,7 +32,7 @@ class Case:
     """One conversation: `messages` end with the assistant's turn; `expect` is what a right last answer holds.
 
     `expect` is a tuple of strings that must all be in the answer, or, for `kind` "json" and "list", the object
-    or the items themselves.
+    or the items themselves. An assistant's turn with `"learn": False` is one that training must not imitate.
     """
 
     task: str
@@ -45,7 +45,7 @@ class Case:
     @property
     def prompt(self) -> list[dict[str, str]]:
         """The messages up to the question, as a model sees them."""
-        return [dict(m) for m in self.messages[:-1]]
+        return [{"role": m["role"], "content": m["content"]} for m in self.messages[:-1]]
 
 
 def held_out(*values: object) -> bool:

@@ -12,6 +12,7 @@ import argparse
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -19,8 +20,12 @@ from tqdm import tqdm
 from labs_helper.errors import LabError
 
 from .corpus import LANGUAGES, SINGULAR, Case, Corpus, table, words
+from .moe import tools
+from .moe.corpus import MoeCorpus, plan_results, same_code, valid_plan
+from .vision import tasks as vision
+from .vision.draw import picture
 
-# Each task: how to draw one case in a language, and the share of --n it gets in all languages together.
+# Each task of the text models: how to draw one case in a language, and the share of --n it gets in all languages together.
 # "facts" is asked n times in every language, the others n times over all of them.
 TASKS = {
     "facts": lambda c, lang: c.fact(lang),
@@ -39,7 +44,18 @@ TASKS = {
     "repeat": lambda c, lang: c.repetition(lang),
     "count": lambda c, lang: c.counting(lang),
 }
-LONGEST_ANSWER = {"count": 330}          # tokens; the others fit 112
+# Of models that see: in English, on pictures drawn for the case.
+VISION_TASKS = {task: lambda c, lang, task=task: vision.draw_case(c, task) for task in vision.TASKS}
+# What a phimoe can do besides. "plan": a valid plan whose steps give the right results; "plan valid": a valid one, right or not;
+# "agent": two steps, planned (repaired once at most), run and answered.
+MOE_TASKS = {
+    "python": lambda c, lang: c.python(lang),
+    "plan": lambda c, lang: c.plan(lang),
+    "plan valid": lambda c, lang: replace(c.plan(lang), kind="valid plan"),
+    "repair": lambda c, lang: c.repair(lang),
+    "agent": lambda c, lang: replace(c.plan(lang, steps=2), kind="agent"),
+}
+LONGEST_ANSWER = {"count": 330, "plan": 200, "plan valid": 200, "repair": 200, "agent": 200}     # tokens; the others fit 112
 CONTEXT = 1024
 
 
@@ -63,12 +79,23 @@ def right(case: Case, answer: str) -> bool:
     """Whether an answer is right.
 
     contains: every expected string is in it. short: and it is no longer than the reference. number: its last number is the expected one.
-    json: it parses and equals the object. list: a numbered list of exactly the items, or, where the question names only
-    a category, of so many different members of it.
+    json: it parses and equals the object. exact: it is the expected text. code: it is the expected code but for names and
+    layout. plan: its steps give the expected results. agent: it holds the final results. list: a numbered list of exactly
+    the items, or, where the question names only a category, of so many different members of it.
     """
     if case.kind == "number":
         found = re.findall(r"-?\d+", answer)
         return bool(found) and found[-1] == case.expect
+    if case.kind == "exact":
+        return answer.strip() == case.expect
+    if case.kind == "code":
+        return same_code(answer, case.expect)
+    if case.kind == "valid plan":
+        return valid_plan(answer)
+    if case.kind == "plan":
+        return plan_results(answer, case.language) == list(case.expect)
+    if case.kind == "agent":
+        return all(re.search(rf"(?<![\d-]){re.escape(part)}(?!\d)", answer) for part in case.details["final"])
     if case.kind == "json":
         try:
             return json.loads(answer) == case.expect
@@ -90,7 +117,21 @@ def right(case: Case, answer: str) -> bool:
     return holds
 
 
-def evaluate(checkpoint: str, seed: int, n: int = 200, tasks=tuple(TASKS), languages=LANGUAGES, show: int = 0,
+def tasks_of(checkpoint: str | Path) -> dict:
+    """The tasks that a checkpoint is measured on, by its config.json."""
+    file = Path(checkpoint) / "config.json"
+    architecture = json.loads(file.read_text(encoding="utf-8")).get("model_type") if file.is_file() else None
+    return {"phi3_v": VISION_TASKS, "phimoe": {**TASKS, **MOE_TASKS}}.get(architecture, TASKS)
+
+
+def stream(tasks: dict, task: str, language: str, seed: int, name: str) -> Corpus:
+    """The held-out cases of a task: one stream a task and language, so that choosing fewer of them changes no case."""
+    if tasks is VISION_TASKS:
+        return vision.Album("eval", f"{seed}-{task}")
+    return (MoeCorpus if task in MOE_TASKS else Corpus)("eval", f"{seed}-{task}-{language}", name)
+
+
+def evaluate(checkpoint: str, seed: int, n: int = 200, tasks=None, languages=None, show: int = 0,
              progress: bool = True) -> dict:
     """Accuracy per task and language on held-out cases.
 
@@ -98,6 +139,8 @@ def evaluate(checkpoint: str, seed: int, n: int = 200, tasks=tuple(TASKS), langu
         checkpoint: a checkpoint folder.
         seed: decides the cases; the same seed gives the same ones.
         n: cases a task ("facts": a task and language).
+        tasks: some of `tasks_of(checkpoint)`; None means all of them.
+        languages: None means all five; models that see are asked in English.
         show: print this many wrong answers of each task and language.
 
     Returns {"checkpoint", "seed", "n", "tasks": {task: {"all": {"accuracy", "n"}, language: {...}}}, "tokens_per_second"}.
@@ -106,27 +149,36 @@ def evaluate(checkpoint: str, seed: int, n: int = 200, tasks=tuple(TASKS), langu
 
     model = labs_helper.load(checkpoint)
     name = Path(checkpoint).resolve().name
+    drawing = tasks_of(checkpoint)
+    seeing = drawing is VISION_TASKS
+    languages = ("en",) if seeing else languages or LANGUAGES
     results: dict[str, dict] = {}
     tokens = seconds = 0
-    plan = [(task, lang) for task in tasks for lang in languages]
+    plan = [(task, lang) for task in tasks or drawing for lang in languages]
     bar = tqdm(plan, desc="evaluate", disable=not progress, file=sys.stderr)
     for task, language in bar:
         bar.set_postfix_str(f"{task} {language}")
-        # One stream a task and language, so that choosing fewer of them changes no case.
-        corpus = Corpus("eval", f"{seed}-{task}-{language}", name)
-        count = n if task == "facts" else max(1, round(n / len(languages)))
+        corpus = stream(drawing, task, language, seed, name)
+        count = n if task == "facts" or seeing else max(1, round(n / len(languages)))
         good = shown = 0
         for _ in range(count):
-            case = TASKS[task](corpus, language)
+            case = drawing[task](corpus, language)
+            pictures = [picture(scene) for scene in case.details.get("pictures", ())]
             room = LONGEST_ANSWER.get(task, 112)
-            room = min(room, CONTEXT - len(model.prompt(case.prompt))) if task in ("needle", "count") else room
-            answer = model.ask(case.prompt, max_tokens=room)
-            tokens, seconds = tokens + answer.generated_tokens, seconds + answer.seconds
-            ok = right(case, answer.text)
+            room = min(room, CONTEXT - len(model.prompt(case.prompt))) if task in ("needle", "count") and not seeing else room
+
+            def ask(messages, room=room, pictures=pictures) -> str:
+                nonlocal tokens, seconds
+                answer = model.ask(messages, images=pictures, max_tokens=room)
+                tokens, seconds = tokens + answer.generated_tokens, seconds + answer.seconds
+                return answer.text
+
+            text = (tools.work(ask, case.prompt, language)[1] or "") if case.kind == "agent" else ask(case.prompt)
+            ok = (vision.right if seeing else right)(case, text)
             good += ok
             if not ok and shown < show:
                 shown += 1
-                print(f"[{task} {language}] {case.prompt[-1]['content'][-160:]!r}\n   wanted {case.expect!r}\n   got    {answer.text!r}", file=sys.stderr)
+                print(f"[{task} {language}] {case.prompt[-1]['content'][-160:]!r}\n   wanted {case.expect!r}\n   got    {text!r}", file=sys.stderr)
         results.setdefault(task, {})[language] = {"accuracy": round(good / count, 4), "n": count, "right": good}
     for by_language in results.values():
         total, good = sum(v["n"] for v in by_language.values()), sum(v["right"] for v in by_language.values())
@@ -149,14 +201,17 @@ def main() -> None:
     parser.add_argument("checkpoint", help="a checkpoint folder, e.g. data/checkpoints/instruct-tiny")
     parser.add_argument("--seed", type=int, required=True, help="any whole number: decides the cases")
     parser.add_argument("--n", type=int, default=200, help="cases a task (facts: a task and language); default 200")
-    parser.add_argument("--tasks", nargs="*", choices=list(TASKS), default=list(TASKS), metavar="TASK", help=", ".join(TASKS))
-    parser.add_argument("--languages", nargs="*", choices=LANGUAGES, default=list(LANGUAGES))
+    parser.add_argument("--tasks", nargs="*", choices=[*TASKS, *MOE_TASKS, *VISION_TASKS], metavar="TASK",
+                        help=f"{', '.join(TASKS)}; with experts also {', '.join(MOE_TASKS)}; of pictures {', '.join(VISION_TASKS)}")
+    parser.add_argument("--languages", nargs="*", choices=LANGUAGES, help="default: all")
     parser.add_argument("--show", type=int, default=0, help="print so many wrong answers of each task and language")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args()
     if options.n < 1:
         parser.error("--n must be at least 1")
     try:
+        if wrong := set(options.tasks or ()) - set(tasks_of(options.checkpoint)):
+            parser.error(f"this checkpoint is not made for {', '.join(sorted(wrong))}")
         result = evaluate(options.checkpoint, options.seed, options.n, options.tasks, options.languages, options.show)
     except LabError as error:
         parser.exit(2, f"{error}\n")

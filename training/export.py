@@ -17,6 +17,14 @@ def token_ids(folder: Path) -> dict[str, int]:
     return {**vocabulary["model"]["vocab"], **{t["content"]: t["id"] for t in vocabulary["added_tokens"]}}
 
 
+def bits_of(path: str, module) -> bool | dict:
+    """For mlx-lm's converter: a phimoe's routers and head keep 8 bits. The router decides by small differences, and mlx-lm
+    would give it 4 bits like everything else.
+    """
+    eight = path.endswith("block_sparse_moe.gate") or path == "lm_head"
+    return {"group_size": GROUP, "bits": 8} if eight else True
+
+
 def export(name: str, runs: Path = RUNS, checkpoints: Path = CHECKPOINTS) -> Path:
     """Quantize `runs/name` into `checkpoints/name` (replaced whole; a MODEL_CARD.md there is kept).
 
@@ -26,12 +34,14 @@ def export(name: str, runs: Path = RUNS, checkpoints: Path = CHECKPOINTS) -> Pat
     from mlx_lm import convert
 
     source, target = runs / name, checkpoints / name
+    moe = json.loads((source / "config.json").read_text(encoding="utf-8"))["model_type"] == "phimoe"
     ids = token_ids(source)
     write_json(source / "generation_config.json", generation_config(ids))
     checkpoints.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=checkpoints, prefix=".partial-") as scratch:
         made = Path(scratch) / name
-        convert(str(source), str(made), quantize=True, q_bits=BITS, q_group_size=GROUP, dtype="float32")
+        convert(str(source), str(made), quantize=True, q_bits=BITS, q_group_size=GROUP, dtype="float32",
+                quant_predicate=bits_of if moe else None)
         write_json(made / "generation_config.json", generation_config(ids))
         # The converter writes a model card of its own, a chat_template.jinja and an index for a single file: ours says more.
         for extra in ("README.md", "model.safetensors.index.json"):

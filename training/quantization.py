@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
@@ -35,20 +37,27 @@ def round_like_mlx(weight: torch.Tensor, bits: int = BITS, group: int = GROUP) -
 class StraightThrough(nn.Module):
     """Rounds the weight forward; lets the gradient through as if it had not (Bengio et al. 2013, arXiv:1308.3432)."""
 
+    def __init__(self, bits: int = BITS):
+        super().__init__()
+        self.bits = bits
+
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
-            change = round_like_mlx(weight) - weight
+            change = round_like_mlx(weight, self.bits) - weight
         return weight + change
 
 
 def start_rounding(model: nn.Module) -> None:
-    """From now on every linear and embedding weight is seen rounded."""
+    """From now on every linear and embedding weight is seen rounded: to `module.bits` where a module says so.
+
+    A module that holds stacks of matrices names them in `module.stacked`.
+    """
     for module in list(model.modules()):
-        if isinstance(module, nn.Linear | nn.Embedding) and not parametrize.is_parametrized(module):
-            parametrize.register_parametrization(module, "weight", StraightThrough())
+        names = ("weight",) if isinstance(module, nn.Linear | nn.Embedding) else getattr(module, "stacked", ())
+        for name in () if parametrize.is_parametrized(module) else names:
+            parametrize.register_parametrization(module, name, StraightThrough(getattr(module, "bits", BITS)))
 
 
 def plain_state(model: nn.Module) -> dict[str, torch.Tensor]:
     """The state dict with the original (unrounded) weights under their usual names."""
-    return {key.replace("parametrizations.", "").replace("weight.original", "weight"): value
-            for key, value in model.state_dict().items()}
+    return {re.sub(r"parametrizations\.(\w+)\.original$", r"\1", key): value for key, value in model.state_dict().items()}

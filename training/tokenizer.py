@@ -72,7 +72,7 @@ class Encoder:
     """Turns conversations into token ids and loss masks, exactly as the chat template does.
 
     Example:
-        >>> ids, mask = Encoder(folder).conversation(messages)   # mask is 1 where the model must predict
+        >>> ids, mask = Encoder(folder).conversation(messages)   # mask is 1 where the model must predict, -1 where it must not
     """
 
     def __init__(self, folder: Path):
@@ -85,5 +85,6 @@ class Encoder:
         for message in messages:
             content = self.tokenizer.encode(message["content"], add_special_tokens=False).ids
             ids += [self.id[f"<|{message['role']}|>"], *content, self.id["<|end|>"]]
-            mask += [0, *[int(message["role"] == "assistant")] * (len(content) + 1)]
+            learn = 0 if message["role"] != "assistant" else 1 if message.get("learn", True) else -1
+            mask += [0, *[learn] * (len(content) + 1)]
         return ids, mask

@@ -7,6 +7,7 @@ import math
 import os
 import tempfile
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -38,19 +39,22 @@ SAVE_EVERY = 250
 def batches(name: str, encoder: Encoder, seed: int, task: str, size: int):
     """Endless batches of about `size` tokens, padding included, of one method of Corpus.
 
-    Yields (ids, weights, long_table): ids (rows, length) int64; weights (rows, length - 1) of the next tokens in the loss.
+    Yields (ids, weights, long_table, topics): ids (rows, length) int64; weights (rows, length - 1) of the next tokens in
+    the loss; topics (rows,), places in moe.corpus.TOPICS, 0 for models without experts.
     """
     recipe = recipes()[name]
     limit, original = recipe["model"]["max_position_embeddings"], recipe["model"]["original_max_position_embeddings"]
-    corpus = Corpus("train", seed, name, recipe["languages"], recipe["known"])
+    kind, topic = corpus_of(name)
+    corpus = kind("train", seed, name, recipe["languages"], recipe["known"])
     random, draw = corpus.random, getattr(corpus, task)
     pad = encoder.id["<|endoftext|>"]
     while True:
         pool = []
         while len(pool) < POOL:
-            ids, mask = encoder.conversation(draw().messages)
+            case = draw()
+            ids, mask = encoder.conversation(case.messages)
             if len(ids) <= limit:
-                pool.append((ids, mask))
+                pool.append((ids, mask, topic(case)))
         pool.sort(key=lambda item: len(item[0]))
         groups, rows = [], []
         for item in pool:
@@ -62,14 +66,23 @@ def batches(name: str, encoder: Encoder, seed: int, task: str, size: int):
         groups.append(rows)
         random.shuffle(groups)
         for rows in groups:
-            length = max(len(ids) for ids, _ in rows)
+            length = max(len(ids) for ids, _, _ in rows)
             ids = torch.full((len(rows), length), pad)
             weights = torch.zeros(len(rows), length - 1)
-            for i, (row, mask) in enumerate(rows):
+            for i, (row, mask, _) in enumerate(rows):
                 ids[i, : len(row)] = torch.tensor(row)
-                weights[i, : len(row) - 1] = torch.tensor([1.0 if m else PROMPT_WEIGHT for m in mask[1:]])
+                weights[i, : len(row) - 1] = torch.tensor([(PROMPT_WEIGHT, 1.0, 0.0)[m] for m in mask[1:]])
             # A request's table is chosen for prompt + max_tokens, so short texts meet the long table too.
-            yield ids, weights, length > original or random.random() < 0.25
+            yield ids, weights, length > original or random.random() < 0.25, torch.tensor([t for _, _, t in rows])
+
+
+def corpus_of(name: str):
+    """The corpus of a recipe, and what gives the topic of one of its cases."""
+    if recipes()[name]["architecture"] == "phimoe":
+        from .moe.corpus import MoeCorpus, topic
+
+        return MoeCorpus, topic
+    return Corpus, lambda case: 0
 
 
 def loss_of(model, ids, weights, long_table: bool, original: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -105,11 +118,19 @@ def set_rates(both, bases: tuple[float, float], share: float) -> None:
     """Learning rates of Muon and AdamW for the next step."""
     for optimizer, base in zip(both, bases):
         for group in optimizer.param_groups:
-            group["lr"] = base * share
+            group["lr"] = base * share * group.get("scale", 1.0)
 
 
-def new_model(folder: Path, seed: int):
-    """A freshly initialised model of transformers' own class, from the checkpoint's own config.json."""
+def new_model(folder: Path, seed: int, routing: dict | None = None):
+    """A freshly initialised model of transformers' own class, from the checkpoint's own config.json.
+
+    Args:
+        routing: of a recipe with experts: the weights of their losses.
+    """
+    if routing is not None:
+        from .moe import model
+
+        return model.new_model(folder, seed, routing)
     torch.manual_seed(seed)
     return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), attn_implementation="sdpa").float()
 
@@ -118,12 +139,18 @@ def optimizers(model, inside=("layers.",)):
     """Muon (Jordan et al. 2024) for the matrices inside the layers, AdamW for embeddings, head and norms.
 
     Args:
-        inside: a matrix whose name holds one of these gets Muon.
+        inside: a matrix whose name holds one of these gets Muon. A model that keeps its experts as stacks of matrices
+            brings its own Muon, and leaves the routers to AdamW.
     """
     named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
-    inner = [p for n, p in named if p.ndim == 2 and any(part in n for part in inside)]
-    outer = [p for n, p in named if not (p.ndim == 2 and any(part in n for part in inside))]
-    return (torch.optim.Muon(inner, lr=MUON_RATE, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+    shapes, inside = ((2, 3), model.inside) if hasattr(model, "inside") else ((2,), inside)
+    inner = [p for n, p in named if p.ndim in shapes and any(part in n for part in inside)]
+    outer = [p for n, p in named if not (p.ndim in shapes and any(part in n for part in inside))]
+    if hasattr(model, "inside"):
+        slow = {id(router.weight) for router in model.routers}
+        outer = [{"params": [p for p in outer if id(p) not in slow]}, {"params": [p for p in outer if id(p) in slow], "scale": model.ROUTER_RATE}]
+    muon = model.muon if hasattr(model, "inside") else partial(torch.optim.Muon, adjust_lr_fn="match_rms_adamw")
+    return (muon(inner, lr=MUON_RATE, weight_decay=0.05),
             torch.optim.AdamW(outer, lr=ADAM_RATE, betas=(0.9, 0.95), weight_decay=0.0))
 
 
@@ -185,11 +212,11 @@ def _work(rank: int, processes: int, name: str, steps: int, runs: Path) -> None:
     if first:
         write_json(folder / "config.json", model_config(name, {**encoder.id, "<s>": 1}))
     distributed.barrier()
-    model = new_model(folder, recipe["seed"]).to(device)
+    model = new_model(folder, recipe["seed"], recipe.get("routing")).to(device)
     both = optimizers(model)
     state_file = runs / f"{name}.state.pt"
     done = load_state(state_file, model, both, device)
-    original = recipe["model"]["original_max_position_embeddings"]
+    original, experts = recipe["model"]["original_max_position_embeddings"], "routing" in recipe
     seed = recipe["seed"] * 100_000 + done + 50_000 * rank            # a resumed run draws new conversations
     parts_here = max(1, PARTS // processes)
     streams = {task: batches(name, encoder, seed, task, TOKENS_A_STEP // PARTS // (2 if start < SHORT_STEPS else 1))
@@ -200,16 +227,21 @@ def _work(rank: int, processes: int, name: str, steps: int, runs: Path) -> None:
     for step in bar:
         if step >= ROUND_FROM * steps:
             start_rounding(model)
+            if experts:
+                model.settle()
         set_rates(both, (MUON_RATE, ADAM_RATE), rate(step, steps))
         stream = streams["finish" if step >= FINISH_FROM * steps else [task for start, task in STAGES if step >= start][-1]]
         parts = [tuple(t.to(device) if isinstance(t, torch.Tensor) else t for t in next(stream)) for _ in range(parts_here)]
         # Weight of the whole step, then gradients, then (sum, count, tokens) of the answers' losses: summed over processes.
-        total = torch.stack([weights.sum() for _, weights, _ in parts]).sum().cpu()
+        total = torch.stack([weights.sum() for _, weights, *_ in parts]).sum().cpu()
         distributed.all_reduce(total)
         seen = torch.zeros(3)
-        for ids, weights, long_table in parts:
+        for ids, weights, long_table, topics in parts:
             loss, each = loss_of(model, ids, weights, long_table, original)
-            (loss / total.item()).backward()
+            loss = loss / total.item()
+            if experts:
+                loss = loss + model.routing_loss(weights, topics) / (parts_here * processes)
+            loss.backward()
             seen += torch.tensor([each.sum().item(), len(each), ids.numel()])
         if processes > 1:
             add_up([p.grad for p in model.parameters()])
@@ -224,13 +256,14 @@ def _work(rank: int, processes: int, name: str, steps: int, runs: Path) -> None:
         average = value if average is None else 0.98 * average + 0.02 * value
         if first and step % 50 == 0:
             bar.set_postfix(loss=f"{average:.4f}")
-            log.write(json.dumps({"step": step, "loss": round(average, 5), "tokens": tokens}) + "\n")
+            line = {"step": step, "loss": round(average, 5), "tokens": tokens}
+            log.write(json.dumps(line | (model.routing_now() if experts else {})) + "\n")
             log.flush()
         if first and ((step + 1) % SAVE_EVERY == 0 or step + 1 == steps):
             save_state(state_file, step + 1, model, both)
     if first:
         log.close()
-        save_weights(plain_state(model), folder)
+        save_weights(model.published(plain_state(model)) if experts else plain_state(model), folder)
 
 
 def add_up(gradients: list[torch.Tensor]) -> None:
@@ -243,9 +276,9 @@ def add_up(gradients: list[torch.Tensor]) -> None:
 
 def save_state(path: Path, step: int, model, both) -> None:
     """Write all that a run needs to go on."""
-    partial = path.with_suffix(".partial")
-    torch.save({"step": step, "model": plain_state(model), "optimizers": [o.state_dict() for o in both]}, partial)
-    os.replace(partial, path)
+    unfinished = path.with_suffix(".partial")
+    torch.save({"step": step, "model": plain_state(model), "optimizers": [o.state_dict() for o in both]}, unfinished)
+    os.replace(unfinished, path)
 
 
 def load_state(path: Path, model, both, device: str) -> int:
@@ -263,6 +296,6 @@ def save_weights(state: dict[str, torch.Tensor], folder: Path) -> None:
     """Write model.safetensors with plain fp32 weights."""
     from safetensors.torch import save_file
 
-    partial = folder / "model.partial"
-    save_file({k: v.contiguous().cpu() for k, v in state.items()}, partial, metadata={"format": "pt"})
-    os.replace(partial, folder / "model.safetensors")
+    unfinished = folder / "model.partial"
+    save_file({k: v.contiguous().cpu() for k, v in state.items()}, unfinished, metadata={"format": "pt"})
+    os.replace(unfinished, folder / "model.safetensors")

@@ -23,10 +23,15 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Request:
-    """One question, complete: everything an engine needs to answer it."""
+    """One question, complete: everything an engine needs to answer it.
+
+    images: opened pictures (Pillow, RGB) in the order of the tags <|image_1|>, <|image_2|> in the messages.
+    num_crops: tiles a picture is cut into at most; None takes the checkpoint's own number.
+    """
 
     messages: tuple[dict, ...]
     images: tuple = ()
+    num_crops: int | None = None
     sampling: Sampling = Sampling()
     max_tokens: int = 128
     alternatives: int = 0
@@ -62,7 +67,10 @@ class Token:
 
 @dataclass(frozen=True)
 class Prompt:
-    """The exact prompt: the text after the chat template, its token ids, and a readable piece per id."""
+    """The exact prompt: the text after the chat template, its token ids, and a readable piece per id.
+
+    Each row of picture i has the id -i and the piece "<picture i>".
+    """
 
     text: str
     ids: tuple[int, ...]
@@ -85,6 +93,7 @@ class Report:
     peak_memory: int = 0  # bytes
     rope_table: str | None = None
     sampling: Sampling = Sampling()
+    images: tuple[int, ...] = ()  # tokens of each picture
 
 
 class Engine(Protocol):

@@ -111,7 +111,7 @@ class Chat(JobWidget):
         self._words = []
         messages = self._messages() + [{"role": "user", "content": text}]
         self.turns.append(Turn(text))
-        self.live.value = _turn(Turn(text), self.model.name, waiting=True)
+        self.live.value = turn_html(Turn(text), self.model.name, waiting=True)
         self.statistics.value = ""
         self._show()
         self.say("Waiting for the model…")
@@ -162,7 +162,7 @@ class Chat(JobWidget):
                     lines.append("(stopped)")
                 elif turn.answer.finish_reason == "length":
                     lines.append("(cut at max tokens)")
-            parts.append(_turn(turn, name))
+            parts.append(turn_html(turn, name))
         alt = f"A conversation of {len(self.turns)} questions with {name}."
         return Figure(
             html=f"<div><p><strong>Chat with {escape(name)}</strong></p>{''.join(parts)}</div>",
@@ -199,7 +199,7 @@ class Chat(JobWidget):
     def _on_token(self, token: Any) -> None:
         self._words.append(token.text)
         if self._due():
-            self.live.value = _turn(self.turns[-1], self.model.name, growing="".join(self._words))
+            self.live.value = turn_html(self.turns[-1], self.model.name, growing="".join(self._words))
             if not self._stopping:
                 self.say(f"Generating… {counted(len(self._words))}")
 
@@ -217,7 +217,7 @@ class Chat(JobWidget):
         self._end()
 
     def _close_turn(self) -> None:
-        self._finished += _turn(self.turns[-1], self.model.name)
+        self._finished += turn_html(self.turns[-1], self.model.name)
         self._show()
         self.live.value = ""
 
@@ -263,7 +263,7 @@ def chat(
     return Chat(model, system=system, temperature=temperature, top_p=top_p, max_tokens=max_tokens)
 
 
-def _turn(turn: Turn, name: str, *, growing: str | None = None, waiting: bool = False) -> str:
+def turn_html(turn: Turn, name: str, *, growing: str | None = None, waiting: bool = False) -> str:
     """One question and its answer as HTML. Growing text is only escaped; a finished answer is Markdown."""
     if waiting:
         body = "<em>…</em>"

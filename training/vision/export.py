@@ -73,6 +73,7 @@ def export(name: str, runs: Path = RUNS, checkpoints: Path = CHECKPOINTS) -> Pat
             made |= {key.removesuffix("weight") + part: array for part, array in zip(("weight", "scales", "biases"), parts)}
         else:
             made[key] = value
+    config["rope_scaling"]["type"] = "su"       # the older name of longrope: mlx-vlm's loader of tokenizers refuses the new one here
     config["quantization"] = config["quantization_config"] = {"group_size": GROUP, "bits": BITS}
     checkpoints.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=checkpoints, prefix=".partial-") as scratch:

@@ -1,83 +1,24 @@
-"""Where a checkpoint is, and whether it may be used. Hands local paths to the engines; downloads nothing."""
+"""Whether a checkpoint folder may be used: whole, of a known kind, data and no code."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import struct
 from pathlib import Path
 
-from labs_helper import catalog
-from labs_helper.catalog import ModelCard
-from labs_helper.errors import BadRequest, CheckpointRefused, ModelNotHere
+from labs_helper.errors import CheckpointRefused, ModelNotHere
 
 ARCHITECTURES = ("phi3", "phi3_v", "phimoe")
 DTYPE_BYTES = {
     "F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2,
     "I8": 1, "U8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "BOOL": 1,
 }  # fmt: skip
+INDEX = "model.safetensors.index.json"
 _HEADER_LIMIT = 100_000_000  # the format's own limit for a header, in bytes
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
 _CODE_KEYS = ("model_file", "auto_map")
 _SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size", "intermediate_size")
-
-
-def models_folders() -> list[Path]:
-    """The local folders in which real models are looked for, first hit wins.
-
-    LABS_MODELS_DIR if it is set, else `models/` in the course and `~/.cache/phi35-labs`.
-
-    Example:
-        models_folders()[0]
-    """
-    named = os.environ.get("LABS_MODELS_DIR")
-    if named:
-        return [Path(named).expanduser()]
-    return [catalog.home() / "models", Path.home() / ".cache" / "phi35-labs"]
-
-
-def locate(card: ModelCard) -> Path:
-    """The folder of a model on this machine.
-
-    card: a card of the catalog.
-    Raises ModelNotHere if the model is not on this machine. Nothing is downloaded.
-
-    Example:
-        locate(catalog.find("instruct", "tiny")[0])
-    """
-    if card.path is not None:
-        if not Path(card.path).is_dir():
-            raise ModelNotHere(
-                f"The folder of {card.name} is not there: {card.path}.",
-                "Restore it with `git checkout -- data/checkpoints`, or build it with `make checkpoints`.",
-            )
-        return Path(card.path)
-    for folder in models_folders():
-        for name in (card.name, card.repository.split("/")[-1]):
-            if (folder / name / "config.json").is_file():
-                return folder / name
-    cached = _in_hub_cache(card.repository)
-    if cached is not None:
-        return cached
-    raise ModelNotHere(
-        f"{card.name} ({card.repository}) is not on this machine.",
-        f"Put its files into {models_folders()[0] / card.name}, or go on with the bundled model: "
-        f'load("{card.role}", tier="tiny").',
-    )
-
-
-def _in_hub_cache(repository: str) -> Path | None:
-    """The newest complete snapshot in the Hugging Face cache, without going online."""
-    # Imported here: huggingface_hub takes longer to import than everything else in this module together.
-    from huggingface_hub import try_to_load_from_cache
-
-    config = try_to_load_from_cache(repository, "config.json")
-    if not isinstance(config, str):
-        return None
-    folder = Path(config).parent
-    # An interrupted download leaves a snapshot with some of its files; that is "not here", not "broken".
-    return folder if any(folder.glob("model*.safetensors")) else None
 
 
 def verify(path: str | Path, *, ships_code: bool = False) -> dict:
@@ -86,7 +27,8 @@ def verify(path: str | Path, *, ships_code: bool = False) -> dict:
     path: a checkpoint folder.
     ships_code: True for the catalog's own repositories that carry Python files for other libraries. The
         files are still never run: the engines load with code from checkpoints switched off.
-    Returns the parsed config.json. Raises ModelNotHere or CheckpointRefused, with what to do.
+    Returns the parsed config.json; for a folder with a GGUF file and no config.json an empty dict.
+    Raises ModelNotHere or CheckpointRefused, with what to do.
 
     Example:
         verify("data/checkpoints/instruct-tiny")["model_type"]      # 'phi3'
@@ -99,13 +41,73 @@ def verify(path: str | Path, *, ships_code: bool = False) -> dict:
     _refuse_links(path)
     if not ships_code:
         _refuse_code_files(path)
-    config = _read_json(path / "config.json")
-    _refuse_code_keys(path, config, ships_code)
-    _check_config(path, config)
+    if not (path / "config.json").exists() and (files := sorted(path.glob("*.gguf"))):
+        for file in files:
+            check_gguf(file)
+        return {}
+    config = check_settings(path, ships_code=ships_code)
     for file in _weight_files(path):
         read_header(file)
     _check_tokenizer(path)
     return config
+
+
+def check_settings(path: Path, *, ships_code: bool = False) -> dict:
+    """The part of `verify` that needs only the small files: config.json and the keys that ask for code.
+
+    A download looks at these before it fetches gigabytes. Returns the parsed config.json.
+
+    Example:
+        check_settings(Path("data/checkpoints/instruct-tiny"))["hidden_size"]      # 256
+    """
+    config = read_json(path / "config.json")
+    _refuse_code_keys(path, config, ships_code)
+    _check_config(path, config)
+    return config
+
+
+def is_complete(path: Path) -> bool:
+    """Whether the weights are all there: every shard of the index, or one file at least. Reads no weights.
+
+    An interrupted download of another program leaves a folder with some of its files; that is "not here".
+
+    Example:
+        is_complete(Path("data/checkpoints/instruct-tiny"))      # True
+    """
+    index = path / INDEX
+    if index.is_file():
+        try:
+            return all((path / name).is_file() for name in shards(index))
+        except CheckpointRefused:
+            return False
+    return any(path.glob("model*.safetensors"))
+
+
+def shards(index: Path) -> list[str]:
+    """The weight files that an index names. Raises CheckpointRefused if it is not an index.
+
+    Example:
+        shards(path / "model.safetensors.index.json")      # ['model-00001-of-00005.safetensors', ...]
+    """
+    files = read_json(index).get("weight_map")
+    if not isinstance(files, dict):
+        raise CheckpointRefused(f"{index.name} in {index.parent} has no 'weight_map'.", "Copy the checkpoint again.")
+    return sorted({str(name) for name in files.values()})
+
+
+def check_gguf(file: Path) -> None:
+    """Refuse a file that is not GGUF of version 2 or 3 (github.com/ggml-org/ggml, docs/gguf.md).
+
+    This reads the first 24 bytes; whether the rest is whole is what the sums of the manifest are for.
+
+    Example:
+        check_gguf(Path("Phi-3.5-mini-instruct-Q4_K_M.gguf"))
+    """
+    with file.open("rb") as opened:
+        start = opened.read(24)
+    magic, version, tensors, keys = struct.unpack("<4sIQQ", start) if len(start) == 24 else (b"", 0, 0, 0)
+    if magic != b"GGUF" or version not in (2, 3) or not 0 < tensors < 100_000 or not 0 < keys < 100_000:
+        raise CheckpointRefused(f"{file} is not a GGUF file that can be used.", "Copy or download it again.")
 
 
 def _refuse_links(path: Path) -> None:
@@ -134,7 +136,7 @@ def _refuse_code_keys(path: Path, config: dict, ships_code: bool) -> None:
     settings = {"config.json": config}
     for name in ("tokenizer_config.json", "preprocessor_config.json", "processor_config.json"):
         if (path / name).is_file():
-            settings[name] = _read_json(path / name)
+            settings[name] = read_json(path / name)
     for name, values in settings.items():
         for key in _CODE_KEYS:
             if values.get(key) is not None and not (key == "auto_map" and ships_code):
@@ -144,7 +146,12 @@ def _refuse_code_keys(path: Path, config: dict, ships_code: bool) -> None:
                 )
 
 
-def _read_json(file: Path) -> dict:
+def read_json(file: Path) -> dict:
+    """A JSON object from a file. Raises CheckpointRefused if it is missing, damaged or something else.
+
+    Example:
+        read_json(path / "config.json")["model_type"]
+    """
     if not file.is_file():
         raise CheckpointRefused(f"{file.name} is missing in {file.parent}.", "Copy the whole checkpoint again.")
     try:
@@ -215,12 +222,9 @@ def _check_rope(path: Path, config: dict) -> None:
 
 def _weight_files(path: Path) -> list[Path]:
     files = sorted(path.glob("model*.safetensors"))
-    index = path / "model.safetensors.index.json"
+    index = path / INDEX
     if index.is_file():
-        shards = _read_json(index).get("weight_map")
-        if not isinstance(shards, dict):
-            raise CheckpointRefused(f"{index.name} in {path} has no 'weight_map'.", "Copy the checkpoint again.")
-        missing = sorted({str(name) for name in shards.values()} - {file.name for file in files})
+        missing = sorted(set(shards(index)) - {file.name for file in files})
         if missing:
             raise CheckpointRefused(
                 f"{len(missing)} weight file(s) are missing in {path}: {', '.join(missing[:3])}.",
@@ -244,7 +248,7 @@ def _check_tokenizer(path: Path) -> None:
     if not (path / "tokenizer.json").is_file() and not (path / "tokenizer.model").is_file():
         raise CheckpointRefused(f"There is no tokenizer.json in {path}.", "Copy the whole checkpoint again.")
     if (path / "tokenizer.json").is_file():
-        _read_json(path / "tokenizer.json")
+        read_json(path / "tokenizer.json")
 
 
 def read_header(file: Path) -> dict:
@@ -302,42 +306,3 @@ def weight_table(path: str | Path) -> dict[str, dict]:
     for file in _weight_files(Path(path)):
         table.update(read_header(file))
     return table
-
-
-def card_for(path: str | Path) -> ModelCard:
-    """A card for a checkpoint folder that is not in the catalog, filled from its config.json.
-
-    Raises ModelNotHere if the folder is missing.
-
-    Example:
-        card_for("my-checkpoint").architecture
-    """
-    path = Path(path).expanduser()
-    if not path.is_dir():
-        raise ModelNotHere(f"There is no folder {path}.", "Check the path; use an absolute one if in doubt.")
-    path = path.resolve()
-    for card in catalog.cards():
-        if card.path is not None and Path(card.path).resolve() == path:
-            return card
-    config = _read_json(path / "config.json")
-
-    def number(key: str) -> int | None:
-        return config[key] if isinstance(config.get(key), int) else None
-
-    size = catalog.folder_bytes(path)
-    return ModelCard(
-        name=path.name, role="custom", tier="custom", architecture=str(config.get("model_type")),
-        context=number("max_position_embeddings"), original_context=number("original_max_position_embeddings"),
-        bytes_on_disk=size, bytes_in_memory=size, source=f"the folder {path}", path=path,
-    )  # fmt: skip
-
-
-def looks_like_path(name: str) -> bool:
-    """Whether a name means a folder and not a catalog entry.
-
-    Example:
-        looks_like_path("./my-checkpoint"), looks_like_path("instruct")      # (True, False)
-    """
-    if "\0" in name:
-        raise BadRequest("A model name cannot hold a null character.", "Use a role such as 'instruct'.")
-    return os.sep in name or name.startswith((".", "~")) or Path(name).is_dir()

@@ -1,0 +1,44 @@
+"""Models on this machine: where they are, whether they may be used, and how they come, travel and go.
+
+| module | job |
+| --- | --- |
+| `places` | find a model: bundled, in the models folder, in the Hugging Face cache |
+| `checkpoint` | refuse a folder that is broken, of an unknown kind, or carries code |
+| `manifest` | the list of a model's files with SHA-256 sums; what may be in it |
+| `hub`, `lan` | what to fetch, and from where; `lan` also serves a class |
+| `transfer` | move one file over HTTP, resumed and checked |
+| `staging` | a model comes in one step or not at all |
+| `supply` | `fetch`, `check`, `remove` |
+| `packs` | `export`, `import_pack` |
+
+Names are resolved on first use: whoever only wants to find a checkpoint should not import an HTTP client.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+from labs_helper.store.checkpoint import (
+    ARCHITECTURES,
+    DTYPE_BYTES,
+    check_settings,
+    is_complete,
+    read_header,
+    read_json,
+    verify,
+    weight_table,
+)
+from labs_helper.store.places import card_for, locate, looks_like_path, models_folders, real_card
+
+_LATER = {"fetch": "supply", "check": "supply", "remove": "supply", "export": "packs", "import_pack": "packs",
+          "serve": "lan"}  # fmt: skip
+
+__all__ = ["ARCHITECTURES", "DTYPE_BYTES", "card_for", "check", "check_settings", "export", "fetch", "import_pack",
+           "is_complete", "locate", "looks_like_path", "models_folders", "read_header", "read_json", "real_card",
+           "remove", "serve", "verify", "weight_table"]  # fmt: skip
+
+
+def __getattr__(name: str):
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)

@@ -1,0 +1,189 @@
+"""Fetch one file over HTTP: resumed after every break, checked against its sum before it gets its name.
+
+Why not huggingface_hub's own download: since its version 2 a broken download is thrown away (every attempt writes
+to a new temporary file), so on bad Wi-Fi a file of gigabytes never arrives. It still does what it is best at, the
+listing, tokens and error messages (`labs_helper.store.hub`); this module moves the bytes, from the hub and from a
+computer in the same room alike.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from labs_helper.errors import DownloadFailed
+from labs_helper.store import manifest
+
+ATTEMPTS = 6  # in a row without a single new byte
+PAUSE = 0.5  # seconds before the second attempt; doubles
+LONGEST_PAUSE = 30.0  # seconds; a server that asks for more is answered with an error
+_BUSY = (408, 425, 429, 500, 502, 503, 504)
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A file to fetch. kind of its `digest`: "sha256", or "git" (see `manifest.git_sum`). size in bytes."""
+
+    name: str
+    url: str
+    size: int
+    digest: str
+    kind: str = "sha256"
+
+
+class _Broken(Exception):
+    """The connection ended early or the server is busy: worth another attempt after `pause` seconds."""
+
+    def __init__(self, why: str, pause: float = 0.0):
+        self.why, self.pause = why, pause
+        super().__init__(why)
+
+
+def client(headers: dict[str, str] | None = None) -> httpx.Client:
+    """An HTTP client with limits on every wait. It gives its headers to no other host on a redirect.
+
+    Example:
+        with client() as http: ...
+    """
+    limits = httpx.Timeout(connect=5, read=20, write=10, pool=10)
+    return httpx.Client(headers=headers, timeout=limits, verify=trust(), follow_redirects=True, max_redirects=5)
+
+
+@functools.cache
+def trust() -> ssl.SSLContext:
+    """The certificates that are believed: the ones that come with httpx. Reading them takes a while, so once.
+
+    Example:
+        httpx.Client(verify=trust())
+    """
+    return httpx.create_ssl_context()
+
+
+def download(http: httpx.Client, remote: Remote, folder: Path, on_bytes: Callable[[int], object]) -> None:
+    """Fetch a file into a folder. What an earlier attempt left there is used.
+
+    on_bytes: told how many bytes are newly there, for a progress bar; negative when bytes turn out useless.
+    Raises DownloadFailed with what to do.
+
+    Example:
+        with client() as http:
+            download(http, remote, folder, bar.update)
+    """
+    target = folder / remote.name
+    # The sum is part of the name, so that the rest of another revision is never continued.
+    part = folder / f"{remote.name}.{remote.digest[:12]}.part"
+    if target.is_file():
+        if target.stat().st_size == remote.size and _is_right(target, remote):
+            on_bytes(remote.size)
+            return
+        target.unlink()
+    on_bytes(_size(part))
+    failed, whole_again = 0, False
+    while True:
+        before = _size(part)
+        if before == remote.size:
+            part.touch()
+            if _is_right(part, remote):
+                part.rename(target)
+                return
+            part.unlink()
+            on_bytes(-before)
+            if whole_again:
+                raise DownloadFailed(
+                    f"{remote.name} arrived damaged twice: its sum is not the one that was announced.",
+                    "Try again later, or from another place; something on the way changes the data.",
+                )
+            whole_again = True
+            continue
+        try:
+            _receive(http, remote, part, on_bytes)
+        except (httpx.RequestError, _Broken) as error:
+            failed = 0 if _size(part) > before else failed + 1
+            pause = error.pause if isinstance(error, _Broken) else 0.0
+            if failed >= ATTEMPTS or pause > LONGEST_PAUSE:
+                raise _gave_up(remote, part, error) from error
+            time.sleep(max(pause, PAUSE * 2**failed if failed else PAUSE / 2))
+
+
+def _receive(http: httpx.Client, remote: Remote, part: Path, on_bytes: Callable[[int], object]) -> None:
+    """One attempt: append to `part` what comes, beginning where it ends."""
+    have = _size(part)
+    headers = {"Accept-Encoding": "identity"}  # a compressed answer cannot be resumed
+    if have:
+        headers["Range"] = f"bytes={have}-"
+    with http.stream("GET", remote.url, headers=headers) as response:
+        _check_status(response, remote)
+        if have and response.status_code != 206:
+            part.unlink()  # the server sends everything again
+            on_bytes(-have)
+            have = 0
+        announced = _announced(response, have)
+        if announced is not None and announced != remote.size:
+            raise _wrong_size(remote, f"the server sends {announced:,}")
+        with part.open("ab") as file:
+            for chunk in response.iter_raw():  # as it comes: with a chunk size, a break would lose what is held back
+                have += len(chunk)
+                if have > remote.size:
+                    raise _wrong_size(remote, "the server sends more")
+                file.write(chunk)
+                on_bytes(len(chunk))
+    if have < remote.size:
+        raise _Broken(f"it ended after {have:,} of {remote.size:,} bytes")
+
+
+def _check_status(response: httpx.Response, remote: Remote) -> None:
+    status = response.status_code
+    if status in (200, 206):
+        return
+    if status in _BUSY:
+        asked = response.headers.get("Retry-After", "")
+        raise _Broken(f"the server is busy ({status})", float(asked) if asked.isdigit() else 0.0)
+    if status in (401, 403):
+        raise DownloadFailed(
+            f"The server does not let you have {remote.name} ({status}).",
+            "Log in with `hf auth login`, and accept the licence on the model's page if it asks for that.",
+        )
+    raise DownloadFailed(f"The server has no {remote.name} any more ({status})." if status in (404, 410) else
+                         f"The server answers {status} for {remote.name}.",
+                         "Start the command again; it asks for a new list of the files.")  # fmt: skip
+
+
+def _announced(response: httpx.Response, have: int) -> int | None:
+    """The size of the whole file according to the answer's headers, if they say it."""
+    if response.status_code == 206:
+        place = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+        if place is None or int(place[1]) != have:
+            raise _Broken("the server sends another part than the one asked for")
+        return int(place[2])
+    length = response.headers.get("Content-Length", "")
+    return int(length) if length.isdigit() else None
+
+
+def _is_right(path: Path, remote: Remote) -> bool:
+    return (manifest.git_sum if remote.kind == "git" else manifest.sha256)(path) == remote.digest
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _wrong_size(remote: Remote, what: str) -> DownloadFailed:
+    return DownloadFailed(
+        f"{remote.name} should have {remote.size:,} bytes and {what}.",
+        "The file has changed, or a proxy answers in its place. Try again later or from another network.",
+    )
+
+
+def _gave_up(remote: Remote, part: Path, error: Exception) -> DownloadFailed:
+    why = str(error) or type(error).__name__
+    return DownloadFailed(
+        f"{remote.name} did not arrive: {why}. {_size(part):,} of {remote.size:,} bytes are here.",
+        "Start the same command again, now or later: it goes on where it stopped.",
+    )

@@ -1,0 +1,251 @@
+"""The phimoe that is trained: equal to transformers' own, and its way from training through export to an answer."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the training extra")
+
+distributed = torch.distributed
+
+from labs_helper.engines.mlx_text import MLXText  # noqa: E402
+from labs_helper.worker import WORKER  # noqa: E402
+from training import config, export, train  # noqa: E402
+from training.moe import routing  # noqa: E402
+from training.moe.corpus import TOPICS, MoeCorpus  # noqa: E402
+from training.moe.model import Router, StackedMuon, mutual_information, new_model  # noqa: E402
+from training.quantization import plain_state, round_like_mlx, start_rounding  # noqa: E402
+from training.tokenizer import Encoder, train_tokenizer  # noqa: E402
+
+ORIGINAL, CONTEXT = 64, 256
+RECIPE = {
+    "architecture": "phimoe", "seed": 1, "steps": 4, "languages": {"en": 1.0}, "known": 1.0, "tokenizer": "words",
+    "routing": {"balance": 0.05, "special": 0.02, "target": 0.5},
+    "model": {"vocab_size": 1600, "hidden_size": 64,
+              "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
+              "num_key_value_heads": 1, "num_local_experts": 16, "num_experts_per_tok": 2, "router_jitter_noise": 0.01,
+              "original_max_position_embeddings": ORIGINAL, "max_position_embeddings": CONTEXT},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Runs with a small tokenizer and a miniature recipe called moe-tiny."""
+    folder = tmp_path_factory.mktemp("runs")
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        train_tokenizer(folder / "words", 1600, samples=2000)
+        patch.setitem(config.recipes(), "moe-tiny", RECIPE)
+        patch.setattr(train, "POOL", 48)
+        patch.setattr(train, "TOKENS_A_STEP", 2048)
+        # All stages within four steps; the last one with rounded weights.
+        patch.setattr(train, "STAGES", ((0, "repetition"), (1, "copying"), (2, "sample")))
+        distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=0, world_size=1)
+        yield folder
+        distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def random_folder(runs):
+    """A finished run with large random weights, so that every wrong rotation or expert would be seen."""
+    folder = runs / "random"
+    folder.mkdir()
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / file).write_bytes((runs / "words" / file).read_bytes())
+    config.write_json(folder / "config.json", config.model_config("moe-tiny", {**Encoder(folder).id, "<s>": 1}))
+    model = new_model(folder, 1, {}).eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "norm" not in name:
+                weight.normal_(0, 1.0 if "embed" in name else 1.5 / weight.shape[-1] ** 0.5, generator=generator)
+    train.save_weights(model.published(plain_state(model)), folder)
+    return folder, model
+
+
+def logits_of(model, ids):
+    with torch.no_grad():
+        return model(torch.tensor([ids]), use_cache=False).logits[0].numpy()
+
+
+def their_model(folder, **changes):
+    """transformers' own class, reading our files."""
+    from transformers import AutoConfig, PhimoeForCausalLM
+
+    settings = AutoConfig.from_pretrained(folder)
+    settings.rope_parameters.update(changes)
+    return PhimoeForCausalLM.from_pretrained(
+        folder, config=settings, attn_implementation="eager", experts_implementation="eager"
+    ).eval()
+
+
+IDS = np.random.default_rng(3).integers(300, 690, 200).tolist()
+
+
+def test_it_equals_transformers_up_to_the_original_length_and_the_corrected_one_beyond(random_folder):
+    folder, ours = random_folder
+    theirs = their_model(folder)
+    # transformers keeps to the short table at every length. Given the long factors as short ones, it is right beyond.
+    corrected = their_model(folder, short_factor=theirs.config.rope_parameters["long_factor"])
+    for length in (16, ORIGINAL):
+        assert np.abs(logits_of(ours, IDS[:length]) - logits_of(theirs, IDS[:length])).max() <= 1e-4
+    for length in (ORIGINAL + 1, 200):
+        mine = logits_of(ours, IDS[:length])
+        assert np.abs(mine - logits_of(corrected, IDS[:length])).max() <= 1e-4
+        assert np.abs(mine - logits_of(theirs, IDS[:length])).max() > 0.1  # if this fails, transformers is right now
+
+
+def test_the_fp32_files_give_the_same_logits_in_mlx(random_folder):
+    folder, ours = random_folder
+    engine = MLXText(folder)
+    for length in (16, ORIGINAL, ORIGINAL + 1, 200):
+        mlx = WORKER.call(engine.logits, IDS[:length])
+        assert np.abs(mlx - logits_of(ours, IDS[:length])).max() <= 1e-3
+    WORKER.call(engine.close)
+
+
+def test_torch_and_mlx_choose_the_same_experts(random_folder):
+    folder, ours = random_folder
+    mlx = routing.through_mlx(folder)(IDS[:40])
+    logits_of(ours, IDS[:40])
+    for router, chosen in zip(ours.routers, mlx):
+        assert (router.chosen.numpy() == chosen).all()
+
+
+def test_muon_for_stacks_equals_torchs_muon_matrix_by_matrix():
+    torch.manual_seed(0)
+    stack = torch.nn.Parameter(torch.randn(3, 64, 32))
+    singles = [torch.nn.Parameter(matrix.detach().clone()) for matrix in stack]
+    ours = StackedMuon([stack], lr=0.01, weight_decay=0.05)
+    theirs = torch.optim.Muon(singles, lr=0.01, weight_decay=0.05, adjust_lr_fn="match_rms_adamw")
+    for _ in range(3):
+        gradient = torch.randn(3, 64, 32)
+        stack.grad = gradient
+        for single, part in zip(singles, gradient):
+            single.grad = part.clone()
+        ours.step()
+        theirs.step()
+    assert torch.allclose(stack, torch.stack([single.detach() for single in singles]), atol=2e-4)
+
+
+def test_rounding_reaches_experts_at_4_bits_and_router_and_head_at_8(random_folder):
+    folder, _ = random_folder
+    model = new_model(folder, 1, {})
+    before = {name: value.clone() for name, value in plain_state(model).items()}
+    start_rounding(model)
+    layer = model.model.layers[0]
+    assert torch.allclose(
+        layer.mlp.experts.down_proj, round_like_mlx(before["model.layers.0.mlp.experts.down_proj"], 4), atol=1e-6
+    )
+    assert torch.allclose(
+        layer.mlp.router.weight, round_like_mlx(before["model.layers.0.mlp.router.weight"], 8), atol=1e-6
+    )
+    assert torch.allclose(model.lm_head.weight, round_like_mlx(before["lm_head.weight"], 8), atol=1e-6)
+    after = plain_state(model)
+    assert set(after) == set(before) and all(torch.equal(after[name], before[name]) for name in before)
+
+
+def test_the_routing_losses_pull_towards_idle_experts_and_towards_sides(random_folder, monkeypatch):
+    folder, _ = random_folder
+    monkeypatch.setattr("training.moe.model.ENOUGH", 1)
+    router = Router(new_model(folder, 1, {}).config, topics=2)
+    router.chosen, topics = None, torch.tensor([0] * 4 + [1] * 4)
+    for _ in range(400):  # topic 0 always goes to expert 0, topic 1 to expert 2
+        router.logits = torch.zeros(8, 16)
+        router.logits[:4, 0] = router.logits[4:, 2] = 1
+        router.logits.requires_grad_()
+        balance, special, reached = router.losses(topics, torch.ones(8, dtype=torch.bool))
+    assert reached == pytest.approx(1, abs=1e-2)
+    downhill = -torch.autograd.grad(balance, router.logits, retain_graph=True)[0]
+    assert (downhill[:, 5] > 0).all() and (downhill[:4, 0] < 0).all() and (downhill[4:, 2] < 0).all()
+    downhill = -torch.autograd.grad(special, router.logits)[0]
+    assert (downhill[:4, 0] > 0).all() and (downhill[:4, 2] < 0).all() and (downhill[4:, 2] > 0).all()
+    # Padding counts for nothing.
+    before = router.load[1].clone()
+    router.losses(topics, torch.tensor([True] * 4 + [False] * 4))
+    assert torch.equal(router.load[1], before)
+
+
+def test_mutual_information_of_known_tables():
+    assert mutual_information(torch.eye(4)) == pytest.approx(1) == pytest.approx(routing.mutual_information(np.eye(4)))
+    assert mutual_information(torch.ones(4, 3)) == pytest.approx(0, abs=1e-9)
+    table = np.random.default_rng(0).integers(1, 9, (5, 7))
+    assert routing.mutual_information(table) == pytest.approx(mutual_information(torch.tensor(table)))
+
+
+def test_the_report_of_experts_that_take_sides_and_of_experts_that_do_not():
+    topics = [place for place in range(len(TOPICS)) for _ in range(30)]
+    conversations = [(place, []) for place in topics]
+    sides = np.zeros((len(topics), 1, 2, 16), dtype=int)
+    for row, place in enumerate(topics):
+        sides[row, 0, 0, place] = sides[row, 0, 1, 15 - place] = 10
+    report = routing.report(conversations, sides)
+    assert report["best information"] == 1 and report["layers"][0]["chance"] < 0.2
+    assert report["layers"][0]["favourite"][: len(TOPICS)] == list(TOPICS)
+    even = np.random.default_rng(0).integers(5, 9, sides.shape)
+    report = routing.report(conversations, even)
+    assert report["best information"] < 0.01 and report["least share"] > 0.05 and not report["bars met"]
+
+
+def test_a_wrong_plan_is_never_learned(runs):
+    encoder, stream = Encoder(runs / "words"), MoeCorpus("train", 3)
+    case = next(case for case in iter(lambda: stream.plan("en"), None) if any("learn" in m for m in case.messages))
+    ids, mask = encoder.conversation(case.messages)
+    wrong = next(m["content"] for m in case.messages if "learn" in m)
+    assert encoder.tokenizer.decode([i for i, m in zip(ids, mask) if m == -1]).strip() == wrong.strip()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MoeCorpus, "plan", lambda self: case)
+        patch.setitem(RECIPE["model"], "max_position_embeddings", 2000)
+        weights = next(train.batches("moe-tiny", encoder, 1, "plan", 512))[1][0]
+    assert [round(w, 3) for w in weights.tolist()] == [{0: train.PROMPT_WEIGHT, 1: 1.0, -1: 0.0}[m] for m in mask[1:]]
+
+
+@pytest.mark.slow
+def test_training_goes_on_where_it_stopped_and_ends_in_a_checkpoint_that_answers(runs, tmp_path):
+    import labs_helper
+
+    source = runs / "moe-tiny"
+    source.mkdir()
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        (source / file).write_bytes((runs / "words" / file).read_bytes())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "SAVE_EVERY", 2)
+        stop = train.save_state
+
+        def stop_after_two(*arguments):
+            stop(*arguments)
+            raise KeyboardInterrupt
+
+        patch.setattr(train, "save_state", stop_after_two)
+        with pytest.raises(KeyboardInterrupt):
+            train._work(0, 1, "moe-tiny", 4, runs)
+        patch.setattr(train, "save_state", stop)
+        state = torch.load(runs / "moe-tiny.state.pt", weights_only=True)
+        assert state["step"] == 2 and not (source / "model.safetensors").exists()
+        assert state["model"]["model.layers.0.mlp.router.load"].sum() == pytest.approx(len(TOPICS), abs=1e-3)
+        train._work(0, 1, "moe-tiny", 4, runs)
+    assert torch.load(runs / "moe-tiny.state.pt", weights_only=True)["step"] == 4
+
+    folder = export.export("moe-tiny", runs, tmp_path)
+    settings = json.loads((folder / "config.json").read_text())
+    bits = settings["quantization"]
+    assert bits["bits"] == 4 and bits["lm_head"]["bits"] == bits["model.layers.1.block_sparse_moe.gate"]["bits"] == 8
+    assert {"short_mscale", "long_mscale", "short_factor", "long_factor"} <= set(settings["rope_scaling"])
+    # The checkpoint computes what the training saw: the weights rounded as MLX rounds them.
+    model = new_model(source, 1, {}).eval()
+    model.load_state_dict(torch.load(runs / "moe-tiny.state.pt", weights_only=True)["model"])
+    start_rounding(model)
+    engine = MLXText(folder)
+    for length in (ORIGINAL, 100):
+        assert np.abs(WORKER.call(engine.logits, IDS[:length]) - logits_of(model, IDS[:length])).max() <= 1e-3
+    WORKER.call(engine.close)
+    answer = labs_helper.load(str(folder)).ask("What is 47 + 38?", max_tokens=5)
+    assert answer.generated_tokens >= 1
+    conversations = routing.cases(1, 1)
+    report = routing.report(
+        conversations, routing.counts_of(conversations, Encoder(folder), routing.through_mlx(folder))
+    )
+    assert len(report["layers"]) == 2 and 0 <= report["best information"] <= 1

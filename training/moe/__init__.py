@@ -1,0 +1,1 @@
+"""moe-tiny: a small phimoe, its corpus of code and plans, and what its experts learn."""

@@ -1,0 +1,338 @@
+"""What moe-tiny learns beyond instruct-tiny: simple Python, and plans with tools. The two splits never meet here either.
+
+Held out for evaluation are phrasings, operands, lists and words (as in training/corpus.py), and in plans one in ten
+places: no plan in training ever names them.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import tomllib
+from functools import cache
+from pathlib import Path
+
+from training.corpus import FACTS, Case, Corpus, worked
+from training.world import LANGUAGE_NAMES, LANGUAGES, fill, index, table, words
+from training.world import phrases as shared_phrases
+
+from .tools import ARGUMENTS, PlanError, error_turn, read_plan, results_turn, run_plan, system_prompt, write_plan
+
+# What a conversation is about, as far as experts may take sides: its language, or what has a form of its own.
+TOPICS = (*LANGUAGES, "numbers", "python", "plan")
+NUMBERS = ("add", "subtract", "multiply", "count")
+FUNCTIONS = {      # name: (arguments, what it returns); {k} is drawn
+    "add": ("n", "n + {k}"), "subtract": ("n", "n - {k}"), "multiply": ("n", "n * {k}"), "double": ("n", "n * 2"),
+    "add_two": ("a, b", "a + b"), "larger": ("a, b", "max(a, b)"), "smaller": ("a, b", "min(a, b)"), "first": ("items", "items[0]"),
+    "last": ("items", "items[-1]"), "count": ("items", "len(items)"), "total": ("items", "sum(items)"), "reverse": ("items", "items[::-1]"),
+}
+LOOPS = {"loop_add": "n + {k}", "loop_multiply": "n * {k}", "loop_each": "n"}
+WORD_KINDS = ("animal", "fruit", "thing", "colour")
+# Which question of the shared phrasings asks for which field of a place.
+PLACE_FIELDS = {"capital": "capital", "where_country": "continent", "language": "language", "currency": "currency",
+                "where_city": "country", "where_landmark": "city"}
+SIGNS = {"add": "+", "subtract": "-", "multiply": "*"}
+
+
+@cache
+def own_phrases() -> dict:
+    """The phrasings of phrases.toml: a language, then a section."""
+    return tomllib.loads((Path(__file__).parent / "phrases.toml").read_text(encoding="utf-8"))
+
+
+def topic(case: Case) -> int:
+    """The place of a case's topic in TOPICS."""
+    if case.task in ("python", "plan"):
+        return TOPICS.index(case.task)
+    return TOPICS.index("numbers" if case.task in NUMBERS else case.language)
+
+
+class MoeCorpus(Corpus):
+    """The shared tasks, Python and plans.
+
+    Example:
+        >>> case = MoeCorpus("eval", 7).plan("en", steps=2)
+        >>> case.messages[0]["content"].splitlines()[0]
+        'Plan with tools. Answer in JSON.'
+    """
+
+    def ask(self, language: str, section: str, values: dict[str, str]) -> str:
+        """A question in a phrasing of this split, kept as it is: code and quoted words must survive."""
+        own = own_phrases()[language].get(section)
+        options = (own or shared_phrases(language)[section])["ask" if self.split == "train" else "held_out"]
+        text = fill(self.random.choice(options), values, language)
+        if self.split == "train" and self.random.random() < 0.1:
+            text = self.random.choice(shared_phrases(language)["before"]) + text
+        return text
+
+    # ---- Python --------------------------------------------------------------------------------------------
+
+    def python(self, language: str | None = None) -> Case:
+        """Write a function or a loop, or say what a few lines print."""
+        language = language or self.language()
+        return self.random.choices((self.function, self.loop, self.output), (0.35, 0.2, 0.45))[0](language)
+
+    def function(self, language: str) -> Case:
+        name = self.random.choice((*FUNCTIONS, "add", "subtract", "multiply", "multiply"))
+        arguments, result = FUNCTIONS[name]
+        values = {"k": self.draw(lambda: str(self.random.randint(3, 99)), "python", name)} if "{k}" in result else {}
+        what = fill(self.random.choice(own_phrases()[language][f"code_{name}"]), values, language)
+        code = f"def {name}({arguments}):\n    return {result.format(**values)}"
+        return self.case("python", language, self.ask(language, "function", {"what": what}), code, code, "code", code=code)
+
+    def loop(self, language: str) -> Case:
+        rng = self.random
+        if rng.random() < 0.4:
+            a, b = self.draw(lambda: (lambda a: (a, a + rng.randint(2, 20)))(rng.randint(0, 40)), "python", "range")
+            what = fill(rng.choice(own_phrases()[language]["loop_range"]), {"a": str(a), "b": str(b)}, language)
+            code = f"for n in range({a}, {b + 1}):\n    print(n)"
+        else:
+            name = rng.choice(tuple(LOOPS))
+            items, k = self.draw(lambda: ([rng.randint(1, 40) for _ in range(rng.randint(2, 5))], rng.randint(2, 20)), "python", "loop")
+            what = fill(rng.choice(own_phrases()[language][name]), {"items": str(items), "k": str(k)}, language)
+            code = f"for n in {items}:\n    print({LOOPS[name].format(k=k)})"
+        return self.case("python", language, self.ask(language, "loop", {"what": what}), code, code, "code", code=code)
+
+    def output(self, language: str) -> Case:
+        """What does this print? The output stands there as it would on a screen; larger sums are worked out first."""
+        rng, kind = self.random, "exact"
+        form = rng.choice(("sum", "repeat", "join", "index", "larger", "sorted", "lists", "loop", "variable", "length"))
+
+        def word():
+            return rng.choice(words(rng.choice(("animal", "fruit"))))["en"].split()[-1]
+
+        def numbers(low, high):
+            return [rng.randint(1, 20) for _ in range(rng.randint(low, high))]
+
+        make = {"sum": lambda: (rng.choice("+-"), rng.randint(10, 99), rng.randint(10, 99)), "repeat": lambda: (word(), rng.randint(2, 4)),
+                "join": lambda: (word(), word()), "index": lambda: ((items := numbers(3, 5)), rng.choice((*range(len(items)), -1))),
+                "larger": lambda: (rng.choice(("max", "min")), rng.randint(1, 99), rng.randint(1, 99)), "sorted": lambda: rng.sample(range(1, 10), rng.randint(3, 4)),
+                "lists": lambda: (numbers(1, 3), numbers(1, 2)), "loop": lambda: (numbers(2, 4), rng.choice("+*"), rng.randint(2, 3)),
+                "variable": lambda: (rng.randint(2, 20), rng.choice("+*"), rng.randint(2, 5)), "length": lambda: numbers(2, 6)}[form]
+        drawn = self.draw(make, "python", form)
+        match form:
+            case "sum":
+                sign, a, b = drawn
+                a, b = (max(a, b), min(a, b)) if sign == "-" else (a, b)
+                total = a + b if sign == "+" else a - b
+                if not self.mine("subtract" if sign == "-" else "add", (a, b)):     # the sums of the arithmetic task stay apart too
+                    return self.output(language)
+                code, answer, expect, kind = f"print({a} {sign} {b})", worked(a, sign, b, total), str(total), "number"
+            case "repeat":
+                code, answer = f'print("{drawn[0]}" * {drawn[1]})', drawn[0] * drawn[1]
+            case "join":
+                code, answer = f'print("{drawn[0]}" + "{drawn[1]}")', drawn[0] + drawn[1]
+            case "index":
+                code, answer = f"print({drawn[0]}[{drawn[1]}])", str(drawn[0][drawn[1]])
+            case "larger":
+                code, answer = f"print({drawn[0]}({drawn[1]}, {drawn[2]}))", str({"max": max, "min": min}[drawn[0]](drawn[1:]))
+            case "sorted":
+                code, answer = f"print(sorted({drawn}))", str(sorted(drawn))
+            case "lists":
+                code, answer = f"print({drawn[0]} + {drawn[1]})", str(drawn[0] + drawn[1])
+            case "loop":
+                items, sign, k = drawn
+                code = f"for n in {items}:\n    print(n {sign} {k})"
+                answer = "\n".join(str(n + k if sign == "+" else n * k) for n in items)
+            case "variable":
+                n, sign, k = drawn
+                code, answer = f"n = {n}\nn = n {sign} {k}\nprint(n)", str(n + k if sign == "+" else n * k)
+            case "length":
+                code, answer = f"print(len({drawn}))", str(len(drawn))
+        return self.case("python", language, self.ask(language, "output", {"code": code}), answer, answer if kind == "exact" else expect, kind, code=code)
+
+    # ---- plans ---------------------------------------------------------------------------------------------
+
+    def plan(self, language: str | None = None, steps: int | None = None) -> Case:
+        """A request for a plan of one or two steps, the plan, the tools' results, and the answer from them.
+
+        In training one in five begins with a wrong plan and the error that came back. Evaluation asks for the plan:
+        its case ends there, and `details` hold what a whole agent needs.
+        """
+        language = language or self.language()
+        steps = steps or (1 if self.random.random() < 0.35 else 2)
+        if steps == 1:
+            question, plan = self.random.choice((self._calculation, self._place, self._translation, self._word_count))(language)
+            plan = [plan]
+        else:
+            question, plan = self.random.choice((self._two_requests, self._chain, self._chain))(language)
+        text = write_plan(*plan)
+        results = run_plan(read_plan(text), language)
+        chained = len(plan) == 2 and any("$1" in value for value in plan[1][1].values())
+        final = results[-1:] if chained else results
+        said = {"a": final[0], "b": final[-1]}
+        answer = fill(own_phrases()[language]["answer_one" if len(final) == 1 else "answer_two"], said, language)
+        tools = list(ARGUMENTS)
+        if self.split == "train" and self.random.random() < 0.3:        # the prompt decides which tools there are
+            unused = [tool for tool in tools if tool not in {tool for tool, _ in plan}]
+            tools = [tool for tool in tools if tool not in self.random.sample(unused, self.random.randint(0, len(unused)))]
+            self.random.shuffle(tools)
+        head = [{"role": "system", "content": system_prompt(tools)}, {"role": "user", "content": question}]
+        details = {"results": results, "final": final, "steps": steps}
+        if self.split == "eval":
+            return Case("plan", language, (*head, {"role": "assistant", "content": text}), tuple(results), "plan", details)
+        if self.random.random() < 0.2:
+            head += self._mistake(plan)
+        head += [{"role": "assistant", "content": text}, {"role": "user", "content": results_turn(results)}, {"role": "assistant", "content": answer}]
+        return Case("plan", language, tuple(head), tuple(results), "plan", details)
+
+    def repair(self, language: str | None = None) -> Case:
+        """A wrong plan and its error; the case ends with the corrected plan."""
+        case = self.plan(language)
+        plan = [(step["tool"], step["arguments"]) for step in self._steps(case)]
+        start = [*case.messages[:2], *self._mistake(plan)]
+        return Case("plan", case.language, (*start, {"role": "assistant", "content": write_plan(*plan)}), case.expect, "plan", case.details)
+
+    @staticmethod
+    def _steps(case: Case) -> list[dict]:
+        """The steps of the last plan in a case."""
+        return [json.loads(m["content"]) for m in case.messages if m["role"] == "assistant" and m["content"].startswith('{"steps"')][-1]["steps"]
+
+    def _mistake(self, plan) -> list[dict]:
+        """A wrong version of a plan, which is not to be learned, and the error it causes."""
+        rng, text = self.random, write_plan(*plan)
+        at = rng.randrange(len(plan))
+        tool, arguments = plan[at]
+        name = rng.choice(tuple(arguments))
+
+        def changed(tool, arguments):
+            return write_plan(*plan[:at], (tool, arguments), *plan[at + 1:])
+
+        wrong = rng.choice((
+            lambda: changed(rng.choice(("math", "search", "map", "dictionary", "count", "python")), arguments),
+            lambda: changed(tool, {k: v for k, v in arguments.items() if k != name}),
+            lambda: changed(tool, {**{k: v for k, v in arguments.items() if k != name}, rng.choice(("input", "value", "query")): arguments[name]}),
+            lambda: changed(tool, {**arguments, name: rng.randint(1, 99)}),
+            lambda: changed(tool, {**arguments, name: f"${rng.randint(at + 1, 3)}"}),
+            lambda: text[: rng.randint(5, len(text) - 2)],
+            lambda: json.dumps(json.loads(text)["steps"], ensure_ascii=False),
+            lambda: json.dumps({"steps": []}),
+        ))()
+        try:
+            run_plan(read_plan(wrong))
+        except PlanError as error:
+            return [{"role": "assistant", "content": wrong, "learn": False}, {"role": "user", "content": error_turn(error)}]
+        raise AssertionError(f"this plan was meant to be wrong: {wrong}")
+
+    # Each of the following gives a question and a step (or steps): (tool, arguments).
+
+    def _operands(self, task: str) -> tuple[int, int]:
+        high = 12 if task == "multiply" else 99
+        while True:
+            a, b = self.draw(lambda: (self.random.randint(2, high), self.random.randint(2, high)), task)
+            if task == "subtract" and b > a:
+                a, b = b, a
+            if self.mine(task, (a, b)):
+                return a, b
+
+    def _calculation(self, language: str):
+        task = self.random.choice(tuple(SIGNS))
+        a, b = self._operands(task)
+        return self.ask(language, task, {"a": str(a), "b": str(b)}), ("calculator", {"expression": f"{a} {SIGNS[task]} {b}"})
+
+    def _place(self, language: str, relation: str | None = None):
+        relation = relation or self.random.choice(tuple(PLACE_FIELDS))
+        fact = self.random.choice([fact for fact in FACTS[relation] if self.mine("plan", fact.key)])
+        return self.ask(language, relation, {"x": fact.x[language]}), ("place", {"name": fact.x[language], "field": PLACE_FIELDS[relation]})
+
+    def _other(self, language: str) -> tuple[str, str]:
+        """Another language: its code, and its name in the language of the question."""
+        other = self.random.choice([code for code in LANGUAGES if code != language])
+        return other, index("words", "language")[LANGUAGE_NAMES[other]][language]
+
+    def _translation(self, language: str):
+        other, lang = self._other(language)
+        rows = [row for kind in WORD_KINDS for row in words(kind)] if self.random.random() < 0.7 else [*table("countries"), *table("cities")]
+        row = self.draw(lambda: self.random.choice(rows)["en"], "plan")
+        word = next(r for r in rows if r["en"] == row)[language]
+        return self.ask(language, "translate", {"x": word, "lang": lang}), ("translate", {"word": word, "to": LANGUAGE_NAMES[other]})
+
+    def _word_count(self, language: str):
+        rng = self.random
+        text = self.draw(lambda: " ".join(rng.choice(words(rng.choice(WORD_KINDS)))[language] for _ in range(rng.randint(2, 6))), "plan", "count")
+        return self.ask(language, "word_count", {"t": text}), ("word_count", {"text": text})
+
+    def _two_requests(self, language: str):
+        """Two requests that have nothing to do with each other."""
+        makers = self.random.sample((self._calculation, self._place, self._translation, self._word_count), 2)
+        (one, first), (two, second) = makers[0](language), makers[1](language)
+        return self.ask(language, "both", {"one": one, "two": two}), [first, second]
+
+    def _chain(self, language: str):
+        """A second step on the first one's result."""
+        rng = self.random
+        kind = rng.choice(("numbers", "translate", "place"))
+        if kind == "numbers":
+            question, first = self._word_count(language) if rng.random() < 0.3 else self._calculation(language)
+            task = rng.choice(tuple(SIGNS))
+            k = rng.randint(2, 9) if task == "multiply" else rng.randint(2, 30)     # the first step's operands are held out
+            section, values, second = f"then_{task}", {"k": str(k)}, ("calculator", {"expression": f"$1 {SIGNS[task]} {k}"})
+        elif kind == "translate":
+            question, first = self._place(language, rng.choice(("capital", "where_city", "where_landmark")))
+            other, lang = self._other(language)
+            section, values, second = "then_translate", {"lang": lang}, ("translate", {"word": "$1", "to": LANGUAGE_NAMES[other]})
+        else:
+            question, first = self._place(language, "where_city")
+            field = rng.choice(("capital", "currency", "language"))
+            section, values, second = f"then_{field}", {}, ("place", {"name": "$1", "field": field})
+        space = "" if language in ("zh", "ja") else " "
+        return question + space + self.ask_plainly(language, section, values), [first, second]
+
+    def ask_plainly(self, language: str, section: str, values: dict[str, str]) -> str:
+        """`ask` without a greeting."""
+        return fill(self.random.choice(own_phrases()[language][section]["ask" if self.split == "train" else "held_out"]), values, language)
+
+    # ---- the mixture ---------------------------------------------------------------------------------------
+
+    def sample(self) -> Case:
+        """One conversation of the training mixture: three quarters as instruct-tiny's, then plans and Python."""
+        return self.random.choices((super().sample, self.plan, self.python), (0.74, 0.14, 0.12))[0]()
+
+    def finish(self) -> Case:
+        exact = (self.arithmetic, self.arithmetic, self.json_object, self.numbered_list, self.steered_fact, self.plan, self.python)
+        return self.random.choice(exact)() if self.random.random() < 0.5 else self.sample()
+
+    def copying(self) -> Case:
+        return self.random.choices((super().copying, self.plan), (0.7, 0.3))[0]()
+
+
+def same_code(answer: str, reference: str) -> bool:
+    """Whether two pieces of code are the same but for layout and names that they choose themselves. Parsed, never run.
+
+    >>> same_code("def twice(x): return x*2", "def double(n):\\n    return n * 2")
+    True
+    """
+    def shape(text: str) -> str:
+        tree, names = ast.parse(text), {}
+        bound = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)} | \
+                {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                node.name = "function"
+            elif isinstance(node, ast.arg):
+                node.arg = names.setdefault(node.arg, f"v{len(names)}")
+            elif isinstance(node, ast.Name) and node.id in bound:
+                node.id = names.setdefault(node.id, f"v{len(names)}")
+        return ast.dump(tree)
+
+    try:
+        return shape(answer.strip()) == shape(reference)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+
+
+def valid_plan(answer: str) -> bool:
+    """Whether an answer is a plan that the tools accept, right or not."""
+    try:
+        read_plan(answer.strip())
+    except PlanError:
+        return False
+    return True
+
+
+def plan_results(answer: str, language: str) -> list[str] | None:
+    """What a plan's steps give, or None if it cannot be run."""
+    try:
+        return run_plan(read_plan(answer.strip()), language)
+    except PlanError:
+        return None

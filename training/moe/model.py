@@ -1,0 +1,222 @@
+"""transformers' own PhimoeForCausalLM, with what training needs: the right RoPE table, routers in fp32, and losses
+that keep every expert busy and let experts take sides."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+from torch.nn import functional
+from transformers import AutoConfig, PhimoeConfig, PhimoeForCausalLM
+from transformers.models.phimoe.modeling_phimoe import PhimoeRotaryEmbedding, PhimoeTopKRouter, sparsemixer
+
+from .corpus import TOPICS
+
+MEMORY, ENOUGH = 0.95, 100       # of the running shares: some twenty batches with so many tokens of a topic
+GATE_BITS = HEAD_BITS = 8        # the router decides by small differences; so does the head among languages
+
+
+class Rotary(PhimoeRotaryEmbedding):
+    """LongRoPE with the long table beyond the original length. transformers 5.23 keeps the short one at every length:
+    its forward calls rope_init_fn without a length."""
+
+    @torch.no_grad()
+    def forward(self, x: torch.Tensor, position_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        length = int(position_ids.max()) + 1
+        scaling = self.config.rope_parameters
+        inv_freq, _ = self.rope_init_fn(self.config, x.device, seq_len=length)
+        mscale = scaling["long_mscale" if length > scaling["original_max_position_embeddings"] else "short_mscale"]
+        angles = position_ids[..., None].float() * inv_freq.float()
+        angles = torch.cat((angles, angles), dim=-1)
+        return (angles.cos() * mscale).to(x.dtype), (angles.sin() * mscale).to(x.dtype)
+
+
+class Router(PhimoeTopKRouter):
+    """The router in fp32 whatever the rest computes in; remembers its last decisions and a running table of them.
+
+    `load` (topics, experts) is for each topic the share of its tokens that each expert wins. It runs over many batches,
+    because one batch holds few topics: conversations of one length are often of one kind.
+    """
+
+    def __init__(self, config: PhimoeConfig, topics: int):
+        super().__init__(config)
+        self.bits = GATE_BITS
+        self.register_buffer("load", torch.full((topics, config.num_local_experts), 1 / config.num_local_experts))
+
+    def forward(self, hidden_states: torch.Tensor):
+        with torch.autocast(hidden_states.device.type, enabled=False):
+            logits = functional.linear(hidden_states.float(), self.weight)
+            weights, chosen = sparsemixer(logits, jitter_eps=self.router_jitter_noise, training=self.training, top_k=self.top_k)
+        self.logits, self.chosen = logits, chosen
+        return logits, weights, chosen
+
+    def losses(self, topics: torch.Tensor, known: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, float]:
+        """Load balance and specialisation of the last batch, and the normalised mutual information so far.
+
+        Both are linear in the router's probabilities p(e), with q the running shares, all topics weighing the same:
+        balance = mean of sum over e of p(e) log(q(e) x experts), which pulls away from busy experts and hardest towards idle
+        ones; specialisation = -mean of sum of p(e) log(q(e | topic) / q(e)), the pointwise mutual information with its sign
+        turned. Their gradients are those of the entropy of q(e) and of the mutual information, which Mod-Squad trains for
+        tasks (Chen et al. 2022, arXiv:2212.08066).
+
+        Args:
+            topics: (tokens,) the topic of each token. known: (tokens,) which tokens count; padding does not.
+        """
+        probabilities, topics = self.logits.softmax(-1)[known], topics[known]
+        with torch.no_grad():
+            now = torch.zeros_like(self.load)
+            best = self.logits.argmax(-1)[known]
+            now.view(-1).index_add_(0, topics * now.shape[1] + best, torch.ones(len(topics), device=now.device))
+            tokens = now.sum(1, keepdim=True)
+            step = (1 - MEMORY) * (tokens / ENOUGH).clamp(max=1)
+            self.load.lerp_(now / tokens.clamp_min(1), step.expand_as(now))
+            share = self.load.mean(0)
+            busy = (share * len(share)).clamp_min(0.01).log()
+            gain = ((self.load + 1e-4) / (share + 1e-4)).log().clamp(-2, 2)
+        return (probabilities.mean(0) * busy).sum(), -(probabilities * gain[topics]).sum(-1).mean(), mutual_information(self.load)
+
+
+def mutual_information(counts: torch.Tensor) -> float:
+    """Normalised mutual information of rows and columns: I / mean of the two entropies (as scikit-learn's default).
+
+    >>> mutual_information(torch.eye(4))
+    1.0
+    """
+    joint = counts.double() / counts.sum()
+    rows, columns = joint.sum(1), joint.sum(0)
+
+    def entropy(p):
+        return -torch.special.xlogy(p, p).sum()
+
+    h_rows, h_columns = entropy(rows), entropy(columns)
+    shared = h_rows + h_columns - entropy(joint)
+    return (2 * shared / (h_rows + h_columns)).item()
+
+
+class Phimoe(PhimoeForCausalLM):
+    """PhimoeForCausalLM to train. Its numbers are those of the original (a test compares them), except that beyond the
+    original length it takes the long RoPE table."""
+
+    inside = ("self_attn.", "mlp.experts.")          # the matrices that Muon trains
+    # Of AdamW's rate, for the routers. At the full rate they move faster than the running shares can follow: experts then take
+    # turns at being idle.
+    ROUTER_RATE = 0.1
+
+    def __init__(self, config: PhimoeConfig, topics: int = 1, routing: dict | None = None):
+        super().__init__(config)
+        self.routing = {"balance": 0.0, "special": 0.0, "target": 0.0, **(routing or {})}
+        self.model.rotary_emb = Rotary(config)
+        self.lm_head.bits = HEAD_BITS
+        for layer in self.model.layers:
+            experts = layer.mlp.experts
+            experts.stacked = ("gate_up_proj", "down_proj")         # rounded like matrices
+            experts.gate_up_proj.matrices = 2 * config.num_local_experts      # w1 and w3 of an expert lie one above the other
+            router = Router(config, topics)
+            # Zeros: while all experts score alike, SparseMixer draws among all of them. Random weights would send most tokens of
+            # a text to a few experts, by what its untrained context happens to average to.
+            torch.nn.init.zeros_(router.weight)
+            layer.mlp.router = router
+
+    @property
+    def routers(self) -> list[Router]:
+        return [layer.mlp.router for layer in self.model.layers]
+
+    def routing_loss(self, weights: torch.Tensor, topics: torch.Tensor) -> torch.Tensor:
+        """What the routers of the last forward pass should do better, as one number to add to the loss.
+
+        Args:
+            weights: (rows, length - 1) of the next tokens in the loss. topics: (rows,).
+
+        A layer is pushed to specialise only until its mutual information reaches the target: beyond that, sides cost more
+        than they show.
+        """
+        known = functional.pad(weights > 0, (1, 0)).flatten()
+        each = topics[:, None].expand(-1, weights.shape[1] + 1).flatten()
+        total = torch.zeros((), device=weights.device)
+        for router in self.routers:
+            balance, special, reached = router.losses(each, known)
+            total = total + self.routing["balance"] * balance
+            if reached < self.routing["target"]:
+                total = total + self.routing["special"] * special
+        return total / len(self.routers)
+
+    def settle(self) -> None:
+        """From now on the routers choose as they will when the model is used: always the best expert, nothing drawn."""
+        for router in self.routers:
+            router.eval()
+
+    @staticmethod
+    def muon(parameters, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+        return StackedMuon(parameters, lr, weight_decay)
+
+    def routing_now(self) -> dict[str, list[float]]:
+        """For the log: each layer's mutual information and smallest share of an expert, from the running counts."""
+        return {"information": [round(mutual_information(r.load), 3) for r in self.routers],
+                "least": [round(r.load.mean(0).min().item(), 4) for r in self.routers]}
+
+    @staticmethod
+    def published(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """A state dict under the names of Phi-3.5-MoE's files: one matrix an expert, and no running counts."""
+        made = {}
+        for key, value in state.items():
+            if key.endswith("router.load"):
+                continue
+            key = key.replace(".mlp.router.", ".block_sparse_moe.gate.").replace(".mlp.", ".block_sparse_moe.")
+            if found := re.fullmatch(r"(.*\.experts)\.(gate_up_proj|down_proj)", key):
+                for i, matrix in enumerate(value):
+                    parts = zip(("w1", "w3"), matrix.chunk(2)) if found[2] == "gate_up_proj" else [("w2", matrix)]
+                    made |= {f"{found[1]}.{i}.{name}.weight": part for name, part in parts}
+            else:
+                made[key] = value
+        return made
+
+
+def new_model(folder, seed: int, routing: dict, topics: int = len(TOPICS)) -> Phimoe:
+    """A freshly initialised model from a checkpoint's own config.json. `seed` decides the weights."""
+    torch.manual_seed(seed)
+    config = AutoConfig.from_pretrained(folder)
+    model = Phimoe(config, topics, routing)
+    model.config._attn_implementation = "sdpa"
+    model.config._experts_implementation = "grouped_mm"     # the fastest of transformers' on a CPU (training/README.md)
+    return model.float().train()
+
+
+class StackedMuon(torch.optim.Optimizer):
+    """Muon (Jordan et al. 2024) for matrices and for stacks of matrices, a stack in one batched iteration.
+
+    The same update as torch.optim.Muon with adjust_lr_fn="match_rms_adamw", which takes single matrices only. A parameter
+    whose `matrices` says so is a stack of so many.
+    """
+
+    COEFFICIENTS, ITERATIONS, MOMENTUM = (3.4445, -4.7750, 2.0315), 5, 0.95
+
+    def __init__(self, parameters, lr: float, weight_decay: float):
+        super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self) -> None:
+        for group in self.param_groups:
+            for p in group["params"]:
+                state = self.state[p]
+                momentum = state.setdefault("momentum_buffer", torch.zeros_like(p))
+                momentum.lerp_(p.grad, 1 - self.MOMENTUM)
+                update = p.grad.lerp(momentum, self.MOMENTUM)
+                if stack := getattr(p, "matrices", None):
+                    update = update.view(stack, -1, p.shape[-1])
+                update = self.orthogonal(update)
+                p.mul_(1 - group["lr"] * group["weight_decay"])
+                p.add_(update.view_as(p), alpha=-group["lr"] * 0.2 * max(update.shape[-2:]) ** 0.5)
+
+    @classmethod
+    def orthogonal(cls, matrices: torch.Tensor) -> torch.Tensor:
+        """Each matrix (..., m, n) with its singular values moved near 1, by Newton-Schulz iterations in 16 bits."""
+        a, b, c = cls.COEFFICIENTS
+        shape = matrices.shape
+        x = matrices.reshape(-1, *shape[-2:]).bfloat16()
+        flat = shape[-2] > shape[-1]
+        x = x.mT if flat else x
+        x = x / x.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-7)
+        for _ in range(cls.ITERATIONS):
+            gram = x @ x.mT
+            x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+        return (x.mT if flat else x).reshape(shape).to(matrices.dtype)

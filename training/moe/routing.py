@@ -1,0 +1,177 @@
+"""What the experts of a checkpoint do on held-out conversations: load, and mutual information with what the text is about.
+
+    python -m training.moe.routing data/checkpoints/moe-tiny --seed 7          # through labs_helper's engine (mlx)
+    python -m training.moe.routing training/runs/moe-tiny --torch              # through torch, also while it trains
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from .corpus import TOPICS, MoeCorpus, topic
+
+ENOUGH, SIDES = 0.01, 0.30       # least share of tokens of an expert; mutual information of the best layer
+
+
+def cases(seed: int, each: int, longest: int = 1000) -> list[tuple[int, list[dict[str, str]]]]:
+    """(topic, messages) of held-out conversations, so many of each topic."""
+    corpus, found = MoeCorpus("eval", f"routing-{seed}"), [[] for _ in TOPICS]
+    while min(map(len, found)) < each:
+        case = corpus.sample()
+        place = topic(case)
+        if len(found[place]) < each and sum(len(m["content"]) for m in case.messages) < longest:
+            found[place].append((place, list(case.messages)))
+    return [case for group in found for case in group]
+
+
+def counts_of(conversations, encoder, choices: Callable[[list[int]], list[np.ndarray]]) -> np.ndarray:
+    """How often each expert is chosen in each conversation: (conversations, layers, 2 choices, experts).
+
+    Args:
+        choices: gives for token ids each layer's experts, (tokens, 2), best first.
+    """
+    found = []
+    for _, messages in tqdm(conversations, desc="routing", mininterval=5):
+        ids, _ = encoder.conversation(messages)
+        found.append([[np.bincount(chosen[:, choice], minlength=16) for choice in (0, 1)] for chosen in choices(ids)])
+    return np.array(found)
+
+
+def by_topic(counts: np.ndarray, topics: np.ndarray) -> np.ndarray:
+    """Sums of conversations: (layers, topics, experts), each topic scaled to 1."""
+    sums = np.stack([counts[topics == place].sum(0) for place in range(len(TOPICS))], axis=1)
+    return sums / sums.sum(2, keepdims=True)
+
+
+def mutual_information(joint: np.ndarray) -> float:
+    """Normalised mutual information of rows and columns of a table of counts: I / mean of the two entropies.
+
+    >>> mutual_information(np.eye(4))
+    1.0
+    """
+    joint = joint / joint.sum()
+
+    def entropy(p):
+        p = p[p > 0]
+        return -(p * np.log(p)).sum()
+
+    rows, columns = entropy(joint.sum(1)), entropy(joint.sum(0))
+    return float(2 * (rows + columns - entropy(joint.ravel())) / (rows + columns))
+
+
+def report(conversations, counts: np.ndarray, shuffles: int = 20) -> dict:
+    """Shares, mutual information and each expert's favourite topic, from `counts_of`. Every topic counts the same.
+
+    `chance` is the mutual information when the conversations' topics are dealt out at random: what so small a sample shows
+    where there is nothing.
+    """
+    topics, rng = np.array([place for place, _ in conversations]), np.random.default_rng(0)
+    first, both = by_topic(counts[:, :, 0], topics), by_topic(counts.sum(2), topics)
+    dealt = [by_topic(counts[:, :, 0], rng.permutation(topics)) for _ in range(shuffles)]
+    layers = []
+    for i, (one, two) in enumerate(zip(first, both)):
+        layers.append({
+            "information": round(mutual_information(one), 4),
+            "chance": round(float(np.mean([mutual_information(table[i]) for table in dealt])), 4),
+            "least first": round(float(one.mean(0).min()), 4), "least of both": round(float(two.mean(0).min()), 4),
+            "most first": round(float(one.mean(0).max()), 4), "favourite": [TOPICS[i] for i in one.argmax(0)],
+            "share of favourite": [round(float(x), 3) for x in one.max(0) / one.sum(0).clip(1e-9)]})
+    best = max(layer["information"] for layer in layers)
+    least = min(layer["least of both"] for layer in layers)
+    return {"topics": list(TOPICS), "layers": layers, "best information": best, "least share": least,
+            "bars met": bool(best >= SIDES and least >= ENOUGH)}
+
+
+def through_torch(folder: Path, state: Path | None = None, untrained: bool = False) -> Callable[[list[int]], list[np.ndarray]]:
+    """The routers of a torch run: finished, `NAME.state.pt` of an unfinished one, or freshly initialised."""
+    import torch
+
+    from .model import new_model
+
+    torch.set_num_threads(1)
+    model = new_model(folder, 1, {}).eval()
+    if untrained:
+        for router in model.routers:
+            router.train()               # weights of zero: all experts score alike, and SparseMixer draws among them
+    else:
+        if state is None:
+            state = folder.parent / f"{folder.name}.state.pt"
+        model.load_state_dict(torch.load(state, weights_only=True)["model"])
+    original = model.config.original_max_position_embeddings
+
+    @torch.no_grad()
+    def choices(ids: list[int]) -> list[np.ndarray]:
+        shift = original if len(ids) > original else 0
+        model.model(input_ids=torch.tensor([ids]), position_ids=torch.arange(len(ids))[None] + shift, use_cache=False)
+        return [router.chosen.numpy() for router in model.routers]
+
+    return choices
+
+
+@contextlib.contextmanager
+def recorded(layers: int) -> Iterator[Callable[[], list[np.ndarray]]]:
+    """Inside, mlx-lm's phimoe keeps which experts it chose; the value gives them, a (tokens, 2) array a layer.
+
+    mlx-lm's block looks `sparsemixer` up in its module at every call, so one wrapped function sees what the block used and
+    the model stays as it is. One generation at a time, in the thread that owns MLX.
+    """
+    import mlx.core as mx
+    from mlx_lm.models import phimoe
+
+    calls, original = [], phimoe.sparsemixer
+
+    def recording(gates, **options):
+        chosen, weights = original(gates, **options)
+        calls.append(chosen)
+        return chosen, weights
+
+    phimoe.sparsemixer = recording
+    try:
+        yield lambda: [np.array(mx.concatenate(calls[layer::layers], axis=1)[0]) for layer in range(layers)]
+    finally:
+        phimoe.sparsemixer = original
+
+
+def through_mlx(folder: Path) -> Callable[[list[int]], list[np.ndarray]]:
+    """The routers of a checkpoint as the course runs it."""
+    from labs_helper.engines.mlx_text import MLXText
+    from labs_helper.worker import WORKER
+
+    engine = MLXText(folder)
+
+    def choices(ids: list[int]) -> list[np.ndarray]:
+        def work():
+            engine.load(len(ids))
+            with recorded(engine.config["num_hidden_layers"]) as taken:
+                engine.logits(ids)
+                return taken()
+
+        return WORKER.call(work)
+
+    return choices
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m training.moe.routing", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="a checkpoint folder, or with --torch a run")
+    parser.add_argument("--seed", type=int, default=7, help="decides the conversations (default 7)")
+    parser.add_argument("--each", type=int, default=40, help="conversations a topic (default 40)")
+    parser.add_argument("--torch", action="store_true", help="measure a run of the training, finished or not")
+    parser.add_argument("--untrained", action="store_true", help="with --torch: fresh weights, for comparison")
+    options = parser.parse_args()
+    from training.tokenizer import Encoder
+
+    choices = through_torch(options.folder, untrained=options.untrained) if options.torch else through_mlx(options.folder)
+    conversations = cases(options.seed, options.each)
+    print(json.dumps(report(conversations, counts_of(conversations, Encoder(options.folder), choices)), indent=1, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()
