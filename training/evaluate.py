@@ -57,6 +57,7 @@ MOE_TASKS = {
 }
 LONGEST_ANSWER = {"count": 330, "plan": 200, "plan valid": 200, "repair": 200, "agent": 200}     # tokens; the others fit 112
 CONTEXT = 1024
+SHORTEST_ROOM = 24       # tokens kept for the answer about a code
 
 
 def draw_identity(corpus: Corpus, language: str) -> Case:
@@ -163,6 +164,8 @@ def evaluate(checkpoint: str, seed: int, n: int = 200, tasks=None, languages=Non
         good = shown = 0
         for _ in range(count):
             case = drawing[task](corpus, language)
+            while task == "needle" and len(model.prompt(case.prompt)) > CONTEXT - SHORTEST_ROOM:
+                case = drawing[task](corpus, language)      # names of many pieces can make the longest texts too long
             pictures = [picture(scene) for scene in case.details.get("pictures", ())]
             room = LONGEST_ANSWER.get(task, 112)
             room = min(room, CONTEXT - len(model.prompt(case.prompt))) if task in ("needle", "count") and not seeing else room

@@ -189,7 +189,7 @@ check("1.2", stop_ids)  # for help, run hint("1.2")
 # `stream` gives each token when it is made. `print` with `flush=True` shows it at once.
 
 # %%
-for token in instruct.stream("Count from 1 to 40."):
+for token in instruct.stream("Count from 1 to 40.", max_tokens=200):
     print(token.text, end="", flush=True)
 print(f"\n\n{instruct.last.generated_tokens} tokens, {instruct.last.finish_reason}")
 
