@@ -26,8 +26,48 @@ class Turn:
         return self.answer.text if self.answer is not None else ""
 
 
-class Chat(JobWidget):
+class TurnWidget(JobWidget):
+    """A widget with a list of turns: the newest grows in `live`, finished ones are kept in `past`.
+
+    A subclass has the controls `live` and `statistics`, sets `turns`, `_words` and `_finished`, and shows the finished
+    turns in `_show`.
+    """
+
+    refused = "No answer. The reason is below; you can go on."
+
+    def _turn_html(self, **how: Any) -> str:
+        return turn_html(self.turns[-1], self.model.name, **how)
+
+    def _on_token(self, token: Any) -> None:
+        self._words.append(token.text)
+        if self._due():
+            self.live.value = self._turn_html(growing="".join(self._words))
+            if not self._stopping:
+                self.say(f"Generating… {counted(len(self._words))}")
+
+    def _on_done(self, answer: Any) -> None:
+        self.turns[-1].answer = answer
+        self._close_turn()
+        self.statistics.value = f"<small>{escape(statistics_line(answer))}</small>"
+        self.say("Stopped." if answer.finish_reason == "cancelled" else "Done.")
+        self._end()
+
+    def _failed(self, error: BaseException) -> None:
+        self.turns[-1].error = error_words(error)
+        self._close_turn()
+        self.say(self.refused)
+        self._end()
+
+    def _close_turn(self) -> None:
+        self._finished += self._turn_html()
+        self._show()
+        self.live.value = ""
+
+
+class Chat(TurnWidget):
     """A conversation with one model. Made by `chat`."""
+
+    refused = "No answer. The reason is in the conversation; you can go on."
 
     def __init__(
         self,
@@ -195,31 +235,6 @@ class Chat(JobWidget):
                     {"role": "assistant", "content": turn.reply},
                 ]
         return messages
-
-    def _on_token(self, token: Any) -> None:
-        self._words.append(token.text)
-        if self._due():
-            self.live.value = turn_html(self.turns[-1], self.model.name, growing="".join(self._words))
-            if not self._stopping:
-                self.say(f"Generating… {counted(len(self._words))}")
-
-    def _on_done(self, answer: Any) -> None:
-        self.turns[-1].answer = answer
-        self._close_turn()
-        self.statistics.value = f"<small>{escape(statistics_line(answer))}</small>"
-        self.say("Stopped." if answer.finish_reason == "cancelled" else "Done.")
-        self._end()
-
-    def _failed(self, error: BaseException) -> None:
-        self.turns[-1].error = error_words(error)
-        self._close_turn()
-        self.say("No answer. The reason is in the conversation; you can go on.")
-        self._end()
-
-    def _close_turn(self) -> None:
-        self._finished += turn_html(self.turns[-1], self.model.name)
-        self._show()
-        self.live.value = ""
 
     def _show(self) -> None:
         self.past.value = (

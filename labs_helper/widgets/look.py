@@ -19,8 +19,8 @@ from ..figures.text import printable
 from ..figures.tiles import address, tile_view
 from ..images import checked_crops, layout, open_image
 from ..keyframes import keyframes
-from .base import JobWidget, as_model, controls, counted, error_words, on_enter, statistics_line
-from .conversation import Turn, turn_html
+from .base import as_model, controls, error_words, on_enter
+from .conversation import Turn, TurnWidget
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -54,7 +54,7 @@ class Asked(Turn):
     names: tuple[str, ...] = ()
 
 
-class Look(JobWidget):
+class Look(TurnWidget):
     """Pictures and questions about them. Made by `look`."""
 
     def __init__(
@@ -135,7 +135,7 @@ class Look(JobWidget):
             self.statistics,
             ipywidgets.HBox(list(self.sliders.values()), layout=row),
         )
-        self._show_answers()
+        self._show()
         self._show_pictures()
         self.say("Choose a picture and ask about it.")
         given = [] if images is None else list(images) if isinstance(images, (list, tuple)) else [images]
@@ -360,34 +360,9 @@ class Look(JobWidget):
     def _turn_html(self, **how: Any) -> str:
         turn = self.turns[-1]
         about = "; ".join(f"{number}: {name}" for number, name in enumerate(turn.names, 1))
-        return f"<div><small>About {escape(about)}</small></div>{turn_html(turn, self.model.name, **how)}"
+        return f"<div><small>About {escape(about)}</small></div>{super()._turn_html(**how)}"
 
-    def _on_token(self, token: Any) -> None:
-        self._words.append(token.text)
-        if self._due():
-            self.live.value = self._turn_html(growing="".join(self._words))
-            if not self._stopping:
-                self.say(f"Generating… {counted(len(self._words))}")
-
-    def _on_done(self, answer: Any) -> None:
-        self.turns[-1].answer = answer
-        self._close_turn()
-        self.statistics.value = f"<small>{escape(statistics_line(answer))}</small>"
-        self.say("Stopped." if answer.finish_reason == "cancelled" else "Done.")
-        self._end()
-
-    def _failed(self, error: BaseException) -> None:
-        self.turns[-1].error = error_words(error)
-        self._close_turn()
-        self.say("No answer. The reason is below; you can go on.")
-        self._end()
-
-    def _close_turn(self) -> None:
-        self._finished += self._turn_html()
-        self._show_answers()
-        self.live.value = ""
-
-    def _show_answers(self) -> None:
+    def _show(self) -> None:
         words = self._finished or "<p>No questions yet.</p>"
         self.past.value = f'<div role="log" aria-label="Questions and answers">{words}</div>'
 
