@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import operator
+import os
 import struct
 import zlib
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, Typ
 def open_image(source, *, inside: str | Path | None = None) -> Image.Image:
     """A picture as RGB, upright, with transparent places white.
 
-    source: the path of a file, its bytes, a Pillow image, or a numpy array (height, width, 3) of uint8.
+    source: the path of a file (a picture of the course stands for its own), its bytes, a Pillow image, or a numpy array (height, width, 3) of uint8.
     inside: if given, a path must lie in this folder, links followed.
     Raises BadImage: no picture, damaged, animated, over 64 million pixels (found out from its header, before it
         is decoded), or more than 336 times as long as wide.
@@ -50,7 +51,7 @@ def open_image(source, *, inside: str | Path | None = None) -> Image.Image:
     from PIL import Image, ImageOps
 
     name = "The picture"
-    if isinstance(source, (str, Path)):
+    if isinstance(source, (str, os.PathLike)):
         source = _checked_path(source, inside)
         name = source.name
     elif not isinstance(source, (bytes, bytearray, Image.Image)):
@@ -71,7 +72,7 @@ def open_image(source, *, inside: str | Path | None = None) -> Image.Image:
         ) from error
 
 
-def _checked_path(source: str | Path, inside: str | Path | None) -> Path:
+def _checked_path(source: str | os.PathLike, inside: str | Path | None) -> Path:
     try:
         path = Path(source).expanduser()
         outside = inside is not None and not path.resolve().is_relative_to(Path(inside).expanduser().resolve())

@@ -15,6 +15,7 @@ Videos are read by OpenCV, animated GIF, WebP and PNG by Pillow. Both are import
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -258,7 +259,7 @@ def _clip(source, inside: str | Path | None) -> _Frames | _Animation | _Video:
         if not source:
             raise BadImage("The clip has no frames.", "Give at least one picture.")
         return _Frames(source)
-    if not isinstance(source, (str, Path)):
+    if not isinstance(source, (str, os.PathLike)):
         raise BadImage(
             f"A clip is a path or a list of pictures, not {type(source).__name__}.", 'Try keyframes("clip.mp4").'
         )

@@ -7,7 +7,7 @@ from .bars import bars, token_counts
 from .base import Figure
 from .plots import kv_bytes_per_token, kv_cache, needle_heatmap, prefill, rope_tables
 from .published import benchmark_chart, benchmark_table
-from .tiles import crops_cost, frames_view, tile_view, token_cost, wrong_order
+from .tiles import crops_cost, frames_view, side_by_side, tile_view, token_cost, wrong_order
 from .tokens import token_view
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "needle_heatmap",
     "prefill",
     "rope_tables",
+    "side_by_side",
     "tile_view",
     "token_cost",
     "token_counts",

@@ -201,6 +201,47 @@ def frames_view(frames: Iterable[Any]) -> Figure:
                            width=_WIDTH)  # fmt: skip
 
 
+def side_by_side(images: Iterable[Any], *, takeaway: str = "") -> Figure:
+    """Draw pictures beside each other, numbered in the order in which a model gets them.
+
+    Arguments:
+        images: anything `open_image` takes; what has a `name` and an `alt` brings its words along.
+        takeaway: the sentence below.
+
+    Raises:
+        BadRequest: there are no pictures. BadImage: one cannot be read.
+
+    Example:
+        >>> from PIL import Image
+        >>> side_by_side([Image.new("RGB", (80, 60))] * 2).rows[1]
+        {'picture': 2, 'name': '', 'width': 80, 'height': 60}
+    """
+    items = list(images)
+    if not items:
+        raise BadRequest("There is nothing to draw: no pictures.", "Give at least one.")
+    pictures = [open_image(item) for item in items]
+    names = [getattr(item, "name", "") for item in items]
+    rows = [
+        {"picture": i, "name": name, "width": picture.width, "height": picture.height}
+        for i, (name, picture) in enumerate(zip(names, pictures), 1)
+    ]
+    across = min(3, len(items))
+    wide = min(300, (_WIDTH - 16) // across - 8)
+    high = min(300, max(round(wide * picture.height / picture.width) for picture in pictures))
+    parts = []
+    for i, (picture, name) in enumerate(zip(pictures, names)):
+        x, y = 8 + i % across * (wide + 8), 24 + i // across * (high + 30)
+        small = min(wide / picture.width, high / picture.height)
+        parts.append(_words(x, y - 8, f"{i + 1}: {name}" if name else str(i + 1)))
+        parts.append(_image(picture, x, y, round(picture.width * small), round(picture.height * small)))
+    said = [getattr(item, "alt", "") or f"a picture of {_size(picture)} pixels" for item, picture in zip(items, pictures)]
+    told = [f"{i}: {words}" for i, words in enumerate(said, 1)]
+    height = 24 + -(-len(items) // across) * (high + 30)
+    alt = f"{len(items)} pictures in order. {' '.join(told)} {takeaway}".strip()
+    return Figure.from_svg(_svg(parts, height), alt=alt, takeaway=takeaway, text="\n".join([*told, takeaway]).strip(),
+                           rows=rows, width=_WIDTH)  # fmt: skip
+
+
 def token_cost(frame: Any, crops: Sequence[int] = (1, 4, 16), *, context: int | None = None) -> Figure:
     """Draw how many tokens pictures of different sizes cost, for several values of num_crops.
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
-from .. import catalog
 from ..errors import BadImage, LabError
 from ..figures.base import Figure, escape
 from ..figures.text import printable
 from ..figures.tiles import address, tile_view
+from ..gallery import Picture, course_pictures, folder, is_clip
 from ..images import checked_crops, layout, open_image
 from ..keyframes import keyframes
 from .base import as_model, controls, error_words, on_enter
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 # The notebook server refuses messages above 10 MB, and an upload is one message.
 MOST_UPLOAD = 7_000_000  # bytes of one upload
 CLIP_FRAMES = 4  # a clip becomes this many pictures
-CLIPS = {".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif"}
 CROPS = (1, 4, 9, 16)
 NO_ALT = "no description"
 
@@ -159,10 +158,10 @@ class Look(TurnWidget):
         if name not in self._course:
             self.say("Choose a course picture first.")
             return self
-        rows = self._course[name]
+        chosen = self._course[name]
         if not self.message.value.strip():
-            self.message.value = rows[0]["question"]
-        return self._try(lambda: [shown for row in rows for shown in _from_course(row)])
+            self.message.value = chosen[0].question
+        return self._try(lambda: [shown for one in chosen for shown in _from_course(one)])
 
     def move(self, number: int, by: int) -> Look:
         """Move picture `number` (from 1) up (-1) or down (+1)."""
@@ -229,15 +228,15 @@ class Look(TurnWidget):
         if name not in self._course:
             self.preview.value = ""
             return
-        rows = self._course[name]
+        chosen = self._course[name]
         try:
-            shown = [one for row in rows for one in _from_course(row)]
+            shown = [shown for one in chosen for shown in _from_course(one)]
         except LabError as error:
             self.preview.value = f"<p>{escape(error_words(error))}</p>"
             return
         pictures = "".join(_figure(one, 200) for one in shown)
-        words = "for the tiny and the real model" if rows[0]["models"] == "both" else "for the real model"
-        self.preview.value = f"<div>{pictures}<p>A question {words}: {escape(rows[0]['question'])}</p></div>"
+        words = "for the tiny and the real model" if chosen[0].models == "both" else "for the real model"
+        self.preview.value = f"<div>{pictures}<p>A question {words}: {escape(chosen[0].question)}</p></div>"
 
     def _show_pictures(self) -> None:
         # Slots stay and change their content: a button that was just pressed keeps the keyboard focus.
@@ -409,32 +408,23 @@ def look(
 # -- where pictures come from -----------------------------------------------------------------------------------
 
 
-def _folder() -> Path:
-    return catalog.home() / "images" / "vision"
-
-
-def _course() -> dict[str, list[dict[str, str]]]:
-    """Name of a picture or set -> its rows of pictures.csv. Empty where the repository is not there."""
-    path = _folder() / "pictures.csv"
-    if not path.is_file():
-        return {}
-    found: dict[str, list[dict[str, str]]] = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            found.setdefault(row["set"] or row["file"], []).append(row)
+def _course() -> dict[str, list[Picture]]:
+    """Name of a picture or set -> its pictures."""
+    found: dict[str, list[Picture]] = {}
+    for one in course_pictures():
+        found.setdefault(one.set or one.name, []).append(one)
     return found
 
 
-def _label(name: str, rows: Sequence[dict[str, str]]) -> str:
-    many = f", {_pictures(len(rows))}" if len(rows) > 1 else ", clip" if Path(name).suffix in CLIPS else ""
-    return f"{rows[0]['scenario']}: {name}{many}"
+def _label(name: str, pictures: Sequence[Picture]) -> str:
+    many = f", {_pictures(len(pictures))}" if len(pictures) > 1 else ", clip" if pictures[0].is_clip else ""
+    return f"{pictures[0].scenario}: {name}{many}"
 
 
-def _from_course(row: dict[str, str]) -> list[Shown]:
-    path = _folder() / row["file"]
-    if path.suffix in CLIPS:
-        return _frames(path, row["alt"], inside=_folder())
-    return [Shown(row["file"], open_image(path, inside=_folder()), row["alt"])]
+def _from_course(one: Picture) -> list[Shown]:
+    if one.is_clip:
+        return _frames(one.path, one.alt, inside=folder())
+    return [Shown(one.name, one.image, one.alt)]
 
 
 def _frames(path: Path, alt: str, inside: Path | None = None) -> list[Shown]:
@@ -458,11 +448,11 @@ def _from_upload(file: Any) -> Shown:
 
 def _opened(source: Any, number: int) -> list[Shown]:
     """A picture that the learner named."""
-    if isinstance(source, (str, Path)):
+    if isinstance(source, (str, os.PathLike)):
         path = Path(source).expanduser()
-        known = next((row for rows in _course().values() for row in rows if path.name == row["file"]), None)
-        alt = known["alt"] if known and path.resolve() == (_folder() / path.name).resolve() else NO_ALT
-        if path.suffix.lower() in CLIPS:
+        known = next((one for one in course_pictures() if path.name == one.name), None)
+        alt = known.alt if known and path.resolve() == known.path.resolve() else NO_ALT
+        if is_clip(path):
             return _frames(path, alt)
         return [Shown(path.name, open_image(source), alt)]
     return [Shown(f"picture {number}", open_image(source))]
