@@ -40,7 +40,8 @@ _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, Typ
 def open_image(source, *, inside: str | Path | None = None) -> Image.Image:
     """A picture as RGB, upright, with transparent places white.
 
-    source: the path of a file (a picture of the course stands for its own), its bytes, a Pillow image, or a numpy array (height, width, 3) of uint8.
+    source: the path of a file (a picture of the course stands for its own), its bytes, a Pillow image, or a numpy
+        array (height, width, 3) of uint8.
     inside: if given, a path must lie in this folder, links followed.
     Raises BadImage: no picture, damaged, animated, over 64 million pixels (found out from its header, before it
         is decoded), or more than 336 times as long as wide.

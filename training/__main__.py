@@ -36,9 +36,9 @@ def main() -> None:
             print(f"wrote {export(name)}")
         if options.action in ("make", "card"):
             if vision:
-                print(f"{name}: the accuracies for its card are measured by `python -m training.vision.measure`")
-                continue
-            from .card import measure, write_card
+                from .vision.card import measure, write_card
+            else:
+                from .card import measure, write_card
 
             measure(name, options.seed, options.n)
             print(f"wrote {write_card(name)}")

@@ -234,8 +234,11 @@ def side_by_side(images: Iterable[Any], *, takeaway: str = "") -> Figure:
         small = min(wide / picture.width, high / picture.height)
         parts.append(_words(x, y - 8, f"{i + 1}: {name}" if name else str(i + 1)))
         parts.append(_image(picture, x, y, round(picture.width * small), round(picture.height * small)))
-    said = [getattr(item, "alt", "") or f"a picture of {_size(picture)} pixels" for item, picture in zip(items, pictures)]
-    told = [f"{i}: {words}" for i, words in enumerate(said, 1)]
+    said = [getattr(item, "alt", "") for item in items]
+    told = [
+        f"{i}: {words or f'a picture of {_size(picture)} pixels'}"
+        for i, (words, picture) in enumerate(zip(said, pictures), 1)
+    ]
     height = 24 + -(-len(items) // across) * (high + 30)
     alt = f"{len(items)} pictures in order. {' '.join(told)} {takeaway}".strip()
     return Figure.from_svg(_svg(parts, height), alt=alt, takeaway=takeaway, text="\n".join([*told, takeaway]).strip(),

@@ -51,8 +51,11 @@ def quantized(name: str, shape: tuple[int, ...]) -> bool:
     return len(shape) == 2 and not name.startswith(VISION)
 
 
-def export(name: str, runs: Path = RUNS, checkpoints: Path = CHECKPOINTS) -> Path:
+def export(name: str, runs: Path = RUNS, checkpoints: Path = CHECKPOINTS, plain: bool = False) -> Path:
     """Write `runs/name` into `checkpoints/name` (replaced whole; a MODEL_CARD.md there is kept).
+
+    Args:
+        plain: leave all weights fp32, to measure what quantization costs. Too large to be bundled.
 
     Language weights get 4 bits in groups of 32 with fp32 scales. The patch embedding keeps torch's layout, which mlx-vlm
     recognises. What is written is read again and compared with the names and shapes that config.json asks for.
@@ -68,13 +71,14 @@ def export(name: str, runs: Path = RUNS, checkpoints: Path = CHECKPOINTS) -> Pat
     made: dict[str, mx.array] = {}
     for key, value in weights.items():
         value = value.astype(mx.float32)
-        if quantized(key, value.shape):
+        if quantized(key, value.shape) and not plain:
             parts = mx.quantize(value, group_size=GROUP, bits=BITS)
             made |= {key.removesuffix("weight") + part: array for part, array in zip(("weight", "scales", "biases"), parts)}
         else:
             made[key] = value
     config["rope_scaling"]["type"] = "su"       # the older name of longrope: mlx-vlm's loader of tokenizers refuses the new one here
-    config["quantization"] = config["quantization_config"] = {"group_size": GROUP, "bits": BITS}
+    if not plain:
+        config["quantization"] = config["quantization_config"] = {"group_size": GROUP, "bits": BITS}
     checkpoints.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=checkpoints, prefix=".partial-") as scratch:
         folder = Path(scratch) / name
@@ -87,10 +91,11 @@ def export(name: str, runs: Path = RUNS, checkpoints: Path = CHECKPOINTS) -> Pat
             "image_mean": list(MEAN), "image_std": list(STD), "do_convert_rgb": True})
         for file in ("tokenizer.json", "tokenizer_config.json"):
             shutil.copy(source / file, folder)
-        if (target / "MODEL_CARD.md").exists():
-            shutil.copy(target / "MODEL_CARD.md", folder)
+        for file in (target / "MODEL_CARD.md", target / "evaluation.json"):
+            if file.exists():
+                shutil.copy(file, folder)
         size = sum(file.stat().st_size for file in folder.iterdir())
-        if size > LIMIT:
+        if size > LIMIT and not plain:
             raise ValueError(f"{name} has {size:,} bytes, more than {LIMIT:,}")
         if target.exists():
             target.rename(Path(scratch) / "old")

@@ -1,0 +1,98 @@
+"""Writes MODEL_CARD.md of a bundled model that sees; every figure in it is measured when the card is written."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from training.card import parameters
+from training.config import CHECKPOINTS, RUNS, recipes, write_json
+from training.evaluate import as_table, evaluate
+from training.quantization import BITS, GROUP
+
+from .export import export
+from .train import PARTS, STAGES
+
+
+def measure(name: str, seed: int, n: int, runs: Path = RUNS, checkpoints: Path = CHECKPOINTS) -> dict:
+    """Measure the checkpoint, and the same weights before quantization, on the same cases; write evaluation.json.
+
+    Args:
+        seed: of the held-out cases; n: cases a task.
+    """
+    recipe = recipes()[name]
+    result = {"seed": seed, "n": n, "parameters": parameters(runs / name), "steps": {stage: recipe[stage]["steps"] for stage in STAGES},
+              "4-bit": evaluate(str(checkpoints / name), seed, n)["tasks"]}
+    with tempfile.TemporaryDirectory() as scratch:
+        result["fp32"] = evaluate(str(export(name, runs, Path(scratch), plain=True)), seed, n)["tasks"]
+    write_json(checkpoints / name / "evaluation.json", result)
+    return result
+
+
+def write_card(name: str, checkpoints: Path = CHECKPOINTS) -> Path:
+    """Write MODEL_CARD.md from evaluation.json, config.json and the recipe."""
+    folder, recipe = checkpoints / name, recipes()[name]
+    result = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    sight, measured, source = config["vision_config"], result["4-bit"], result["fp32"]
+    lost = {task: source[task]["all"]["accuracy"] - cells["all"]["accuracy"] for task, cells in measured.items()}
+    worst = max(lost, key=lost.get)
+    bytes_on_disk = sum(file.stat().st_size for file in folder.iterdir() if file.name not in ("MODEL_CARD.md", "evaluation.json"))
+    tower_pictures = result["steps"]["tower"] * PARTS * recipe["tower"]["pictures"]
+    text = f"""# {name}
+
+A small `{config["model_type"]}` model that Phi-3.5 Labs trained itself, from scratch, on pictures that the project draws.
+**These are not Microsoft's weights**, and nothing here says anything about the quality of Phi-3.5. It plays the part of
+Phi-3.5-vision-instruct where the real one is not at hand. The architecture, the image processing, the tags and the
+chat format are those of Phi-3.5-vision-instruct; only the sizes differ.
+
+| | |
+| --- | --- |
+| parameters | {result["parameters"] / 1e6:.2f} M |
+| tower: layers / width / MLP / heads | {sight["num_hidden_layers"]} (the last is in the format, but not used) / {sight["hidden_size"]} / {sight["intermediate_size"]} / {sight["num_attention_heads"]} |
+| decoder: layers / width / MLP / heads | {config["num_hidden_layers"]} / {config["hidden_size"]} / {config["intermediate_size"]} / {config["num_attention_heads"]} |
+| pictures | tiles of {sight["image_size"]} x {sight["image_size"]} pixels; trained with one tile and the global view: 313 tokens a picture |
+| vocabulary | {config["vocab_size"]} (byte-fallback BPE, that of `{recipe["tokenizer"]}`) |
+| context | {config["max_position_embeddings"]} tokens; the short RoPE table up to {config["original_max_position_embeddings"]} |
+| weights | decoder {BITS} bits in groups of {GROUP}; tower, projection, scales and norms fp32 |
+| on disk | {bytes_on_disk / 1e6:.1f} MB |
+| licence | MIT |
+
+## What it saw
+
+Drawn pictures only: shapes and everyday things with their colours and places, crowds to be counted, printed words and numbers
+(capital letters), bar, line and pie charts, small tables, pairs with one difference, and clips of a few frames.
+First the tower learned on {tower_pictures:,} pictures what stands in each patch; then projection and decoder, which began as
+`{recipe["start"]}`, learned on {recipe["cache"]["pictures"]:,} others, in {result["steps"]["decoder"]:,} steps, to answer questions in English. The last fifth of these saw
+the decoder's weights as rounded to {BITS} bits.
+
+## What it can do, measured
+
+Held-out cases, seed {result["seed"]}, {result["n"]} a task: other phrasings than in training, other printed words, other labels with their values, other
+arrangements, differences and events. Pictures are drawn in code at sizes and places that differ from one to the next.
+
+{as_table({"tasks": measured})}
+
+Before quantization (fp32):
+
+{as_table({"tasks": source})}
+
+Most lost by {BITS} bits: {max(lost[worst], 0):.3f} ({worst}). Repeat it with
+`python -m training.evaluate data/checkpoints/{name} --seed ANY --n {result["n"]} --json`.
+
+## What it cannot do
+
+Every low number above: ask such things and it will often be wrong. And everything else: it has never seen a photograph, a face, a
+small letter, handwriting or another script; it knows nothing of the world, counts no further than six, and does
+not say that it does not know. Do not use it for anything but learning.
+
+## How to make it again
+
+`python -m training make {name}` (see training/README.md): about two hours on two CPU cores. It resumes after an interruption.
+"""
+    partial = folder / "MODEL_CARD.partial"
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, folder / "MODEL_CARD.md")
+    return folder / "MODEL_CARD.md"
