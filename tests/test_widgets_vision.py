@@ -160,6 +160,32 @@ def test_uploads_that_are_no_pictures_are_refused_in_words_and_the_others_stay(m
     assert any("7 MB" in getattr(child, "value", "") for child in widget.children[3].children)
 
 
+def paste(widget, content, *pictures: bytes) -> None:
+    """What the browser sends when something is pasted or dropped."""
+    widget.paste._handle_custom_msg(content, [memoryview(data) for data in pictures])
+
+
+def test_a_pasted_picture_joins_the_list(model):
+    widget = look(model)
+    paste(widget, {"name": EVIL}, png())
+    paste(widget, {"name": ""}, png(picture(50, 50)))
+    assert names(widget) == [EVIL, "pasted picture"]
+    assert "<img src=x" not in widget.rows.children[0].children[0].value
+    assert widget.paste in widget.children
+
+
+def test_what_is_pasted_and_is_no_picture_is_refused_in_words(model):
+    widget = look(model)
+    for content, data, words in (
+        ({"name": "", "nothing": True}, (), "no picture"),
+        ({"name": "big.png", "refused": 9_000_000}, (), "big.png has 9.0 MB"),
+        ({"name": "a.png"}, (b"no picture",), "a.png"),
+        ("nonsense", (), "no picture"),
+    ):
+        paste(widget, content, *data)
+        assert words in widget.status.value and names(widget) == []
+
+
 def test_a_typed_path_is_opened_by_button_and_by_enter(model, tmp_path):
     (tmp_path / "a.png").write_bytes(png())
     widget = look(model)

@@ -21,6 +21,7 @@ from ..images import checked_crops, layout, open_image
 from ..keyframes import keyframes
 from .base import as_model, controls, error_words, on_enter
 from .conversation import Turn, TurnWidget
+from .paste import PasteBox
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -85,6 +86,7 @@ class Look(TurnWidget):
         self.upload = ipywidgets.FileUpload(
             accept="image/*", multiple=True, description="Upload pictures", layout=ipywidgets.Layout(width="12em")
         )
+        self.paste = PasteBox(self._pasted, self.say, MOST_UPLOAD)
         self.path = ipywidgets.Text(description="Path of a file", style=style, layout=ipywidgets.Layout(width="30em"))
         self.path_button = ipywidgets.Button(description="Add path", tooltip="Open a picture or clip of this computer")
         self.clear_button = ipywidgets.Button(description="Remove all", tooltip="Empty the list of pictures")
@@ -121,6 +123,7 @@ class Look(TurnWidget):
             ipywidgets.HBox([self.choice, self.add_button], layout=row),
             self.preview,
             ipywidgets.HBox([self.upload, ipywidgets.HTML(limit)], layout=row),
+            self.paste,
             ipywidgets.HBox([self.path, self.path_button, self.clear_button], layout=row),
             self.rows,
             self.cost,
@@ -221,7 +224,10 @@ class Look(TurnWidget):
             return
         self.upload.value = ()  # so that the same file can be sent again; comes back here with nothing
         for file in files:
-            self._try(lambda file=file: [_from_upload(file)])
+            self._pasted(str(file["name"]), bytes(file["content"]))
+
+    def _pasted(self, name: str, data: bytes) -> None:
+        self._try(lambda: [_from_upload(name, data)])
 
     def _preview(self) -> None:
         name = self.choice.value
@@ -436,8 +442,7 @@ def _frames(path: Path, alt: str, inside: Path | None = None) -> list[Shown]:
     ]  # fmt: skip
 
 
-def _from_upload(file: Any) -> Shown:
-    name, data = str(file["name"]), bytes(file["content"])
+def _from_upload(name: str, data: bytes) -> Shown:
     if len(data) > MOST_UPLOAD:
         raise BadImage(f"{name} has {len(data) / 1e6:.1f} MB.", "Type its path instead, or make it smaller.")
     try:

@@ -41,7 +41,7 @@ print(f"{vision.name} answers in this notebook. Why: {vision.reason}.")
 # it, a question, and the true answer: `picture` finds it by its name.
 
 # %%
-from labs_helper.images import picture
+from labs_helper.gallery import picture
 
 sign = picture("three-words.png")
 sign
@@ -53,8 +53,8 @@ print("Truth:  ", sign.answer)
 print("Answer: ", answer.text)
 
 # %% [markdown]
-# `images=` takes a name in the folder, a path, or a picture from Pillow or NumPy; several of them in a list. The last line of
-# an answer says what it cost.
+# `images=` takes a picture of the course, a path, or a picture from Pillow or NumPy; several of them in a list. The last
+# line of an answer says what it cost.
 
 # %%
 answer
@@ -440,9 +440,9 @@ print("Truth:", grid.alt)
 # Several pictures stand in one prompt, numbered by their order. The order is all that the model knows of "first" and "second".
 
 # %%
-before, after = picture("pair-colour-1.png"), picture("pair-colour-2.png")
 from labs_helper.figures import side_by_side
 
+before, after = picture("pair-colour-1.png"), picture("pair-colour-2.png")
 side_by_side([before, after])
 
 # %%
@@ -493,7 +493,7 @@ check("2.7", pick_frames)  # for help, run hint("2.7")
 from labs_helper.figures import frames_view
 from labs_helper.keyframes import keyframes
 
-chosen = keyframes(picture("crossing.mp4").path, count=4)
+chosen = keyframes(picture("crossing.mp4"), count=4)
 frames_view(chosen)
 
 # %%
@@ -537,7 +537,7 @@ benchmark_chart("vision_video_mme")
 # %%
 from labs_helper import look
 
-look(vision, images=["three-words.png"], prompt="Which words are written here?")
+look(vision, images=[picture("three-words.png")], prompt="Which words are written here?")
 
 # %% [markdown]
 # ## Recap
