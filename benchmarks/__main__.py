@@ -1,5 +1,15 @@
-"""`python -m benchmarks`: run the benchmark of the first lab."""
+"""`python -m benchmarks [instruct|vision] [...]`: run the benchmark of one lab, or of all; the rest goes to it."""
 
-from benchmarks.bench_instruct import main
+import sys
 
-main()
+from benchmarks import bench_instruct, bench_vision
+
+BENCHMARKS = {"instruct": bench_instruct.main, "vision": bench_vision.main}
+
+if len(sys.argv) > 1 and sys.argv[1] in BENCHMARKS:
+    BENCHMARKS[sys.argv.pop(1)]()
+elif len(sys.argv) > 1:
+    sys.exit(f"Name a benchmark first: {', '.join(BENCHMARKS)}.")
+else:
+    for run in BENCHMARKS.values():
+        run()

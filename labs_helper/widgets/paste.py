@@ -75,6 +75,6 @@ class PasteBox(anywidget.AnyWidget):
             self._take(name, bytes(buffers[0]))
         elif "refused" in content:
             size = f"{int(content['refused']) / 1e6:.1f}"
-            self._refuse(f"{name} has {size} MB, more than one message holds. Type its path instead, or make it smaller.")
+            self._refuse(f"{name} has {size} MB, too much for one message. Type its path instead, or make it smaller.")
         else:
             self._refuse("There is no picture in what was pasted. Copy a picture first, or drop a file.")
