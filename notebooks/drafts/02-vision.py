@@ -489,6 +489,11 @@ def pick_frames(changes, count):
 # %%
 check("2.7", pick_frames)  # for help, run hint("2.7")
 
+# %% [markdown]
+# Your way finds cuts. It is blind to a slow movement, in which no single step is large. The helper compares every frame with
+# all those that are already chosen, and takes the one that looks least like any of them
+# ([Gonzalez 1985](https://doi.org/10.1016/0304-3975(85)90224-5), farthest first). `method="cuts"` is close to yours.
+
 # %%
 from labs_helper.figures import frames_view
 from labs_helper.keyframes import keyframes
@@ -504,8 +509,8 @@ print("Answer:", told.text)
 print(f"{len(told.images)} frames, {sum(told.images)} of {told.prompt_tokens} tokens, {told.seconds:.1f} s")
 
 # %% [markdown]
-# More frames are not always better: every frame costs its tokens, and twelve fill the original length. Try `count=2` and
-# `count=8`, and say what is lost and what is gained.
+# More frames are not always better: every frame costs its tokens, and twelve fill the original length. The bundled model saw
+# clips of three to five frames. Try `count=3` and `count=5`, and say what is lost and what is gained.
 
 # %% [markdown] minutes=6
 # ## 11. Read the published figures (6 minutes)
