@@ -157,9 +157,11 @@ check("2.3", my_prompt)  # for help, run hint("2.3")
 
 # %%
 import mlx_vlm
+import transformers
 
 from labs_helper.corrections import vision as repairs
 
+transformers.logging.set_verbosity_error()  # it warns of a model type that it does not know; mlx_vlm does
 print(repairs.apply("sizes"))
 raw_model, raw_processor = mlx_vlm.load(str(vision.path))
 
