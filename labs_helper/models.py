@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import math
 import operator
 import sys
@@ -22,7 +23,7 @@ from labs_helper.engines.base import Alternative, Prompt, Report, Request, Sampl
 from labs_helper.engines.mlx_base import MLXEngine
 from labs_helper.engines.mlx_text import MLXText
 from labs_helper.engines.mlx_vision import MLXVision
-from labs_helper.errors import BadRequest
+from labs_helper.errors import BadRequest, CutOff
 from labs_helper.images import checked_crops, open_image
 from labs_helper.worker import WORKER, Job
 
@@ -224,7 +225,7 @@ class Model:
     def ask(
         self, prompt, *, images=(), num_crops: int | None = None, system: str | None = None, max_tokens: int = 128,
         temperature: float = 0.0, top_p: float = 1.0, seed: int | None = None, alternatives: int = 0,
-        on_token: Callable[[Token], None] | None = None,
+        on_token: Callable[[Token], None] | None = None, schema=None,
     ) -> Answer:  # fmt: skip
         """Ask a question and wait for the whole answer.
 
@@ -240,6 +241,9 @@ class Model:
         temperature, top_p, seed: see `Sampling`. Temperature 0 always gives the same answer.
         alternatives: how many of the most likely tokens to record at each place.
         on_token: called with each Token as it comes, in the caller's thread.
+        schema: a JSON schema (dict) or pydantic class. The model then writes nothing but JSON that fits it; each token
+            that would break it is ruled out before one is picked. What the JSON says may still be wrong. Raises CutOff
+            if max_tokens is reached before it is complete.
         Interrupting the kernel stops at the next token; `model.last` then holds what there was.
         Raises BadRequest, BadImage, ModelNotHere, CheckpointRefused or NotEnoughMemory.
 
@@ -249,6 +253,7 @@ class Model:
         request = self._request(
             prompt, images, num_crops, system, max_tokens, temperature, top_p, seed, alternatives
         )
+        request = replace(request, schema=_schema(schema))
         outcome: list[Answer] = []
         with closing(self._tokens(request, outcome)) as tokens:
             for token in tokens:
@@ -258,7 +263,7 @@ class Model:
 
     def stream(
         self, prompt, *, images=(), num_crops: int | None = None, system: str | None = None, max_tokens: int = 128,
-        temperature: float = 0.0, top_p: float = 1.0, seed: int | None = None, alternatives: int = 0,
+        temperature: float = 0.0, top_p: float = 1.0, seed: int | None = None, alternatives: int = 0, schema=None,
     ) -> Iterator[Token]:  # fmt: skip
         """Ask a question and get the answer token by token. Arguments and errors as for `ask`.
 
@@ -271,6 +276,7 @@ class Model:
         request = self._request(
             prompt, images, num_crops, system, max_tokens, temperature, top_p, seed, alternatives
         )
+        request = replace(request, schema=_schema(schema))
         return self._tokens(request, [])
 
     def submit(
@@ -278,7 +284,7 @@ class Model:
         on_done: Callable[[Answer], None] | None = None, on_error: Callable[[BaseException], None] | None = None,
         on_loading: Callable[[float | None], None] | None = None, images=(), num_crops: int | None = None,
         system: str | None = None, max_tokens: int = 128, temperature: float = 0.0, top_p: float = 1.0,
-        seed: int | None = None, alternatives: int = 0,
+        seed: int | None = None, alternatives: int = 0, schema=None,
     ) -> Job:  # fmt: skip
         """Ask a question and return at once with a Job (stop, wait, done). For widgets.
 
@@ -294,6 +300,7 @@ class Model:
         request = self._request(
             prompt, images, num_crops, system, max_tokens, temperature, top_p, seed, alternatives
         )
+        request = replace(request, schema=_schema(schema))
 
         def news(item) -> None:
             if isinstance(item, _Loading):
@@ -428,7 +435,14 @@ class Model:
             for token in stream:
                 tokens.append(token)
                 news(token)
-        return _answer(self.name, tokens, engine.report)
+        answer = _answer(self.name, tokens, engine.report)
+        if request.schema is not None and answer.finish_reason == "length":
+            self.last = answer
+            raise CutOff(
+                f"The answer was cut off at max_tokens={request.max_tokens}, before its JSON was complete.",
+                "Raise max_tokens. The part that there is: `model.last`.",
+            )
+        return answer
 
     def _tokens(self, request: Request, outcome: list[Answer]) -> Iterator[Token]:
         """The tokens of a request for the calling thread; the Answer goes to `outcome` and `last`."""
@@ -476,6 +490,20 @@ def _shortened(answer: Answer, taken: int) -> Answer:
         answer, tokens=tokens, text="".join(token.text for token in tokens), generated_tokens=len(tokens),
         finish_reason="cancelled",
     )  # fmt: skip
+
+
+def _schema(schema) -> str | None:
+    """A JSON schema as JSON text, from a dict or a pydantic class."""
+    if schema is None:
+        return None
+    advice = 'Give a pydantic class, or a dict such as {"type": "object", "properties": {...}}.'
+    try:
+        described = schema.model_json_schema() if hasattr(schema, "model_json_schema") else schema
+        if not isinstance(described, dict):
+            raise BadRequest(f"This is not a schema: {str(schema)[:80]}", advice)
+        return json.dumps(described)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadRequest(f"This schema cannot be written as JSON ({type(error).__name__}).", advice) from error
 
 
 def _sources(images) -> tuple:
