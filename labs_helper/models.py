@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import math
 import operator
 import sys
@@ -19,6 +18,7 @@ from queue import SimpleQueue
 from labs_helper import corrections, machine
 from labs_helper.catalog import ModelCard
 from labs_helper.corrections import vision
+from labs_helper.engines import constrained
 from labs_helper.engines.base import Alternative, Prompt, Report, Request, Sampling, Token
 from labs_helper.engines.mlx_base import MLXEngine
 from labs_helper.engines.mlx_text import MLXText
@@ -241,7 +241,7 @@ class Model:
         temperature, top_p, seed: see `Sampling`. Temperature 0 always gives the same answer.
         alternatives: how many of the most likely tokens to record at each place.
         on_token: called with each Token as it comes, in the caller's thread.
-        schema: a JSON schema (dict) or pydantic class. The model then writes nothing but JSON that fits it; each token
+        schema: a JSON schema (dict) or pydantic class. The model then writes nothing but JSON that fits it: a token
             that would break it is ruled out before one is picked. What the JSON says may still be wrong. Raises CutOff
             if max_tokens is reached before it is complete.
         Interrupting the kernel stops at the next token; `model.last` then holds what there was.
@@ -253,7 +253,7 @@ class Model:
         request = self._request(
             prompt, images, num_crops, system, max_tokens, temperature, top_p, seed, alternatives
         )
-        request = replace(request, schema=_schema(schema))
+        request = replace(request, schema=constrained.schema_text(schema))
         outcome: list[Answer] = []
         with closing(self._tokens(request, outcome)) as tokens:
             for token in tokens:
@@ -276,7 +276,7 @@ class Model:
         request = self._request(
             prompt, images, num_crops, system, max_tokens, temperature, top_p, seed, alternatives
         )
-        request = replace(request, schema=_schema(schema))
+        request = replace(request, schema=constrained.schema_text(schema))
         return self._tokens(request, [])
 
     def submit(
@@ -300,7 +300,7 @@ class Model:
         request = self._request(
             prompt, images, num_crops, system, max_tokens, temperature, top_p, seed, alternatives
         )
-        request = replace(request, schema=_schema(schema))
+        request = replace(request, schema=constrained.schema_text(schema))
 
         def news(item) -> None:
             if isinstance(item, _Loading):
@@ -490,20 +490,6 @@ def _shortened(answer: Answer, taken: int) -> Answer:
         answer, tokens=tokens, text="".join(token.text for token in tokens), generated_tokens=len(tokens),
         finish_reason="cancelled",
     )  # fmt: skip
-
-
-def _schema(schema) -> str | None:
-    """A JSON schema as JSON text, from a dict or a pydantic class."""
-    if schema is None:
-        return None
-    advice = 'Give a pydantic class, or a dict such as {"type": "object", "properties": {...}}.'
-    try:
-        described = schema.model_json_schema() if hasattr(schema, "model_json_schema") else schema
-        if not isinstance(described, dict):
-            raise BadRequest(f"This is not a schema: {str(schema)[:80]}", advice)
-        return json.dumps(described)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise BadRequest(f"This schema cannot be written as JSON ({type(error).__name__}).", advice) from error
 
 
 def _sources(images) -> tuple:

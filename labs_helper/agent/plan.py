@@ -54,9 +54,7 @@ class _Plan(BaseModel):
 # -- words ------------------------------------------------------------------------------------------------
 
 
-def system_prompt(
-    tools: Mapping[str, Tool] = TOOLS, detailed: bool = False, max_steps: int = MAX_STEPS
-) -> str:
+def system_prompt(tools: Mapping[str, Tool] = TOOLS, detailed: bool = False, max_steps: int = MAX_STEPS) -> str:
     """The system message that turns a question into a request for a plan.
 
     detailed: say in full what a plan is and what each tool does, for models that were not trained on it.
@@ -117,7 +115,9 @@ def write_plan(*steps: tuple[str, Mapping[str, Any]]) -> str:
     >>> write_plan(("word_count", {"text": "a b"}))
     '{"steps": [{"tool": "word_count", "arguments": {"text": "a b"}}]}'
     """
-    return json.dumps({"steps": [{"tool": tool, "arguments": dict(given)} for tool, given in steps]}, ensure_ascii=False)
+    return json.dumps(
+        {"steps": [{"tool": tool, "arguments": dict(given)} for tool, given in steps]}, ensure_ascii=False
+    )
 
 
 # -- schema -----------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """The tools an agent may use: Python functions on an allow-list, each with a schema of its arguments.
 
 A function becomes a tool by `toolbox`. Its parameters are the arguments that a plan gives, checked by pydantic against
-their annotations; a keyword-only `language` is filled in by the agent. Nothing here runs code that a model wrote: a plan
-names a tool and hands over values.
+their annotations; a keyword-only `language` is filled in by the agent. Nothing here runs code that a model wrote: a
+plan names a tool and hands over values.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ REFUSED = "the calculator knows numbers with + - * / and brackets."
 def calculator(expression: Annotated[str, Field(min_length=1, max_length=MAX_EXPRESSION)]) -> str:
     """Work out a sum such as (47 + 38) * 2, with the signs + - * / and brackets.
 
-    × and x are read as *. The text is parsed, never run: only numbers and these signs are looked at. 40 characters without powers keep every
-    result small. Raises BadPlan for anything else.
+    × and x are read as *. The text is parsed, never run: only numbers and these signs are looked at. 40
+    characters without powers keep every result small. Raises BadPlan for anything else.
 
     >>> calculator("47 + 38")
     '85'

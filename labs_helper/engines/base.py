@@ -55,8 +55,8 @@ class Token:
     text: what it adds to the answer. It is empty for a stop token and for the first bytes of a character
         that needs more tokens, so the texts of all tokens join to the answer.
     id: its number in the vocabulary.
-    logprob: natural logarithm of its probability, before temperature and top-p. Under a schema, among the tokens that it
-        leaves.
+    logprob: natural logarithm of its probability, before temperature and top-p. Under a schema, among the tokens that
+        it leaves.
     alternatives: the most likely tokens at this place, best first, before temperature and top-p.
     piece: the token itself in readable form, also where `text` is empty ("<|end|>", "<0xE9>").
     """

@@ -15,12 +15,44 @@ from labs_helper.errors import BadRequest
 SPELLING = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
 
+def schema_text(schema) -> str | None:
+    """A JSON schema as JSON text, from a dict or a pydantic class; None stays None.
+
+    A pydantic class is taken to have no other fields than its own, or a model could go on inventing some.
+    Raises BadRequest for anything else.
+
+    Example:
+        schema_text({"type": "integer"})
+    """
+    if schema is None:
+        return None
+    advice = 'Give a pydantic class, or a dict such as {"type": "object", "properties": {...}}.'
+    try:
+        described = _closed(schema) if hasattr(schema, "model_json_schema") else schema
+        if not isinstance(described, dict):
+            raise BadRequest(f"This is not a schema: {str(schema)[:80]}", advice)
+        return json.dumps(described)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadRequest(f"This schema cannot be written as JSON ({type(error).__name__}).", advice) from error
+
+
+def _closed(model) -> dict:
+    """The JSON schema of a pydantic class, whose objects have no other properties."""
+    from pydantic.json_schema import GenerateJsonSchema
+
+    class Closed(GenerateJsonSchema):
+        def model_schema(self, schema):
+            return {"additionalProperties": False, **super().model_schema(schema)}
+
+    return model.model_json_schema(schema_generator=Closed)
+
+
 def grammar(schema: str, leading_space: bool = False) -> str:
     """llguidance's grammar for the texts that fit a schema.
 
     schema: a JSON schema as JSON text.
-    leading_space: whether the tokenizer drops a space at the start of an answer, as SentencePiece does. Models that were
-        trained with it begin every answer with one.
+    leading_space: whether the tokenizer drops a space at the start of an answer, as SentencePiece does. Models that
+        were trained with it begin every answer with one.
     Raises BadRequest for what is no schema, or one that asks for something that cannot be guided.
 
     Example:

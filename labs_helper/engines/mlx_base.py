@@ -300,7 +300,8 @@ class MLXEngine:
             with wired_limit(self._model, [generation_stream]):
                 steps = generate_step(
                     mx.array(prompt.ids[reused:]), self._decoder, max_tokens=request.max_tokens, sampler=picker,
-                    logits_processors=None if constraint is None else [constraint], prompt_cache=cache, prompt_progress_callback=progress,
+                    logits_processors=None if constraint is None else [constraint], prompt_cache=cache,
+                    prompt_progress_callback=progress,
                     prefill_step_size=PREFILL_CHUNK_CPU if on_cpu else PREFILL_CHUNK_GPU,
                     input_embeddings=self._embeddings(prompt, request, reused, cancelled),
                 )  # fmt: skip

@@ -48,7 +48,7 @@ class Picker:
         return mx.random.categorical(logprobs / how.temperature, key=key)
 
     def facts(self) -> tuple[float, list[tuple[int, float]]]:
-        """Log-probability of the next token in order, and the best tokens at its place; impossible ones are left out."""
+        """Log-probability of the next token in order, and the best possible tokens at its place."""
         picked, *others = self._facts.popleft()
         pairs = zip(others[0][0].tolist(), others[1][0].tolist(), strict=True) if others else ()
         return picked.item(), [pair for pair in pairs if pair[1] > -math.inf]
