@@ -126,6 +126,22 @@ def test_a_whole_agent_conversation_holds_together(language):
     assert mistakes > 10
 
 
+def test_mistakes_are_of_every_kind_that_a_plan_can_have_and_sums_larger_than_the_head_holds():
+    """What the tools themselves refuse comes back to the model too, so it must have seen that."""
+    stream, said, sums = MoeCorpus("train", 8), set(), []
+    for _ in range(1500):
+        case = stream.plan("en")
+        said |= {m["content"] for m in case.messages if m["role"] == "user" and m["content"].startswith("Error: ")}
+        sums += [int(n) for text in plan_texts(case) for n in re.findall(r'"(\d+) [-+*] \d+"', text)]
+    for words in (
+        "not JSON", 'with "steps"', "1 to 2 steps", "there is no tool", " needs ", "must be a string", "not known yet",
+        "field must be one of country", "to must be one of English", "no place is called", "dictionary has no",
+        "the calculator knows",
+    ):  # fmt: skip
+        assert any(words in each for each in said), words
+    assert 0.2 < sum(n > 99 for n in sums) / len(sums) < 0.5
+
+
 def test_every_topic_comes_up_and_the_prompt_names_every_tool():
     stream = MoeCorpus("train", 4)
     found = [topic(stream.sample()) for _ in range(1500)]

@@ -199,7 +199,22 @@ class MoeCorpus(Corpus):
         def changed(tool, arguments):
             return write_plan(*plan[:at], (tool, arguments), *plan[at + 1:])
 
+        def misread() -> str:
+            """A value that the form of a plan allows and the tool does not: a lost letter, a choice that there is not."""
+            value = arguments[name]
+            if name == "field":
+                value = rng.choice(("mayor", "state", "population", "where", "money", "place"))
+            elif name == "to":
+                value = rng.choice((*LANGUAGES, "French", "German", "Latin", value.lower()))
+            elif name == "expression":
+                value = rng.choice((f"{value} =", f"{value}?", value.replace(" ", " plus ", 1), f"({value}"))
+            elif len(value) > 1:
+                cut = rng.randrange(len(value))
+                value = value[:cut] + value[cut + 1:]
+            return changed(tool, {**arguments, name: value})
+
         wrong = rng.choice((
+            misread, misread,
             lambda: changed(rng.choice(("math", "search", "map", "dictionary", "count", "python")), arguments),
             lambda: changed(tool, {k: v for k, v in arguments.items() if k != name}),
             lambda: changed(tool, {**{k: v for k, v in arguments.items() if k != name}, rng.choice(("input", "value", "query")): arguments[name]}),
@@ -213,14 +228,17 @@ class MoeCorpus(Corpus):
             run_plan(read_plan(wrong))
         except BadPlan as error:
             return [{"role": "assistant", "content": wrong, "learn": False}, {"role": "user", "content": error_turn(error)}]
-        raise AssertionError(f"this plan was meant to be wrong: {wrong}")
+        return self._mistake(plan)      # a text with a letter less can still be counted
 
     # Each of the following gives a question and a step (or steps): (tool, arguments).
 
     def _operands(self, task: str) -> tuple[int, int]:
-        high = 12 if task == "multiply" else 99
+        """Often larger numbers than the model can work out itself: those are what a calculator is for."""
+        first, second = (12, 12) if task == "multiply" else (99, 99)
+        if self.random.random() < 0.4:
+            first, second = (999, 99) if task == "multiply" else (9999, 9999)
         while True:
-            a, b = self.draw(lambda: (self.random.randint(2, high), self.random.randint(2, high)), task)
+            a, b = self.draw(lambda: (self.random.randint(2, first), self.random.randint(2, second)), task)
             if task == "subtract" and b > a:
                 a, b = b, a
             if self.mine(task, (a, b)):
