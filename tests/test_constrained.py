@@ -139,6 +139,16 @@ def test_a_model_that_knows_no_plans_writes_valid_ones_only_under_the_schema(ins
     assert valid == []
 
 
+def test_the_evaluation_measures_plans_with_and_without_the_schema(instruct, monkeypatch):
+    from training import evaluate
+
+    monkeypatch.setattr(evaluate, "tasks_of", lambda checkpoint: evaluate.MOE_TASKS)
+    tasks = ["plan valid", "plan valid (constrained)", "agent"]
+    found = evaluate.evaluate(str(CHECKPOINT), 7, 3, tasks, ["en"], progress=False)["tasks"]
+    # instruct-tiny has never seen a plan.
+    assert {task: found[task]["all"]["accuracy"] for task in tasks} == {tasks[0]: 0.0, tasks[1]: 1.0, tasks[2]: 0.0}
+
+
 def test_the_end_of_the_json_is_the_end_of_the_answer(instruct):
     whole = instruct.ask("What is 47 + 38?", **ASKED)
     assert whole.finish_reason == "stop" and whole.tokens[-1].text == "" and whole.text.endswith("}]}")

@@ -58,7 +58,9 @@ MOE_TASKS = {
     "agent": lambda c, lang: replace(c.plan(lang, steps=2), kind="agent"),
 }
 # Tokens; the others fit 112.
-LONGEST_ANSWER = {"count": 330, "plan": 200, "plan valid": 200, "plan valid (constrained)": 200, "repair": 200, "agent": 200}
+LONGEST_ANSWER = {"count": 330, "plan": 200, "plan valid": 200, "plan valid (constrained)": 800, "repair": 200, "agent": 200}
+# Characters of the longest argument of a constrained plan: two steps of them always fit the tokens above.
+LONGEST_ARGUMENT = 100
 CONTEXT = 1024
 SHORTEST_ROOM = 24       # tokens kept for the answer about a code
 
@@ -177,7 +179,7 @@ def evaluate(checkpoint: str, seed: int, n: int = 200, tasks=None, languages=Non
                 trace = solve(model, case.prompt[-1]["content"], language=language, constrained=False, detailed=False, max_tokens=room)
                 text, answers = trace.answer or "", trace.answers
             else:
-                schema = plan_schema() if "(constrained)" in task else None
+                schema = plan_schema(max_written=LONGEST_ARGUMENT) if "(constrained)" in task else None
                 try:
                     answers = [model.ask(case.prompt, images=pictures, max_tokens=room, schema=schema)]
                 except CutOff:

@@ -123,15 +123,19 @@ def write_plan(*steps: tuple[str, Mapping[str, Any]]) -> str:
 # -- schema -----------------------------------------------------------------------------------------------
 
 
-def plan_schema(tools: Mapping[str, Tool] = TOOLS, max_steps: int = MAX_STEPS) -> dict:
+def plan_schema(tools: Mapping[str, Tool] = TOOLS, max_steps: int = MAX_STEPS, max_written: int = MAX_WRITTEN) -> dict:
     """The JSON schema of a plan, for `Model.ask(schema=...)`: whatever it lets through, `read_plan` accepts.
 
     Each place in the list has a schema of its own, since step 1 may not speak of "$1".
+    max_written: characters of the longest argument.
 
     Example:
         model.ask(question, system=system_prompt(), schema=plan_schema(), max_tokens=200)
     """
-    steps = [{"anyOf": [_step_schema(tool, number) for tool in tools.values()]} for number in range(1, max_steps + 1)]
+    steps = [
+        {"anyOf": [_step_schema(tool, number, max_written) for tool in tools.values()]}
+        for number in range(1, max_steps + 1)
+    ]
     return _object({"steps": {"type": "array", "prefixItems": steps, "items": False, "minItems": 1}})
 
 
@@ -140,19 +144,21 @@ def _object(properties: dict, required: Sequence[str] | None = None) -> dict:
     return {"type": "object", "properties": properties, "required": names, "additionalProperties": False}
 
 
-def _step_schema(tool: Tool, number: int) -> dict:
+def _step_schema(tool: Tool, number: int, longest: int) -> dict:
     described = tool.arguments.model_json_schema()
-    arguments = {name: _argument_schema(part, number) for name, part in described.get("properties", {}).items()}
+    arguments = {
+        name: _argument_schema(part, number, longest) for name, part in described.get("properties", {}).items()
+    }
     arguments = _object(arguments, described.get("required", ()))
     return _object({"tool": {"const": tool.name}, "arguments": arguments})
 
 
-def _argument_schema(described: dict, number: int) -> dict:
+def _argument_schema(described: dict, number: int, longest: int) -> dict:
     described = {key: value for key, value in described.items() if key not in ("title", "default")}
     if described.get("type") == "string" and not described.keys() & {"enum", "const", "pattern"}:
         # No dollar sign before the number of this step or of a later one.
         described["pattern"] = rf"^([^$]|\$+[^${number}-9])*\$*$"
-        described["maxLength"] = min(described.get("maxLength", MAX_WRITTEN), MAX_WRITTEN)
+        described["maxLength"] = min(described.get("maxLength", longest), longest)
     elif described.get("type") in ("integer", "number") and number > 1:
         return {"anyOf": [described, {"enum": [f"${earlier}" for earlier in range(1, number)]}]}
     return described
