@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+from typing import Literal
 
 import numpy as np
 import pytest
 from pydantic import BaseModel, Field
 
-from labs_helper.agent import plan_schema, read_plan, system_prompt, write_plan
+from labs_helper.agent import TOOLS, plan_schema, read_plan, solve, system_prompt, toolbox, write_plan
 from labs_helper.catalog import home
 from labs_helper.engines.constrained import Guide, grammar
 from labs_helper.errors import BadPlan, BadRequest, CutOff
@@ -76,6 +77,19 @@ def test_no_way_through_the_schema_leads_to_a_bad_plan(guide, tokenizer):
         text = tokenizer.decode(follow(guide, plan_schema(), choose))
         read_plan(text)
         assert json.loads(text)["steps"]
+
+
+def test_tools_of_ones_own_are_guided_too(guide, tokenizer):
+    def repeat(text: str, times: int = 2, how: Literal["plain", "loud"] = "plain") -> str:
+        return text * times
+
+    tools, used = TOOLS | toolbox(repeat), set()
+    for seed in range(12):
+        draw = random.Random(seed)
+        schema = plan_schema({"repeat": tools["repeat"], "place": tools["place"]}, 3, max_written=10)
+        text = tokenizer.decode(follow(guide, schema, lambda allowed, place, draw=draw: draw.choice(allowed)))
+        used |= {name for step in read_plan(text, tools, 3) for name in step.arguments}
+    assert {"text", "times", "how"} <= used
 
 
 def test_every_plan_of_the_corpus_is_let_through_as_it_is_written(guide, tokenizer):
@@ -176,6 +190,12 @@ def test_stop_still_stops(instruct):
         next(tokens)
     tokens.close()
     assert instruct.last.finish_reason == "cancelled" and len(instruct.last.tokens) == 4
+
+
+def test_an_agent_without_time_stops_its_model(instruct):
+    trace = solve(instruct, "What is 47 + 38?", seconds=0.05)
+    assert type(trace.error).__name__ == "OutOfTime" and trace.answer is None
+    assert instruct.ask("What is the capital of Kenya?").finish_reason == "stop"
 
 
 def test_answers_without_a_schema_stay_as_they_were(instruct):

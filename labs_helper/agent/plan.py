@@ -126,7 +126,8 @@ def write_plan(*steps: tuple[str, Mapping[str, Any]]) -> str:
 def plan_schema(tools: Mapping[str, Tool] = TOOLS, max_steps: int = MAX_STEPS, max_written: int = MAX_WRITTEN) -> dict:
     """The JSON schema of a plan, for `Model.ask(schema=...)`: whatever it lets through, `read_plan` accepts.
 
-    Each place in the list has a schema of its own, since step 1 may not speak of "$1".
+    Each place in the list has a schema of its own, since step 1 may not speak of "$1". The promise holds for tools that
+    take texts, numbers and choices, as those of the course do.
     max_written: characters of the longest argument.
 
     Example:
@@ -176,7 +177,7 @@ def read_plan(text: str, tools: Mapping[str, Tool] = TOOLS, max_steps: int = MAX
     if len(text) > MAX_LENGTH * max_steps:
         raise BadPlan("the plan is too long.")
     try:
-        plan = _Plan.model_validate_json(text)
+        plan = _Plan.model_validate_json(text.encode(errors="replace"))  # half a character is no error of its own
     except ValidationError as error:
         raise _not_a_plan(error) from None
     if not 1 <= len(plan.steps) <= max_steps:
@@ -298,8 +299,8 @@ def run_step(
         result = str(_within(seconds, lambda: tools[name].function(**values)))
     except BadPlan as error:
         raise BadPlan(f"step {number}: {error.what}") from None
-    except TimeoutError:
-        raise BadPlan(f"step {number}: {name} took longer than {seconds:.0f} seconds.") from None
+    except _TooLong:
+        raise BadPlan(f"step {number}: {name} took too long.") from None
     except Exception as error:  # a learner's own tool may raise anything, and the agent must go on
         raise BadPlan(f"step {number}: {name} failed ({type(error).__name__}).") from error
     if len(result) > MAX_TEXT:
@@ -307,8 +308,12 @@ def run_step(
     return filled, result
 
 
+class _TooLong(Exception):
+    """A tool had no result in time."""
+
+
 def _within(seconds: float | None, call):
-    """What a function returns, or TimeoutError. One that never ends is left behind in its thread."""
+    """What a function returns. Raises _TooLong; a function that never ends is left behind in its thread."""
     if seconds is None:
         return call()
     outcome: list = []
@@ -323,7 +328,7 @@ def _within(seconds: float | None, call):
     thread.start()
     thread.join(max(seconds, 0))
     if not outcome:
-        raise TimeoutError
+        raise _TooLong
     result, error = outcome[0]
     if error is not None:
         raise error

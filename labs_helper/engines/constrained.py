@@ -8,6 +8,7 @@ a Metal kernel and needs a GPU, so the mask is unpacked with NumPy, which is qui
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 
 from labs_helper.errors import BadRequest
 
@@ -47,6 +48,7 @@ def _closed(model) -> dict:
     return model.model_json_schema(schema_generator=Closed)
 
 
+@lru_cache(maxsize=32)
 def grammar(schema: str, leading_space: bool = False) -> str:
     """llguidance's grammar for the texts that fit a schema.
 
