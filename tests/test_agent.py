@@ -300,7 +300,7 @@ def test_time_and_tokens_are_bounded():
 @pytest.mark.parametrize(
     "options",
     [{"question": ""}, {"question": 5}, {"max_steps": 0}, {"max_steps": 10}, {"max_steps": True}, {"tools": {}},
-     {"tools": {"calculator": calculator}}, {"seconds": 0}],
+     {"tools": {"calculator": calculator}}, {"seconds": 0}, {"seconds": "5"}, {"seconds": float("nan")}],
 )  # fmt: skip
 def test_requests_that_make_no_sense(options):
     model = Scripted()

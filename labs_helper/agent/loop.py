@@ -119,7 +119,7 @@ def solve(
         raise BadRequest(f"max_steps is {max_steps!r}.", f"Use a whole number from 1 to {HIGHEST_STEPS}.")
     if not isinstance(tools, Mapping) or not tools or not all(isinstance(tool, Tool) for tool in tools.values()):
         raise BadRequest("An agent needs tools.", "Take TOOLS, or make some with toolbox(function).")
-    if not seconds > 0:
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
         raise BadRequest(f"seconds is {seconds!r}.", "Use a number above 0.")
     if detailed is None:
         detailed = getattr(model, "tier", "tiny") != "tiny"
