@@ -147,6 +147,9 @@ def test_every_topic_comes_up_and_the_prompt_names_every_tool():
     found = [topic(stream.sample()) for _ in range(1500)]
     assert set(found) == set(range(len(TOPICS)))
     assert all(tool in system_prompt() for tool in TOOLS)
+    # What the evaluation asks is what the agent asks.
+    assert all(case.prompt[0]["content"] == system_prompt() and len(case.prompt) == 2
+               for case in (MoeCorpus("eval", 4).plan() for _ in range(50)))  # fmt: skip
 
 
 def test_only_a_phimoe_is_measured_on_plans(tmp_path):
