@@ -49,6 +49,14 @@ class BadRequest(LabError):
     """The request itself makes no sense: an empty prompt, a negative temperature, too many tokens."""
 
 
+class CutOff(BadRequest):
+    """The answer reached max_tokens before the JSON that was asked for was complete."""
+
+
+class BadPlan(LabError):
+    """A plan of the agent cannot be used, or a tool cannot do what its step asks. `what` goes back to the model."""
+
+
 class EndpointFailed(LabError):
     """A model server did not answer as it should."""
 

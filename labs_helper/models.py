@@ -18,11 +18,12 @@ from queue import SimpleQueue
 from labs_helper import corrections, machine
 from labs_helper.catalog import ModelCard
 from labs_helper.corrections import vision
+from labs_helper.engines import constrained
 from labs_helper.engines.base import Alternative, Prompt, Report, Request, Sampling, Token
 from labs_helper.engines.mlx_base import MLXEngine
 from labs_helper.engines.mlx_text import MLXText
 from labs_helper.engines.mlx_vision import MLXVision
-from labs_helper.errors import BadRequest
+from labs_helper.errors import BadRequest, CutOff
 from labs_helper.images import checked_crops, open_image
 from labs_helper.worker import WORKER, Job
 
@@ -224,7 +225,7 @@ class Model:
     def ask(
         self, prompt, *, images=(), num_crops: int | None = None, system: str | None = None, max_tokens: int = 128,
         temperature: float = 0.0, top_p: float = 1.0, seed: int | None = None, alternatives: int = 0,
-        on_token: Callable[[Token], None] | None = None,
+        on_token: Callable[[Token], None] | None = None, schema=None,
     ) -> Answer:  # fmt: skip
         """Ask a question and wait for the whole answer.
 
@@ -240,6 +241,9 @@ class Model:
         temperature, top_p, seed: see `Sampling`. Temperature 0 always gives the same answer.
         alternatives: how many of the most likely tokens to record at each place.
         on_token: called with each Token as it comes, in the caller's thread.
+        schema: a JSON schema (dict) or pydantic class. The model then writes nothing but JSON that fits it: a token
+            that would break it is ruled out before one is picked. What the JSON says may still be wrong. Raises CutOff
+            if max_tokens is reached before it is complete.
         Interrupting the kernel stops at the next token; `model.last` then holds what there was.
         Raises BadRequest, BadImage, ModelNotHere, CheckpointRefused or NotEnoughMemory.
 
@@ -249,6 +253,7 @@ class Model:
         request = self._request(
             prompt, images, num_crops, system, max_tokens, temperature, top_p, seed, alternatives
         )
+        request = replace(request, schema=constrained.schema_text(schema))
         outcome: list[Answer] = []
         with closing(self._tokens(request, outcome)) as tokens:
             for token in tokens:
@@ -258,7 +263,7 @@ class Model:
 
     def stream(
         self, prompt, *, images=(), num_crops: int | None = None, system: str | None = None, max_tokens: int = 128,
-        temperature: float = 0.0, top_p: float = 1.0, seed: int | None = None, alternatives: int = 0,
+        temperature: float = 0.0, top_p: float = 1.0, seed: int | None = None, alternatives: int = 0, schema=None,
     ) -> Iterator[Token]:  # fmt: skip
         """Ask a question and get the answer token by token. Arguments and errors as for `ask`.
 
@@ -271,6 +276,7 @@ class Model:
         request = self._request(
             prompt, images, num_crops, system, max_tokens, temperature, top_p, seed, alternatives
         )
+        request = replace(request, schema=constrained.schema_text(schema))
         return self._tokens(request, [])
 
     def submit(
@@ -278,7 +284,7 @@ class Model:
         on_done: Callable[[Answer], None] | None = None, on_error: Callable[[BaseException], None] | None = None,
         on_loading: Callable[[float | None], None] | None = None, images=(), num_crops: int | None = None,
         system: str | None = None, max_tokens: int = 128, temperature: float = 0.0, top_p: float = 1.0,
-        seed: int | None = None, alternatives: int = 0,
+        seed: int | None = None, alternatives: int = 0, schema=None,
     ) -> Job:  # fmt: skip
         """Ask a question and return at once with a Job (stop, wait, done). For widgets.
 
@@ -294,6 +300,7 @@ class Model:
         request = self._request(
             prompt, images, num_crops, system, max_tokens, temperature, top_p, seed, alternatives
         )
+        request = replace(request, schema=constrained.schema_text(schema))
 
         def news(item) -> None:
             if isinstance(item, _Loading):
@@ -428,7 +435,14 @@ class Model:
             for token in stream:
                 tokens.append(token)
                 news(token)
-        return _answer(self.name, tokens, engine.report)
+        answer = _answer(self.name, tokens, engine.report)
+        if request.schema is not None and answer.finish_reason == "length":
+            self.last = answer
+            raise CutOff(
+                f"The answer was cut off at max_tokens={request.max_tokens}, before its JSON was complete.",
+                "Raise max_tokens. The part that there is: `model.last`.",
+            )
+        return answer
 
     def _tokens(self, request: Request, outcome: list[Answer]) -> Iterator[Token]:
         """The tokens of a request for the calling thread; the Answer goes to `outcome` and `last`."""

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from labs_helper.errors import LabError
+from labs_helper.agent import plan_schema, solve
+from labs_helper.errors import CutOff, LabError
 
 from .corpus import LANGUAGES, SINGULAR, Case, Corpus, table, words
-from .moe import tools
 from .moe.corpus import MoeCorpus, plan_results, same_code, valid_plan
 from .vision import tasks as vision
 from .vision.draw import picture
@@ -47,15 +47,20 @@ TASKS = {
 # Of models that see: in English, on pictures drawn for the case.
 VISION_TASKS = {task: lambda c, lang, task=task: vision.draw_case(c, task) for task in vision.TASKS}
 # What a phimoe can do besides. "plan": a valid plan whose steps give the right results; "plan valid": a valid one, right or not;
-# "agent": two steps, planned (repaired once at most), run and answered.
+# "plan valid (constrained)": the same while the schema of plans leaves only tokens that fit it; "agent": two steps, planned without
+# that help (repaired once at most), run and answered.
 MOE_TASKS = {
     "python": lambda c, lang: c.python(lang),
     "plan": lambda c, lang: c.plan(lang),
     "plan valid": lambda c, lang: replace(c.plan(lang), kind="valid plan"),
+    "plan valid (constrained)": lambda c, lang: replace(c.plan(lang), kind="valid plan"),
     "repair": lambda c, lang: c.repair(lang),
     "agent": lambda c, lang: replace(c.plan(lang, steps=2), kind="agent"),
 }
-LONGEST_ANSWER = {"count": 330, "plan": 200, "plan valid": 200, "repair": 200, "agent": 200}     # tokens; the others fit 112
+# Tokens; the others fit 112.
+LONGEST_ANSWER = {"count": 330, "plan": 200, "plan valid": 200, "plan valid (constrained)": 800, "repair": 200, "agent": 200}
+# Characters of the longest argument of a constrained plan: two steps of them always fit the tokens above.
+LONGEST_ARGUMENT = 100
 CONTEXT = 1024
 SHORTEST_ROOM = 24       # tokens kept for the answer about a code
 
@@ -170,13 +175,17 @@ def evaluate(checkpoint: str, seed: int, n: int = 200, tasks=None, languages=Non
             room = LONGEST_ANSWER.get(task, 112)
             room = min(room, CONTEXT - len(model.prompt(case.prompt))) if task in ("needle", "count") and not seeing else room
 
-            def ask(messages, room=room, pictures=pictures) -> str:
-                nonlocal tokens, seconds
-                answer = model.ask(messages, images=pictures, max_tokens=room)
-                tokens, seconds = tokens + answer.generated_tokens, seconds + answer.seconds
-                return answer.text
-
-            text = (tools.work(ask, case.prompt, language)[1] or "") if case.kind == "agent" else ask(case.prompt)
+            if case.kind == "agent":
+                trace = solve(model, case.prompt[-1]["content"], language=language, constrained=False, detailed=False, max_tokens=room)
+                text, answers = trace.answer or "", trace.answers
+            else:
+                schema = plan_schema(max_written=LONGEST_ARGUMENT) if "(constrained)" in task else None
+                try:
+                    answers = [model.ask(case.prompt, images=pictures, max_tokens=room, schema=schema)]
+                except CutOff:
+                    answers = [model.last]      # half a plan, and graded as one
+                text = answers[0].text
+            tokens, seconds = tokens + sum(answer.generated_tokens for answer in answers), seconds + sum(answer.seconds for answer in answers)
             ok = (vision.right if seeing else right)(case, text)
             good += ok
             if not ok and shown < show:

@@ -1,20 +1,21 @@
-"""The small world that the bundled checkpoints know: places, words and how people ask about them.
+"""How people ask about the small world that the bundled checkpoints know, and how one answers them.
 
-The facts live in CSV files under `training/world` (one column a language), the phrasings in TOML files
-under `training/phrases` (one file a language). This module reads them and fills sentences.
+The facts are the course's own (`labs_helper.world`), the phrasings live in TOML files under `training/phrases` (one file
+a language). This module reads them and fills sentences.
 """
 
 from __future__ import annotations
 
-import csv
 import re
 import tomllib
 from functools import cache
 from pathlib import Path
 
+from labs_helper.world import LANGUAGE_NAMES, LANGUAGES, index, table, words
+
+__all__ = ["LANGUAGES", "LANGUAGE_NAMES", "fill", "index", "particle", "phrases", "place_of_city", "place_of_landmark", "table", "words"]
+
 HERE = Path(__file__).parent
-LANGUAGES = ("en", "zh", "ko", "ja", "es")
-LANGUAGE_NAMES = {"en": "English", "zh": "Chinese", "ko": "Korean", "ja": "Japanese", "es": "Spanish"}
 
 # Korean particles: the form after a final consonant, and the form after a vowel.
 PARTICLES = {"은": ("은", "는"), "이": ("이", "가"), "을": ("을", "를"), "과": ("과", "와"),
@@ -23,28 +24,9 @@ PLACEHOLDER = re.compile(r"\{(\w+)(?::(\w+))?\}")
 
 
 @cache
-def table(name: str) -> tuple[dict[str, str], ...]:
-    """Rows of `training/world/<name>.csv` as dictionaries."""
-    with open(HERE / "world" / f"{name}.csv", encoding="utf-8", newline="") as file:
-        return tuple(csv.DictReader(file))
-
-
-@cache
 def phrases(language: str) -> dict:
     """The phrasings of one language (`training/phrases/<language>.toml`)."""
     return tomllib.loads((HERE / "phrases" / f"{language}.toml").read_text(encoding="utf-8"))
-
-
-@cache
-def index(name: str, kind: str | None = None) -> dict[str, dict[str, str]]:
-    """Rows of a table by their English name; `kind` narrows the word list."""
-    return {row["en"]: row for row in table(name) if kind is None or row["kind"] == kind}
-
-
-@cache
-def words(kind: str) -> tuple[dict[str, str], ...]:
-    """The words of one kind: continent, language, currency, colour, animal, fruit, thing, adjective, category."""
-    return tuple(row for row in table("words") if row["kind"] == kind)
 
 
 def particle(word: str, form: str) -> str:

@@ -27,6 +27,7 @@ class Request:
 
     images: opened pictures (Pillow, RGB) in the order of the tags <|image_1|>, <|image_2|> in the messages.
     num_crops: tiles a picture is cut into at most; None takes the checkpoint's own number.
+    schema: a JSON schema, as JSON text, that the answer has to fit; see `labs_helper.engines.constrained`.
     """
 
     messages: tuple[dict, ...]
@@ -35,6 +36,7 @@ class Request:
     sampling: Sampling = Sampling()
     max_tokens: int = 128
     alternatives: int = 0
+    schema: str | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ class Token:
     text: what it adds to the answer. It is empty for a stop token and for the first bytes of a character
         that needs more tokens, so the texts of all tokens join to the answer.
     id: its number in the vocabulary.
-    logprob: natural logarithm of its probability, before temperature and top-p.
+    logprob: natural logarithm of its probability, before temperature and top-p. Under a schema, among the tokens that
+        it leaves.
     alternatives: the most likely tokens at this place, best first, before temperature and top-p.
     piece: the token itself in readable form, also where `text` is empty ("<|end|>", "<0xE9>").
     """

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from labs_helper import machine, store
 from labs_helper.corrections import before_mlx, dequantize, limits
+from labs_helper.engines import constrained
 from labs_helper.engines.base import Alternative, Prompt, Report, Request, Token
 from labs_helper.engines.pieces import Pieces
 from labs_helper.engines.sampling import Picker
@@ -71,6 +72,7 @@ class MLXEngine:
         self._stop_ids: frozenset[int] = frozenset()
         self._cache, self._cache_ids, self._cache_table = None, (), None
         self._rendered: tuple[Request, Prompt] | None = None
+        self._guide: constrained.Guide | None = None  # made for the first request with a schema
         self._tokenizing = threading.Lock()  # fast tokenizers do not like two threads at once
 
     # -- loading ------------------------------------------------------------------------------------
@@ -193,7 +195,7 @@ class MLXEngine:
 
     def close(self) -> None:
         """Give weights, cache and tokenizer back."""
-        self._model = self._decoder = self._tokenizer = self._pieces = self._rendered = None
+        self._model = self._decoder = self._tokenizer = self._pieces = self._rendered = self._guide = None
         self._cache, self._cache_ids, self._cache_table = None, (), None
         self.bytes = 0
         gc.collect()  # module trees hold themselves in cycles
@@ -248,6 +250,8 @@ class MLXEngine:
         self.load_tokenizer()
         prompt = self.render(request)
         self._check(request, prompt)
+        if request.schema is not None:
+            constrained.grammar(request.schema)  # refuse it before any weights are read
         total = len(prompt) + request.max_tokens
         if not self.loaded:
             self.load(total)
@@ -282,6 +286,7 @@ class MLXEngine:
         )  # fmt: skip
         mx.reset_peak_memory()
         picker = Picker(sampling, min(request.alternatives, self.config["vocab_size"]))
+        constraint = self._constraint(request)
         text = self._pieces.stream()
         generated: list[int] = []
 
@@ -295,7 +300,8 @@ class MLXEngine:
             with wired_limit(self._model, [generation_stream]):
                 steps = generate_step(
                     mx.array(prompt.ids[reused:]), self._decoder, max_tokens=request.max_tokens, sampler=picker,
-                    prompt_cache=cache, prompt_progress_callback=progress,
+                    logits_processors=None if constraint is None else [constraint], prompt_cache=cache,
+                    prompt_progress_callback=progress,
                     prefill_step_size=PREFILL_CHUNK_CPU if on_cpu else PREFILL_CHUNK_GPU,
                     input_embeddings=self._embeddings(prompt, request, reused, cancelled),
                 )  # fmt: skip
@@ -318,6 +324,8 @@ class MLXEngine:
                     )  # fmt: skip
                     if stop:
                         break
+            if constraint is not None and report.finish_reason == "length" and constraint.complete:
+                report.finish_reason = "stop"  # only the stop token found no room any more
             keep = True
         except Stopped:
             report.finish_reason = "cancelled"
@@ -333,6 +341,14 @@ class MLXEngine:
             report.peak_memory = mx.get_peak_memory()
             if keep:
                 self._keep_cache(cache, (*identities, *generated), table)
+
+    def _constraint(self, request: Request) -> constrained.Constraint | None:
+        """What keeps the answer of a request to its schema."""
+        if request.schema is None:
+            return None
+        if self._guide is None:
+            self._guide = constrained.Guide(self._tokenizer, self._stop_ids)
+        return self._guide.constraint(constrained.grammar(request.schema, self._pieces.strips_first))
 
     def _choose_table(self, total_tokens: int) -> str | None:
         """Install LongRoPE's table for a request of this length and return its name."""

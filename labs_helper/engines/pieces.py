@@ -30,6 +30,7 @@ class Pieces:
     """The bytes and the readable form of each token of a Hugging Face tokenizer.
 
     tokenizer: a fast tokenizer (byte-level BPE, or SentencePiece style with byte fallback).
+    strips_first: whether a space at the start of a text is dropped.
 
     Example:
         pieces = Pieces(tokenizer)
@@ -44,7 +45,7 @@ class Pieces:
         self._tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
         backend = getattr(tokenizer, "backend_tokenizer", None)
         self._byte_level = "ByteLevel" in repr(getattr(backend, "decoder", None))
-        self._strip_first = not self._byte_level and "Strip(" in repr(getattr(backend, "decoder", None))
+        self.strips_first = not self._byte_level and "Strip(" in repr(getattr(backend, "decoder", None))
         self._alphabet = byte_alphabet()
 
     def is_special(self, id: int) -> bool:
@@ -94,7 +95,7 @@ class TextStream:
     def __init__(self, pieces: Pieces):
         self._pieces = pieces
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._first = pieces._strip_first
+        self._first = pieces.strips_first
 
     def add(self, id: int) -> str:
         """The text that is complete with this token. What never becomes a character is dropped at the end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 
@@ -47,10 +48,10 @@ class Picker:
         return mx.random.categorical(logprobs / how.temperature, key=key)
 
     def facts(self) -> tuple[float, list[tuple[int, float]]]:
-        """Log-probability of the next token in order, and the best tokens at its place."""
+        """Log-probability of the next token in order, and the best possible tokens at its place."""
         picked, *others = self._facts.popleft()
-        pairs = list(zip(others[0][0].tolist(), others[1][0].tolist(), strict=True)) if others else []
-        return picked.item(), pairs
+        pairs = zip(others[0][0].tolist(), others[1][0].tolist(), strict=True) if others else ()
+        return picked.item(), [pair for pair in pairs if pair[1] > -math.inf]
 
 
 def nucleus(logprobs, top_p: float):

@@ -12,11 +12,12 @@ import tomllib
 from functools import cache
 from pathlib import Path
 
+from labs_helper.agent.plan import error_turn, read_plan, results_turn, run_plan, system_prompt, write_plan
+from labs_helper.agent.tools import TOOLS
+from labs_helper.errors import BadPlan
 from training.corpus import FACTS, Case, Corpus, worked
 from training.world import LANGUAGE_NAMES, LANGUAGES, fill, index, table, words
 from training.world import phrases as shared_phrases
-
-from .tools import ARGUMENTS, PlanError, error_turn, read_plan, results_turn, run_plan, system_prompt, write_plan
 
 # What a conversation is about, as far as experts may take sides: its language, or what has a form of its own.
 TOPICS = (*LANGUAGES, "numbers", "python", "plan")
@@ -157,17 +158,17 @@ class MoeCorpus(Corpus):
         else:
             question, plan = self.random.choice((self._two_requests, self._chain, self._chain))(language)
         text = write_plan(*plan)
-        results = run_plan(read_plan(text), language)
+        results = run_plan(read_plan(text), language=language)
         chained = len(plan) == 2 and any("$1" in value for value in plan[1][1].values())
         final = results[-1:] if chained else results
         said = {"a": final[0], "b": final[-1]}
         answer = fill(own_phrases()[language]["answer_one" if len(final) == 1 else "answer_two"], said, language)
-        tools = list(ARGUMENTS)
+        tools = list(TOOLS)
         if self.split == "train" and self.random.random() < 0.3:        # the prompt decides which tools there are
             unused = [tool for tool in tools if tool not in {tool for tool, _ in plan}]
             tools = [tool for tool in tools if tool not in self.random.sample(unused, self.random.randint(0, len(unused)))]
             self.random.shuffle(tools)
-        head = [{"role": "system", "content": system_prompt(tools)}, {"role": "user", "content": question}]
+        head = [{"role": "system", "content": system_prompt({tool: TOOLS[tool] for tool in tools})}, {"role": "user", "content": question}]
         details = {"results": results, "final": final, "steps": steps}
         if self.split == "eval":
             return Case("plan", language, (*head, {"role": "assistant", "content": text}), tuple(results), "plan", details)
@@ -198,7 +199,22 @@ class MoeCorpus(Corpus):
         def changed(tool, arguments):
             return write_plan(*plan[:at], (tool, arguments), *plan[at + 1:])
 
+        def misread() -> str:
+            """A value that the form of a plan allows and the tool does not: a lost letter, a choice that there is not."""
+            value = arguments[name]
+            if name == "field":
+                value = rng.choice(("mayor", "state", "population", "where", "money", "place"))
+            elif name == "to":
+                value = rng.choice((*LANGUAGES, "French", "German", "Latin", value.lower()))
+            elif name == "expression":
+                value = rng.choice((f"{value} =", f"{value}?", value.replace(" ", " plus ", 1), f"({value}"))
+            elif len(value) > 1:
+                cut = rng.randrange(len(value))
+                value = value[:cut] + value[cut + 1:]
+            return changed(tool, {**arguments, name: value})
+
         wrong = rng.choice((
+            misread, misread,
             lambda: changed(rng.choice(("math", "search", "map", "dictionary", "count", "python")), arguments),
             lambda: changed(tool, {k: v for k, v in arguments.items() if k != name}),
             lambda: changed(tool, {**{k: v for k, v in arguments.items() if k != name}, rng.choice(("input", "value", "query")): arguments[name]}),
@@ -210,16 +226,19 @@ class MoeCorpus(Corpus):
         ))()
         try:
             run_plan(read_plan(wrong))
-        except PlanError as error:
+        except BadPlan as error:
             return [{"role": "assistant", "content": wrong, "learn": False}, {"role": "user", "content": error_turn(error)}]
-        raise AssertionError(f"this plan was meant to be wrong: {wrong}")
+        return self._mistake(plan)      # a text with a letter less can still be counted
 
     # Each of the following gives a question and a step (or steps): (tool, arguments).
 
     def _operands(self, task: str) -> tuple[int, int]:
-        high = 12 if task == "multiply" else 99
+        """Often larger numbers than the model can work out itself: those are what a calculator is for."""
+        first, second = (12, 12) if task == "multiply" else (99, 99)
+        if self.random.random() < 0.4:
+            first, second = (999, 99) if task == "multiply" else (9999, 9999)
         while True:
-            a, b = self.draw(lambda: (self.random.randint(2, high), self.random.randint(2, high)), task)
+            a, b = self.draw(lambda: (self.random.randint(2, first), self.random.randint(2, second)), task)
             if task == "subtract" and b > a:
                 a, b = b, a
             if self.mine(task, (a, b)):
@@ -325,7 +344,7 @@ def valid_plan(answer: str) -> bool:
     """Whether an answer is a plan that the tools accept, right or not."""
     try:
         read_plan(answer.strip())
-    except PlanError:
+    except BadPlan:
         return False
     return True
 
@@ -333,6 +352,6 @@ def valid_plan(answer: str) -> bool:
 def plan_results(answer: str, language: str) -> list[str] | None:
     """What a plan's steps give, or None if it cannot be run."""
     try:
-        return run_plan(read_plan(answer.strip()), language)
-    except PlanError:
+        return run_plan(read_plan(answer.strip()), language=language)
+    except BadPlan:
         return None
