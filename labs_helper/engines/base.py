@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from labs_helper.engines.experts import Routing
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Request:
 
     images: opened pictures (Pillow, RGB) in the order of the tags <|image_1|>, <|image_2|> in the messages.
     num_crops: tiles a picture is cut into at most; None takes the checkpoint's own number.
+    record_experts, without_experts: for models with experts; see `labs_helper.engines.experts`.
     """
 
     messages: tuple[dict, ...]
@@ -35,6 +39,8 @@ class Request:
     sampling: Sampling = Sampling()
     max_tokens: int = 128
     alternatives: int = 0
+    record_experts: bool = False
+    without_experts: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,7 @@ class Report:
     rope_table: str | None = None
     sampling: Sampling = Sampling()
     images: tuple[int, ...] = ()  # tokens of each picture
+    routing: Routing | None = None  # what the routers did, if it was asked for
 
 
 class Engine(Protocol):
