@@ -7,9 +7,8 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -115,32 +114,9 @@ def through_torch(folder: Path, state: Path | None = None, untrained: bool = Fal
     return choices
 
 
-@contextlib.contextmanager
-def recorded(layers: int) -> Iterator[Callable[[], list[np.ndarray]]]:
-    """Inside, mlx-lm's phimoe keeps which experts it chose; the value gives them, a (tokens, 2) array a layer.
-
-    mlx-lm's block looks `sparsemixer` up in its module at every call, so one wrapped function sees what the block used and
-    the model stays as it is. One generation at a time, in the thread that owns MLX.
-    """
-    import mlx.core as mx
-    from mlx_lm.models import phimoe
-
-    calls, original = [], phimoe.sparsemixer
-
-    def recording(gates, **options):
-        chosen, weights = original(gates, **options)
-        calls.append(chosen)
-        return chosen, weights
-
-    phimoe.sparsemixer = recording
-    try:
-        yield lambda: [np.array(mx.concatenate(calls[layer::layers], axis=1)[0]) for layer in range(layers)]
-    finally:
-        phimoe.sparsemixer = original
-
-
 def through_mlx(folder: Path) -> Callable[[list[int]], list[np.ndarray]]:
     """The routers of a checkpoint as the course runs it."""
+    from labs_helper.engines.experts import Watch
     from labs_helper.engines.mlx_text import MLXText
     from labs_helper.worker import WORKER
 
@@ -149,9 +125,9 @@ def through_mlx(folder: Path) -> Callable[[list[int]], list[np.ndarray]]:
     def choices(ids: list[int]) -> list[np.ndarray]:
         def work():
             engine.load(len(ids))
-            with recorded(engine.config["num_hidden_layers"]) as taken:
+            with Watch(engine.config) as watch:
                 engine.logits(ids)
-                return taken()
+            return list(watch.routing().experts.swapaxes(0, 1))
 
         return WORKER.call(work)
 
