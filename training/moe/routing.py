@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from labs_helper.figures import mutual_information
+
 from .corpus import TOPICS, MoeCorpus, topic
 
 ENOUGH, SIDES = 0.01, 0.30       # least share of tokens of an expert; mutual information of the best layer
@@ -47,22 +49,6 @@ def by_topic(counts: np.ndarray, topics: np.ndarray) -> np.ndarray:
     """Sums of conversations: (layers, topics, experts), each topic scaled to 1."""
     sums = np.stack([counts[topics == place].sum(0) for place in range(len(TOPICS))], axis=1)
     return sums / sums.sum(2, keepdims=True)
-
-
-def mutual_information(joint: np.ndarray) -> float:
-    """Normalised mutual information of rows and columns of a table of counts: I / mean of the two entropies.
-
-    >>> mutual_information(np.eye(4))
-    1.0
-    """
-    joint = joint / joint.sum()
-
-    def entropy(p):
-        p = p[p > 0]
-        return -(p * np.log(p)).sum()
-
-    rows, columns = entropy(joint.sum(1)), entropy(joint.sum(0))
-    return float(2 * (rows + columns - entropy(joint.ravel())) / (rows + columns))
 
 
 def report(conversations, counts: np.ndarray, shuffles: int = 20) -> dict:
