@@ -1,4 +1,4 @@
-"""Helpers for the Phi-3.5 labs: nine names, each loaded when it is first used.
+"""Helpers for the Phi-3.5 labs: ten names, each loaded when it is first used.
 
     from labs_helper import check_setup, load, chat
 
@@ -20,6 +20,7 @@ _WHERE = {
     "chat": "labs_helper.widgets",
     "look": "labs_helper.widgets",
     "compare": "labs_helper.widgets",
+    "experts": "labs_helper.widgets",
     "benchmarks": "labs_helper.widgets",
     "check": "labs_helper.exercises",
     "hint": "labs_helper.exercises",

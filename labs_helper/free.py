@@ -114,8 +114,7 @@ def _gpu_limit(memory: int) -> Limit:
     """What Metal lets the GPU use of the unified memory. More than that loads, and then crawls.
 
     memory: of the machine, in bytes. MLX knows the limit once it is imported; before that `iogpu.wired_limit_mb`
-    tells it if somebody has set it, and else Metal's usual share: two thirds up to 32 GB, three quarters above
-    (10,922 MiB of 16 GB, 21,845 of 32, 49,152 of 64 in ggml-org/llama.cpp#1870, #2011 and ollama/ollama#434).
+    tells it if somebody has set it, and else it is Metal's usual share.
     """
     if "mlx.core" in sys.modules:
         import mlx.core as mx
@@ -123,8 +122,19 @@ def _gpu_limit(memory: int) -> Limit:
         limit = mx.device_info().get("max_recommended_working_set_size")
         if limit:
             return Limit("gpu", limit, max(0, limit - mx.get_active_memory()))
-    limit = _wired_limit() or (memory * 2 // 3 if memory <= 32 * 2**30 else memory * 3 // 4)
+    limit = _wired_limit() or gpu_share(memory)
     return Limit("gpu", limit, limit)
+
+
+def gpu_share(memory: int) -> int:
+    """Metal's usual share of a Mac's memory for the GPU, in bytes: two thirds up to 32 GB, three quarters above.
+
+    Source: 10,922 MiB of 16 GB, 21,845 of 32, 49,152 of 64 in ggml-org/llama.cpp#1870, #2011 and ollama/ollama#434.
+
+    Example:
+        gpu_share(16 * 2**30)
+    """
+    return memory * 2 // 3 if memory <= 32 * 2**30 else memory * 3 // 4
 
 
 def _wired_limit() -> int:

@@ -11,9 +11,11 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
 from labs_helper import corrections, machine
 from labs_helper.catalog import ModelCard
@@ -26,6 +28,11 @@ from labs_helper.engines.mlx_vision import MLXVision
 from labs_helper.errors import BadRequest, CutOff
 from labs_helper.images import checked_crops, open_image
 from labs_helper.worker import WORKER, Job
+
+if TYPE_CHECKING:
+    import pandas
+
+    from labs_helper.engines.experts import Routing
 
 __all__ = ["Alternative", "Answer", "Model", "Prompt", "Request", "Sampling", "Token", "load", "memory"]
 
@@ -50,6 +57,7 @@ class Answer:
     rope_table: LongRoPE's table for this request, "short" or "long"; None for models without LongRoPE.
     sampling: as used, with the seed that was drawn if none was given.
     images: tokens of each picture, in order; they are part of prompt_tokens.
+    experts: what the routers did with each token, as arrays; None unless `record_experts` asked for it.
 
     Example:
         answer = load("instruct").ask("What is the capital of France?")
@@ -71,6 +79,42 @@ class Answer:
     rope_table: str | None
     sampling: Sampling
     images: tuple[int, ...] = ()
+    experts: Routing | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def routing(self) -> pandas.DataFrame:
+        """Which experts each token went to: a row for each token of prompt and answer, layer and rank.
+
+        Columns: position (from 0), token, part ("prompt" or "answer"), layer, expert, rank (1 is the better), weight
+        (what the expert's output is multiplied with; the two of a token need not sum to 1) and gate (the router's
+        value for this expert; `experts.gates` has those of all experts). The last token of the answer is here too:
+        it went through the model, though nothing came after it.
+        Raises BadRequest if the routers were not recorded.
+
+        Example:
+            answer = load("moe").ask("What is 47 + 38?", record_experts=True)
+            answer.routing.query("layer == 0 and rank == 1")
+        """
+        import numpy as np
+        import pandas
+
+        if self.experts is None:
+            raise BadRequest("The experts of this answer were not recorded.", "Ask with record_experts=True.")
+        chosen = self.experts.experts
+        position, layer, rank = np.indices(chosen.shape).reshape(3, -1)
+        pieces = np.array([*self.prompt.pieces, *(token.piece for token in self.tokens)], dtype=object)
+        return pandas.DataFrame(
+            {
+                "position": position,
+                "token": pieces[position],
+                "part": np.where(position < self.prompt_tokens, "prompt", "answer"),
+                "layer": layer,
+                "expert": chosen.ravel(),
+                "rank": rank + 1,
+                "weight": self.experts.weights.ravel(),
+                "gate": np.take_along_axis(self.experts.gates, chosen, axis=-1).ravel(),
+            }
+        )
 
     @property
     def prefilled_tokens(self) -> int:
@@ -146,6 +190,7 @@ def _answer(model: str, tokens: list[Token], report: Report) -> Answer:
         rope_table=report.rope_table,
         sampling=report.sampling,
         images=report.images,
+        experts=report.routing,
     )
 
 
@@ -177,6 +222,7 @@ class Model:
     """A model you can ask. Get one from `load`; the weights are read with the first question.
 
     sees: whether it takes pictures.
+    routes: whether it has experts and routers that choose among them.
 
     Example:
         model = load("instruct")
@@ -187,6 +233,7 @@ class Model:
         self.card, self.path, self.reason = card, path, reason
         self.last: Answer | None = None
         self.sees = card.architecture == "phi3_v"
+        self.routes = card.architecture == "phimoe"
         self._engine: MLXEngine = (MLXVision if self.sees else MLXText)(path, ships_code=card.ships_code)
         self._jobs: set[Job] = set()
         self._lock = threading.Lock()
@@ -225,7 +272,8 @@ class Model:
     def ask(
         self, prompt, *, images=(), num_crops: int | None = None, system: str | None = None, max_tokens: int = 128,
         temperature: float = 0.0, top_p: float = 1.0, seed: int | None = None, alternatives: int = 0,
-        on_token: Callable[[Token], None] | None = None, schema=None,
+        record_experts: bool = False, without_experts=(), schema=None,
+        on_token: Callable[[Token], None] | None = None,
     ) -> Answer:  # fmt: skip
         """Ask a question and wait for the whole answer.
 
@@ -240,6 +288,10 @@ class Model:
         max_tokens: the longest answer, in tokens.
         temperature, top_p, seed: see `Sampling`. Temperature 0 always gives the same answer.
         alternatives: how many of the most likely tokens to record at each place.
+        record_experts: keep which experts every token of prompt and answer went to, for `Answer.routing`. The answer
+            is the same. The prompt cache is not used, since what is read from it passes no router.
+        without_experts: (layer, expert) pairs, counted from 0, that no router may choose: to see what they are good
+            for. Both are for models with experts, load("moe").
         on_token: called with each Token as it comes, in the caller's thread.
         schema: a JSON schema (dict) or pydantic class. The model then writes nothing but JSON that fits it: a token
             that would break it is ruled out before one is picked. What the JSON says may still be wrong. Raises CutOff
@@ -251,8 +303,9 @@ class Model:
             model.ask("Where is Changsha?", max_tokens=40).text
         """
         request = self._request(
-            prompt, images, num_crops, system, max_tokens, temperature, top_p, seed, alternatives
-        )
+            prompt, images, num_crops, system, max_tokens, temperature, top_p, seed, alternatives, record_experts,
+            without_experts,
+        )  # fmt: skip
         request = replace(request, schema=constrained.schema_text(schema))
         outcome: list[Answer] = []
         with closing(self._tokens(request, outcome)) as tokens:
@@ -263,7 +316,8 @@ class Model:
 
     def stream(
         self, prompt, *, images=(), num_crops: int | None = None, system: str | None = None, max_tokens: int = 128,
-        temperature: float = 0.0, top_p: float = 1.0, seed: int | None = None, alternatives: int = 0, schema=None,
+        temperature: float = 0.0, top_p: float = 1.0, seed: int | None = None, alternatives: int = 0,
+        record_experts: bool = False, without_experts=(), schema=None,
     ) -> Iterator[Token]:  # fmt: skip
         """Ask a question and get the answer token by token. Arguments and errors as for `ask`.
 
@@ -274,8 +328,9 @@ class Model:
                 print(token.text, end="", flush=True)
         """
         request = self._request(
-            prompt, images, num_crops, system, max_tokens, temperature, top_p, seed, alternatives
-        )
+            prompt, images, num_crops, system, max_tokens, temperature, top_p, seed, alternatives, record_experts,
+            without_experts,
+        )  # fmt: skip
         request = replace(request, schema=constrained.schema_text(schema))
         return self._tokens(request, [])
 
@@ -284,7 +339,7 @@ class Model:
         on_done: Callable[[Answer], None] | None = None, on_error: Callable[[BaseException], None] | None = None,
         on_loading: Callable[[float | None], None] | None = None, images=(), num_crops: int | None = None,
         system: str | None = None, max_tokens: int = 128, temperature: float = 0.0, top_p: float = 1.0,
-        seed: int | None = None, alternatives: int = 0, schema=None,
+        seed: int | None = None, alternatives: int = 0, record_experts: bool = False, without_experts=(), schema=None,
     ) -> Job:  # fmt: skip
         """Ask a question and return at once with a Job (stop, wait, done). For widgets.
 
@@ -298,8 +353,9 @@ class Model:
             job.wait(timeout=60).text
         """
         request = self._request(
-            prompt, images, num_crops, system, max_tokens, temperature, top_p, seed, alternatives
-        )
+            prompt, images, num_crops, system, max_tokens, temperature, top_p, seed, alternatives, record_experts,
+            without_experts,
+        )  # fmt: skip
         request = replace(request, schema=constrained.schema_text(schema))
 
         def news(item) -> None:
@@ -326,7 +382,7 @@ class Model:
         Example:
             print(model.prompt("Hi").text)
         """
-        request = self._request(prompt, images, num_crops, system, 1, 0.0, 1.0, None, 0)
+        request = self._request(prompt, images, num_crops, system, 1)
         self._need_tokenizer()
         return self._engine.render(request)
 
@@ -367,7 +423,8 @@ class Model:
     # -- inside -------------------------------------------------------------------------------------
 
     def _request(
-        self, prompt, images, num_crops, system, max_tokens, temperature, top_p, seed, alternatives
+        self, prompt, images, num_crops, system, max_tokens, temperature=0.0, top_p=1.0, seed=None, alternatives=0,
+        record_experts=False, without_experts=(),
     ) -> Request:  # fmt: skip
         messages = _messages(prompt, system)
         messages[-1]["images"] += _sources(images)
@@ -375,6 +432,12 @@ class Model:
         if not self.sees and (shown or num_crops is not None):
             raise BadRequest(
                 f"{self.name} is a text model and takes no pictures.", 'Take a model that sees: load("vision").'
+            )
+        without = _pairs(without_experts)
+        if not self.routes and (record_experts or without):
+            raise BadRequest(
+                f"{self.name} is a dense model: every token goes through all of it, and nothing is chosen.",
+                'Take a model with experts: load("moe").',
             )
         if num_crops is not None:
             num_crops = checked_crops(num_crops)
@@ -390,6 +453,8 @@ class Model:
             ),
             max_tokens=_whole("max_tokens", max_tokens, 1, 2**31),
             alternatives=_whole("alternatives", alternatives, 0, MOST_ALTERNATIVES),
+            record_experts=bool(record_experts),
+            without_experts=without,
         )
 
     def _start(self, request: Request, news, on_done=None, on_error=None) -> Job:
@@ -489,6 +554,7 @@ def _shortened(answer: Answer, taken: int) -> Answer:
     return replace(
         answer, tokens=tokens, text="".join(token.text for token in tokens), generated_tokens=len(tokens),
         finish_reason="cancelled",
+        experts=answer.experts and answer.experts.first(answer.prompt_tokens + taken),
     )  # fmt: skip
 
 
@@ -565,6 +631,22 @@ def _whole(name: str, value, low: int, high: int) -> int:
     if isinstance(value, bool) or not low <= number <= high:
         raise BadRequest(f"{name} is {value!r}.", f"Use a whole number from {low} to {high:,}.")
     return number
+
+
+def _pairs(value) -> tuple[tuple[int, int], ...]:
+    """(layer, expert) pairs from a list of them, or from one alone."""
+    if value is None:
+        return ()
+    try:
+        given = list(value)
+        pairs = [tuple(pair) for pair in ([given] if given and not hasattr(given[0], "__len__") else given)]
+    except TypeError:
+        pairs = [(value,)]
+    if any(len(pair) != 2 for pair in pairs):
+        raise BadRequest(
+            f"without_experts is {value!r}.", "Give pairs of (layer, expert), such as [(0, 3), (1, 7)]."
+        )
+    return tuple((_whole("a layer", layer, 0, 2**31), _whole("an expert", expert, 0, 2**31)) for layer, expert in pairs)
 
 
 # -- public functions -------------------------------------------------------------------------------------

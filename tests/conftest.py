@@ -12,7 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from pathlib import Path
 
 import pytest
-from tiny_checkpoint import make_tiny_checkpoint, make_tiny_vision_checkpoint
+from tiny_checkpoint import make_tiny_checkpoint, make_tiny_moe_checkpoint, make_tiny_vision_checkpoint
 
 from labs_helper.corrections import before_mlx
 
@@ -35,6 +35,12 @@ def tiny_unquantized(tmp_path_factory) -> Path:
 def tiny_vision(tmp_path_factory) -> Path:
     """The folder of a quantized random phi3_v, shared: do not change it."""
     return make_tiny_vision_checkpoint(tmp_path_factory.mktemp("checkpoints") / "tiny-vision")
+
+
+@pytest.fixture(scope="session")
+def tiny_moe(tmp_path_factory) -> Path:
+    """The folder of a quantized random phimoe, shared: do not change it."""
+    return make_tiny_moe_checkpoint(tmp_path_factory.mktemp("checkpoints") / "tiny-moe")
 
 
 @pytest.fixture

@@ -93,7 +93,7 @@ def only_the_first(steps):
 
 @pytest.mark.parametrize(
     ("id", "value"),
-    [("3.6", by_tree), ("3.6", by_the_course), ("3.7", lab03_agent.references_hold), ("3.8", TOOLS | toolbox(post))],
+    [("3.7", by_tree), ("3.7", by_the_course), ("3.8", lab03_agent.references_hold), ("3.9", TOOLS | toolbox(post))],
 )
 def test_right_answers_pass(id, value):
     assert CHECKS[id](value).startswith("Right")
@@ -102,27 +102,27 @@ def test_right_answers_pass(id, value):
 @pytest.mark.parametrize(
     ("id", "value", "words"),
     [
-        ("3.6", 85, "without brackets"),
-        ("3.6", lambda e: eval(e), "do not use eval"),
-        ("3.6", lambda e: eval(e, {"__builtins__": {}}), "ValueError|do not use eval"),
-        ("3.6", lambda e: eval(e) if re.fullmatch(r"[0-9 +*-]+", e) else None, "never end"),
-        ("3.6", lambda e: eval(e) if re.fullmatch(r"[0-9 +*-]+", e) and "**" not in e else None, "8,000"),
-        ("3.6", lambda e: sum(map(int, e.split("+"))), "raised ValueError"),
-        ("3.6", lambda e: 9 if e == "1 + 2 * 3" else by_tree(e), "Multiply before"),
-        ("3.7", True, "without brackets"),
-        ("3.7", lambda steps: True, "circle"),
-        ("3.7", lambda steps: False, "no reference"),
-        ("3.7", lambda steps: "yes", "True or False"),
-        ("3.7", only_the_first, "every reference"),
-        ("3.7", lambda steps: "$1" not in steps[0]["arguments"].get("text", "")
+        ("3.7", 85, "without brackets"),
+        ("3.7", lambda e: eval(e), "do not use eval"),
+        ("3.7", lambda e: eval(e, {"__builtins__": {}}), "ValueError|do not use eval"),
+        ("3.7", lambda e: eval(e) if re.fullmatch(r"[0-9 +*-]+", e) else None, "never end"),
+        ("3.7", lambda e: eval(e) if re.fullmatch(r"[0-9 +*-]+", e) and "**" not in e else None, "8,000"),
+        ("3.7", lambda e: sum(map(int, e.split("+"))), "raised ValueError"),
+        ("3.7", lambda e: 9 if e == "1 + 2 * 3" else by_tree(e), "Multiply before"),
+        ("3.8", True, "without brackets"),
+        ("3.8", lambda steps: True, "circle"),
+        ("3.8", lambda steps: False, "no reference"),
+        ("3.8", lambda steps: "yes", "True or False"),
+        ("3.8", only_the_first, "every reference"),
+        ("3.8", lambda steps: "$1" not in steps[0]["arguments"].get("text", "")
          and lab03_agent.references_hold([s for s in steps if "text" in s["arguments"]]), "every argument"),
-        ("3.8", post, "Hand in the tools"),
-        ("3.8", TOOLS, "no tool named post"),
-        ("3.8", toolbox(post), "other tools are gone"),
-        ("3.8", without_docstring, "docstring"),
-        ("3.8", of_one_place, "Japan"),
-        ("3.8", that_makes_up, "not made up"),
-        ("3.8", that_breaks, "broke"),
+        ("3.9", post, "Hand in the tools"),
+        ("3.9", TOOLS, "no tool named post"),
+        ("3.9", toolbox(post), "other tools are gone"),
+        ("3.9", without_docstring, "docstring"),
+        ("3.9", of_one_place, "Japan"),
+        ("3.9", that_makes_up, "not made up"),
+        ("3.9", that_breaks, "broke"),
     ],
 )  # fmt: skip
 def test_a_wrong_answer_is_told_what_to_look_at(id, value, words):
@@ -132,12 +132,12 @@ def test_a_wrong_answer_is_told_what_to_look_at(id, value, words):
     assert time.perf_counter() - start < 5
 
 
-@pytest.mark.parametrize(("id", "value"), [("3.6", lambda e: ...), ("3.7", lambda steps: None), ("3.8", not_written)])
+@pytest.mark.parametrize(("id", "value"), [("3.7", lambda e: ...), ("3.8", lambda steps: None), ("3.9", not_written)])
 def test_a_stub_is_not_a_wrong_answer(id, value):
     with pytest.raises(NotYet):
         CHECKS[id](value)
 
 
 def test_hints_come_in_order():
-    assert [exercise.id for exercise in lab03_agent.EXERCISES] == ["3.6", "3.7", "3.8"]
+    assert [exercise.id for exercise in lab03_agent.EXERCISES] == ["3.7", "3.8", "3.9"]
     assert all(len(exercise.hints) == 3 and exercise.title for exercise in lab03_agent.EXERCISES)

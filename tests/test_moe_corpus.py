@@ -158,3 +158,16 @@ def test_only_a_phimoe_is_measured_on_plans(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "phimoe"}))
     assert set(tasks_of(str(tmp_path))) == {*TASKS, *MOE_TASKS}
     assert tasks_of(str(tmp_path / "nowhere")) == TASKS
+
+
+def test_the_questions_of_the_notebook_are_held_out_cases_and_in_sync():
+    """If this fails after a change of the corpus: python -m training.moe.questions."""
+    import csv
+
+    from training.moe import questions
+
+    with questions.FILE.open(newline="", encoding="utf-8") as handle:
+        stored = list(csv.DictReader(handle))
+    assert stored == questions.rows()
+    assert [row["topic"] for row in stored] == [name for name in TOPICS for _ in range(questions.EACH)]
+    assert all(row["question"].strip() and row["expect"].strip() for row in stored)

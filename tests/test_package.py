@@ -41,7 +41,7 @@ def test_making_a_model_loads_neither_mlx_nor_transformers(tiny_checkpoint):
 
 def test_the_public_names():
     assert set(labs_helper.__all__) == {
-        "check_setup", "load", "chat", "look", "compare", "benchmarks", "check", "hint", "memory"
+        "check_setup", "load", "chat", "look", "compare", "experts", "benchmarks", "check", "hint", "memory"
     }  # fmt: skip
     assert len(labs_helper.__all__) <= 10
     assert set(labs_helper.__all__) <= set(dir(labs_helper))

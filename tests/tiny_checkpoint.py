@@ -114,6 +114,69 @@ def make_tiny_checkpoint(
     return folder
 
 
+def make_tiny_moe_checkpoint(
+    folder: Path, *, quantized: bool = True, seed: int = 0, original: int = 128, context: int = 512, layers: int = 2,
+    hidden: int = 64, experts: int = 16, **config_changes,
+) -> Path:  # fmt: skip
+    """Write a random phimoe checkpoint in the format of moe-tiny: gate and head at 8 bits, the rest at 4."""
+    import mlx.core as mx
+    import mlx.nn as nn
+    import numpy as np
+    from mlx.utils import tree_flatten
+
+    from labs_helper.engines.mlx_text import import_mlx_lm
+
+    import_mlx_lm()
+    from mlx_lm.models import phimoe
+
+    vocabulary = write_tokenizer(folder)
+    half = hidden // 2 // 2
+    config = {
+        "model_type": "phimoe", "architectures": ["PhimoeForCausalLM"], "hidden_size": hidden,
+        "intermediate_size": hidden, "num_hidden_layers": layers, "num_attention_heads": 2, "num_key_value_heads": 1,
+        "num_local_experts": experts, "num_experts_per_tok": 2, "router_jitter_noise": 0.01,
+        "vocab_size": vocabulary, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
+        "rope_scaling": {
+            "type": "longrope",
+            "short_factor": [1.0 + 0.05 * i for i in range(half)],
+            "long_factor": [1.5 + 2.0 * i for i in range(half)],
+            "short_mscale": 1.2, "long_mscale": 1.3,
+        },
+        "max_position_embeddings": context, "original_max_position_embeddings": original,
+        "attention_bias": True, "lm_head_bias": True, "tie_word_embeddings": False,
+        "eos_token_id": vocabulary - len(SPECIAL),
+    }  # fmt: skip
+    config.update(config_changes)
+    model = phimoe.Model(phimoe.ModelArgs.from_dict(config))
+    rng = np.random.default_rng(seed)
+    weights = []
+    for name, value in tree_flatten(model.parameters()):
+        array = rng.normal(0, 1.0, value.shape)
+        if "norm" in name:
+            array = 0.1 * array + name.endswith("weight")
+        elif "embed" not in name:
+            array *= 1.5 / np.sqrt(value.shape[-1])
+        if name.startswith("lm_head"):
+            array[vocabulary - len(SPECIAL) :] = 0 if name.endswith("weight") else -9  # do not end by chance
+        weights.append((name, mx.array(array.astype(np.float32))))
+    model.load_weights(weights)
+    if quantized:
+        settings = {"group_size": 32, "bits": 4}
+        eight = ["lm_head", *(f"model.layers.{i}.block_sparse_moe.gate" for i in range(layers))]
+        settings |= {path: {"group_size": 32, "bits": 8} for path in eight}
+        nn.quantize(model, group_size=32, bits=4, class_predicate=lambda path, module: (
+            hasattr(module, "to_quantized") and settings.get(path, True)))  # fmt: skip
+        config["quantization"] = config["quantization_config"] = settings
+    mx.save_safetensors(
+        str(folder / "model.safetensors"), dict(tree_flatten(model.parameters())), metadata={"format": "mlx"}
+    )
+    end = vocabulary - len(SPECIAL) + SPECIAL.index("<|end|>")
+    generation = {"eos_token_id": [end, config["eos_token_id"]]}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder / "generation_config.json").write_text(json.dumps(generation), encoding="utf-8")
+    return folder
+
+
 VISION = {
     "model_type": "phi3_v", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3,
     "num_attention_heads": 2, "image_size": 336, "patch_size": 14, "num_channels": 3, "layer_norm_eps": 1e-5,

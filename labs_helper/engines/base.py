@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from labs_helper.engines.experts import Routing
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Request:
     images: opened pictures (Pillow, RGB) in the order of the tags <|image_1|>, <|image_2|> in the messages.
     num_crops: tiles a picture is cut into at most; None takes the checkpoint's own number.
     schema: a JSON schema, as JSON text, that the answer has to fit; see `labs_helper.engines.constrained`.
+    record_experts, without_experts: for models with experts; see `labs_helper.engines.experts`.
     """
 
     messages: tuple[dict, ...]
@@ -37,6 +41,8 @@ class Request:
     max_tokens: int = 128
     alternatives: int = 0
     schema: str | None = None
+    record_experts: bool = False
+    without_experts: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,7 @@ class Report:
     rope_table: str | None = None
     sampling: Sampling = Sampling()
     images: tuple[int, ...] = ()  # tokens of each picture
+    routing: Routing | None = None  # what the routers did, if it was asked for
 
 
 class Engine(Protocol):

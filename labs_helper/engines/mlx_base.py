@@ -21,6 +21,7 @@ from labs_helper import machine, store
 from labs_helper.corrections import before_mlx, dequantize, limits
 from labs_helper.engines import constrained
 from labs_helper.engines.base import Alternative, Prompt, Report, Request, Token
+from labs_helper.engines.experts import Watch, while_watching
 from labs_helper.engines.pieces import Pieces
 from labs_helper.engines.sampling import Picker
 from labs_helper.errors import BadRequest, CheckpointRefused
@@ -266,7 +267,8 @@ class MLXEngine:
         """Generate tokens until a stop token, max_tokens, or until `cancelled()` says so.
 
         The prompt cache of the last request is reused as far as the new prompt begins with the same ids.
-        Afterwards `report` tells how it went.
+        Afterwards `report` tells how it went. A request about experts begins without the cache: what is read
+        from it goes past the routers, and what other experts made would be another context.
         """
         start = time.perf_counter()
         self.prepare(request)
@@ -279,7 +281,8 @@ class MLXEngine:
             sampling = replace(sampling, seed=int.from_bytes(os.urandom(4), "little"))
         table = self._choose_table(len(prompt) + request.max_tokens)
         identities = self._identities(prompt, request)
-        cache, reused = self._take_cache(identities, table)
+        watch = self._watch(request)
+        cache, reused = self._take_cache(identities if watch is None else (), table)
         report = self.report = Report(
             prompt=prompt, prompt_tokens=len(prompt), cached_tokens=reused, rope_table=table, sampling=sampling,
             images=self._image_tokens(request),
@@ -293,9 +296,11 @@ class MLXEngine:
         def progress(done: int, total: int) -> None:
             if done < total and cancelled():
                 raise Stopped
+            if watch is not None:
+                watch.settle()
 
         on_cpu = mx.default_device().type == mx.DeviceType.cpu
-        steps, keep = None, False
+        steps, keep, seen = None, False, 0
         try:
             with wired_limit(self._model, [generation_stream]):
                 steps = generate_step(
@@ -306,6 +311,7 @@ class MLXEngine:
                     input_embeddings=self._embeddings(prompt, request, reused, cancelled),
                 )  # fmt: skip
                 report.finish_reason = "length"
+                steps = while_watching(watch, steps)
                 for id, _ in steps:
                     if not generated:
                         report.prefill_seconds = time.perf_counter() - start
@@ -317,6 +323,7 @@ class MLXEngine:
                     if stop:
                         report.finish_reason = "stop"
                     logprob, others = picker.facts()
+                    seen += 1
                     yield Token(
                         "" if stop else text.add(id), id, logprob,
                         tuple(Alternative(self._pieces.readable(i), i, p) for i, p in others),
@@ -337,9 +344,12 @@ class MLXEngine:
         finally:
             if steps is not None:
                 steps.close()
+            self.report = report  # a question between two tokens has put its own there
             report.seconds = time.perf_counter() - start
             report.peak_memory = mx.get_peak_memory()
-            if keep:
+            if watch is not None and watch.record and keep:
+                report.routing = watch.routing(len(prompt) + seen)
+            if keep and not request.without_experts:
                 self._keep_cache(cache, (*identities, *generated), table)
 
     def _constraint(self, request: Request) -> constrained.Constraint | None:
@@ -353,6 +363,10 @@ class MLXEngine:
     def _choose_table(self, total_tokens: int) -> str | None:
         """Install LongRoPE's table for a request of this length and return its name."""
         raise NotImplementedError
+
+    def _watch(self, request: Request) -> Watch | None:
+        """What looks at the experts during a request; None if the request does not ask for them."""
+        return None
 
     def _identities(self, prompt: Prompt, request: Request) -> tuple:
         """What stands at each place of the prompt, for the prompt cache: equal only if it means the same."""

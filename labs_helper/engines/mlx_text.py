@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from labs_helper.corrections import longrope
+from labs_helper.engines import experts
+from labs_helper.engines.base import Prompt, Request
 from labs_helper.engines.mlx_base import MLXEngine, import_mlx_lm
 
 __all__ = ["MLXText", "import_mlx_lm"]
@@ -23,6 +25,16 @@ class MLXText(MLXEngine):
 
     def _choose_table(self, total_tokens: int) -> str | None:
         return longrope.apply(self._model, self.config, total_tokens)
+
+    def _check(self, request: Request, prompt: Prompt) -> None:
+        super()._check(request, prompt)
+        if request.without_experts:
+            experts.checked(self.config, request.without_experts)
+
+    def _watch(self, request: Request) -> experts.Watch | None:
+        if not (request.record_experts or request.without_experts):
+            return None
+        return experts.Watch(self.config, request.without_experts, request.record_experts)
 
     def logits(self, ids, max_tokens: int = 0):
         """The model's raw scores for every place of a sequence: an array of (len(ids), vocabulary) in fp32.

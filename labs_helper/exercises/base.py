@@ -150,3 +150,20 @@ def text(value: object, what: str = "The answer") -> str:
     if not isinstance(value, str):
         raise TryAgain(f"{what} must be a text (str). I was given {kind(value)}.")
     return value
+
+
+def a_function(value: object, name: str) -> Callable:
+    """Read a function; raise `TryAgain` for anything else. Example: `a_function(print, "print")` is `print`."""
+    if not callable(value):
+        raise TryAgain(f"Hand in the function itself: {name}, without brackets. I was given {kind(value)}.")
+    return value
+
+
+def returned(result: object) -> object:
+    """What a learner's function gave; a stub that returns nothing is not wrong, it is not written yet: `NotYet`.
+
+    Example: `returned(3)` is 3.
+    """
+    if result is None or result is Ellipsis:
+        raise NotYet
+    return result

@@ -3,23 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from .base import Exercise, NotYet, TryAgain, is_unfilled, kind, number, text
-
-
-def _function(value: object, name: str) -> Callable:
-    if not callable(value):
-        raise TryAgain(f"Hand in the function itself: {name}, without brackets. I was given {kind(value)}.")
-    return value
-
-
-def _returned(result: object) -> object:
-    """What a learner's function gave; a stub that returns nothing is not wrong, it is not written yet."""
-    if result is None or result is Ellipsis:
-        raise NotYet
-    return result
-
+from .base import Exercise, NotYet, TryAgain, a_function, is_unfilled, kind, number, returned, text
 
 # --- 2.1 What a picture costs -----------------------------------------------------------------------------
 
@@ -39,10 +25,10 @@ def picture_tokens(rows: int, columns: int) -> int:
 
 
 def _picture_cost(value: object) -> str:
-    function = _function(value, "picture_tokens")
+    function = a_function(value, "picture_tokens")
     for rows, columns in GRIDS:
         call, right = f"picture_tokens({rows}, {columns})", picture_tokens(rows, columns)
-        given = number(_returned(function(rows, columns)), call)
+        given = number(returned(function(rows, columns)), call)
         if given == right:
             continue
         if given == right - TILE_TOKENS - TILE_SIDE:
@@ -134,12 +120,12 @@ def join_tiles(tiles, rows: int, columns: int):
 def _join(value: object) -> str:
     import numpy as np
 
-    function, side, channels = _function(value, "join_tiles"), 3, 2
+    function, side, channels = a_function(value, "join_tiles"), 3, 2
     for rows, columns in TILE_GRIDS:
         call = f"join_tiles(tiles, {rows}, {columns})"
         tiles = np.arange(rows * columns * side * side * channels).reshape(rows * columns, side, side, channels)
         right = join_tiles(tiles, rows, columns)
-        given = np.asarray(_returned(function(tiles.copy(), rows, columns)))
+        given = np.asarray(returned(function(tiles.copy(), rows, columns)))
         if given.shape != right.shape:
             raise TryAgain(f"{call} has the shape {given.shape}. It must be {right.shape}: height, width, channels.")
         if (given == right).all():
@@ -175,10 +161,10 @@ def error_rate(read: str, truth: str) -> float:
 
 
 def _reading(value: object) -> str:
-    function = _function(value, "error_rate")
+    function = a_function(value, "error_rate")
     for read, truth in READINGS:
         call, right = f"error_rate({read!r}, {truth!r})", error_rate(read, truth)
-        given = number(_returned(function(read, truth)), call)
+        given = number(returned(function(read, truth)), call)
         if abs(given - right) < 1e-6:
             continue
         if abs(given - right * len(truth)) < 1e-6:
@@ -205,9 +191,9 @@ LISTS = (
 
 
 def _table(value: object) -> str:
-    function = _function(value, "to_table")
+    function = a_function(value, "to_table")
     for answer, right in LISTS:
-        call, given = f"to_table({answer!r})", _returned(function(answer))
+        call, given = f"to_table({answer!r})", returned(function(answer))
         columns = getattr(given, "columns", None)
         if columns is None:
             raise TryAgain(f"{call} must return a pandas DataFrame. It returned {kind(given)}.")
@@ -235,10 +221,10 @@ CHANGES = (
 
 
 def _keyframes(value: object) -> str:
-    function = _function(value, "pick_frames")
+    function = a_function(value, "pick_frames")
     for changes, count, right in CHANGES:
         call = f"pick_frames({changes}, {count})"
-        given = _returned(function(list(changes), count))
+        given = returned(function(list(changes), count))
         if isinstance(given, (str, bytes, Mapping)) or not hasattr(given, "__iter__"):
             raise TryAgain(f"{call} must return a list of frame numbers. It returned {kind(given)}.")
         if is_unfilled(given := list(given)):

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from .base import Exercise, NotYet, TryAgain, kind, number
+from .base import Exercise, NotYet, TryAgain, a_function, kind, number
 
 
-def _function(value: object, name: str) -> Callable:
-    if not callable(value):
-        raise TryAgain(f"Hand in the function itself: {name}, without brackets. I was given {kind(value)}.")
-    return value
-
-
-# --- 3.6 A calculator without eval ------------------------------------------------------------------------
+# --- 3.7 A calculator without eval ------------------------------------------------------------------------
 
 SUMS = {"47 + 38": 85, "9 - 12": -3, "12 * 12": 144, "4821 * 37": 178377, "1 + 2 * 3": 7, "2 * 3 - 4": 2}
 # Harmless code first: whoever runs it would also run what never ends, so that is not tried on them.
@@ -31,7 +25,7 @@ def _refused(function: Callable, expression: str) -> bool:
 
 
 def _safe_calculator(value: object) -> str:
-    function = _function(value, "calculate")
+    function = a_function(value, "calculate")
     for expression, right in SUMS.items():
         try:
             given = function(expression)
@@ -58,7 +52,7 @@ def _safe_calculator(value: object) -> str:
     return f"Right: {len(SUMS)} sums worked out, {len(CODE) + len(POWERS) + 2} texts refused, and no code was run."
 
 
-# --- 3.7 References between steps -------------------------------------------------------------------------
+# --- 3.8 References between steps -------------------------------------------------------------------------
 
 
 def _steps(*texts: str) -> list[dict]:
@@ -98,7 +92,7 @@ def references_hold(steps: Sequence[Mapping]) -> bool:
 
 
 def _references(value: object) -> str:
-    function = _function(value, "references_hold")
+    function = a_function(value, "references_hold")
     for steps, right, why in PLANS:
         given = function(steps)
         if given is None or given is Ellipsis:
@@ -111,7 +105,7 @@ def _references(value: object) -> str:
     return f"Right for all {len(PLANS)} plans. A plan without circles always comes to an end."
 
 
-# --- 3.8 A tool of one's own ------------------------------------------------------------------------------
+# --- 3.9 A tool of one's own ------------------------------------------------------------------------------
 
 COUNTRIES, TONGUES = ("Kenya", "Japan", "Peru"), ("Spanish", "Korean")
 
@@ -163,7 +157,7 @@ def _own_tool(value: object) -> str:
 
 EXERCISES = (
     Exercise(
-        "3.6",
+        "3.7",
         "Write a calculator that cannot be tricked",
         _safe_calculator,
         (
@@ -174,7 +168,7 @@ EXERCISES = (
         ),
     ),
     Exercise(
-        "3.7",
+        "3.8",
         "Find circles in a plan",
         _references,
         (
@@ -184,7 +178,7 @@ EXERCISES = (
         ),
     ),
     Exercise(
-        "3.8",
+        "3.9",
         "Give the agent a tool of your own",
         _own_tool,
         (

@@ -5,6 +5,8 @@ Each function imports what it draws with, so importing this package is cheap.
 
 from .bars import bars, token_counts
 from .base import Figure
+from .expert_costs import cost_quality, expert_memory, family, hit_rates
+from .experts import compare_experts, expert_load, expert_map, expert_tokens, mutual_information, specialisation
 from .plots import kv_bytes_per_token, kv_cache, needle_heatmap, prefill, rope_tables
 from .published import benchmark_chart, benchmark_table
 from .tiles import crops_cost, frames_view, side_by_side, tile_view, token_cost, wrong_order
@@ -15,14 +17,24 @@ __all__ = [
     "bars",
     "benchmark_chart",
     "benchmark_table",
+    "compare_experts",
+    "cost_quality",
     "crops_cost",
+    "expert_load",
+    "expert_map",
+    "expert_memory",
+    "expert_tokens",
+    "family",
     "frames_view",
+    "hit_rates",
     "kv_bytes_per_token",
     "kv_cache",
+    "mutual_information",
     "needle_heatmap",
     "prefill",
     "rope_tables",
     "side_by_side",
+    "specialisation",
     "tile_view",
     "token_cost",
     "token_counts",

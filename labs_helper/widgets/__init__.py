@@ -3,6 +3,7 @@
 from .benchmark_explorer import BenchmarkExplorer, benchmarks
 from .comparison import Comparison, compare
 from .conversation import Chat, chat
+from .expert_explorer import ExpertExplorer, experts
 from .look import Look, look
 from .token_explorer import TokenExplorer, tokens
 
@@ -10,11 +11,13 @@ __all__ = [
     "BenchmarkExplorer",
     "Chat",
     "Comparison",
+    "ExpertExplorer",
     "Look",
     "TokenExplorer",
     "benchmarks",
     "chat",
     "compare",
+    "experts",
     "look",
     "tokens",
 ]

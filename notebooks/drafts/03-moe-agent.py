@@ -126,7 +126,7 @@ for text in ("(47 + 38) * 2", "9**9**9", "(5).__class__", "open('secret.txt')", 
         print(f"{text[:20]:20} refused: {error.what}")
 
 # %% [markdown]
-# ### Exercise 3.6 (medium, 8 minutes): write a calculator that cannot be tricked
+# ### Exercise 3.7 (medium, 8 minutes): write a calculator that cannot be tricked
 #
 # Write `calculate(expression)` for whole numbers with `+`, `-` and `*`. It returns a number. Everything else, and every text
 # of more than 40 characters, raises a `ValueError`. Use no `eval`.
@@ -157,7 +157,7 @@ def calculate(expression):
 
 
 # %%
-check("3.6", calculate)  # for help, run hint("3.6")
+check("3.7", calculate)  # for help, run hint("3.7")
 
 # %% [markdown]
 # The plan itself must be checked as well, and *before* any step runs. `read_plan` is the helper's version of the pydantic
@@ -185,7 +185,7 @@ for text in bad_plans:
 # %% [markdown]
 # The plan with `"$1"` in step 1 is a circle: the step waits for itself. A program that followed it could wait for ever.
 #
-# ### Exercise 3.7 (medium, 6 minutes): find circles in a plan
+# ### Exercise 3.8 (medium, 6 minutes): find circles in a plan
 #
 # Write `references_hold(steps)`. `steps` is a list like `plan["steps"]` above, of any length. Return True if every `$1`,
 # `$2`, ... in the arguments of a step stands for an *earlier* step, and False if not.
@@ -208,7 +208,7 @@ def references_hold(steps):
 
 
 # %%
-check("3.7", references_hold)  # for help, run hint("3.7")
+check("3.8", references_hold)  # for help, run hint("3.8")
 
 # %% [markdown] minutes=8
 # ## 10. Let the helper do it, and watch (8 minutes)
@@ -260,7 +260,7 @@ print(complaint, "\n\nRepaired:", repaired.text)
 # The original's task was "write about a subject, then translate it". The tools above translate single words. A small
 # tool can write, as long as it only writes what it has looked up.
 #
-# ### Exercise 3.8 (harder, 12 minutes): give the agent a tool of your own
+# ### Exercise 3.9 (harder, 12 minutes): give the agent a tool of your own
 #
 # Write a function `post(about, to)`. `about` is a country, `to` a language such as "Spanish". It returns a short text in
 # that language that names at least the country's capital and currency. Look the facts up with `place(name, field)` and
@@ -290,7 +290,7 @@ def post(about: str, to: str) -> str:
 my_tools = TOOLS | toolbox(post)
 
 # %%
-check("3.8", my_tools)  # for help, run hint("3.8")
+check("3.9", my_tools)  # for help, run hint("3.9")
 
 # %% [markdown]
 # With your tool, the original's task is a plan of two steps. `moe-tiny` has never heard of `post`, so this plan is written

@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
+
+from labs_helper.figures import mutual_information
 
 from .corpus import TOPICS, MoeCorpus, topic
 
@@ -48,22 +49,6 @@ def by_topic(counts: np.ndarray, topics: np.ndarray) -> np.ndarray:
     """Sums of conversations: (layers, topics, experts), each topic scaled to 1."""
     sums = np.stack([counts[topics == place].sum(0) for place in range(len(TOPICS))], axis=1)
     return sums / sums.sum(2, keepdims=True)
-
-
-def mutual_information(joint: np.ndarray) -> float:
-    """Normalised mutual information of rows and columns of a table of counts: I / mean of the two entropies.
-
-    >>> mutual_information(np.eye(4))
-    1.0
-    """
-    joint = joint / joint.sum()
-
-    def entropy(p):
-        p = p[p > 0]
-        return -(p * np.log(p)).sum()
-
-    rows, columns = entropy(joint.sum(1)), entropy(joint.sum(0))
-    return float(2 * (rows + columns - entropy(joint.ravel())) / (rows + columns))
 
 
 def report(conversations, counts: np.ndarray, shuffles: int = 20) -> dict:
@@ -115,32 +100,9 @@ def through_torch(folder: Path, state: Path | None = None, untrained: bool = Fal
     return choices
 
 
-@contextlib.contextmanager
-def recorded(layers: int) -> Iterator[Callable[[], list[np.ndarray]]]:
-    """Inside, mlx-lm's phimoe keeps which experts it chose; the value gives them, a (tokens, 2) array a layer.
-
-    mlx-lm's block looks `sparsemixer` up in its module at every call, so one wrapped function sees what the block used and
-    the model stays as it is. One generation at a time, in the thread that owns MLX.
-    """
-    import mlx.core as mx
-    from mlx_lm.models import phimoe
-
-    calls, original = [], phimoe.sparsemixer
-
-    def recording(gates, **options):
-        chosen, weights = original(gates, **options)
-        calls.append(chosen)
-        return chosen, weights
-
-    phimoe.sparsemixer = recording
-    try:
-        yield lambda: [np.array(mx.concatenate(calls[layer::layers], axis=1)[0]) for layer in range(layers)]
-    finally:
-        phimoe.sparsemixer = original
-
-
 def through_mlx(folder: Path) -> Callable[[list[int]], list[np.ndarray]]:
     """The routers of a checkpoint as the course runs it."""
+    from labs_helper.engines.experts import Watch
     from labs_helper.engines.mlx_text import MLXText
     from labs_helper.worker import WORKER
 
@@ -149,9 +111,9 @@ def through_mlx(folder: Path) -> Callable[[list[int]], list[np.ndarray]]:
     def choices(ids: list[int]) -> list[np.ndarray]:
         def work():
             engine.load(len(ids))
-            with recorded(engine.config["num_hidden_layers"]) as taken:
+            with Watch(engine.config) as watch:
                 engine.logits(ids)
-                return taken()
+            return list(watch.routing().experts.swapaxes(0, 1))
 
         return WORKER.call(work)
 

@@ -1,0 +1,163 @@
+"""Watch a phimoe's routers at work, or take experts away from them, during one request.
+
+mlx-lm's block looks `sparsemixer` up in its module at every call. While a step of the request is computed, a
+function stands there that hands the gate values on to the original and keeps what it decides. The model stays as
+it is. Only the thread that watches is concerned, and only during a step: another model in another thread, or a
+question asked between two tokens, goes its own way.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from labs_helper.errors import BadRequest
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class Routing:
+    """What the routers did with each token, in order: numpy arrays.
+
+    experts: (tokens, layers, rank) the chosen experts, best first.
+    weights: (tokens, layers, rank) what each one's output is multiplied with. The two need not sum to 1.
+    gates: (tokens, layers, experts) the router's value for every expert, before any was taken away.
+    """
+
+    experts: np.ndarray
+    weights: np.ndarray
+    gates: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.experts)
+
+    def first(self, tokens: int) -> Routing:
+        """The record of the first tokens only."""
+        return replace(self, experts=self.experts[:tokens], weights=self.weights[:tokens], gates=self.gates[:tokens])
+
+
+def checked(config: dict, without: Iterable[tuple[int, int]]) -> dict[int, list[int]]:
+    """Experts to take away, by layer.
+
+    config: config.json of a phimoe.
+    without: pairs of (layer, expert), both counted from 0.
+    Raises BadRequest for a layer or expert that is not there, or if fewer remain in a layer than a token needs.
+
+    Example:
+        checked(config, [(0, 3), (0, 5)])      # {0: [3, 5]}
+    """
+    layers, experts = config["num_hidden_layers"], config["num_local_experts"]
+    gone: dict[int, list[int]] = {}
+    for layer, expert in sorted(set(without)):
+        for what, number, count in (("layer", layer, layers), ("expert", expert, experts)):
+            if not 0 <= number < count:
+                raise BadRequest(f"There is no {what} {number}.", f"This model has {what}s 0 to {count - 1}.")
+        gone.setdefault(layer, []).append(expert)
+    needed = config.get("num_experts_per_tok", 2)
+    for layer, numbers in gone.items():
+        if experts - len(numbers) < needed:
+            raise BadRequest(
+                f"Without {len(numbers)} of {experts} experts, layer {layer} has too few left.",
+                f"Each token needs {needed}: leave at least so many in every layer.",
+            )
+    return gone
+
+
+class Watch:
+    """A context for the steps of one request; enter it for each step. Runs in the thread that owns MLX.
+
+    config: config.json of the phimoe. without: see `checked`. record: whether to keep what the routers decide.
+
+    Example:
+        watch = Watch(engine.config)
+        with watch:
+            engine.logits(ids)
+        watch.routing().experts.shape      # (len(ids), layers, 2)
+    """
+
+    def __init__(self, config: dict, without: Iterable[tuple[int, int]] = (), record: bool = True):
+        import mlx.core as mx
+
+        self.record = record
+        self._layers = config["num_hidden_layers"]
+        self._masks = {
+            layer: mx.array([expert in gone for expert in range(config["num_local_experts"])])
+            for layer, gone in checked(config, without).items()
+        }
+        self._passed = 0  # calls so far: every pass through the model makes one a layer
+        self._calls: list[tuple] = []
+        self._settled = 0
+
+    def __enter__(self) -> Watch:
+        from mlx_lm.models import phimoe
+
+        self._original, self._thread = phimoe.sparsemixer, threading.get_ident()
+        phimoe.sparsemixer = self._choose
+        return self
+
+    def __exit__(self, *error) -> None:
+        from mlx_lm.models import phimoe
+
+        phimoe.sparsemixer = self._original
+        if error[0] is None:
+            self.settle()
+
+    def _choose(self, gates, **options):
+        if threading.get_ident() != self._thread:
+            return self._original(gates, **options)
+        import mlx.core as mx
+
+        mask = self._masks.get(self._passed % self._layers)
+        self._passed += 1
+        seen = gates if mask is None else mx.where(mask, -float("inf"), gates)
+        chosen, weights = self._original(seen, **options)
+        if self.record:
+            self._calls.append((chosen, weights, gates))
+        return chosen, weights
+
+    def settle(self) -> None:
+        """Have what was recorded so far computed. An array that waits keeps everything it is made of in memory."""
+        import mlx.core as mx
+
+        mx.async_eval(self._calls[self._settled :])
+        self._settled = len(self._calls)
+
+    def routing(self, tokens: int | None = None) -> Routing | None:
+        """The record of all tokens, or of the first so many; None if there is none."""
+        if not self._calls:
+            return None
+        import mlx.core as mx
+        import numpy as np
+
+        found = []
+        for kind in range(3):
+            layers = [
+                mx.concatenate([call[kind][0] for call in self._calls[layer :: self._layers]])
+                for layer in range(self._layers)
+            ]
+            found.append(np.array(mx.stack(layers, axis=1).astype(mx.int32 if kind == 0 else mx.float32)))
+        return Routing(*found).first(len(found[0]) if tokens is None else tokens)
+
+
+def while_watching(watch: Watch | None, steps: Iterator) -> Iterator:
+    """The items of `steps`, each computed under the watch; nothing is watched while the caller has the item.
+
+    Example:
+        for token, logprobs in while_watching(watch, generate_step(...)): ...
+    """
+    if watch is None:
+        yield from steps
+        return
+    try:
+        while True:
+            with watch:
+                item = next(steps, None)
+            if item is None:
+                return
+            yield item
+    finally:
+        steps.close()
