@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 from .base import Exercise, NotYet, TryAgain, a_function, kind, number
 
-
 # --- 3.7 A calculator without eval ------------------------------------------------------------------------
 
 SUMS = {"47 + 38": 85, "9 - 12": -3, "12 * 12": 144, "4821 * 37": 178377, "1 + 2 * 3": 7, "2 * 3 - 4": 2}
