@@ -304,9 +304,8 @@ class Model:
         """
         request = self._request(
             prompt, images, num_crops, system, max_tokens, temperature, top_p, seed, alternatives, record_experts,
-            without_experts,
+            without_experts, schema,
         )  # fmt: skip
-        request = replace(request, schema=constrained.schema_text(schema))
         outcome: list[Answer] = []
         with closing(self._tokens(request, outcome)) as tokens:
             for token in tokens:
@@ -329,9 +328,8 @@ class Model:
         """
         request = self._request(
             prompt, images, num_crops, system, max_tokens, temperature, top_p, seed, alternatives, record_experts,
-            without_experts,
+            without_experts, schema,
         )  # fmt: skip
-        request = replace(request, schema=constrained.schema_text(schema))
         return self._tokens(request, [])
 
     def submit(
@@ -354,9 +352,8 @@ class Model:
         """
         request = self._request(
             prompt, images, num_crops, system, max_tokens, temperature, top_p, seed, alternatives, record_experts,
-            without_experts,
+            without_experts, schema,
         )  # fmt: skip
-        request = replace(request, schema=constrained.schema_text(schema))
 
         def news(item) -> None:
             if isinstance(item, _Loading):
@@ -424,7 +421,7 @@ class Model:
 
     def _request(
         self, prompt, images, num_crops, system, max_tokens, temperature=0.0, top_p=1.0, seed=None, alternatives=0,
-        record_experts=False, without_experts=(),
+        record_experts=False, without_experts=(), schema=None,
     ) -> Request:  # fmt: skip
         messages = _messages(prompt, system)
         messages[-1]["images"] += _sources(images)
@@ -453,6 +450,7 @@ class Model:
             ),
             max_tokens=_whole("max_tokens", max_tokens, 1, 2**31),
             alternatives=_whole("alternatives", alternatives, 0, MOST_ALTERNATIVES),
+            schema=constrained.schema_text(schema),
             record_experts=bool(record_experts),
             without_experts=without,
         )

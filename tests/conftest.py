@@ -43,6 +43,16 @@ def tiny_moe(tmp_path_factory) -> Path:
     return make_tiny_moe_checkpoint(tmp_path_factory.mktemp("checkpoints") / "tiny-moe")
 
 
+@pytest.fixture(scope="module")
+def moe(tiny_moe):
+    """A Model over the shared random phimoe, one for all tests of a file."""
+    from labs_helper.models import load
+
+    loaded = load(str(tiny_moe))
+    yield loaded
+    loaded.release()
+
+
 @pytest.fixture
 def model(tiny_checkpoint):
     """A fresh Model over the shared random checkpoint."""

@@ -16,13 +16,6 @@ from labs_helper.worker import WORKER
 QUESTION = "Where is Changsha? And how much is 47 + 38?"
 
 
-@pytest.fixture(scope="module")
-def moe(tiny_moe):
-    loaded = load(str(tiny_moe))
-    yield loaded
-    loaded.release()
-
-
 def ids(answer):
     return [token.id for token in answer.tokens]
 

@@ -7,15 +7,7 @@ import pytest
 from test_widgets import NASTY, FakeModel, press_enter
 
 from labs_helper.errors import BadRequest, ModelNotHere
-from labs_helper.models import load
 from labs_helper.widgets import experts
-
-
-@pytest.fixture(scope="module")
-def moe(tiny_moe):
-    loaded = load(str(tiny_moe))
-    yield loaded
-    loaded.release()
 
 
 def test_a_prompt_is_asked_and_its_tokens_are_shown_with_their_experts(moe):

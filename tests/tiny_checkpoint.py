@@ -46,6 +46,30 @@ def write_tokenizer(folder: Path, extra_tokens: int = 40) -> int:
     return tokenizer.get_vocab_size()
 
 
+def _load_random(model, seed: int, weight) -> None:
+    """Give a model random weights: `weight(name, parameter, rng)` makes each as a numpy array."""
+    import mlx.core as mx
+    import numpy as np
+    from mlx.utils import tree_flatten
+
+    rng = np.random.default_rng(seed)
+    parameters = tree_flatten(model.parameters())
+    model.load_weights([(name, mx.array(weight(name, value, rng).astype(np.float32))) for name, value in parameters])
+
+
+def _write(folder: Path, model, config: dict, stops: list[int]) -> Path:
+    """Write the weights, config.json and generation_config.json."""
+    import mlx.core as mx
+    from mlx.utils import tree_flatten
+
+    mx.save_safetensors(
+        str(folder / "model.safetensors"), dict(tree_flatten(model.parameters())), metadata={"format": "mlx"}
+    )
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": stops}), encoding="utf-8")
+    return folder
+
+
 def make_tiny_checkpoint(
     folder: Path, *, quantized: bool = True, seed: int = 0, vocab_padding: int = 0, original: int = 128,
     context: int = 512, layers: int = 2, hidden: int = 64, heads: int = 2, dtype: str = "float32", **config_changes,
@@ -57,7 +81,6 @@ def make_tiny_checkpoint(
     import mlx.core as mx
     import mlx.nn as nn
     import numpy as np
-    from mlx.utils import tree_flatten
 
     from labs_helper.engines.mlx_text import import_mlx_lm
 
@@ -89,29 +112,23 @@ def make_tiny_checkpoint(
     }
     config.update(config_changes)
     model = phi3.Model(phi3.ModelArgs.from_dict(config))
-    rng = np.random.default_rng(seed)
-    weights = []
-    for name, value in tree_flatten(model.parameters()):
+
+    def weight(name, value, rng):
         if "norm" in name:
             array = np.ones(value.shape)
         else:
             array = rng.normal(0, 1.0 if "embed" in name else 1.5 / np.sqrt(value.shape[-1]), value.shape)
         if name == "lm_head.weight":
             array[vocabulary - len(SPECIAL) : vocabulary] = 0  # so that a random answer does not end by chance
-        weights.append((name, mx.array(array.astype(np.float32))))
-    model.load_weights(weights)
+        return array
+
+    _load_random(model, seed, weight)
     model.set_dtype(getattr(mx, dtype))
     if quantized:
         nn.quantize(model, group_size=32, bits=4)
         config["quantization"] = config["quantization_config"] = {"group_size": 32, "bits": 4}
-    mx.save_safetensors(
-        str(folder / "model.safetensors"), dict(tree_flatten(model.parameters())), metadata={"format": "mlx"}
-    )
     end = vocabulary - len(SPECIAL) + SPECIAL.index("<|end|>")
-    generation = {"eos_token_id": [end, config["eos_token_id"]]}
-    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    (folder / "generation_config.json").write_text(json.dumps(generation), encoding="utf-8")
-    return folder
+    return _write(folder, model, config, [end, config["eos_token_id"]])
 
 
 def make_tiny_moe_checkpoint(
@@ -119,10 +136,8 @@ def make_tiny_moe_checkpoint(
     hidden: int = 64, experts: int = 16, **config_changes,
 ) -> Path:  # fmt: skip
     """Write a random phimoe checkpoint in the format of moe-tiny: gate and head at 8 bits, the rest at 4."""
-    import mlx.core as mx
     import mlx.nn as nn
     import numpy as np
-    from mlx.utils import tree_flatten
 
     from labs_helper.engines.mlx_text import import_mlx_lm
 
@@ -148,9 +163,8 @@ def make_tiny_moe_checkpoint(
     }  # fmt: skip
     config.update(config_changes)
     model = phimoe.Model(phimoe.ModelArgs.from_dict(config))
-    rng = np.random.default_rng(seed)
-    weights = []
-    for name, value in tree_flatten(model.parameters()):
+
+    def weight(name, value, rng):
         array = rng.normal(0, 1.0, value.shape)
         if "norm" in name:
             array = 0.1 * array + name.endswith("weight")
@@ -158,8 +172,9 @@ def make_tiny_moe_checkpoint(
             array *= 1.5 / np.sqrt(value.shape[-1])
         if name.startswith("lm_head"):
             array[vocabulary - len(SPECIAL) :] = 0 if name.endswith("weight") else -9  # do not end by chance
-        weights.append((name, mx.array(array.astype(np.float32))))
-    model.load_weights(weights)
+        return array
+
+    _load_random(model, seed, weight)
     if quantized:
         settings = {"group_size": 32, "bits": 4}
         eight = ["lm_head", *(f"model.layers.{i}.block_sparse_moe.gate" for i in range(layers))]
@@ -167,14 +182,8 @@ def make_tiny_moe_checkpoint(
         nn.quantize(model, group_size=32, bits=4, class_predicate=lambda path, module: (
             hasattr(module, "to_quantized") and settings.get(path, True)))  # fmt: skip
         config["quantization"] = config["quantization_config"] = settings
-    mx.save_safetensors(
-        str(folder / "model.safetensors"), dict(tree_flatten(model.parameters())), metadata={"format": "mlx"}
-    )
     end = vocabulary - len(SPECIAL) + SPECIAL.index("<|end|>")
-    generation = {"eos_token_id": [end, config["eos_token_id"]]}
-    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    (folder / "generation_config.json").write_text(json.dumps(generation), encoding="utf-8")
-    return folder
+    return _write(folder, model, config, [end, config["eos_token_id"]])
 
 
 VISION = {
@@ -188,10 +197,8 @@ def make_tiny_vision_checkpoint(
     hidden: int = 64, num_crops: int = 1, **config_changes,
 ) -> Path:  # fmt: skip
     """Write a random phi3_v checkpoint with the bundled models' tokenizer, in the format of vision-tiny."""
-    import mlx.core as mx
     import mlx.nn as nn
     import numpy as np
-    from mlx.utils import tree_flatten
 
     from labs_helper import catalog
     from labs_helper.engines.mlx_vision import model_classes
@@ -220,9 +227,8 @@ def make_tiny_vision_checkpoint(
     config.update(config_changes)
     Model, Config = model_classes()
     model = Model(Config.from_dict(config))
-    rng = np.random.default_rng(seed)
-    weights = []
-    for name, value in tree_flatten(model.parameters()):
+
+    def weight(name, value, rng):
         array = rng.normal(0, 1.0, value.shape)
         if "norm" in name:
             array = 1 + 0.1 * array
@@ -230,17 +236,13 @@ def make_tiny_vision_checkpoint(
             array = 1.5 * array / np.sqrt(np.prod(value.shape[1:]))
         if name == "lm_head.weight":
             array[ends] = 0  # so that a random answer does not end by chance
-        weights.append((name, mx.array(array.astype(np.float32))))
-    model.load_weights(weights)
+        return array
+
+    _load_random(model, seed, weight)
     if quantized:
         nn.quantize(model, group_size=32, bits=4, class_predicate=lambda path, module: (
             "vision_embed_tokens" not in path and hasattr(module, "to_quantized")))  # fmt: skip
         config["quantization"] = config["quantization_config"] = {"group_size": 32, "bits": 4}
-    mx.save_safetensors(
-        str(folder / "model.safetensors"), dict(tree_flatten(model.parameters())), metadata={"format": "mlx"}
-    )
     settings = {"num_crops": num_crops, "num_img_tokens": 144}
-    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     (folder / "preprocessor_config.json").write_text(json.dumps(settings), encoding="utf-8")
-    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": ends}), encoding="utf-8")
-    return folder
+    return _write(folder, model, config, ends)

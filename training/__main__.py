@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from importlib import import_module
 
 from .config import recipes
 
@@ -19,29 +20,15 @@ def main() -> None:
         if name not in recipes():
             parser.error(f"unknown checkpoint {name!r}; known: {', '.join(recipes())}")
         # Models that see are trained and written by the package below, in the same three parts.
-        vision = recipes()[name]["architecture"] == "phi3_v"
+        package = __package__ + (".vision" if recipes()[name]["architecture"] == "phi3_v" else "")
         if options.action == "make":
-            if vision:
-                from .vision.train import train
-            else:
-                from .train import train
-
-            train(name, options.steps)
+            import_module(f"{package}.train").train(name, options.steps)
         if options.action in ("make", "export"):
-            if vision:
-                from .vision.export import export
-            else:
-                from .export import export
-
-            print(f"wrote {export(name)}")
+            print(f"wrote {import_module(f'{package}.export').export(name)}")
         if options.action in ("make", "card"):
-            if vision:
-                from .vision.card import measure, write_card
-            else:
-                from .card import measure, write_card
-
-            measure(name, options.seed, options.n)
-            print(f"wrote {write_card(name)}")
+            card = import_module(f"{package}.card")
+            card.measure(name, options.seed, options.n)
+            print(f"wrote {card.write_card(name)}")
 
 
 if __name__ == "__main__":

@@ -43,16 +43,40 @@ def measure(name: str, seed: int, n: int, runs: Path = RUNS, checkpoints: Path =
     return result
 
 
+def megabytes(folder: Path) -> float:
+    """Size of a checkpoint as it is loaded, without the card and its figures."""
+    return sum(file.stat().st_size for file in folder.iterdir() if file.name not in ("MODEL_CARD.md", "evaluation.json")) / 1e6
+
+
+def figures(name: str, result: dict) -> str:
+    """The accuracies of a card: at 4 bits, before quantization, what was lost most, and how to measure it again."""
+    measured, source = result["4-bit"], result["fp32"]
+    # Lost by quantization: the largest difference over the tasks, all languages together.
+    lost = {task: source[task]["all"]["accuracy"] - cells["all"]["accuracy"] for task, cells in measured.items()}
+    worst = max(lost, key=lost.get)
+    return f"""{as_table({"tasks": measured})}
+
+Before quantization (fp32):
+
+{as_table({"tasks": source})}
+
+Most lost by {BITS} bits: {max(lost[worst], 0):.3f} ({worst}). Repeat it with
+`python -m training.evaluate data/checkpoints/{name} --seed ANY --n {result["n"]} --json`."""
+
+
+def put(folder: Path, text: str) -> Path:
+    """Write MODEL_CARD.md, whole or not at all."""
+    partial = folder / "MODEL_CARD.partial"
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, folder / "MODEL_CARD.md")
+    return folder / "MODEL_CARD.md"
+
+
 def write_card(name: str, checkpoints: Path = CHECKPOINTS) -> Path:
     """Write MODEL_CARD.md from evaluation.json, config.json and the recipe."""
     folder, recipe = checkpoints / name, recipes()[name]
     result = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    seed, n, measured, source = (result[key] for key in ("seed", "n", "4-bit", "fp32"))
-    # Lost by quantization: the largest difference over the tasks, all languages together.
-    lost = {task: source[task]["all"]["accuracy"] - cells["all"]["accuracy"] for task, cells in measured.items()}
-    worst = max(lost, key=lost.get)
-    bytes_on_disk = sum(file.stat().st_size for file in folder.iterdir() if file.name not in ("MODEL_CARD.md", "evaluation.json"))
     moe = config["model_type"] == "phimoe"
     family = "Phi-3.5-MoE-instruct" if moe else "Phi-3.5-mini-instruct"
     experts = f"| experts | {config['num_local_experts']} a layer, {config['num_experts_per_tok']} a token |\n" if moe else ""
@@ -76,7 +100,7 @@ sizes differ.
 {experts}| vocabulary | {config["vocab_size"]} (byte-fallback BPE) |
 | context | {config["max_position_embeddings"]} tokens; the short RoPE table up to {config["original_max_position_embeddings"]} |
 | weights | {BITS} bits in groups of {GROUP}{precision}, scales and norms fp32 |
-| on disk | {bytes_on_disk / 1e6:.1f} MB |
+| on disk | {megabytes(folder):.1f} MB |
 | licence | MIT |
 
 ## What it saw
@@ -90,17 +114,10 @@ rounded to {BITS} bits.
 {sides}
 ## What it can do, measured
 
-Held-out cases, seed {seed}: other phrasings than in training, other operand pairs, codes, ages, ranges and made-up names.
+Held-out cases, seed {result["seed"]}: other phrasings than in training, other operand pairs, codes, ages, ranges and made-up names.
 Facts are the same ones, asked in other words: nobody knows a capital without having been told.
 
-{as_table({"tasks": measured})}
-
-Before quantization (fp32):
-
-{as_table({"tasks": source})}
-
-Most lost by 4 bits: {max(lost[worst], 0):.3f} ({worst}). Repeat it with
-`python -m training.evaluate data/checkpoints/{name} --seed ANY --n {n} --json`.
+{figures(name, result)}
 
 ## What it cannot do
 
@@ -112,7 +129,4 @@ few dozen pieces. Do not use it for anything but learning.
 
 `python -m training make {name}` (see training/README.md): hours on two CPU cores, minutes on a GPU. It resumes after an interruption.
 """
-    partial = folder / "MODEL_CARD.partial"
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, folder / "MODEL_CARD.md")
-    return folder / "MODEL_CARD.md"
+    return put(folder, text)

@@ -252,7 +252,7 @@ class MLXEngine:
         prompt = self.render(request)
         self._check(request, prompt)
         if request.schema is not None:
-            constrained.grammar(request.schema)  # refuse it before any weights are read
+            self._grammar(request.schema)  # refuse it before any weights are read
         total = len(prompt) + request.max_tokens
         if not self.loaded:
             self.load(total)
@@ -358,7 +358,10 @@ class MLXEngine:
             return None
         if self._guide is None:
             self._guide = constrained.Guide(self._tokenizer, self._stop_ids)
-        return self._guide.constraint(constrained.grammar(request.schema, self._pieces.strips_first))
+        return self._guide.constraint(self._grammar(request.schema))
+
+    def _grammar(self, schema: str) -> str:
+        return constrained.grammar(schema, self._pieces.strips_first)
 
     def _choose_table(self, total_tokens: int) -> str | None:
         """Install LongRoPE's table for a request of this length and return its name."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 from . import facts
-from .base import Exercise, NotYet, TryAgain, is_unfilled, kind, number, numbers, text
+from .base import Exercise, NotYet, TryAgain, is_unfilled, kind, number, numbers, returned, text
 
 # --- 1.1 The prompt by hand -------------------------------------------------------------------------------
 
@@ -234,9 +234,7 @@ def _rope_table(value: object) -> str:
         raise TryAgain(f"Hand in the function itself, without brackets. I was given {kind(value)}.")
     for prompt, most, original, right in ROPE_CASES:
         call = f"choose_table({prompt}, {most}, {original})"
-        given = value(prompt, most, original)
-        if given is None or given is Ellipsis:
-            raise NotYet
+        given = returned(value(prompt, most, original))
         if given not in ("short", "long"):
             raise TryAgain(f'{call} must return "short" or "long". It returned {str(given)[:40]!r}.')
         if given != right:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from .base import Exercise, NotYet, TryAgain, a_function, kind, number
+from .base import Exercise, NotYet, TryAgain, a_function, kind, number, returned
 
 # --- 3.7 A calculator without eval ------------------------------------------------------------------------
 
@@ -30,9 +30,7 @@ def _safe_calculator(value: object) -> str:
             given = function(expression)
         except Exception as error:
             raise TryAgain(f"calculate({expression!r}) raised {type(error).__name__}: {str(error)[:80]}") from None
-        if given is None or given is Ellipsis:
-            raise NotYet
-        if number(given, f"calculate({expression!r})") != right:
+        if number(returned(given), f"calculate({expression!r})") != right:
             last = " Multiply before you add." if expression == "1 + 2 * 3" and given == 9 else ""
             raise TryAgain(f"calculate({expression!r}) returned {given}, and it is {right}.{last}")
     for expression in CODE:
@@ -93,9 +91,7 @@ def references_hold(steps: Sequence[Mapping]) -> bool:
 def _references(value: object) -> str:
     function = a_function(value, "references_hold")
     for steps, right, why in PLANS:
-        given = function(steps)
-        if given is None or given is Ellipsis:
-            raise NotYet
+        given = returned(function(steps))
         if given not in (True, False):
             raise TryAgain(f"Return True or False. I was given {kind(given)}.")
         if given != right:

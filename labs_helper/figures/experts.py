@@ -289,17 +289,8 @@ def specialisation(
     counts = np.zeros((len(units), len(layers), experts))
     np.add.at(counts, (unit_of_row, np.searchsorted(layers, frame["layer"]), frame["expert"].to_numpy()), 1)
 
-    def tables(of: np.ndarray) -> np.ndarray:
-        """(topics, layers, experts), the tokens of each topic scaled to 1."""
-        sums = np.stack([counts[of == place].sum(0) for place in range(len(topics))])
-        return sums / sums.sum(2, keepdims=True)
-
-    rng, found = np.random.default_rng(seed), tables(topic_of)
-    information = np.array([mutual_information(found[:, i]) for i in range(len(layers))])
-    dealt = np.array(
-        [[mutual_information(table[:, i]) for i in range(len(layers))]
-         for table in (tables(rng.permutation(topic_of)) for _ in range(shuffles))]
-    )  # fmt: skip
+    found = by_topic(counts, topic_of)
+    information, dealt = information_and_chance(counts, topic_of, shuffles, seed)
     rows = [
         {
             "layer": int(layer), "information": float(information[i]), "chance": float(dealt[:, i].mean()),
@@ -328,6 +319,44 @@ def specialisation(
     )
     text = "\n".join([table, f"layer {top['layer']}, in per cent of each {by}", shares, takeaway])
     return Figure.from_matplotlib(fig, alt=alt, takeaway=takeaway, text=text, rows=rows)
+
+
+def by_topic(counts: np.ndarray, topic_of: np.ndarray) -> np.ndarray:
+    """How the tokens of each topic spread over the experts of each layer: (topics, layers, experts), scaled to 1.
+
+    Arguments:
+        counts: of each expert in each conversation, (conversations, layers, experts).
+        topic_of: the number of each conversation's topic, from 0, none left out.
+
+    Example:
+        >>> by_topic(numpy.ones((2, 1, 4)), numpy.array([0, 1])).shape        # doctest: +SKIP
+        (2, 1, 4)
+    """
+    import numpy as np
+
+    sums = np.stack([counts[topic_of == place].sum(0) for place in range(topic_of.max() + 1)])
+    return sums / sums.sum(2, keepdims=True)
+
+
+def information_and_chance(
+    counts: np.ndarray, topic_of: np.ndarray, shuffles: int, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mutual information of topic and expert: of each layer, and again with the topics dealt out at random.
+
+    Arguments: as for `by_topic`; shuffles: how often the topics are dealt out. seed: of that.
+    Returns: arrays (layers) and (shuffles, layers).
+
+    Example:
+        >>> information_and_chance(counts, topic_of, 20)[1].mean(axis=0)      # doctest: +SKIP
+    """
+    import numpy as np
+
+    def of_layers(topics: np.ndarray) -> list[float]:
+        return [mutual_information(layer) for layer in by_topic(counts, topics).swapaxes(0, 1)]
+
+    rng = np.random.default_rng(seed)
+    dealt = [of_layers(rng.permutation(topic_of)) for _ in range(shuffles)]
+    return np.array(of_layers(topic_of)), np.array(dealt)
 
 
 def mutual_information(joint: np.ndarray) -> float:

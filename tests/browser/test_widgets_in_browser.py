@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-import nbformat
 import pytest
 from lab import until
 
@@ -53,13 +52,8 @@ CELLS = [
 
 
 @pytest.fixture
-def page(server, open_page):
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS],
-                                        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
-    nbformat.write(notebook, server.folder / "widgets.ipynb")
-    page = open_page("widgets.ipynb")
-    page.run_all(150)
-    assert page.errors() == []
+def page(open_cells):
+    page = open_cells("widgets.ipynb", CELLS)
     until(lambda: len(page.boxes("Chat with slow")) == 2, 60, "both chats are drawn")
     return page
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ways import in_chunks, plain
 
 from labs_helper.corrections import longrope
 from labs_helper.engines.experts import Watch
-from labs_helper.engines.mlx_text import MLXText, import_mlx_lm
+from labs_helper.engines.mlx_text import MLXText
 from labs_helper.worker import WORKER
 
 HERE = Path(__file__).resolve().parent
@@ -60,15 +61,7 @@ def test_the_routers_choose_the_experts_that_transformers_chooses(engine, length
 def test_plain_mlx_lm_is_wrong_up_to_the_original_length(length):
     """The bug that corrections/longrope.py repairs, in phimoe. If this fails below, mlx-lm is right now."""
 
-    def plain():
-        import_mlx_lm()
-        import mlx.core as mx
-        from mlx_lm.utils import load_model
-
-        model, _ = load_model(HERE / "checkpoint-moe")
-        return np.array(model(mx.array(REFERENCE["ids"][None, :length]))[0])
-
-    wrong = difference(WORKER.call(plain), f"logits_{length}")
+    wrong = difference(plain(HERE / "checkpoint-moe", REFERENCE["ids"][:length]), f"logits_{length}")
     if length <= ORIGINAL:
         assert wrong > 0.5
     else:
@@ -78,19 +71,7 @@ def test_plain_mlx_lm_is_wrong_up_to_the_original_length(length):
 @pytest.mark.parametrize("chunk", [7, 64])
 def test_a_prefill_in_chunks_and_steps_equals_one_pass(engine, chunk):
     length = max(LENGTHS)
-    ids = REFERENCE["ids"][:length].tolist()
-
-    def stepwise():
-        import mlx.core as mx
-        from mlx_lm.models.cache import make_prompt_cache
-
-        engine.load()
-        longrope.apply(engine._model, engine.config, length)
-        cache = make_prompt_cache(engine._model)
-        rows = [engine._model(mx.array([ids[i : i + chunk]]), cache=cache)[0] for i in range(0, length, chunk)]
-        return np.array(mx.concatenate(rows))
-
-    assert difference(WORKER.call(stepwise), f"logits_{length}") <= 1e-3
+    assert difference(in_chunks(engine, REFERENCE["ids"][:length], chunk), f"logits_{length}") <= 1e-3
 
 
 def test_phi_mini_moe_s_config_without_longrope_takes_no_table():

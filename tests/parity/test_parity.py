@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ways import in_chunks, plain
 
 from labs_helper.corrections import longrope
-from labs_helper.engines.mlx_text import MLXText, import_mlx_lm
+from labs_helper.engines.mlx_text import MLXText
 from labs_helper.worker import WORKER
 
 HERE = Path(__file__).resolve().parent
@@ -45,15 +46,7 @@ def test_the_engine_equals_transformers(engine, length):
 def test_plain_mlx_lm_is_wrong_up_to_the_original_length(length):
     """The bug that corrections/longrope.py repairs. If this fails below, mlx-lm is right now: remove the file."""
 
-    def plain():
-        import_mlx_lm()
-        import mlx.core as mx
-        from mlx_lm.utils import load_model
-
-        model, _ = load_model(HERE / "checkpoint")
-        return np.array(model(mx.array(REFERENCE["ids"][None, :length]))[0])
-
-    wrong = difference(WORKER.call(plain), length)
+    wrong = difference(plain(HERE / "checkpoint", REFERENCE["ids"][:length]), length)
     if length <= ORIGINAL:
         assert wrong > 1.0  # the logits themselves are of this size
     else:
@@ -76,16 +69,4 @@ def test_the_table_belongs_to_the_whole_request(engine):
 def test_a_prefill_in_chunks_and_steps_equals_one_pass(engine, chunk):
     """The way of a real request: prompt in chunks, then token by token, across the original length."""
     length = max(LENGTHS)
-    ids = REFERENCE["ids"][:length].tolist()
-
-    def stepwise():
-        import mlx.core as mx
-        from mlx_lm.models.cache import make_prompt_cache
-
-        engine.load()
-        longrope.apply(engine._model, engine.config, length)
-        cache = make_prompt_cache(engine._model)
-        rows = [engine._model(mx.array([ids[i : i + chunk]]), cache=cache)[0] for i in range(0, length, chunk)]
-        return np.array(mx.concatenate(rows))
-
-    assert difference(WORKER.call(stepwise), length) <= 1e-3
+    assert difference(in_chunks(engine, REFERENCE["ids"][:length], chunk), length) <= 1e-3

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from labs_helper.figures import mutual_information
+from labs_helper.figures.experts import by_topic, information_and_chance
 
 from .corpus import TOPICS, MoeCorpus, topic
 
@@ -45,26 +45,20 @@ def counts_of(conversations, encoder, choices: Callable[[list[int]], list[np.nda
     return np.array(found)
 
 
-def by_topic(counts: np.ndarray, topics: np.ndarray) -> np.ndarray:
-    """Sums of conversations: (layers, topics, experts), each topic scaled to 1."""
-    sums = np.stack([counts[topics == place].sum(0) for place in range(len(TOPICS))], axis=1)
-    return sums / sums.sum(2, keepdims=True)
-
-
 def report(conversations, counts: np.ndarray, shuffles: int = 20) -> dict:
     """Shares, mutual information and each expert's favourite topic, from `counts_of`. Every topic counts the same.
 
     `chance` is the mutual information when the conversations' topics are dealt out at random: what so small a sample shows
     where there is nothing.
     """
-    topics, rng = np.array([place for place, _ in conversations]), np.random.default_rng(0)
-    first, both = by_topic(counts[:, :, 0], topics), by_topic(counts.sum(2), topics)
-    dealt = [by_topic(counts[:, :, 0], rng.permutation(topics)) for _ in range(shuffles)]
+    topics = np.array([place for place, _ in conversations])
+    first, both = (by_topic(of, topics).swapaxes(0, 1) for of in (counts[:, :, 0], counts.sum(2)))
+    information, dealt = information_and_chance(counts[:, :, 0], topics, shuffles)
     layers = []
     for i, (one, two) in enumerate(zip(first, both)):
         layers.append({
-            "information": round(mutual_information(one), 4),
-            "chance": round(float(np.mean([mutual_information(table[i]) for table in dealt])), 4),
+            "information": round(float(information[i]), 4),
+            "chance": round(float(dealt[:, i].mean()), 4),
             "least first": round(float(one.mean(0).min()), 4), "least of both": round(float(two.mean(0).min()), 4),
             "most first": round(float(one.mean(0).max()), 4), "favourite": [TOPICS[i] for i in one.argmax(0)],
             "share of favourite": [round(float(x), 3) for x in one.max(0) / one.sum(0).clip(1e-9)]})

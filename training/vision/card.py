@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from pathlib import Path
 
-from training.card import parameters
+from training.card import figures, megabytes, parameters, put
 from training.config import CHECKPOINTS, RUNS, recipes, write_json
-from training.evaluate import as_table, evaluate
+from training.evaluate import evaluate
 from training.quantization import BITS, GROUP
 
 from .export import export
@@ -36,10 +35,7 @@ def write_card(name: str, checkpoints: Path = CHECKPOINTS) -> Path:
     folder, recipe = checkpoints / name, recipes()[name]
     result = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    sight, measured, source = config["vision_config"], result["4-bit"], result["fp32"]
-    lost = {task: source[task]["all"]["accuracy"] - cells["all"]["accuracy"] for task, cells in measured.items()}
-    worst = max(lost, key=lost.get)
-    bytes_on_disk = sum(file.stat().st_size for file in folder.iterdir() if file.name not in ("MODEL_CARD.md", "evaluation.json"))
+    sight = config["vision_config"]
     tower_pictures = result["steps"]["tower"] * PARTS * recipe["tower"]["pictures"]
     text = f"""# {name}
 
@@ -57,7 +53,7 @@ chat format are those of Phi-3.5-vision-instruct; only the sizes differ.
 | vocabulary | {config["vocab_size"]} (byte-fallback BPE, that of `{recipe["tokenizer"]}`) |
 | context | {config["max_position_embeddings"]} tokens; the short RoPE table up to {config["original_max_position_embeddings"]} |
 | weights | decoder {BITS} bits in groups of {GROUP}; tower, projection, scales and norms fp32 |
-| on disk | {bytes_on_disk / 1e6:.1f} MB |
+| on disk | {megabytes(folder):.1f} MB |
 | licence | MIT |
 
 ## What it saw
@@ -73,14 +69,7 @@ the decoder's weights as rounded to {BITS} bits.
 Held-out cases, seed {result["seed"]}, {result["n"]} a task: other phrasings than in training, other printed words, other labels with their values, other
 arrangements, differences and events. Pictures are drawn in code at sizes and places that differ from one to the next.
 
-{as_table({"tasks": measured})}
-
-Before quantization (fp32):
-
-{as_table({"tasks": source})}
-
-Most lost by {BITS} bits: {max(lost[worst], 0):.3f} ({worst}). Repeat it with
-`python -m training.evaluate data/checkpoints/{name} --seed ANY --n {result["n"]} --json`.
+{figures(name, result)}
 
 ## What it cannot do
 
@@ -92,7 +81,4 @@ not say that it does not know. Do not use it for anything but learning.
 
 `python -m training make {name}` (see training/README.md): about two hours on two CPU cores. It resumes after an interruption.
 """
-    partial = folder / "MODEL_CARD.partial"
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, folder / "MODEL_CARD.md")
-    return folder / "MODEL_CARD.md"
+    return put(folder, text)
