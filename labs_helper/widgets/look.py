@@ -84,7 +84,7 @@ class Look(TurnWidget):
         self.add_button = ipywidgets.Button(description="Add it", tooltip="Put the chosen picture into the list")
         self.preview = ipywidgets.HTML()
         self.upload = ipywidgets.FileUpload(
-            accept="image/*", multiple=True, description="Upload pictures", layout=ipywidgets.Layout(width="12em")
+            accept="image/*", multiple=True, description="Upload pictures", layout=ipywidgets.Layout(width="14em")
         )
         self.paste = PasteBox(self._pasted, self.say, MOST_UPLOAD)
         self.path = ipywidgets.Text(description="Path of a file", style=style, layout=ipywidgets.Layout(width="30em"))
@@ -95,7 +95,7 @@ class Look(TurnWidget):
         own = "of the model" + (f" ({self._own_crops})" if self._own_crops else "")
         values = sorted({*CROPS, *([] if num_crops is None else [checked_crops(num_crops)])})
         self.crops = ipywidgets.Dropdown(
-            options=[(own, None), *((str(n), n) for n in values)], value=num_crops, description="num_crops",
+            options=[(own, 0), *((str(n), n) for n in values)], value=num_crops or 0, description="num_crops",
             style=style, layout=ipywidgets.Layout(width="20em"),
         )  # fmt: skip
         self.views_box = ipywidgets.Checkbox(description="Show what the model sees", value=False, indent=False)
@@ -262,7 +262,7 @@ class Look(TurnWidget):
 
     def _slot(self, number: int) -> ipywidgets.HBox:
         def button(words: str, tip: str, act) -> ipywidgets.Button:
-            made = ipywidgets.Button(description=words, tooltip=tip, layout=ipywidgets.Layout(width="8em"))
+            made = ipywidgets.Button(description=words, tooltip=tip, layout=ipywidgets.Layout(width="10em"))
             made.on_click(lambda _: act())
             return made
 
@@ -328,7 +328,7 @@ class Look(TurnWidget):
             on_token=self._on_token,
             on_done=self._on_done,
             images=[one.image for one in self.pictures],
-            num_crops=self.crops.value,
+            num_crops=self.crops.value or None,
             **{name: slider.value for name, slider in self.sliders.items()},
         )
         return self
