@@ -31,21 +31,22 @@ ONE_CHARACTER = r"[\p{Han}\p{Hangul}\p{Hiragana}\p{Katakana}ー]"
 PIECES = rf"\p{{N}}|{ONE_CHARACTER}|▁?[\p{{Latin}}\p{{M}}]+|\n|▁|[^\p{{N}}\p{{L}}\p{{M}}▁\n]|\p{{L}}"
 
 
-def train_tokenizer(folder: Path, vocab_size: int, seed: int = 0, samples: int = 60_000) -> None:
-    """Train the tokenizer on the corpus and write tokenizer.json, tokenizer_config.json and special_tokens_map.json.
+def train_tokenizer(folder: Path, vocab_size: int, seed: int = 0, samples: int = 60_000, texts=None, pieces: str = PIECES) -> None:
+    """Train the tokenizer on the corpus and write tokenizer.json and tokenizer_config.json.
 
     Args:
         folder: where the files go.
         vocab_size: tokens in all, the 3 + 256 + 11 fixed ones included.
         seed: of the training corpus.
         samples: conversations to learn the merges from.
+        texts: learn from these instead of from the corpus. pieces: what no merge crosses.
     """
     corpus = Corpus("train", seed)
-    texts = (m["content"] for _ in range(samples) for m in corpus.sample().messages)
+    texts = texts or (m["content"] for _ in range(samples) for m in corpus.sample().messages)
     byte_tokens = [f"<0x{b:02X}>" for b in range(256)]
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(PIECES), "isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pieces), "isolated")
     tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(),
                                            decoders.Strip(" ", 1, 0)])
     # Every printable ASCII character gets a token; anything rarer falls back to bytes.

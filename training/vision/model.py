@@ -203,10 +203,15 @@ class Phi3V(nn.Module):
         self.vision = ImageEmbedding(config["vision_config"], config["hidden_size"])
 
     def hidden(self, ids: torch.Tensor, positions: torch.Tensor, rows: torch.Tensor | None, cache=None) -> torch.Tensor:
-        """The decoder's last hidden states.
+        """The decoder's last hidden states; arguments as for `states`."""
+        return self.states(ids, positions, rows, cache).last_hidden_state
+
+    def states(self, ids: torch.Tensor, positions: torch.Tensor, rows: torch.Tensor | None, cache=None, all_layers: bool = False):
+        """What the decoder's transformers class returns.
 
         Args:
             ids: (n, length); negative ids stand for rows of pictures, in order. rows: (pictures, rows, hidden).
+            all_layers: fill `hidden_states` too.
         """
         x = self.decoder.model.embed_tokens(ids.clamp(min=0))
         if rows is not None:
@@ -214,7 +219,7 @@ class Phi3V(nn.Module):
         # The mask of ones keeps transformers from taking a gap in the positions for the start of another text.
         seen = torch.ones(len(ids), ids.shape[1] + (cache.get_seq_length() if cache is not None else 0), dtype=torch.long, device=ids.device)
         return self.decoder.model(inputs_embeds=x, position_ids=positions, attention_mask=seen, past_key_values=cache,
-                                  use_cache=cache is not None).last_hidden_state
+                                  use_cache=cache is not None, output_hidden_states=all_layers)
 
 
 def exported_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

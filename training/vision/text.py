@@ -7,14 +7,38 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer
 
-from training.tokenizer import Encoder
+from training.tokenizer import PIECES, Encoder, train_tokenizer
 
 # What Phi-3.5-vision's tokenizer has beyond Phi-3.5-mini's: more placeholders, and the picture's own token last.
 MORE_TOKENS = (*(f"<|placeholder{i}|>" for i in range(7, 14)), "<|image|>")
 
 
+# Capitals stay apart, as digits do: what a picture spells is read letter by letter. All other words may become one token.
+LETTERS_APART = PIECES.replace(r"▁?[\p{Latin}\p{M}]+", r"▁?\p{Lu}?[\p{Ll}\p{M}]+")
+
+
+def questions_and_answers(seed: int = 0, pictures: int = 12_000):
+    """Texts to learn a vocabulary from."""
+    from .tasks import Album  # it draws, which those who only write a tokenizer need not load
+
+    album = Album("train", seed)
+    for _ in range(pictures):
+        for case in album.questions(album.group(), 4):
+            yield from (m["content"] for m in case.messages)
+
+
+def own_tokenizer(folder: Path, vocab_size: int) -> None:
+    """Train a tokenizer in which colours, shapes and places are one token each; does nothing where there is one.
+
+    With the text models' tokenizer, made for five languages, "circle" is four tokens and "at the bottom right" eleven.
+    """
+    if not (folder / "tokenizer.json").exists():
+        train_tokenizer(folder, vocab_size - len(MORE_TOKENS), texts=questions_and_answers(), pieces=LETTERS_APART)
+        write_tokenizer(folder, folder)
+
+
 def write_tokenizer(source: Path, folder: Path) -> None:
-    """Copy a text run's tokenizer and add the tokens of the vision model behind its own."""
+    """Copy a text model's tokenizer and add the tokens of the vision model behind its own."""
     tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
     tokenizer.add_special_tokens([AddedToken(t, normalized=False, special=True, rstrip=True) for t in MORE_TOKENS])
     folder.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 from torch import distributed, nn
 from torch.nn import functional
 from tqdm import tqdm
@@ -34,20 +35,21 @@ from training.train import (
     save_weights,
     set_rates,
     together,
-    tokenizer_folder,
 )
 
 from .draw import COLOUR_NAMES, KINDS, Artist, dense, pixels
 from .model import CELLS, VIEW_ROWS, Phi3V, exported_names, image_rows, merged
 from .tasks import MIX, TASKS, Album, draw_case
-from .text import sequence, write_tokenizer
+from .text import own_tokenizer, sequence
 
 PARTS = 4                         # of a step; each process works on its share of them
 SAVE_SECONDS, LOG_EVERY = 120, 25
 EMPTY_WEIGHT, OTHER_WEIGHT = 0.1, 2.0   # of an empty patch, and of one with something else than a glyph, in the tower's loss
 # The dense targets in the decoder's loss: their weight at the start, the share of the steps that has them, and the weight
 # of an empty patch among them: small, as most of a picture that one asks about is empty.
-SLOT_WEIGHT, SLOTS_UNTIL, EMPTY_SLOT_WEIGHT = 0.5, 0.5, 0.02
+SLOT_WEIGHT, SLOTS_UNTIL, EMPTY_SLOT_WEIGHT = 0.5, 0.7, 0.02
+COMPARED_AFTER = 2                # layers of the decoder, which must have found by then what a picture shows that the one before did not
+PATCH_TARGETS = len(KINDS) + len(COLOUR_NAMES)
 ANSWER_ROOM = 150                 # tokens of questions and answers a picture
 BLOCK = 32                        # groups whose features are made at a time
 READING = ("lines", "sign")
@@ -268,7 +270,11 @@ class Cache:
 
 
 class DecoderStage:
-    """Next-token loss on the answers; at first also what stands in each cell, read off its projection."""
+    """Next-token loss on the answers, and at first two dense ones, which each cell gives and not only each answer.
+
+    Read off a cell's projection: what stands in its four patches, in which colour, and where the cell is. Read off a middle
+    layer, in pictures that follow another: what stood in the same cell of the picture before.
+    """
 
     inside = ("layers.", "img_projection.")
 
@@ -281,7 +287,9 @@ class DecoderStage:
         self.name = "decoder" if cache else "joint"
         model.vision.img_processor.requires_grad_(cache is None)
         model.vision.img_processor.vision_model.freeze_unused()
-        self.model = nn.ModuleDict({"all": model, "slots": nn.Linear(recipe["model"]["hidden_size"], 4 * len(KINDS))}).to(team.device)
+        hidden = recipe["model"]["hidden_size"]
+        self.model = nn.ModuleDict({"all": model, "slots": nn.Linear(hidden, 4 * PATCH_TARGETS), "place": nn.Linear(hidden, 2 * CELLS),
+                                    "before": nn.Linear(hidden, 4 * PATCH_TARGETS)}).to(team.device)
         self.rounded = model.decoder
 
     def choose(self, step: int, number: int, steps: int, rng: random.Random) -> list[str]:
@@ -290,14 +298,15 @@ class DecoderStage:
         if self.cache and progress < self.recipe["decoder"]["read_until"]:
             return rng.choices(READING, k=6)
         if number == PARTS - 1:
-            return rng.choice((["pair"] * 3, ["clip"] * 2))
+            return rng.choice((["pair"] * 4, ["clip"] * 2))
         return rng.choices(SINGLE, [MIX[k] for k in SINGLE], k=5)
 
     def batch(self, step: int, number: int, steps: int, views: int):
-        """One part: ids, positions, loss mask, features or pixels, and dense targets of the merged cells' four patches."""
+        """One part: ids, positions, loss mask, features or pixels, dense targets of the merged cells' four patches (kinds and
+        colours), and which pictures follow another."""
         rng = random.Random(seeded(self.name, self.recipe["seed"], step, number))
         rows, views_skipped = (VIEW_ROWS, image_rows() - VIEW_ROWS) if views == 1 else (image_rows(), 0)
-        made, seen, slots = [], [], []
+        made, seen, slots, follows = [], [], [], []
         for kind in self.choose(step, number, steps, rng):
             if self.cache:
                 at = rng.choice(self.cache.of_kind[kind])
@@ -310,13 +319,14 @@ class DecoderStage:
                 group = album.group(kind)
                 seen.append(np.stack([pixels(scene) for scene in group.scenes]))
             messages, room = [], ANSWER_ROOM
-            for case in album.questions(group, 6 if len(group.scenes) == 1 else 2):
+            for case in album.questions(group, 10 if len(group.scenes) == 1 else 1):
                 room -= sum(len(self.encoder.tokenizer.encode(m["content"]).ids) + 2 for m in case.messages)
                 if messages and room < 0:
                     break
                 messages += case.messages
             made.append(sequence(self.encoder, messages, len(group.scenes), rows, views_skipped))
-            slots += [dense(scene)[0] for scene in group.scenes]
+            slots += [merged(torch.from_numpy(np.stack(dense(scene), -1)).flatten(0, 1)[None]).unflatten(-1, (4, 2)) for scene in group.scenes]
+            follows += [i > 0 for i in range(len(group.scenes))]
         length = max(len(ids) for ids, _, _ in made)
         ids = torch.full((len(made), length), self.encoder.id["<|endoftext|>"])
         positions, mask = torch.zeros(len(made), length, dtype=torch.long), torch.zeros(len(made), length)
@@ -326,29 +336,59 @@ class DecoderStage:
         # The long RoPE table is chosen for a whole request, so short texts must meet it too.
         if rng.random() < 0.15:
             positions += self.recipe["model"]["original_max_position_embeddings"]
-        return tuple(t.to(self.team.device) for t in (ids, positions, mask, torch.from_numpy(np.concatenate(seen)), torch.from_numpy(np.stack(slots))))
+        return tuple(t.to(self.team.device) for t in (ids, positions, mask, torch.from_numpy(np.concatenate(seen)), torch.cat(slots), torch.tensor(follows)))
 
     def part(self, step: int, number: int, steps: int) -> tuple[torch.Tensor, dict]:
         model, progress = self.model["all"], step / steps
         views = 1 if self.cache and progress < self.recipe["decoder"]["one_view_until"] else 2
-        ids, positions, mask, seen, slots = self.batch(step, number, steps, views)
+        ids, positions, mask, seen, slots, follows = self.batch(step, number, steps, views)
         cells = seen.float() if self.cache else model.vision.features(seen)
         rows = model.vision.rows(cells, views)
-        hidden = model.hidden(ids, positions, rows)[:, :-1]
+        dense_too = self.cache is not None and progress < SLOTS_UNTIL
+        states = model.states(ids, positions, rows, all_layers=dense_too)
         asked = mask[:, 1:] > 0
-        logits = model.decoder.lm_head(hidden[asked]).float()
+        logits = model.decoder.lm_head(states.last_hidden_state[:, :-1][asked]).float()
         loss = functional.cross_entropy(logits, ids[:, 1:][asked])
         sums = {"tokens right": (logits.detach().argmax(-1) == ids[:, 1:][asked]).sum().item(), "tokens": asked.sum().item()}
-        if self.cache and progress < SLOTS_UNTIL:
-            grid = rows[:, :VIEW_ROWS].unflatten(1, (CELLS, CELLS + 1))[:, :, :-1].flatten(1, 2)
-            said = self.model["slots"](grid).float().unflatten(-1, (4, -1))
-            target = merged(slots.flatten(1)[..., None])
-            weights = torch.where(target > 0, 1.0, EMPTY_SLOT_WEIGHT)
-            each = functional.cross_entropy(said.flatten(0, 2), target.flatten(), reduction="none")
-            loss = loss + SLOT_WEIGHT * (1 - progress / SLOTS_UNTIL) * (each * weights.flatten()).sum() / weights.sum()
-            there = target > 0
-            sums |= {"cells right": (said.detach().argmax(-1) == target)[there].sum().item(), "cells": there.sum().item()}
+        if dense_too:
+            weight = SLOT_WEIGHT * (1 - progress / SLOTS_UNTIL)
+            grid = of_cells(rows)
+            more, right, count = self.stands(self.model["slots"](grid), slots)
+            where = self.model["place"](grid).float().unflatten(-1, (2, CELLS))
+            index = torch.arange(CELLS**2, device=grid.device)
+            places = torch.stack([index // CELLS, index % CELLS], -1).expand(len(grid), -1, -1)
+            loss = loss + weight * (more + functional.cross_entropy(where.flatten(0, 2), places.flatten()))
+            sums |= {"cells right": right, "cells": count}
+            if follows.any():
+                middle = of_cells(states.hidden_states[COMPARED_AFTER][ids < 0].unflatten(0, (len(rows), -1)))
+                more, right, count = self.stands(self.model["before"](middle[follows]), slots[follows.roll(-1)])
+                loss = loss + weight * more
+                sums |= {"before right": right, "before": count}
         return loss, sums
+
+    @staticmethod
+    def stands(said: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, int, int]:
+        """Loss of what stands in each patch and in which colour; how many marks have both right, and how many there are.
+
+        Args:
+            said: (pictures, 144, 4 x PATCH_TARGETS). wanted: (pictures, 144, 4, 2), kind and colour.
+        """
+        said = said.float().unflatten(-1, (4, PATCH_TARGETS))
+        kinds, colours = said.split([len(KINDS), len(COLOUR_NAMES)], -1)
+        kind, colour = wanted.unbind(-1)
+        there = kind > 0
+        weights = torch.where(there, 1.0, EMPTY_SLOT_WEIGHT)
+        each = functional.cross_entropy(kinds.flatten(0, 2), kind.flatten(), reduction="none")
+        loss = (each * weights.flatten()).sum() / weights.sum()
+        if there.any():
+            loss = loss + functional.cross_entropy(colours[there], colour[there])
+        right = (kinds.detach().argmax(-1) == kind) & (colours.detach().argmax(-1) == colour)
+        return loss, right[there].sum().item(), there.sum().item()
+
+
+def of_cells(rows: torch.Tensor) -> torch.Tensor:
+    """(pictures, 144, hidden) of the first view in rows of pictures, without separators."""
+    return rows[:, :VIEW_ROWS].unflatten(1, (CELLS, CELLS + 1))[:, :, :-1].flatten(1, 2)
 
 
 # ---- measuring with torch ----------------------------------------------------------------------------------------
@@ -414,7 +454,7 @@ def answer(model: Phi3V, encoder: Encoder, question: str, cells: torch.Tensor, m
 def prepare(name: str, folder: Path, runs: Path) -> None:
     """Write the run's tokenizer and config.json."""
     recipe = recipes()[name]
-    write_tokenizer(tokenizer_folder(name, runs), folder)
+    own_tokenizer(folder, recipe["model"]["vocab_size"])
     encoder = Encoder(folder)
     assert encoder.size == recipe["model"]["vocab_size"], f"the tokenizer has {encoder.size} tokens: set vocab_size to it"
     config = model_config(name, {**encoder.id, "<s>": 1})
@@ -428,15 +468,31 @@ def prepare(name: str, folder: Path, runs: Path) -> None:
 
 
 def new_model(recipe: dict, folder: Path, runs: Path) -> Phi3V:
-    """A fresh model from the run's config.json; the decoder begins as the recipe's `start` where that is trained."""
+    """A fresh model from the run's config.json; the decoder begins as the recipe's `start` where that is trained.
+
+    Its vocabulary is another one: a token begins as the mean of the start's tokens that spell it, and is said as the first
+    of these.
+    """
     from safetensors.torch import load_file
 
     torch.manual_seed(recipe["seed"])
     model = Phi3V(json.loads((folder / "config.json").read_text(encoding="utf-8")))
     file = runs / recipe["start"] / "model.safetensors"
     own = model.decoder.state_dict()
-    for key, value in (load_file(file) if file.exists() else {}).items():
-        own[key][: len(value)] = value                           # the vision model has a few more tokens
+    if not file.exists():
+        return model
+    old, new = (Tokenizer.from_file(str(f / "tokenizer.json")) for f in (file.parent, folder))
+    spelled = {}
+    for token, index in new.get_vocab().items():
+        same = old.token_to_id(token)
+        if ids := [same] if same is not None else [] if token.startswith("<|") else [piece.id for piece in old.model.tokenize(token)]:
+            spelled[index] = ids
+    for key, value in load_file(file).items():
+        if key in ("model.embed_tokens.weight", "lm_head.weight"):
+            for index, ids in spelled.items():
+                own[key][index] = value[ids].mean(0) if key.startswith("model") else value[ids[0]]
+        else:
+            own[key].copy_(value)
     return model
 
 
