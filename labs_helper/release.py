@@ -16,7 +16,8 @@ _FILES = ("README.md", "LICENSE", "CHANGELOG.md", "CODE_OF_CONDUCT.md", "CITATIO
           "SECURITY.md", "Makefile", "pyproject.toml", "constraints.txt", "environment.yml")  # fmt: skip
 _FOLDERS = ("labs_helper", "data/benchmarks", "data/checkpoints", "images", "docs", ".devcontainer")
 _NOT = ("__pycache__", ".ipynb_checkpoints")
-_TO_SOLUTIONS = re.compile(r"\[([^\]]*)\]\(solutions/[^)]*\)")
+# In the text of a notebook file: a link never runs over the end of a line, or of a JSON string.
+_TO_SOLUTIONS = re.compile(r"\[([^\]\[\"\n]*)\]\(solutions/[^)\"\n]*\)")
 _TIME = (1980, 1, 1, 0, 0, 0)  # the same content makes the same zip, byte for byte
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import platform
@@ -235,27 +236,28 @@ def slides(lab: str, destination: Path | None = None, *, reveal: str | None = No
         raise LabError(f"{notebook} is not here.", "Slides show stored outputs: use the whole repository, not the zip.")
     destination = destination or learner.parent.parent / "dist" / f"{learner.stem}.slides.html"
     exporter = SlidesExporter()
-    exporter.register_preprocessor(_as_slides, enabled=True)
     if reveal:
         exporter.reveal_url_prefix = reveal
-    html, _ = exporter.from_filename(str(notebook))
+    content = json.loads(notebook.read_text("utf-8"))
+    _mark_slides(content["cells"])
+    html, _ = exporter.from_file(io.StringIO(json.dumps(content)), {"metadata": {"name": learner.stem}})
     destination.parent.mkdir(parents=True, exist_ok=True)
     destination.write_text(html, "utf-8")
     return destination
 
 
-def _as_slides(notebook, resources):
-    """What nbconvert calls before it renders: tags become the slide types that reveal.js knows."""
+def _mark_slides(cells: list[dict]) -> None:
+    """Turn tags into the slide types that nbconvert knows."""
     kinds = {"slide", "fragment", "notes", "skip"}
-    tags = [set(cell.metadata.get("tags", [])) for cell in notebook.cells]
+    tags = [set(cell["metadata"].get("tags", [])) for cell in cells]
     tagged = any(kinds & each for each in tags)
-    for cell, own in zip(notebook.cells, tags, strict=True):
-        asks = cell.cell_type == "code" and re.search(r"^(check|hint)\(", cell.source, re.M)
+    for cell, own in zip(cells, tags, strict=True):
+        text = "".join(cell["source"])
+        asks = cell["cell_type"] == "code" and re.search(r"^(check|hint)\(", text, re.M)
         if {"solution", "skip"} & own or asks:
             kind = "skip"
         elif tagged:
             kind = next(iter(sorted(kinds & own)), "-")
         else:
-            kind = "slide" if cell.cell_type == "markdown" and _HEADING.match(cell.source) else "-"
-        cell.metadata["slideshow"] = {"slide_type": kind}
-    return notebook, resources
+            kind = "slide" if cell["cell_type"] == "markdown" and _HEADING.match(text) else "-"
+        cell["metadata"]["slideshow"] = {"slide_type": kind}
