@@ -33,7 +33,8 @@ PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3.14 python
 	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$each; break; }; done)
 
 # What tests and notebooks run with: bundled models, no network, and no compiler runs (on Linux each costs a second).
-OFFLINE := LABS_MODELS=tiny HF_HUB_OFFLINE=1 MLX_DISABLE_COMPILE=1
+# Whatever tests and benchmarks solve is nobody's progress.
+OFFLINE := LABS_MODELS=tiny HF_HUB_OFFLINE=1 MLX_DISABLE_COMPILE=1 LABS_PROGRESS=off
 # A limit on the whole run, where the system has `timeout` (macOS does not; pytest's own limits still hold there).
 LIMIT := $(if $(shell command -v timeout),timeout --kill-after=20 900)
 PYTEST := $(OFFLINE) $(LIMIT) $(BIN)/python -m pytest
@@ -45,8 +46,9 @@ help:
 
 setup: $(READY)
 
+# With the environment on PATH, `!labs reset 01` works in a cell.
 lab: $(READY) blas-note
-	JUPYTER_PREFER_ENV_PATH=1 $(BIN)/python -m jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.port=$(PORT) \
+	PATH="$(abspath $(BIN)):$$PATH" JUPYTER_PREFER_ENV_PATH=1 $(BIN)/python -m jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.port=$(PORT) \
 		--ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks/00-start-here.ipynb \
 		$(if $(filter 0,$(BROWSER)),--no-browser) $(if $(filter 0,$(shell id -u)),--allow-root)
 

@@ -49,6 +49,7 @@ import re
 from pathlib import Path
 
 from labs_helper.errors import BadRequest, LabError
+from labs_helper.reset import COPIES
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 
@@ -59,6 +60,7 @@ EXECUTION_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "MLX_DISABLE_COMPILE": "1",
     "PYTHONHASHSEED": "0",
+    "LABS_PROGRESS": "off",
 }
 CELL_TIMEOUT = 120  # seconds
 LARGEST_NOTEBOOK = 2_000_000  # bytes: GitHub stops rendering somewhere above, and a diff becomes useless long before
@@ -151,9 +153,53 @@ def check(names: list[str] | None = None, *, folder: Path | None = None) -> list
     if names is None:
         known = {source.stem for source in sources}
         for path in [*folder.glob("*.ipynb"), *folder.glob("solutions/*.ipynb")]:
-            if path.stem not in known:
+            if path.stem not in known and not path.match(COPIES):
                 problems.append(f"{path.relative_to(folder)} has no source. Write src/{path.stem}.py or remove it.")
     return problems
+
+
+def learner_text(source: Path) -> str:
+    """The learner edition that a source makes, as the text of its file. Runs nothing and writes nothing.
+
+    Example:
+        >>> learner_text(NOTEBOOKS / "src" / "00-start-here.py")  # doctest: +SKIP
+    """
+    return _text(_edition(_read(source), "learner"))
+
+
+def new(number: str, slug: str, *, folder: Path | None = None) -> list[Path]:
+    """Start a lab: a source with all its parts and one exercise, and the module of its checks.
+
+    Args:
+        number: two digits that no lab has, such as "08".
+        slug: the rest of the file name: small letters, digits and hyphens.
+        folder: the notebooks folder; the course's own by default. The checks go into `labs_helper/exercises` beside.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        BadRequest: a number that is taken, or a name that cannot be used. Nothing is written then.
+
+    Example:
+        >>> new("08", "my-lab")  # doctest: +SKIP
+    """
+    folder = _folder(folder)
+    if not re.fullmatch(r"\d\d", number) or not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug):
+        raise BadRequest(f"{number!r} and {slug!r} do not make the name of a lab.",
+                         "Use two digits, then small letters, digits and hyphens, such as 08 my-lab.")  # fmt: skip
+    taken = [path.name for path in (folder / "src").glob(f"{number}-*.py")]
+    checks = folder.parent / "labs_helper" / "exercises" / f"lab{number}.py"
+    if taken or checks.exists():
+        raise BadRequest(f"Lab {number} is there already: {(taken or [checks.name])[0]}.", "Take another number.")
+    from labs_helper import template
+
+    written = [folder / "src" / f"{number}-{slug}.py", checks]
+    for path, text in zip(written, template.lab(number, slug), strict=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    return written
 
 
 def _folder(folder: Path | None) -> Path:

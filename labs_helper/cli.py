@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
-from labs_helper import catalog, machine, store
-from labs_helper.errors import LabError
+from labs_helper import catalog, machine, store, workshop
+from labs_helper.errors import BadRequest, LabError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,11 +23,19 @@ def main(arguments: list[str] | None = None) -> int:
     doctor = commands.add_parser("doctor", help="check this machine for the labs")
     doctor.add_argument("--lab", help="check for one lab, for example 01")
     doctor.set_defaults(run=_doctor)
+    reset = commands.add_parser("reset", help="give a lab back as it was handed out, and keep your version beside it")
+    reset.add_argument("labs", nargs="+", metavar="NN", help="for example 01")
+    reset.set_defaults(run=_reset)
+    progress = commands.add_parser("progress", help="show which exercises passed")
+    progress.add_argument("lab", nargs="?", metavar="NN", help="for example 01; all labs if none is given")
+    progress.set_defaults(run=_progress)
     _add_models(commands.add_parser("models", help="list, fetch, verify, move and remove models"))
     notebooks = commands.add_parser("notebooks", help="make the notebooks from their sources")
-    notebooks.add_argument("action", choices=("build", "check"))
-    notebooks.add_argument("names", nargs="*", help="for example 01-instruct; all of them if none is given")
+    notebooks.add_argument("action", choices=("build", "check", "new"))
+    notebooks.add_argument("names", nargs="*", help="for example 01-instruct; all of them if none is given. "
+                                                    "For new: a number and a name, 08 my-lab")  # fmt: skip
     notebooks.set_defaults(run=_notebooks)
+    _add_workshop(commands.add_parser("workshop", help="for instructors: timetable, pre-flight, zip, slides, links"))
     chosen = parser.parse_args(arguments)
     try:
         return chosen.run(chosen)
@@ -64,10 +73,54 @@ def _add_models(models: argparse.ArgumentParser) -> None:
     serve.add_argument("--port", type=int, default=8787)
 
 
+def _add_workshop(workshop: argparse.ArgumentParser) -> None:
+    actions = workshop.add_subparsers(dest="action", metavar="ACTION", required=True)
+
+    def action(name: str, run, help: str) -> argparse.ArgumentParser:
+        parser = actions.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
+        parser.set_defaults(run=run)
+        return parser
+
+    sheet = action("run-sheet", _run_sheet, "print a timetable from the minutes in the notebooks")
+    sheet.add_argument("labs", nargs="*", metavar="NN", help="for example 00 01; all labs if none is given")
+    sheet.add_argument("--start", default="09:00", metavar="HH:MM")
+    sheet.add_argument("--break", dest="pause", type=int, default=10, metavar="MINUTES", help="0 for no breaks")
+    sheet.add_argument("--after", dest="work", type=int, default=60, metavar="MINUTES", help="of work before a break")
+    flight = action("preflight", _preflight, "check this machine for a class: OK, or what to do; exit code 0 or 1")
+    flight.add_argument("labs", nargs="*", metavar="NN")
+    flight.add_argument("--model", dest="models", action="append", metavar="NAME", help="a real model it must have")
+    flight.add_argument("--quick", action="store_true", help="do not ask the bundled model a question")
+    pack = action("zip", _zip, "write the learner edition, without solutions and sources, as a zip")
+    pack.add_argument("destination", nargs="?", help="a new file that ends in .zip (default: in dist/)")
+    slides = action("slides", _slides, "make slides of a lab, as one HTML file")
+    slides.add_argument("lab", metavar="NN")
+    slides.add_argument("--to", dest="destination", metavar="FILE")
+    slides.add_argument("--reveal", metavar="URL", help="where reveal.js is; without it, slides need the internet")
+    link = action("link", _link, "print an nbgitpuller link that opens the course on a JupyterHub")
+    link.add_argument("hub", help="for example https://hub.example.org")
+    link.add_argument("repository", help="the address of the course's git repository")
+    link.add_argument("--branch", default="main")
+
+
 def _doctor(chosen) -> int:
     report = machine.check_setup(chosen.lab)
     print(report)
     return 0 if report.ok else 1
+
+
+def _reset(chosen) -> int:
+    from labs_helper import reset
+
+    for lab in chosen.labs:
+        print(reset.restore(lab))
+    return 0
+
+
+def _progress(chosen) -> int:
+    from labs_helper.exercises import progress
+
+    print(progress.report(chosen.lab))
+    return 0
 
 
 def _list(chosen) -> int:
@@ -130,10 +183,53 @@ def _notebooks(chosen) -> int:
     if chosen.action == "build":
         authoring.build(chosen.names or None)
         return 0
+    if chosen.action == "new":
+        return _new(chosen.names)
     problems = authoring.check(chosen.names or None)
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0
+
+
+def _new(names: list[str]) -> int:
+    from labs_helper import authoring, template
+
+    if len(names) != 2:
+        raise BadRequest("A new lab needs a number and a name.", "For example: labs notebooks new 08 my-lab")
+    for path in authoring.new(*names):
+        print(f"Written: {path}")
+    print(template.next_steps(*names))
+    return 0
+
+
+def _run_sheet(chosen) -> int:
+    print(workshop.run_sheet(chosen.labs, start=chosen.start, pause=chosen.pause, work=chosen.work))
+    return 0
+
+
+def _preflight(chosen) -> int:
+    found = workshop.preflight(chosen.labs, models=chosen.models, ask=not chosen.quick)
+    print(found)
+    return 0 if found.ok else 1
+
+
+def _zip(chosen) -> int:
+    from labs_helper import release
+
+    made = release.build(chosen.destination)
+    print(f"Written: {made} ({machine.size(made.stat().st_size)})")
+    return 0
+
+
+def _slides(chosen) -> int:
+    destination = Path(chosen.destination) if chosen.destination else None
+    print(f"Written: {workshop.slides(chosen.lab, destination, reveal=chosen.reveal)}")
+    return 0
+
+
+def _link(chosen) -> int:
+    print(workshop.pull_link(chosen.hub, chosen.repository, chosen.branch))
+    return 0
 
 
 if __name__ == "__main__":

@@ -207,3 +207,55 @@ def test_broken_rules_stop_the_build(folder, old, new, problem):
 def test_unknown_lab_lists_the_known_ones(folder):
     with pytest.raises(BadRequest, match="'07'.*01-sample"):
         authoring.build(["07"], folder=folder)
+
+
+# --- labs notebooks new --------------------------------------------------------------------------------------------
+
+
+def test_a_new_lab_has_all_its_parts(tmp_path, capsys):
+    folder = tmp_path / "notebooks"
+    source, checks = authoring.new("08", "my-lab", folder=folder)
+    assert source == folder / "src" / "08-my-lab.py" and checks == tmp_path / "labs_helper/exercises/lab08.py"
+    authoring.build(execute=False, folder=folder)
+    learner = nbformat.read(folder / "08-my-lab.ipynb", as_version=4)
+    assert 'check_setup("08")' in sources(learner)[1]
+    assert sum(cell.metadata.get("minutes", 0) for cell in learner.cells) == 18
+    # Everything but the run, which `build` with execute=True does once the package knows the lab.
+    assert [each for each in authoring.check(folder=folder) if "was not executed" not in each] == []
+
+
+def test_the_checks_of_a_new_lab_work(tmp_path, monkeypatch):
+    import importlib.util
+
+    import labs_helper.exercises as exercises
+
+    _, checks = authoring.new("08", "my-lab", folder=tmp_path / "notebooks")
+    spec = importlib.util.spec_from_file_location("labs_helper.exercises.lab08", checks)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setitem(__import__("sys").modules, spec.name, module)
+    monkeypatch.setitem(exercises.LABS, "8", "lab08")
+    assert exercises.check("8.1", 7).passed
+    assert exercises.check("8.1", ...).status == "not yet"
+    assert exercises.check("8.1", 0.5).status == "try again"
+
+
+@pytest.mark.parametrize(
+    ("number", "slug"), [("8", "a"), ("08", "My Lab"), ("08", "../x"), ("08", ""), ("01", "other")]
+)
+def test_a_name_that_cannot_be_used_writes_nothing(folder, number, slug):
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(BadRequest):
+        authoring.new(number, slug, folder=folder)
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_new_on_the_command_line(monkeypatch, tmp_path, capsys):
+    from labs_helper import cli
+
+    monkeypatch.setattr(authoring, "NOTEBOOKS", tmp_path / "notebooks")
+    assert cli.main(["notebooks", "new", "08"]) == 1
+    assert cli.main(["notebooks", "new", "08", "my-lab"]) == 0
+    shown = capsys.readouterr().out
+    assert "LAB_ROLES" in shown and '"8": "lab08"' in shown
+    assert cli.main(["notebooks", "new", "08", "my-lab"]) == 1

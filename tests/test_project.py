@@ -228,10 +228,58 @@ def test_what_is_installed_is_what_is_pinned():
 
 def test_every_make_command_in_the_texts_exists():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
-    others = ["environment.yml", ".devcontainer/devcontainer.json", ".github/workflows/test.yml", ".ci/run"]
+    others = ["environment.yml", ".devcontainer/devcontainer.json", ".devcontainer/welcome.txt", ".ci/run", *WORKFLOWS]
     for name in [*MARKDOWN, *others]:
         said = re.findall(r"(?:`|^|run: |\s{2})make ([a-z-]+)", (ROOT / name).read_text("utf-8"), re.M)
         assert set(said) <= targets, name
+
+
+def test_every_labs_command_in_the_texts_exists():
+    """The first words of each command are asked for their help, which ends the parser with status 0."""
+    from labs_helper import cli
+
+    said = set()
+    for name in MARKDOWN:
+        text = (ROOT / name).read_text("utf-8")
+        said |= set(re.findall(r"(?:`!?|^|/)labs ((?:models|workshop|notebooks) [a-z-]+|[a-z]+)(?=[ `\n])", text, re.M))
+    assert {"reset", "progress", "workshop zip", "models serve"} <= said
+    for command in sorted(said):
+        words = command.split()
+        words = words if words[0] != "notebooks" else words[:1]
+        with pytest.raises(SystemExit) as ended:
+            cli.main([*words, "--help"])
+        assert ended.value.code == 0, command
+
+
+WORKFLOWS = tracked(".github/workflows/*.yml")
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_workflows_take_few_rights_and_name_what_they_run(name):
+    text = (ROOT / name).read_text("utf-8")
+    assert re.search(r"^permissions:( \{\}|\n  contents: read\n)", text, re.M), "rights are given job by job"
+    assert "pull_request_target" not in text and "secrets." not in text
+    assert len(re.findall(r"uses: actions/checkout@", text)) == text.count("persist-credentials: false")
+    assert len(re.findall(r"^    runs-on:", text, re.M)) == len(re.findall(r"^    timeout-minutes:", text, re.M))
+    for action in re.findall(r"uses: (\S+.*)", text):
+        pinned = re.fullmatch(r"\S+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action)
+        assert pinned or action == "lycheeverse/lychee-action@v2", action
+    # A job that may write runs no code of the repository and nothing from elsewhere.
+    for job in re.split(r"^  (?=[a-z]+:$)", text.split("\njobs:\n")[1], flags=re.M):
+        assert not re.search(r": write", job) or "uses:" not in job
+
+
+def test_hooks_leave_the_solution_edition_alone():
+    text = (ROOT / ".pre-commit-config.yaml").read_text("utf-8")
+    (files,) = re.findall(r"id: nbstripout.*?files: (\S+)", text, re.S)
+    assert [name for name in NOTEBOOKS if re.search(files, name)] == LEARNER
+    pins = (ROOT / "constraints.txt").read_text("utf-8")
+    assert re.search(r"\[ruff==(\S+)\]", text)[1] == re.search(r"^ruff==(\S+)$", pins, re.M)[1]
+
+
+def test_citation_and_package_name_the_same_version():
+    found = re.search(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text("utf-8"), re.M)
+    assert found[1] == PROJECT["version"]
 
 
 def test_dev_container_is_valid_and_can_hold_mlx():
@@ -241,6 +289,22 @@ def test_dev_container_is_valid_and_can_hold_mlx():
     assert settings["image"].endswith("bookworm")
     assert settings["waitFor"] == "updateContentCommand"
     assert 8888 in settings["forwardPorts"] and settings["portsAttributes"]["8888"]["label"]
+    needs = settings["hostRequirements"]
+    assert needs["cpus"] >= 2 and needs["memory"] == "8gb" and int(needs["storage"].removesuffix("gb")) >= 16
+    # Everything that takes long is in the commands that a prebuild runs, and nothing fetches a model.
+    assert "libopenblas0-pthread" in settings["onCreateCommand"] and "g++" in settings["onCreateCommand"]
+    assert "make setup" in settings["updateContentCommand"]
+    commands = {key: value for key, value in settings.items() if key.endswith("Command")}
+    assert set(commands) == {"onCreateCommand", "updateContentCommand", "postAttachCommand"}
+    assert "models fetch" not in json.dumps(commands)
+    # The kernel that the notebooks name is the one of the environment.
+    kernel = json.loads((ROOT / "notebooks/00-start-here.ipynb").read_text("utf-8"))["metadata"]["kernelspec"]
+    assert f"ipykernel install --user --name {kernel['name']}" in settings["updateContentCommand"]
+    assert kernel["display_name"] in settings["updateContentCommand"]
+    for name in settings["customizations"]["codespaces"]["openFiles"]:
+        assert (ROOT / name).is_file()
+    for name in re.findall(r"\.devcontainer/[\w.-]+", json.dumps(commands)):
+        assert (ROOT / name).is_file()
 
 
 def test_files_are_small_enough_for_a_quick_clone():

@@ -8,6 +8,7 @@ A check function takes the learner's value and either returns one sentence of pr
 from __future__ import annotations
 
 import html
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -97,10 +98,12 @@ def is_unfilled(value: object, depth: int = 3) -> bool:
     if depth == 0:
         return False
     if isinstance(value, Mapping):
-        return not value or any(is_unfilled(part, depth - 1) for part in value.values())
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return not value or any(is_unfilled(part, depth - 1) for part in value)
-    return False
+        value = value.values()
+    elif not isinstance(value, (list, tuple, set, frozenset)):
+        return False
+    # A stub is short: whoever hands in millions of parts is not made to wait for the look at the last one.
+    first = list(itertools.islice(value, 1000))
+    return not first or any(is_unfilled(part, depth - 1) for part in first)
 
 
 def kind(value: object) -> str:
@@ -110,6 +113,25 @@ def kind(value: object) -> str:
         list: "a list", tuple: "a tuple", dict: "a dict", set: "a set",
     }  # fmt: skip
     return names.get(type(value), f"a {type(value).__name__}")
+
+
+MOST_PARTS = 10_000  # of a list that a check reads; no right answer is as long
+
+
+def parts(value: Iterable, most: int = MOST_PARTS, what: str = "The answer") -> list:
+    """The parts of a list, array or generator; raise `TryAgain` if there are more than `most`.
+
+    An endless generator or a huge array is never read as a whole: the kernel would run out of memory.
+    Example: `parts(iter("ab"))` is `["a", "b"]`.
+    """
+    try:
+        iterator = iter(value)
+    except TypeError as error:  # an array without dimensions says that it can be iterated, and then cannot
+        raise TryAgain(f"{what} must be a list. I was given {kind(value)}.") from error
+    found = list(itertools.islice(iterator, most + 1))
+    if len(found) > most:
+        raise TryAgain(f"{what} has more than {most} parts. Hand in only what was asked for.")
+    return found
 
 
 def number(value: object, what: str = "The answer") -> float:
@@ -134,12 +156,10 @@ def numbers(value: object, count: int, what: str = "The answer") -> list[float]:
     Example: `numbers([1, 2], 2)` is `[1.0, 2.0]`.
     """
     if isinstance(value, Mapping):
-        value = list(value.values())
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        value = value.values()
+    if isinstance(value, (str, bytes)) or not (isinstance(value, Iterable) or hasattr(value, "tolist")):
         raise TryAgain(f"{what} must be a list of {count} numbers. I was given {kind(value)}.")
-    found = [number(part, f"Each part of {what[:1].lower() + what[1:]}") for part in value]
+    found = [number(part, f"Each part of {what[:1].lower() + what[1:]}") for part in parts(value, what=what)]
     if len(found) != count:
         raise TryAgain(f"{what} must hold {count} numbers. I found {len(found)}.")
     return found

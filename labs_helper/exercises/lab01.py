@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 from . import facts
-from .base import Exercise, NotYet, TryAgain, is_unfilled, kind, number, numbers, returned, text
+from .base import Exercise, NotYet, TryAgain, is_unfilled, kind, number, numbers, parts, returned, text
 
 # --- 1.1 The prompt by hand -------------------------------------------------------------------------------
 
@@ -52,10 +52,10 @@ REAL_END = 32007
 def _stop_ids(value: object) -> str:
     if isinstance(value, str):
         raise TryAgain("Give the ids, not the names: whole numbers, in a list or a set.")
-    parts = [value] if not isinstance(value, Iterable) else list(value)
-    if any(isinstance(part, str) for part in parts):
+    given = [value] if not isinstance(value, Iterable) else parts(value)
+    if any(isinstance(part, str) for part in given):
         raise TryAgain("Give the ids, not the names: whole numbers, in a list or a set.")
-    ids = {int(number(part, "Each id")) for part in parts}
+    ids = {int(number(part, "Each id")) for part in given}
     bundled, end = facts.stop_ids("instruct-tiny"), facts.special_id("instruct-tiny", "<|end|>")
     if ids in (set(bundled), set(REAL_STOP_IDS)):
         return f"Right: {len(ids)} stop ids. The first one the model produces ends the answer."
@@ -195,8 +195,9 @@ def _misprints(value: object) -> str:
         raise TryAgain(f"Hand in a list of (model, benchmark, right value). I was given {kind(value)}.")
     right = {(m.casefold(), b.casefold()): v for (m, b), v in misprints().items()}
     seen: set[tuple[str, str]] = set()
-    for entry in value:
-        if isinstance(entry, str) or not isinstance(entry, Iterable) or len(tuple(entry)) != 3:
+    for entry in parts(value):
+        entry = parts(entry) if isinstance(entry, Iterable) and not isinstance(entry, str) else []
+        if len(entry) != 3:
             raise TryAgain("Each entry must have three parts: model, benchmark, right value.")
         model, benchmark, score = entry
         if is_unfilled(score):
