@@ -13,7 +13,7 @@ import numpy
 import pytest
 
 from labs_helper.exercises import all_exercises, check, hint, limit
-from labs_helper.exercises.base import TryAgain, numbers, parts
+from labs_helper.exercises.base import TryAgain, as_list, numbers
 
 EVERY = list(all_exercises())
 
@@ -97,12 +97,11 @@ itself.append(itself)
     ],
 )  # fmt: skip
 def test_answers_in_words_and_in_time(number, make):
-    started = time.monotonic()
     result = check(number, make())
     assert result.status in ("try again", "not yet"), result
     assert 0 < len(result.message) <= 1010
     assert type(result.message) is str and str(result) and result._repr_html_()
-    assert time.monotonic() - started < 5
+    assert "No result after" not in result.message  # that is for code which never ends; what is only long is not read
 
 
 def test_a_number_that_cannot_be_shown():
@@ -185,9 +184,9 @@ def test_a_process_that_was_given_all_this_is_still_there():
 
 
 def test_parts_and_numbers_read_no_more_than_they_need():
-    assert parts(iter("abc")) == ["a", "b", "c"]
+    assert as_list(iter("abc")) == ["a", "b", "c"]
     with pytest.raises(TryAgain, match="more than"):
-        parts(itertools.count())
+        as_list(itertools.count())
     assert numbers(numpy.arange(3), 3) == [0, 1, 2]
     assert numbers({"a": 1, "b": 2}, 2) == [1, 2]
     with pytest.raises(TryAgain, match="I found 2"):

@@ -118,11 +118,11 @@ def kind(value: object) -> str:
 MOST_PARTS = 10_000  # of a list that a check reads; no right answer is as long
 
 
-def parts(value: Iterable, most: int = MOST_PARTS, what: str = "The answer") -> list:
+def as_list(value: Iterable, most: int = MOST_PARTS, what: str = "The answer") -> list:
     """The parts of a list, array or generator; raise `TryAgain` if there are more than `most`.
 
     An endless generator or a huge array is never read as a whole: the kernel would run out of memory.
-    Example: `parts(iter("ab"))` is `["a", "b"]`.
+    Example: `as_list(iter("ab"))` is `["a", "b"]`.
     """
     try:
         iterator = iter(value)
@@ -159,7 +159,7 @@ def numbers(value: object, count: int, what: str = "The answer") -> list[float]:
         value = value.values()
     if isinstance(value, (str, bytes)) or not (isinstance(value, Iterable) or hasattr(value, "tolist")):
         raise TryAgain(f"{what} must be a list of {count} numbers. I was given {kind(value)}.")
-    found = [number(part, f"Each part of {what[:1].lower() + what[1:]}") for part in parts(value, what=what)]
+    found = [number(part, f"Each part of {what[:1].lower() + what[1:]}") for part in as_list(value, what=what)]
     if len(found) != count:
         raise TryAgain(f"{what} must hold {count} numbers. I found {len(found)}.")
     return found

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 from . import facts
-from .base import Exercise, NotYet, TryAgain, is_unfilled, kind, number, numbers, parts, returned, text
+from .base import Exercise, NotYet, TryAgain, as_list, is_unfilled, kind, number, numbers, returned, text
 
 # --- 1.1 The prompt by hand -------------------------------------------------------------------------------
 
@@ -52,7 +52,7 @@ REAL_END = 32007
 def _stop_ids(value: object) -> str:
     if isinstance(value, str):
         raise TryAgain("Give the ids, not the names: whole numbers, in a list or a set.")
-    given = [value] if not isinstance(value, Iterable) else parts(value)
+    given = [value] if not isinstance(value, Iterable) else as_list(value)
     if any(isinstance(part, str) for part in given):
         raise TryAgain("Give the ids, not the names: whole numbers, in a list or a set.")
     ids = {int(number(part, "Each id")) for part in given}
@@ -195,8 +195,8 @@ def _misprints(value: object) -> str:
         raise TryAgain(f"Hand in a list of (model, benchmark, right value). I was given {kind(value)}.")
     right = {(m.casefold(), b.casefold()): v for (m, b), v in misprints().items()}
     seen: set[tuple[str, str]] = set()
-    for entry in parts(value):
-        entry = parts(entry) if isinstance(entry, Iterable) and not isinstance(entry, str) else []
+    for entry in as_list(value):
+        entry = as_list(entry) if isinstance(entry, Iterable) and not isinstance(entry, str) else []
         if len(entry) != 3:
             raise TryAgain("Each entry must have three parts: model, benchmark, right value.")
         model, benchmark, score = entry

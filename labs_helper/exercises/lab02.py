@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from .base import Exercise, NotYet, TryAgain, a_function, is_unfilled, kind, number, parts, returned, text
+from .base import Exercise, NotYet, TryAgain, a_function, as_list, is_unfilled, kind, number, returned, text
 
 # --- 2.1 What a picture costs -----------------------------------------------------------------------------
 
@@ -197,11 +197,11 @@ def _table(value: object) -> str:
         columns = getattr(given, "columns", None)
         if columns is None:
             raise TryAgain(f"{call} must return a pandas DataFrame. It returned {kind(given)}.")
-        if parts(columns) != ["label", "value"]:
+        if as_list(columns) != ["label", "value"]:
             raise TryAgain(f'{call} must have the columns "label" and "value". It has: {", ".join(map(str, columns))}.')
         if len(given) != len(right):
             raise TryAgain(f"{call} has {len(given)} rows; there are {len(right)} entries.")
-        found = dict(zip(parts(given["label"]), parts(given["value"]), strict=True))
+        found = dict(zip(as_list(given["label"]), as_list(given["value"]), strict=True))
         if any(isinstance(v, str) for v in found.values()):
             raise TryAgain(f"{call}: the values are text. Make numbers of them, or nobody can add them up.")
         if found != right:
@@ -227,7 +227,7 @@ def _keyframes(value: object) -> str:
         given = returned(function(list(changes), count))
         if isinstance(given, (str, bytes, Mapping)) or not hasattr(given, "__iter__"):
             raise TryAgain(f"{call} must return a list of frame numbers. It returned {kind(given)}.")
-        if is_unfilled(given := parts(given)):
+        if is_unfilled(given := as_list(given)):
             raise NotYet
         given = [int(number(part, "Each frame number")) for part in given]
         if given == right:

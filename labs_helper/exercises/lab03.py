@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 
 from . import lab03_agent
-from .base import Exercise, TryAgain, a_function, kind, number, returned
+from .base import Exercise, TryAgain, a_function, as_list, kind, number, returned
 
 # --- 3.1 Parameters from the shapes ------------------------------------------------------------------------
 
@@ -130,7 +130,7 @@ def _route(value: object) -> str:
         given = returned(function(list(gates)))
         if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Iterable):
             raise TryAgain(f"{call} must return two pairs of (expert, weight). It returned {kind(given)}.")
-        pairs = [list(pair) if isinstance(pair, Iterable) and not isinstance(pair, str) else [] for pair in given]
+        pairs = [as_list(p) if isinstance(p, Iterable) and not isinstance(p, str) else [] for p in as_list(given)]
         if [len(pair) for pair in pairs] != [2, 2]:
             raise TryAgain(f"{call} must return two pairs: [(expert, weight), (expert, weight)].")
         found = [(number(expert, "The expert"), number(weight, "The weight")) for expert, weight in pairs]
