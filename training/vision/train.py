@@ -37,7 +37,7 @@ from training.train import (
     together,
 )
 
-from .draw import COLOUR_NAMES, KINDS, Artist, dense, pixels
+from .draw import COLOUR_NAMES, GLYPHS, KINDS, Artist, dense, pixels
 from .model import CELLS, VIEW_ROWS, Phi3V, exported_names, image_rows, merged
 from .tasks import MIX, TASKS, Album, draw_case
 from .text import own_tokenizer, sequence
@@ -50,6 +50,8 @@ EMPTY_WEIGHT, OTHER_WEIGHT = 0.1, 2.0   # of an empty patch, and of one with som
 SLOT_WEIGHT, SLOTS_UNTIL, EMPTY_SLOT_WEIGHT = 0.5, 0.7, 0.02
 COMPARED_AFTER = 2                # layers of the decoder, which must have found by then what a picture shows that the one before did not
 PATCH_TARGETS = len(KINDS) + len(COLOUR_NAMES)
+ALIGNED = 16.0                    # what the cosine of a cell and a word's embedding is multiplied by
+WORDS = {"point": "line", "slice": "pie"}        # of a chart; the other kinds are words themselves
 ANSWER_ROOM = 150                 # tokens of questions and answers a picture
 BLOCK = 32                        # groups whose features are made at a time
 READING = ("lines", "sign")
@@ -270,10 +272,12 @@ class Cache:
 
 
 class DecoderStage:
-    """Next-token loss on the answers, and at first two dense ones, which each cell gives and not only each answer.
+    """Next-token loss on the answers, and at first dense ones, which each cell gives and not only each answer.
 
-    Read off a cell's projection: what stands in its four patches, in which colour, and where the cell is. Read off a middle
-    layer, in pictures that follow another: what stood in the same cell of the picture before.
+    Read off a cell's projection: what stands in its four patches, in which colour, and where the cell is. Measured against the
+    embeddings: a cell with a red circle must be near the tokens "red" and "circle", so that what the decoder knows of copying
+    and looking up words works on pictures. Read off a middle layer, in pictures that follow another: what stood in the same
+    cell of the picture before.
     """
 
     inside = ("layers.", "img_projection.")
@@ -291,6 +295,11 @@ class DecoderStage:
         self.model = nn.ModuleDict({"all": model, "slots": nn.Linear(hidden, 4 * PATCH_TARGETS), "place": nn.Linear(hidden, 2 * CELLS),
                                     "before": nn.Linear(hidden, 4 * PATCH_TARGETS)}).to(team.device)
         self.rounded = model.decoder
+        words = encoder.tokenizer.get_vocab()
+        self.kind_ids = torch.tensor([0] + [words[k] if k in GLYPHS else words[f"▁{WORDS.get(k, k)}"] for k in KINDS[1:]], device=team.device)
+        self.colour_ids = torch.tensor([words[f"▁{c}"] for c in COLOUR_NAMES], device=team.device)
+        self.row_ids, self.column_ids = (torch.tensor([words[f"▁{w}"] for w in names], device=team.device).repeat_interleave(CELLS // 3)
+                                         for names in (("top", "middle", "bottom"), ("left", "middle", "right")))
 
     def choose(self, step: int, number: int, steps: int, rng: random.Random) -> list[str]:
         """Kinds of groups for one part: the last part of a step has pairs or clips, the others single pictures."""
@@ -357,7 +366,7 @@ class DecoderStage:
             where = self.model["place"](grid).float().unflatten(-1, (2, CELLS))
             index = torch.arange(CELLS**2, device=grid.device)
             places = torch.stack([index // CELLS, index % CELLS], -1).expand(len(grid), -1, -1)
-            loss = loss + weight * (more + functional.cross_entropy(where.flatten(0, 2), places.flatten()))
+            loss = loss + weight * (more + functional.cross_entropy(where.flatten(0, 2), places.flatten()) + self.near_words(grid, slots))
             sums |= {"cells right": right, "cells": count}
             if follows.any():
                 middle = of_cells(states.hidden_states[COMPARED_AFTER][ids < 0].unflatten(0, (len(rows), -1)))
@@ -365,6 +374,26 @@ class DecoderStage:
                 loss = loss + weight * more
                 sums |= {"before right": right, "before": count}
         return loss, sums
+
+    def near_words(self, grid: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
+        """How far the cells with something in them are from the embeddings of the words for it: cross-entropy with all words.
+
+        Args:
+            grid: (pictures, 144, hidden). slots: (pictures, 144, 4, 2), kind and colour.
+        """
+        table = functional.normalize(self.model["all"].decoder.model.embed_tokens.weight.float(), dim=-1)
+        picture, cell, patch = torch.nonzero(slots[..., 0] > 0, as_tuple=True)
+        if not len(cell):
+            return grid.sum() * 0
+        kind, colour = slots[picture, cell, patch].unbind(-1)
+        place = torch.where((kind > len(GLYPHS)), 1.0, 0.0)              # of shapes and icons people ask where they are
+        wanted = torch.zeros(*grid.shape[:2], len(table), device=grid.device)
+        for ids, share in ((self.kind_ids[kind], 1.0), (self.colour_ids[colour], 1.0), (self.row_ids[cell // CELLS], place),
+                           (self.column_ids[cell % CELLS], place)):
+            wanted.index_put_((picture, cell, ids), torch.as_tensor(share, device=grid.device).expand(len(ids)), accumulate=True)
+        some = wanted.sum(-1) > 0
+        said = ALIGNED * functional.normalize(grid[some].float(), dim=-1) @ table.T
+        return functional.cross_entropy(said, wanted[some] / wanted[some].sum(-1, keepdim=True))
 
     @staticmethod
     def stands(said: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, int, int]:
