@@ -60,7 +60,8 @@ def folder_bytes(path: Path) -> int | None:
     Example:
         folder_bytes(home() / "data/checkpoints/instruct-tiny")
     """
-    sizes = [file.stat().st_size for file in path.glob("*.safetensors") if file.is_file()]
+    files = [*path.glob("*.safetensors"), *path.glob("*.gguf")]
+    sizes = [file.stat().st_size for file in files if file.is_file()]
     return sum(sizes) if sizes else None
 
 

@@ -44,6 +44,17 @@ def memory_free() -> int:
     return free.tightest().left
 
 
+def memory_used() -> int:
+    """Memory that this process holds now, in bytes.
+
+    Example:
+        memory_used() / 2**20
+    """
+    import psutil
+
+    return psutil.Process().memory_info().rss
+
+
 def require_memory(needed: int, what: str) -> None:
     """Raise NotEnoughMemory if `needed` bytes do not fit in the memory that is free now.
 
@@ -74,8 +85,7 @@ def require(path: str | Path, tokens: int, *, crops: int = 0) -> budget.Need:
     need = budget.of_folder(path, tokens, on_cpu=on_cpu, crops=crops)
     if need.total <= room:
         return need
-    config, table = store.read_json(Path(path) / "config.json"), store.weight_table(path)
-    fewer = budget.most_tokens(config, table, room, on_cpu=on_cpu, crops=crops)
+    fewer = budget.longest_of_folder(path, room, on_cpu=on_cpu, crops=crops)
     advice = []
     if fewer:
         advice.append(f"At most {fewer:,} tokens fit now: shorten the prompt or lower max_tokens.")
