@@ -14,7 +14,6 @@ threads  On a small model the threads spend their time waiting for each other: o
 from __future__ import annotations
 
 import gc
-import importlib.util
 import os
 import secrets
 import threading
@@ -36,15 +35,6 @@ PREFILL_CHUNK = 256  # tokens; Stop is heard between chunks
 SMALL = 64_000_000  # bytes of weights that one thread computes best
 _STEP = 256  # llama.cpp rounds its context up to a multiple of this
 _USUAL = 2048  # tokens of a context that is opened for a shorter request, so that a conversation has room to grow
-
-
-def installed() -> bool:
-    """Whether xllamacpp is there: the extra [x86] brings it.
-
-    Example:
-        installed()
-    """
-    return importlib.util.find_spec("xllamacpp") is not None
 
 
 class LlamaCpp(Prompts):
@@ -128,7 +118,7 @@ class LlamaCpp(Prompts):
         self._room, self.bytes = usual, self._front.file.stat().st_size
 
     def _open(self, room: int):
-        if not installed():
+        if not machine.has_llama_cpp():
             raise LabError("llama.cpp is not installed.", "Install it: pip install 'labs-helper[x86]'.")
         import xllamacpp
 
