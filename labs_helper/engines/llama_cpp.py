@@ -3,17 +3,20 @@
 The package is xllamacpp: llama.cpp's own server as a library. Its door on 127.0.0.1 cannot be left out; it is locked
 with a random key. The prompt is made here, as everywhere, and goes in as token ids.
 
-Two things are set right on the way:
+Three things are set right on the way:
 
 table    llama.cpp takes LongRoPE's long table as soon as its *context* is longer than the original length, however
          short the request is (src/llama-model.cpp, `get_rope_factors`). So the context is opened at the original
          length for requests that fit there, and again, longer, for those that do not.
+bytes    Tokens that are a part of a character are not announced (tools/server, `process_token`); their bytes come with
+         the token that completes it. They are put back from those, without a probability (NaN).
 threads  On a small model the threads spend their time waiting for each other: one is enough below 64 MB of weights.
 """
 
 from __future__ import annotations
 
 import gc
+import math
 import os
 import secrets
 import threading
@@ -195,11 +198,14 @@ class LlamaCpp(Prompts):
                 choice = (chunk.get("choices") or [{}])[0]
                 entries = (choice.get("logprobs") or {}).get("content") or []
                 report.finish_reason = choice.get("finish_reason") or report.finish_reason
+                report.generated_tokens = (chunk.get("usage") or {}).get("completion_tokens")
                 for entry in entries:
                     if first:
                         report.prefill_seconds, first = time.perf_counter() - start, False
                     if cancelled():
                         return
+                    for id in self._unannounced(entry):
+                        yield Token(text.add(id), id, math.nan, (), self._pieces.readable(id))
                     stop = entry["id"] in self._stop_ids
                     if stop:
                         report.finish_reason = "stop"
@@ -223,6 +229,13 @@ class LlamaCpp(Prompts):
             "temperature": sampling.temperature, "top_p": sampling.top_p, "seed": sampling.seed or 0,
             "samplers": ["top_p", "temperature"],
         }  # fmt: skip
+
+    def _unannounced(self, entry: dict) -> list[int]:
+        """The tokens of single bytes that came before this one; -1 for a byte that has no token of its own."""
+        all_bytes, own = bytes(entry["bytes"]), self._pieces.bytes_of(entry["id"])
+        held = all_bytes[: len(all_bytes) - len(own)] if all_bytes.endswith(own) else b""
+        known = self._tokenizer.get_vocab() if held else {}
+        return [known.get(f"<0x{byte:02X}>", -1) for byte in held]
 
     def _token(self, entry: dict, text: str, alternatives: int) -> Token:
         others = [

@@ -94,12 +94,8 @@ class OpenAIApi:
                 self.model = self._guard(lambda: _run(loop, _only_model(client), cancelled), 0)
             answer = self._guard(lambda: _run(loop, self._ask(client, request), cancelled), 0)
             chunks = aiter(answer)
-            while True:
-                chunk = self._guard(lambda: _run(loop, _next(chunks), cancelled), pieces)
-                if chunk is None:
-                    break
-                self._note(chunk)
-                token = _token(chunk, request.alternatives)
+            while (chunk := self._guard(lambda: _run(loop, _next(chunks), cancelled), pieces)) is not None:
+                token = self._guard(lambda: self._take(chunk, request.alternatives), pieces)
                 if token is None:
                     continue
                 if not pieces:
@@ -147,8 +143,8 @@ class OpenAIApi:
             temperature=sampling.temperature, top_p=sampling.top_p, stream_options={"include_usage": True}, **options,
         )  # fmt: skip
 
-    def _note(self, chunk) -> None:
-        """Keep the counts and the reason to stop, which come in the last chunks."""
+    def _take(self, chunk, alternatives: int) -> Token | None:
+        """The piece of text in a chunk; the counts and the reason to stop, which come in the last ones, are kept."""
         report, usage = self.report, chunk.usage
         if usage is not None:
             report.prompt_tokens = usage.prompt_tokens or 0
@@ -156,6 +152,7 @@ class OpenAIApi:
             report.cached_tokens = getattr(usage.prompt_tokens_details, "cached_tokens", None) or 0
         for choice in chunk.choices[:1]:
             report.finish_reason = choice.finish_reason or report.finish_reason
+        return _token(chunk, alternatives)
 
     def _guard(self, step: Callable, pieces: int):
         """Run a step, and turn what goes wrong into one sentence.
