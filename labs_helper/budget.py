@@ -7,12 +7,14 @@ For a model that is not here yet the catalog knows the shapes, so the question c
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from labs_helper import store
 from labs_helper.catalog import ModelCard
 from labs_helper.corrections import dequantize
+from labs_helper.store import gguf
 
 USUAL_TOKENS = 4096  # prompt and answer of an ordinary conversation
 SPARE = 200 * 2**20  # bytes that stay free for Python, the tokenizer and everything else
@@ -69,21 +71,48 @@ def need(config: dict, table: dict[str, dict], tokens: int, *, on_cpu: bool, cro
 
 
 def of_folder(path: str | Path, tokens: int = USUAL_TOKENS, *, on_cpu: bool, crops: int = 0) -> Need:
-    """What a request to the model in a folder needs. Reads config.json and the headers of the weights.
+    """What a request to the model in a folder needs. Reads config.json and the headers of the weights, or the front
+    of a GGUF file.
 
     Raises CheckpointRefused if they cannot be read.
 
     Example:
         of_folder("data/checkpoints/instruct-tiny", 512, on_cpu=True)
     """
-    config = store.read_json(Path(path) / "config.json")
-    return need(config, store.weight_table(path), tokens, on_cpu=on_cpu, crops=crops)
+    return _of(*_shapes(path), tokens, on_cpu=on_cpu, crops=crops)
+
+
+def longest_of_folder(path: str | Path, room: int, *, on_cpu: bool, crops: int = 0) -> int:
+    """The longest sequence that the model in a folder can hold in `room` bytes; see `most_tokens`.
+
+    Example:
+        longest_of_folder("data/checkpoints/instruct-tiny", 10**9, on_cpu=True)
+    """
+    config, table = _shapes(path)
+    return _longest(config, room, lambda tokens: _of(config, table, tokens, on_cpu=on_cpu, crops=crops))
+
+
+def _shapes(path: str | Path) -> tuple[dict, dict | int]:
+    """A folder's config and its table of tensors; for a GGUF file its size instead."""
+    file = store.gguf_file(path)
+    if file is not None:
+        return gguf.read(file).config(), file.stat().st_size
+    return store.read_json(Path(path) / "config.json"), store.weight_table(path)
+
+
+def _of(config: dict, table: dict | int, tokens: int, *, on_cpu: bool, crops: int) -> Need:
+    if isinstance(table, int):
+        return _of_gguf(config, table, tokens)
+    return need(config, table, tokens, on_cpu=on_cpu, crops=crops)
+
+
+def _of_gguf(config: dict, size: int, tokens: int) -> Need:
+    """A GGUF file keeps its size in memory; llama.cpp's cache has 16 bits a number."""
+    return Need(tokens, size, cache_bytes(config, tokens, 2), _work_bytes(config, tokens, 4, on_cpu=True), size)
 
 
 def of_card(card: ModelCard, tokens: int = USUAL_TOKENS, *, on_cpu: bool, crops: int = 0) -> Need | None:
     """What a request to a model of the catalog needs, before it is downloaded; None if its shapes are not known.
-
-    A GGUF file keeps its size in memory; llama.cpp's cache has 16 bits a number.
 
     Example:
         of_card(catalog.find("moe", "real")[0], on_cpu=False).total
@@ -91,9 +120,7 @@ def of_card(card: ModelCard, tokens: int = USUAL_TOKENS, *, on_cpu: bool, crops:
     if card.config is None:
         return None
     if card.format == "gguf":
-        cache = cache_bytes(card.config, tokens, 2)
-        work = _work_bytes(card.config, tokens, 4, on_cpu=True)
-        return Need(tokens, card.bytes_on_disk, cache, work, card.bytes_on_disk)
+        return _of_gguf(card.config, card.bytes_on_disk, tokens)
     return need(card.config, table_of(card.config), tokens, on_cpu=on_cpu, crops=crops)
 
 
@@ -103,10 +130,14 @@ def most_tokens(config: dict, table: dict[str, dict], room: int, *, on_cpu: bool
     Example:
         most_tokens(config, store.weight_table(path), 6 * 10**9, on_cpu=False)
     """
+    return _longest(config, room, lambda tokens: need(config, table, tokens, on_cpu=on_cpu, crops=crops))
+
+
+def _longest(config: dict, room: int, needed: Callable[[int], Need]) -> int:
     low, high = 0, config.get("max_position_embeddings", 131072) // _STEP
     while low < high:
         middle = (low + high + 1) // 2
-        if need(config, table, middle * _STEP, on_cpu=on_cpu, crops=crops).total <= room:
+        if needed(middle * _STEP).total <= room:
             low = middle
         else:
             high = middle - 1

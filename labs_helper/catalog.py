@@ -18,7 +18,7 @@ class ModelCard:
 
     context and original_context are in tokens, sizes in bytes. `path` is the folder of a bundled checkpoint;
     a real model has a `repository` instead and `labs_helper.store.locate` finds its folder.
-    format: "mlx" (a folder that mlx-lm or mlx-vlm reads) or "gguf" (one `file` for llama.cpp).
+    format: "mlx" (a folder that mlx-lm or mlx-vlm reads), "gguf" (one `file` for llama.cpp) or "endpoint" (a server).
     sha256: of `file`, where a source gives it; else None.
     not_yet: why no engine of this version can run it; empty if one can.
     config: the keys of config.json that decide the memory, so that it can be computed before a download.
@@ -60,7 +60,8 @@ def folder_bytes(path: Path) -> int | None:
     Example:
         folder_bytes(home() / "data/checkpoints/instruct-tiny")
     """
-    sizes = [file.stat().st_size for file in path.glob("*.safetensors") if file.is_file()]
+    files = [*path.glob("*.safetensors"), *path.glob("*.gguf")]
+    sizes = [file.stat().st_size for file in files if file.is_file()]
     return sum(sizes) if sizes else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import shutil
@@ -12,12 +13,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from labs_helper import budget, catalog, corrections, free, store
+from labs_helper import budget, catalog, corrections, endpoints, free, store
 from labs_helper.catalog import ModelCard
 from labs_helper.corrections import blas
 from labs_helper.errors import BadRequest, LabError, ModelNotHere, NotEnoughMemory
 
 OK, NOTE, FIX = "OK", "NOTE", "FIX"
+ENDPOINT = "endpoint"  # a tier and a role beside those of the catalog: a server that LABS_ENDPOINT names
 LAB_ROLES = {"00": ("instruct",), "01": ("instruct", "instruct-previous")}
 
 
@@ -42,6 +44,17 @@ def memory_free() -> int:
         memory_free() / 2**30
     """
     return free.tightest().left
+
+
+def memory_used() -> int:
+    """Memory that this process holds now, in bytes.
+
+    Example:
+        memory_used() / 2**20
+    """
+    import psutil
+
+    return psutil.Process().memory_info().rss
 
 
 def require_memory(needed: int, what: str) -> None:
@@ -74,8 +87,7 @@ def require(path: str | Path, tokens: int, *, crops: int = 0) -> budget.Need:
     need = budget.of_folder(path, tokens, on_cpu=on_cpu, crops=crops)
     if need.total <= room:
         return need
-    config, table = store.read_json(Path(path) / "config.json"), store.weight_table(path)
-    fewer = budget.most_tokens(config, table, room, on_cpu=on_cpu, crops=crops)
+    fewer = budget.longest_of_folder(path, room, on_cpu=on_cpu, crops=crops)
     advice = []
     if fewer:
         advice.append(f"At most {fewer:,} tokens fit now: shorten the prompt or lower max_tokens.")
@@ -92,6 +104,8 @@ def _model_that_fits(card: ModelCard, tokens: int, on_cpu: bool, room: int, most
     """A sentence with the first model of the same role that needs less and fits; empty if there is none."""
     for other in catalog.cards():
         if other.role != card.role or other.name == card.name or other.not_yet:
+            continue
+        if other.format == "gguf" and not has_llama_cpp():
             continue
         here = _is_here(other)
         within = min(tokens, other.context or tokens)
@@ -138,19 +152,20 @@ def size(count: int | float | None) -> str:
 
 @dataclass(frozen=True)
 class Choice:
-    """The model that answers for a role on this machine: its card, its folder, and the reason."""
+    """The model that answers for a role: its card, its folder, and the reason."""
 
     card: ModelCard
-    path: Path
+    path: Path | None  # None for an endpoint
     reason: str
 
 
 def choose(name: str, tier: str | None = None) -> Choice:
     """Which model answers for a role or name on this machine.
 
-    name: a role, a catalog name, or the path of a checkpoint folder.
-    tier: "auto", "tiny" or "real"; None takes LABS_MODELS, whose default is "auto". Auto takes the real model if
-        it is already here, fits in the free memory and MLX has a GPU to run it on; else the bundled one.
+    name: a role, a catalog name, the path of a checkpoint folder, or "endpoint".
+    tier: "auto", "tiny", "real" or "endpoint"; None takes LABS_MODELS, whose default is "auto". Auto takes the real
+        model if it is already here, fits in the free memory and something runs it well, MLX on a GPU or llama.cpp;
+        else the bundled one. An endpoint is taken only where it is asked for: questions leave the machine then.
     Raises BadRequest for unknown names and tiers, ModelNotHere if the model is not on this machine.
 
     Example:
@@ -160,9 +175,12 @@ def choose(name: str, tier: str | None = None) -> Choice:
         raise BadRequest(f"{name!r} is not the name of a model.", "Use a role such as 'instruct'.")
     name, asked = os.fspath(name), tier
     tier = tier or os.environ.get("LABS_MODELS") or "auto"
-    if tier not in ("auto", *catalog.TIERS):
+    if tier not in ("auto", *catalog.TIERS, ENDPOINT):
         where = "" if asked else " (from LABS_MODELS)"
-        raise BadRequest(f"There is no tier {tier!r}{where}.", f"Use one of: auto, {', '.join(catalog.TIERS)}.")
+        every = ", ".join((*catalog.TIERS, ENDPOINT))
+        raise BadRequest(f"There is no tier {tier!r}{where}.", f"Use one of: auto, {every}.")
+    if name == ENDPOINT:
+        return _endpoint("you asked for it")
     if store.looks_like_path(name):
         card = store.card_for(name)
         return Choice(card, Path(card.path), "you gave its folder")
@@ -172,6 +190,8 @@ def choose(name: str, tier: str | None = None) -> Choice:
             raise BadRequest(f"This version cannot run {name}: {found[0].not_yet}.",
                              f'Take another model of the role: load("{found[0].role}").')  # fmt: skip
         return Choice(found[0], store.locate(found[0]), "you asked for it by name")
+    if tier == ENDPOINT:
+        return _endpoint(f"the tier {tier!r} was asked for")
     found = [card for card in found if not card.not_yet]
     tiny = next((card for card in found if card.tier == "tiny"), None)
     real = [card for card in found if card.tier == "real"]
@@ -179,8 +199,33 @@ def choose(name: str, tier: str | None = None) -> Choice:
         return _choose_auto(tiny, real)
     if not (real if tier == "real" else tiny):
         raise BadRequest(f"There is no {tier} model for {name!r}.", f"There is: {found[0].tier}.")
-    card = tiny if tier == "tiny" else next((card for card in real if _is_here(card)), real[0])
+    card = tiny if tier == "tiny" else _best_real(real)
     return Choice(card, store.locate(card), f"the tier {tier!r} was asked for")
+
+
+def _endpoint(reason: str) -> Choice:
+    place = endpoints.from_environment()
+    card = ModelCard(name=place.name, role=ENDPOINT, tier=ENDPOINT, format=ENDPOINT, source=place.url)
+    return Choice(card, None, f"{reason}; LABS_ENDPOINT leads to {place.host}")
+
+
+def _best_real(real: list[ModelCard]) -> ModelCard:
+    """The first real model that is here, one that runs well before one that only runs; else the first of all."""
+    here = [card for card in real if _is_here(card)]
+    return next((card for card in here if not _slow(card)), (here or real)[0])
+
+
+def _slow(card: ModelCard) -> str:
+    """Why a real model would run badly or not at all on this machine, whatever its size; empty if it runs well."""
+    if card.format == "gguf":
+        if not has_llama_cpp():
+            return "the GGUF model is here, but llama.cpp is not installed: pip install 'labs-helper[x86]'"
+    elif not _has_gpu():
+        return (
+            "the real model is here, but without a GPU that MLX can use one token takes seconds; "
+            'load(..., tier="real") takes it all the same'
+        )
+    return ""
 
 
 def _is_here(card: ModelCard) -> bool:
@@ -211,15 +256,22 @@ def _try_real(card: ModelCard) -> tuple[Choice | None, str]:
         store.verify(path, ships_code=card.ships_code)
     except LabError as error:
         return None, f"the real model cannot be used here: {error.what}"
-    if not _has_gpu():
-        return None, (
-            "the real model is here, but without a GPU that MLX can use one token takes seconds; "
-            'load(..., tier="real") takes it all the same'
-        )
+    if slow := _slow(card):
+        return None, slow
     needed, free = budget.of_folder(path, on_cpu=False).total, memory_free()
     if needed > free:
         return None, f"the real model needs {size(needed)} of memory and {size(free)} are free"
-    return Choice(card, path, "it is on this machine and fits in the free memory"), ""
+    how = " and llama.cpp runs it" if card.format == "gguf" else ""
+    return Choice(card, path, f"it is on this machine and fits in the free memory{how}"), ""
+
+
+def has_llama_cpp() -> bool:
+    """Whether xllamacpp is installed: the extra [x86] brings it.
+
+    Example:
+        has_llama_cpp()
+    """
+    return importlib.util.find_spec("xllamacpp") is not None
 
 
 def _has_gpu() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import math
 import operator
+import os
 import sys
 import threading
 import time
@@ -17,14 +18,15 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from labs_helper import corrections, machine
+from labs_helper import corrections, endpoints, machine
 from labs_helper.catalog import ModelCard
 from labs_helper.corrections import vision
 from labs_helper.engines import constrained
-from labs_helper.engines.base import Alternative, Prompt, Report, Request, Sampling, Token
-from labs_helper.engines.mlx_base import MLXEngine
+from labs_helper.engines.base import Alternative, Engine, Prompt, Report, Request, Sampling, Token
+from labs_helper.engines.llama_cpp import LlamaCpp
 from labs_helper.engines.mlx_text import MLXText
 from labs_helper.engines.mlx_vision import MLXVision
+from labs_helper.engines.openai_api import OpenAIApi
 from labs_helper.errors import BadRequest, CutOff
 from labs_helper.images import checked_crops, open_image
 from labs_helper.worker import WORKER, Job
@@ -48,12 +50,14 @@ class Answer:
     """A finished answer and everything that is known about how it came about.
 
     text: the answer; stop tokens are never part of it.
-    finish_reason: "stop" (the model ended it), "length" (max_tokens reached) or "cancelled".
-    tokens: the generated tokens, a stop token included.
+    finish_reason: "stop" (the model ended it), "length" (max_tokens reached) or "cancelled"; an endpoint may have
+        others.
+    tokens: the generated tokens, a stop token included; of an endpoint, the pieces of text as they came.
     prompt_tokens, cached_tokens: tokens of the prompt, and how many of them were still in the prompt cache.
     seconds_to_first_token, seconds: from the start of the work; waiting in the queue and loading are not counted.
     tokens_per_second: speed after the first token; None for fewer than two tokens.
-    peak_memory: the most memory MLX used during this answer, in bytes.
+    peak_memory: the most memory MLX used during this answer, in bytes; with llama.cpp, what the whole process held at
+        its end; 0 for an endpoint.
     rope_table: LongRoPE's table for this request, "short" or "long"; None for models without LongRoPE.
     sampling: as used, with the seed that was drawn if none was given.
     images: tokens of each picture, in order; they are part of prompt_tokens.
@@ -138,8 +142,9 @@ class Answer:
             "seconds to the first token": f"{self.seconds_to_first_token:.3f}",
             "seconds": f"{self.seconds:.3f}",
             "tokens per second": speed,
-            "peak memory": machine.size(self.peak_memory),
         }
+        if self.peak_memory:
+            numbers["peak memory"] = machine.size(self.peak_memory)
         if self.rope_table:
             numbers["LongRoPE table"] = self.rope_table
         if self.sampling.temperature > 0:
@@ -172,7 +177,7 @@ class Answer:
 
 
 def _answer(model: str, tokens: list[Token], report: Report) -> Answer:
-    generated = len(tokens)
+    generated = len(tokens) if report.generated_tokens is None else report.generated_tokens
     after = report.seconds - report.prefill_seconds
     return Answer(
         text="".join(token.text for token in tokens),
@@ -229,13 +234,16 @@ class Model:
         print(model.ask("What is 47 + 38?"))
     """
 
-    def __init__(self, card: ModelCard, path: Path, reason: str):
+    def __init__(self, card: ModelCard, path: Path | None, reason: str):
         self.card, self.path, self.reason = card, path, reason
         self.last: Answer | None = None
-        self.sees = card.architecture == "phi3_v"
-        self.routes = card.architecture == "phimoe"
-        self._engine: MLXEngine = (MLXVision if self.sees else MLXText)(path, ships_code=card.ships_code)
+        # An endpoint may see or not; only it can say.
+        self.sees = card.architecture == "phi3_v" or card.format == "endpoint"
+        # Other engines do not tell what the routers do.
+        self.routes = card.architecture == "phimoe" and card.format == "mlx"
+        self._engine: Engine = _engine(card, path)
         self._jobs: set[Job] = set()
+        self._answering = 0  # requests that are being computed: more than one if a callback asks again
         self._lock = threading.Lock()
 
     @property
@@ -250,7 +258,7 @@ class Model:
 
     @property
     def tier(self) -> str:
-        """ "tiny" (bundled), "real", or "custom"."""
+        """ "tiny" (bundled), "real", "custom", or "endpoint" (on a server)."""
         return self.card.tier
 
     @property
@@ -259,11 +267,13 @@ class Model:
         return self._engine.loaded
 
     @property
-    def engine(self) -> MLXEngine:
+    def engine(self) -> Engine:
         """What runs it. For experiments; use it in the worker's thread only (labs_helper.worker)."""
         return self._engine
 
     def __repr__(self) -> str:
+        if self.card.format == "endpoint":
+            return f"Model({self.name}, endpoint)"
         state = "loaded" if self.loaded else "not loaded yet"
         return f"Model({self.name}, {self.card.architecture}, {self.tier}, {state})"
 
@@ -295,7 +305,7 @@ class Model:
         on_token: called with each Token as it comes, in the caller's thread.
         schema: a JSON schema (dict) or pydantic class. The model then writes nothing but JSON that fits it: a token
             that would break it is ruled out before one is picked. What the JSON says may still be wrong. Raises CutOff
-            if max_tokens is reached before it is complete.
+            if max_tokens is reached before it is complete, EndpointFailed if a server answers without JSON.
         Interrupting the kernel stops at the next token; `model.last` then holds what there was.
         Raises BadRequest, BadImage, ModelNotHere, CheckpointRefused or NotEnoughMemory.
 
@@ -376,6 +386,8 @@ class Model:
     def prompt(self, prompt, *, images=(), num_crops: int | None = None, system: str | None = None) -> Prompt:
         """The exact text and token ids that the model would get, without generating. Arguments as for `ask`.
 
+        With an endpoint, the messages as they would be sent, in JSON, and no ids: the server makes the prompt.
+
         Example:
             print(model.prompt("Hi").text)
         """
@@ -384,7 +396,7 @@ class Model:
         return self._engine.render(request)
 
     def tokenize(self, text: str) -> Prompt:
-        """A text cut into tokens as it is, without the chat template.
+        """A text cut into tokens as it is, without the chat template. Raises BadRequest with an endpoint.
 
         Example:
             model.tokenize("안녕하세요").pieces
@@ -433,9 +445,11 @@ class Model:
         without = _pairs(without_experts)
         if not self.routes and (record_experts or without):
             raise BadRequest(
+                f"What runs {self.name} does not tell which experts it chose."
+                if self.card.architecture == "phimoe" else
                 f"{self.name} is a dense model: every token goes through all of it, and nothing is chosen.",
-                'Take a model with experts: load("moe").',
-            )
+                'Take a model with experts that MLX runs: load("moe").',
+            )  # fmt: skip
         if num_crops is not None:
             num_crops = checked_crops(num_crops)
         messages, pictures = _with_tags(messages) if self.sees else (messages, ())
@@ -487,17 +501,22 @@ class Model:
     def _generate(self, request: Request, cancelled: Callable[[], bool], news) -> Answer:
         """Load if needed and generate. Runs in the worker's thread."""
         engine, tokens = self._engine, []
-        if not engine.loaded:
-            start = time.perf_counter()
-            news(_Loading(self.name))
-            try:
-                engine.prepare(request)
-            finally:
-                news(_Loading(self.name, time.perf_counter() - start))
-        with closing(engine.stream(request, cancelled)) as stream:
-            for token in stream:
-                tokens.append(token)
-                news(token)
+        self._answering += 1
+        try:
+            if not engine.loaded:
+                start = time.perf_counter()
+                news(_Loading(self.name))
+                try:
+                    _make_room(self)
+                    engine.prepare(request)
+                finally:
+                    news(_Loading(self.name, time.perf_counter() - start))
+            with closing(engine.stream(request, cancelled)) as stream:
+                for token in stream:
+                    tokens.append(token)
+                    news(token)
+        finally:
+            self._answering -= 1
         answer = _answer(self.name, tokens, engine.report)
         if request.schema is not None and answer.finish_reason == "length":
             self.last = answer
@@ -544,6 +563,26 @@ class Model:
                 job.settle(timeout=10)
                 if job.done and job.error is None:
                     self.last = _shortened(job.wait(), taken)
+
+
+def _engine(card: ModelCard, path: Path | None) -> Engine:
+    """What runs a model: MLX, llama.cpp, or a server."""
+    if card.format == "endpoint":
+        return OpenAIApi(endpoints.from_environment())
+    kinds = {"gguf": LlamaCpp, "mlx": MLXVision if card.architecture == "phi3_v" else MLXText}
+    return kinds[card.format](path, ships_code=card.ships_code)
+
+
+def _make_room(coming: Model) -> None:
+    """Give back the other large models before one is loaded. Runs in the worker's thread.
+
+    The bundled models are small and stay. So does a model that is answering: its callback asked this one.
+    """
+    if coming.tier == "tiny" or os.environ.get("LABS_KEEP_MODELS", "0") not in ("", "0"):
+        return
+    for other in list(_live.values()):
+        if other is not coming and other.tier not in ("tiny", "endpoint") and other.loaded and not other._answering:
+            other.engine.close()
 
 
 def _shortened(answer: Answer, taken: int) -> Answer:
@@ -650,16 +689,18 @@ def _pairs(value) -> tuple[tuple[int, int], ...]:
 # -- public functions -------------------------------------------------------------------------------------
 
 # Weak, so that `del model` is enough to give a model up.
-_live: weakref.WeakValueDictionary[Path, Model] = weakref.WeakValueDictionary()
+_live: weakref.WeakValueDictionary[object, Model] = weakref.WeakValueDictionary()
 
 
 def load(name: str = "instruct", tier: str | None = None) -> Model:
     """A model by its role. Returns at once; the weights are read with the first question.
 
-    name: a role ("instruct", "instruct-previous"), a catalog name ("instruct-tiny") or a checkpoint folder.
-    tier: "auto", "tiny" or "real"; the default comes from LABS_MODELS, else "auto", which takes the real model if
-        it is here and can run well, and the bundled one otherwise. `model.reason` says why.
-    The same model asked for twice is the same object. Nothing is downloaded.
+    name: a role ("instruct", "instruct-previous"), a catalog name ("instruct-tiny"), a checkpoint folder, or "endpoint"
+        for the server that LABS_ENDPOINT names.
+    tier: "auto", "tiny", "real" or "endpoint"; the default comes from LABS_MODELS, else "auto", which takes the real
+        model if it is here and can run well, and the bundled one otherwise. `model.reason` says why.
+    The same model asked for twice is the same object. Nothing is downloaded. Loading one that is not bundled first
+    gives back the others that are not, unless LABS_KEEP_MODELS=1.
     Raises BadRequest for an unknown name or tier, ModelNotHere if its folder is missing.
 
     Example:
@@ -668,7 +709,7 @@ def load(name: str = "instruct", tier: str | None = None) -> Model:
     """
     corrections.before_mlx()
     choice = machine.choose(name, tier)
-    key = choice.path.resolve()
+    key = choice.path.resolve() if choice.path else endpoints.from_environment()
     model = _live.get(key)
     if model is None:
         model = _live[key] = Model(choice.card, choice.path, choice.reason)
@@ -716,7 +757,7 @@ def memory() -> MemoryReport:
     Example:
         memory()
     """
-    models = tuple((model.name, model.engine.bytes) for model in list(_live.values()) if model.loaded)
+    models = tuple((model.name, model.engine.bytes) for model in list(_live.values()) if model.engine.bytes)
     figures = {}
     if "mlx.core" in sys.modules:
         import mlx.core as mx

@@ -53,6 +53,16 @@ def moe(tiny_moe):
     loaded.release()
 
 
+@pytest.fixture(scope="session")
+def tiny_gguf(tmp_path_factory) -> Path:
+    """The folder of instruct-tiny as one GGUF file in fp32, shared: do not change it."""
+    from labs_helper import catalog
+    from training.to_gguf import convert
+
+    source = catalog.home() / "data/checkpoints/instruct-tiny"
+    return convert(source, tmp_path_factory.mktemp("gguf") / "instruct-tiny", tokenizer=False).parent
+
+
 @pytest.fixture
 def model(tiny_checkpoint):
     """A fresh Model over the shared random checkpoint."""

@@ -60,9 +60,9 @@ class Token:
 
     text: what it adds to the answer. It is empty for a stop token and for the first bytes of a character
         that needs more tokens, so the texts of all tokens join to the answer.
-    id: its number in the vocabulary.
-    logprob: natural logarithm of its probability, before temperature and top-p. Under a schema, among the tokens that
-        it leaves.
+    id: its number in the vocabulary; -1 where an endpoint does not tell it.
+    logprob: natural logarithm of its probability, before temperature and top-p; NaN where an endpoint does not tell.
+        Under a schema, among the tokens that it leaves.
     alternatives: the most likely tokens at this place, best first, before temperature and top-p.
     piece: the token itself in readable form, also where `text` is empty ("<|end|>", "<0xE9>").
     """
@@ -78,7 +78,8 @@ class Token:
 class Prompt:
     """The exact prompt: the text after the chat template, its token ids, and a readable piece per id.
 
-    Each row of picture i has the id -i and the piece "<picture i>".
+    Each row of picture i has the id -i and the piece "<picture i>". The prompt of an endpoint is the messages that
+    are sent, as JSON, with no ids and no pieces: the server makes those.
     """
 
     text: str
@@ -96,6 +97,7 @@ class Report:
     prompt: Prompt = field(default_factory=lambda: Prompt("", (), ()))
     finish_reason: str = "cancelled"
     prompt_tokens: int = 0
+    generated_tokens: int | None = None  # where somebody counts better than by the pieces that came
     cached_tokens: int = 0
     prefill_seconds: float = 0.0  # from the start of the request to its first token
     seconds: float = 0.0

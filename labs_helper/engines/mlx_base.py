@@ -11,7 +11,6 @@ import gc
 import logging
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -23,11 +22,10 @@ from labs_helper.engines import constrained
 from labs_helper.engines.base import Alternative, Prompt, Report, Request, Token
 from labs_helper.engines.experts import Watch, while_watching
 from labs_helper.engines.pieces import Pieces
+from labs_helper.engines.prompts import Prompts
 from labs_helper.engines.sampling import Picker
-from labs_helper.errors import BadRequest, CheckpointRefused
+from labs_helper.errors import CheckpointRefused
 
-# Stop tokens that Phi uses whatever the files say: several published conversions name only one of them.
-ALWAYS_STOP = ("<|end|>", "<|endoftext|>")
 PREFILL_CHUNK_CPU = 512  # tokens; Stop is heard between chunks, and a chunk on a CPU takes a while
 PREFILL_CHUNK_GPU = 2048  # mlx-lm's own
 
@@ -48,7 +46,7 @@ def import_mlx_lm():
     return mlx_lm
 
 
-class MLXEngine:
+class MLXEngine(Prompts):
     """One checkpoint in MLX. Cheap to make; tokenizer and weights are read when first needed.
 
     path: the checkpoint folder.
@@ -63,18 +61,15 @@ class MLXEngine:
     """
 
     def __init__(self, path: str | Path, ships_code: bool = False):
+        super().__init__()
         self.path, self.ships_code = Path(path), ships_code
         self.report = Report()
-        self.config: dict = {}
         self.expanded = False  # whether quantized weights were expanded to fp32
         self.bytes = 0  # of the weights in memory
-        self._model = self._tokenizer = self._pieces = None
+        self._model = None
         self._decoder = None  # what mlx-lm calls: ids or embeddings in, logits out
-        self._stop_ids: frozenset[int] = frozenset()
         self._cache, self._cache_ids, self._cache_table = None, (), None
-        self._rendered: tuple[Request, Prompt] | None = None
         self._guide: constrained.Guide | None = None  # made for the first request with a schema
-        self._tokenizing = threading.Lock()  # fast tokenizers do not like two threads at once
 
     # -- loading ------------------------------------------------------------------------------------
 
@@ -82,16 +77,6 @@ class MLXEngine:
     def loaded(self) -> bool:
         """Whether the weights are in memory."""
         return self._model is not None
-
-    @property
-    def tokenizer_ready(self) -> bool:
-        """Whether text can be turned into tokens without the worker."""
-        return self._tokenizer is not None
-
-    @property
-    def context(self) -> int | None:
-        """The longest sequence of the model in tokens (prompt and answer together)."""
-        return self.config.get("max_position_embeddings")
 
     def load_tokenizer(self) -> None:
         """Verify the folder and read its tokenizer. Raises ModelNotHere or CheckpointRefused."""
@@ -185,14 +170,7 @@ class MLXEngine:
         named = [config.get("eos_token_id"), list(tokenizer.eos_token_ids)]
         if generation.is_file():
             named.append(store.read_json(generation).get("eos_token_id"))
-        ids = set()
-        for entry in named:
-            for id in entry if isinstance(entry, list) else [entry]:
-                if isinstance(id, int):
-                    ids.add(id)
-        known = tokenizer.get_vocab()
-        ids.update(known[name] for name in ALWAYS_STOP if name in known)
-        return frozenset(ids)
+        return self._stops(tokenizer, *named)
 
     def close(self) -> None:
         """Give weights, cache and tokenizer back."""
@@ -205,46 +183,7 @@ class MLXEngine:
 
             mx.clear_cache()
 
-    # -- prompts ------------------------------------------------------------------------------------
-
-    def render(self, request: Request) -> Prompt:
-        """The exact prompt of a request: chat template, token ids, readable pieces."""
-        kept = self._rendered
-        if kept is not None and kept[0] is request:
-            return kept[1]
-        tokenizer = self._tokenizer
-        with self._tokenizing:
-            text = tokenizer.apply_chat_template(
-                [dict(message) for message in request.messages], add_generation_prompt=True, tokenize=False
-            )
-        prompt = self._encode_prompt(text, request)
-        self._rendered = (request, prompt)
-        return prompt
-
-    def _encode_prompt(self, text: str, request: Request) -> Prompt:
-        return self.encode(text)
-
-    def encode(self, text: str) -> Prompt:
-        """A text as it is, without template, as tokens."""
-        ids = tuple(self._encode(text))
-        return Prompt(text, ids, tuple(self._pieces.readable(id) for id in ids))
-
-    def _encode(self, text: str) -> list[int]:
-        with self._tokenizing:
-            return self._tokenizer.encode(text, add_special_tokens=False)
-
-    def _check(self, request: Request, prompt: Prompt) -> None:
-        asked, room = len(prompt) + request.max_tokens, self.context
-        if room is not None and asked > room:
-            raise BadRequest(
-                f"The prompt has {len(prompt):,} tokens and max_tokens is {request.max_tokens:,}; together they "
-                f"are more than the model's context of {room:,}.{self._costs(request)}",
-                "Shorten the prompt, start a new conversation, or lower max_tokens.",
-            )
-
-    def _costs(self, request: Request) -> str:
-        """What else to say about a prompt that is too long."""
-        return ""
+    # -- generation ---------------------------------------------------------------------------------
 
     def prepare(self, request: Request) -> None:
         """Check the request and load what is missing for it. Raises a LabError."""
@@ -260,8 +199,6 @@ class MLXEngine:
         needed = self.cache_bytes(total)
         if needed > 256 * 2**20:  # asking the system costs more than a small cache
             machine.require_memory(needed, f"a context of {total:,} tokens in {self.path.name}")
-
-    # -- generation ---------------------------------------------------------------------------------
 
     def stream(self, request: Request, cancelled: Callable[[], bool]) -> Iterator[Token]:
         """Generate tokens until a stop token, max_tokens, or until `cancelled()` says so.

@@ -4,6 +4,7 @@
 | --- | --- |
 | `places` | find a model: bundled, in the models folder, in the Hugging Face cache |
 | `checkpoint` | refuse a folder that is broken, of an unknown kind, or carries code |
+| `gguf` | what a GGUF file says about itself |
 | `manifest` | the list of a model's files with SHA-256 sums; what may be in it |
 | `hub`, `lan` | what to fetch, and from where; `lan` also serves a class |
 | `transfer` | move one file over HTTP, resumed and checked |
@@ -28,14 +29,14 @@ from labs_helper.store.checkpoint import (
     verify,
     weight_table,
 )
-from labs_helper.store.places import card_for, locate, looks_like_path, models_folders, real_card
+from labs_helper.store.places import card_for, gguf_file, locate, looks_like_path, models_folders, real_card
 
 _LATER = {"fetch": "supply", "check": "supply", "remove": "supply", "export": "packs", "import_pack": "packs",
           "serve": "lan"}  # fmt: skip
 
-__all__ = ["ARCHITECTURES", "DTYPE_BYTES", "card_for", "check", "check_settings", "export", "fetch", "import_pack",
-           "is_complete", "locate", "looks_like_path", "models_folders", "read_header", "read_json", "real_card",
-           "remove", "serve", "verify", "weight_table"]  # fmt: skip
+__all__ = ["ARCHITECTURES", "DTYPE_BYTES", "card_for", "check", "check_settings", "export", "fetch", "gguf_file",
+           "import_pack", "is_complete", "locate", "looks_like_path", "models_folders", "read_header", "read_json",
+           "real_card", "remove", "serve", "verify", "weight_table"]  # fmt: skip
 
 
 def __getattr__(name: str):

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from labs_helper import catalog
 from labs_helper.catalog import ModelCard
-from labs_helper.errors import BadRequest, ModelNotHere
+from labs_helper.errors import BadRequest, CheckpointRefused, ModelNotHere
+from labs_helper.store import gguf
 from labs_helper.store.checkpoint import is_complete, read_json
 
 
@@ -85,7 +86,7 @@ def real_card(name: str) -> ModelCard:
 
 
 def card_for(path: str | Path) -> ModelCard:
-    """A card for a checkpoint folder that is not in the catalog, filled from its config.json.
+    """A card for a checkpoint folder that is not in the catalog, filled from its config.json or GGUF file.
 
     Raises ModelNotHere if the folder is missing.
 
@@ -101,7 +102,8 @@ def card_for(path: str | Path) -> ModelCard:
             return card
         if card.repository and any((folder / card.name).resolve() == path for folder in models_folders()):
             return replace(card, path=path)
-    config = read_json(path / "config.json")
+    file = gguf_file(path)
+    config = gguf.read(file).config() if file else read_json(path / "config.json")
 
     def number(key: str) -> int | None:
         return config[key] if isinstance(config.get(key), int) else None
@@ -111,7 +113,24 @@ def card_for(path: str | Path) -> ModelCard:
         name=path.name, role="custom", tier="custom", architecture=str(config.get("model_type")),
         context=number("max_position_embeddings"), original_context=number("original_max_position_embeddings"),
         bytes_on_disk=size, bytes_in_memory=size, source=f"the folder {path}", path=path,
+        format="gguf" if file else "mlx", file=file.name if file else None,
     )  # fmt: skip
+
+
+def gguf_file(path: str | Path) -> Path | None:
+    """The GGUF file of a folder; None for a folder that MLX reads. Raises CheckpointRefused if there are several.
+
+    Example:
+        gguf_file("models/phi-3.5-mini-instruct-q4-gguf")
+    """
+    path = Path(path)
+    if (path / "config.json").is_file():
+        return None
+    files = sorted(path.glob("*.gguf"))
+    named = [path / card.file for card in catalog.cards() if card.file and path / card.file in files]
+    if len(files) > 1 and len(named) != 1:
+        raise CheckpointRefused(f"There are {len(files)} GGUF files in {path}.", "Keep one of them in a folder.")
+    return (named or files or [None])[0]
 
 
 def looks_like_path(name: str) -> bool:

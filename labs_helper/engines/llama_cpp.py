@@ -1,0 +1,279 @@
+"""Text models in GGUF files through llama.cpp: phi3 and phimoe, on machines where MLX has no GPU.
+
+The package is xllamacpp: llama.cpp's own server as a library. Its door on 127.0.0.1 cannot be left out; it is locked
+with a random key. The prompt is made here, as everywhere, and goes in as token ids.
+
+Three things are set right on the way:
+
+table    llama.cpp takes LongRoPE's long table as soon as its *context* is longer than the original length, however
+         short the request is (src/llama-model.cpp, `get_rope_factors`). So the context is opened at the original
+         length for requests that fit there, and again, longer, for those that do not.
+bytes    Tokens that are a part of a character are not announced (tools/server, `process_token`); their bytes come with
+         the token that completes it. They are put back from those, without a probability (NaN).
+threads  On a small model the threads spend their time waiting for each other: one is enough below 64 MB of weights.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+from labs_helper import machine, store
+from labs_helper.engines import gguf_tokenizer
+from labs_helper.engines.base import Alternative, Report, Request, Sampling, Token
+from labs_helper.engines.pieces import Pieces
+from labs_helper.engines.prompts import Prompts
+from labs_helper.errors import BadRequest, CheckpointRefused, LabError, NotEnoughMemory
+from labs_helper.store import gguf
+
+PREFILL_CHUNK = 256  # tokens; Stop is heard between chunks
+SMALL = 64_000_000  # bytes of weights that one thread computes best
+_STEP = 256  # llama.cpp rounds its context up to a multiple of this
+_USUAL = 2048  # tokens of a context that is opened for a shorter request, so that a conversation has room to grow
+
+
+class LlamaCpp(Prompts):
+    """One GGUF file in llama.cpp. Cheap to make; the front of the file and the weights are read when first needed.
+
+    path: the folder of the file.
+    threads: of the computation; None leaves it to llama.cpp, which takes the real cores.
+    exact: compute attention and keep its cache in fp32, to compare engines. Slower, and twice the cache.
+
+    Example:
+        engine = LlamaCpp("models/phi-3.5-mini-instruct-q4-gguf")
+        for token in engine.stream(Request(({"role": "user", "content": "Hi"},)), lambda: False): ...
+    """
+
+    def __init__(self, path: str | Path, threads: int | None = None, exact: bool = False, ships_code: bool = False):
+        super().__init__()
+        self.path, self.threads, self.exact, self.ships_code = Path(path), threads, exact, ships_code
+        self.report = Report()
+        self.bytes = 0  # of the weights in memory
+        self._front: gguf.Gguf | None = None
+        self._server = None
+        self._room = 0  # tokens of the open context
+        self._call: threading.Thread | None = None
+
+    # -- loading ------------------------------------------------------------------------------------
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the weights are in memory."""
+        return self._server is not None
+
+    def load_tokenizer(self) -> None:
+        """Verify the folder and read the vocabulary. Raises ModelNotHere or CheckpointRefused."""
+        if self._tokenizer is not None:
+            return
+        store.verify(self.path, ships_code=self.ships_code)
+        file = store.gguf_file(self.path)
+        if file is None:
+            raise CheckpointRefused(f"There is no GGUF file in {self.path}.", "Give the folder that holds one.")
+        self._front = gguf.read(file)
+        self.config = self._front.config()
+        tokenizer = gguf_tokenizer.load(self._front)
+        self._pieces = Pieces(tokenizer)
+        named = [self._front.settings.get(f"tokenizer.ggml.{key}_token_id") for key in ("eos", "eot")]
+        self._stop_ids = self._stops(tokenizer, *named)
+        self._tokenizer = tokenizer
+
+    def table_for(self, total_tokens: int) -> str | None:
+        """LongRoPE's table for a request of this length: "short", "long", or None for a model without.
+
+        Example:
+            engine.table_for(5000)      # 'long' for Phi-3.5-mini
+        """
+        return None if not self._front.tables else "short" if total_tokens <= self._short_room() else "long"
+
+    def _short_room(self) -> int:
+        # llama.cpp rounds a context up, and one above the original length would get the long table.
+        return self.config["original_max_position_embeddings"] // _STEP * _STEP
+
+    def load(self, tokens: int = 0) -> None:
+        """Open the file with a context for `tokens`, unless it is open with one that will do.
+
+        Raises NotEnoughMemory before anything is read, CheckpointRefused if llama.cpp cannot use the file.
+        """
+        self.load_tokenizer()
+        table = self.table_for(tokens)
+        if self._server is not None and tokens <= self._room and table == self.table_for(self._room):
+            return
+        most = self._short_room() if table == "short" else -(-self.context // _STEP) * _STEP
+        least = self._short_room() + _STEP if table == "long" else _STEP
+        needed = min(most, max(least, -(-tokens // _STEP) * _STEP))
+        usual = min(most, max(needed, _USUAL))
+        if self._server is not None:
+            self._end_server()  # before the memory is asked for: the old context goes first
+        try:
+            machine.require(self.path, usual)
+        except NotEnoughMemory:
+            machine.require(self.path, needed)
+            usual = needed
+        self._server = self._open(usual)
+        self._room, self.bytes = usual, self._front.file.stat().st_size
+
+    def _open(self, room: int):
+        if not machine.has_llama_cpp():
+            raise LabError("llama.cpp is not installed.", "Install it: pip install 'labs-helper[x86]'.")
+        import xllamacpp
+
+        options = xllamacpp.CommonParams()
+        options.model.path = str(self._front.file)
+        options.n_ctx, options.n_parallel = room, 1
+        options.n_batch = options.n_ubatch = PREFILL_CHUNK
+        threads = self.threads or (1 if self._front.file.stat().st_size < SMALL else 0)
+        if threads:
+            options.cpuparams.n_threads = options.cpuparams_batch.n_threads = threads
+        if self.exact:
+            options.cache_type_k = options.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+            options.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        options.fit_params = options.warmup = options.ctx_shift = False
+        options.cache_ram_mib = 0  # else finished prompts are kept in up to 8 GB
+        options.verbosity = 0
+        options.hostnames, options.api_keys = ["127.0.0.1"], [secrets.token_hex(32)]
+        options.ui = options.endpoint_slots = options.endpoint_props = False
+        try:
+            return xllamacpp.Server(options)
+        except RuntimeError as error:
+            raise CheckpointRefused(
+                f"llama.cpp cannot use {self._front.file}.", "Copy or download it again, or take another model."
+            ) from error
+
+    def _end_server(self) -> None:
+        if self._call is not None:
+            self._call.join()
+        self._server, self._room, self.bytes, self._call = None, 0, 0, None
+        gc.collect()
+
+    def close(self) -> None:
+        """Give weights, cache and vocabulary back."""
+        self._end_server()
+        self._tokenizer = self._pieces = self._rendered = self._front = None
+
+    def prepare(self, request: Request) -> None:
+        """Check the request and load what is missing for it. Raises a LabError."""
+        if request.images:
+            raise BadRequest("This engine takes no pictures.", 'Take a model that sees: load("vision").')
+        if request.schema is not None:
+            # Its grammars do not know the space that begins an answer, and are given up there without a word.
+            raise BadRequest("llama.cpp does not hold this model to a schema.", "Take the same model in MLX's format.")
+        self.load_tokenizer()
+        prompt = self.render(request)
+        self._check(request, prompt)
+        self.load(len(prompt) + request.max_tokens)
+
+    # -- generation ---------------------------------------------------------------------------------
+
+    def stream(self, request: Request, cancelled: Callable[[], bool]) -> Iterator[Token]:
+        """Generate tokens until a stop token, max_tokens, or until `cancelled()` says so.
+
+        llama.cpp keeps the last request's cache and reuses it as far as the new prompt begins with the same ids.
+        Afterwards `report` tells how it went.
+        """
+        start = time.perf_counter()
+        self.prepare(request)
+        prompt = self.render(request)
+        sampling = request.sampling
+        if sampling.temperature > 0 and sampling.seed is None:
+            sampling = replace(sampling, seed=int.from_bytes(os.urandom(4), "little"))
+        report = self.report = Report(
+            prompt=prompt, prompt_tokens=len(prompt), sampling=sampling,
+            rope_table=self.table_for(len(prompt) + request.max_tokens),
+        )  # fmt: skip
+        text, first = self._pieces.stream(), True
+        chunks, leave = SimpleQueue(), threading.Event()
+        self._call = threading.Thread(
+            target=_complete, args=(self._server, self._wish(request, prompt.ids, sampling), chunks, leave),
+            name="labs-llama", daemon=True,
+        )  # fmt: skip
+        self._call.start()
+        try:
+            for chunk in _until(chunks, cancelled):
+                report.cached_tokens = (chunk.get("prompt_progress") or {}).get("cache", report.cached_tokens)
+                choice = (chunk.get("choices") or [{}])[0]
+                entries = (choice.get("logprobs") or {}).get("content") or []
+                report.finish_reason = choice.get("finish_reason") or report.finish_reason
+                report.generated_tokens = (chunk.get("usage") or {}).get("completion_tokens")
+                for entry in entries:
+                    if first:
+                        report.prefill_seconds, first = time.perf_counter() - start, False
+                    if cancelled():
+                        return
+                    for id in self._unannounced(entry):
+                        yield Token(text.add(id), id, math.nan, (), self._pieces.readable(id))
+                    stop = entry["id"] in self._stop_ids
+                    if stop:
+                        report.finish_reason = "stop"
+                    yield self._token(entry, "" if stop else text.add(entry["id"]), request.alternatives)
+                    if stop:
+                        return
+        except GeneratorExit:
+            report.finish_reason = "cancelled"
+            raise
+        finally:
+            leave.set()
+            self._call.join()  # at most one token or one chunk of a prompt: llama.cpp then hears the stop
+            report.seconds = time.perf_counter() - start
+            report.peak_memory = machine.memory_used()
+
+    def _wish(self, request: Request, ids: tuple[int, ...], sampling: Sampling) -> dict:
+        # Only these two samplers, in this order: llama.cpp's defaults would cut and penalise besides.
+        return {
+            "prompt": list(ids), "max_tokens": request.max_tokens, "stream": True, "cache_prompt": True,
+            "return_progress": True, "n_probs": max(1, min(request.alternatives, self.config["vocab_size"])),
+            "temperature": sampling.temperature, "top_p": sampling.top_p, "seed": sampling.seed or 0,
+            "samplers": ["top_p", "temperature"],
+        }  # fmt: skip
+
+    def _unannounced(self, entry: dict) -> list[int]:
+        """The tokens of single bytes that came before this one; -1 for a byte that has no token of its own."""
+        all_bytes, own = bytes(entry["bytes"]), self._pieces.bytes_of(entry["id"])
+        held = all_bytes[: len(all_bytes) - len(own)] if all_bytes.endswith(own) else b""
+        known = self._tokenizer.get_vocab() if held else {}
+        return [known.get(f"<0x{byte:02X}>", -1) for byte in held]
+
+    def _token(self, entry: dict, text: str, alternatives: int) -> Token:
+        others = [
+            Alternative(self._pieces.readable(other["id"]), other["id"], other["logprob"])
+            for other in entry["top_logprobs"][:alternatives]
+        ]
+        return Token(text, entry["id"], entry["logprob"], tuple(others), self._pieces.readable(entry["id"]))
+
+
+def _complete(server, wish: dict, chunks: SimpleQueue, leave: threading.Event) -> None:
+    """Run one request to its end; what comes goes to `chunks`, and None at the end. Stops once `leave` is set."""
+
+    def heard(chunk: dict) -> bool:
+        chunks.put(chunk)
+        return leave.is_set()
+
+    try:
+        server.handle_completions(wish, heard)
+    except Exception as error:  # it has to reach the thread that waits
+        chunks.put({"error": {"message": str(error)}})
+    finally:
+        chunks.put(None)
+
+
+def _until(chunks: SimpleQueue, cancelled: Callable[[], bool]) -> Iterator[dict]:
+    """The chunks of a request until its end or until `cancelled()`, which is also asked while nothing comes."""
+    while not cancelled():
+        try:
+            chunk = chunks.get(timeout=0.05)
+        except Empty:
+            continue
+        if chunk is None:
+            return
+        if "error" in chunk:
+            raise BadRequest(
+                f"llama.cpp refused the request: {chunk['error'].get('message')}.", "Change the request, or restart."
+            )
+        yield chunk

@@ -1,0 +1,174 @@
+"""Read what a GGUF file says about itself: its settings, its vocabulary, and the table of its tensors.
+
+The format: github.com/ggml-org/ggml, docs/gguf.md. Only the front of the file is read, and nothing in it is believed:
+every length is checked against the size of the file before it is used.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from labs_helper.errors import CheckpointRefused
+
+ARCHITECTURES = ("phi3", "phimoe")
+# Numbers of fixed size by the format's type number; 8 is a string and 9 an array.
+_NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_STRING, _ARRAY = 8, 9
+# (weights in a block, bytes of a block) by ggml's type number: the kinds that Phi files are published in.
+BLOCKS = {
+    0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 10: (256, 84),
+    11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 20: (32, 18), 23: (256, 136), 30: (1, 2),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Gguf:
+    """The front of a GGUF file. tensors: {name: (shape, ggml's type number)}, as ggml orders the dimensions."""
+
+    file: Path
+    settings: dict
+    tensors: dict[str, tuple[tuple[int, ...], int]]
+
+    @property
+    def architecture(self) -> str:
+        """ "phi3", "phimoe", ..."""
+        return str(self.settings.get("general.architecture"))
+
+    def setting(self, key: str, default=None):
+        """A setting of the architecture: `setting("context_length")` is phi3.context_length in a phi3 file."""
+        return self.settings.get(f"{self.architecture}.{key}", default)
+
+    def config(self) -> dict:
+        """The same under the names of config.json, as far as the course needs them.
+
+        Example:
+            read(file).config()["num_hidden_layers"]      # 32
+        """
+        tokens = self.settings.get("tokenizer.ggml.tokens") or []
+        config = {
+            "model_type": self.architecture,
+            "hidden_size": self.setting("embedding_length"),
+            "intermediate_size": self.setting("feed_forward_length"),
+            "num_hidden_layers": self.setting("block_count"),
+            "num_attention_heads": self.setting("attention.head_count"),
+            "num_key_value_heads": self.setting("attention.head_count_kv"),
+            "head_dim": self.setting("attention.key_length"),
+            "max_position_embeddings": self.setting("context_length"),
+            "original_max_position_embeddings": self.setting("rope.scaling.original_context_length"),
+            "num_local_experts": self.setting("expert_count"),
+            "num_experts_per_tok": self.setting("expert_used_count"),
+            "vocab_size": self.setting("vocab_size") or len(tokens),
+        }
+        return {key: value for key, value in config.items() if value}
+
+    @property
+    def tables(self) -> bool:
+        """Whether the file carries LongRoPE's two tables."""
+        return {"rope_factors_short.weight", "rope_factors_long.weight"} <= set(self.tensors)
+
+
+class _Reader:
+    """A place in the file that moves on with each read and never beyond the end."""
+
+    def __init__(self, data, file: Path):
+        self.data, self.file, self.place = data, file, 0
+
+    def take(self, count: int) -> bytes:
+        if count > len(self.data) - self.place:
+            raise _cut(self.file)
+        self.place += count
+        return self.data[self.place - count : self.place]
+
+    def number(self, kind: str):
+        return struct.unpack("<" + kind, self.take(struct.calcsize("<" + kind)))[0]
+
+    def text(self) -> str:
+        return self.take(self.number("Q")).decode("utf-8", errors="replace")
+
+    def value(self, kind: int, depth: int = 0):
+        if kind in _NUMBERS:
+            return self.number(_NUMBERS[kind])
+        if kind == _STRING:
+            return self.text()
+        if kind != _ARRAY or depth > 2:
+            raise CheckpointRefused(f"{self.file} holds a setting of unknown kind {kind}.", "Take another copy.")
+        inner, count = self.number("I"), self.number("Q")
+        if inner in _NUMBERS:
+            letter = _NUMBERS[inner]
+            return list(struct.unpack(f"<{count}{letter}", self.take(count * struct.calcsize("<" + letter))))
+        if count > len(self.data) - self.place:
+            raise _cut(self.file)
+        return [self.value(inner, depth + 1) for _ in range(count)]
+
+
+def _cut(file: Path) -> CheckpointRefused:
+    return CheckpointRefused(
+        f"{file} is cut short or damaged ({file.stat().st_size:,} bytes).", "Copy or download it again."
+    )
+
+
+def read(file: str | Path) -> Gguf:
+    """The front of a GGUF file, after checking that the file is whole and holds a model of the course.
+
+    Raises ModelNotHere if it is missing, CheckpointRefused with what to do in every other case.
+
+    Example:
+        read("models/phi/Phi-3.5-mini-instruct-Q4_K_M.gguf").settings["general.name"]
+    """
+    # Imported here: checkpoint.verify calls this module.
+    from labs_helper.store.checkpoint import check_gguf
+
+    file = Path(file)
+    check_gguf(file)
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        reader = _Reader(data, file)
+        reader.take(8)
+        tensors, keys = reader.number("Q"), reader.number("Q")
+        settings = {}
+        for _ in range(keys):
+            name = reader.text()
+            settings[name] = reader.value(reader.number("I"))
+        table, end = {}, 0
+        for _ in range(tensors):
+            name, dimensions = reader.text(), reader.number("I")
+            if dimensions > 4:
+                raise _cut(file)
+            shape = tuple(reader.number("Q") for _ in range(dimensions))
+            kind, offset = reader.number("I"), reader.number("Q")
+            table[name] = (shape, kind)
+            weights, size = BLOCKS.get(kind, (1, 0))
+            end = max(end, offset + math.prod(shape) // weights * size)
+        alignment = settings.get("general.alignment", 32)
+        if not isinstance(alignment, int) or alignment < 1:
+            raise _cut(file)
+        if -(-reader.place // alignment) * alignment + end > len(data):
+            raise _cut(file)
+    front = Gguf(file, settings, table)
+    _check(front)
+    return front
+
+
+def _check(front: Gguf) -> None:
+    if front.architecture not in ARCHITECTURES:
+        raise CheckpointRefused(
+            f"The architecture {front.architecture!r} in {front.file} is not one of this course.",
+            f"Use a GGUF file of one of these: {', '.join(ARCHITECTURES)}.",
+        )
+    config = front.config()
+    for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings", "vocab_size"):
+        if not isinstance(config.get(key), int):
+            raise CheckpointRefused(f"{front.file} does not say its {key}.", "Take another copy of the model.")
+    original = config.get("original_max_position_embeddings")
+    if front.tables and not original:
+        raise CheckpointRefused(
+            f"{front.file} has LongRoPE's tables but not the length at which they change.", "Take a newer copy."
+        )
+    if original and original < config["max_position_embeddings"] and not front.tables:
+        # Files of July 2024 and before: plain RoPE, and garbage beyond the original length (llama.cpp#9127).
+        raise CheckpointRefused(
+            f"{front.file} was made before llama.cpp knew LongRoPE: its two tables are missing.", "Take a newer copy."
+        )

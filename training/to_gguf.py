@@ -1,0 +1,157 @@
+"""Write a small phi3 checkpoint as a GGUF file, to compare llama.cpp with MLX on the same weights.
+
+Usage: python -m training.to_gguf data/checkpoints/instruct-tiny FOLDER [--kind f32|f16|q8_0]
+
+For checkpoints of this project's size and make: everything is held in memory, and quantized weights are expanded.
+The tensors' names and the settings are those of llama.cpp's own converter (conversion/phi.py in its repository).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+_LAYER = {
+    "self_attn.qkv_proj": "attn_qkv", "self_attn.o_proj": "attn_output", "mlp.gate_up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
+}  # fmt: skip
+
+
+def names(layers: int) -> dict[str, str]:
+    """{name in safetensors: name in GGUF}, both without `.weight`.
+
+    Example:
+        names(4)["model.layers.3.mlp.down_proj"]      # 'blk.3.ffn_down'
+    """
+    found = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
+    for layer in range(layers):
+        found |= {f"model.layers.{layer}.{old}": f"blk.{layer}.{new}" for old, new in _LAYER.items()}
+    return found
+
+
+def convert(source: str | Path, folder: str | Path, kind: str = "f32", tokenizer: bool = True) -> Path:
+    """Write `folder`/NAME.gguf from a checkpoint folder and return its path.
+
+    kind: how matrices are stored, "f32", "f16" or "q8_0"; norms and tables are fp32 always.
+    tokenizer: put tokenizer.json and the chat template beside it, as the engine prefers them.
+
+    Example:
+        convert("data/checkpoints/instruct-tiny", "gguf/instruct-tiny")
+    """
+    import gguf
+
+    source, folder = Path(source), Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    file = folder / f"{source.name}.gguf"
+    writer = gguf.GGUFWriter(str(file), "phi3")
+    writer.add_name(f"{source.name} phi-3")  # llama.cpp looks for "phi-3" to know how special tokens take spaces
+    _settings(writer, config)
+    _vocabulary(writer, source, config)
+    quantization = gguf.GGMLQuantizationType[kind.upper()]
+    for old, new in names(config["num_hidden_layers"]).items():
+        array = _weight(source, config, old)
+        if array.ndim == 1:
+            writer.add_tensor(f"{new}.weight", array)
+        else:
+            packed = array if kind == "f32" else gguf.quants.quantize(array, quantization)
+            writer.add_tensor(f"{new}.weight", packed, raw_dtype=quantization)
+    for table in ("short", "long"):
+        factors = (config.get("rope_scaling") or {}).get(f"{table}_factor")
+        if factors:
+            writer.add_tensor(f"rope_factors_{table}.weight", np.array(factors, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    if tokenizer:
+        for name in ("tokenizer.json", "chat_template.jinja"):
+            if (source / name).is_file():
+                shutil.copy(source / name, folder)
+    return file
+
+
+def _settings(writer, config: dict) -> None:
+    heads, context = config["num_attention_heads"], config["max_position_embeddings"]
+    original = config.get("original_max_position_embeddings") or context
+    writer.add_context_length(context)
+    writer.add_rope_scaling_orig_ctx_len(original)
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(config.get("num_key_value_heads") or heads)
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_rope_dimension_count(config["hidden_size"] // heads)
+    writer.add_rope_freq_base(config.get("rope_theta", 10000.0))
+    writer.add_sliding_window(0)
+    longer = context / original
+    if longer > 1:  # sqrt(1 + ln(s) / ln(L)), as in transformers' longrope
+        writer.add_rope_scaling_attn_factors(math.sqrt(1 + math.log(longer) / math.log(original)))
+
+
+def _vocabulary(writer, source: Path, config: dict) -> None:
+    """The pieces with scores that bring about the same merges: the earlier a merge, the higher its score."""
+    from gguf import TokenType
+
+    tokenizer = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
+    vocabulary, size = tokenizer["model"]["vocab"], config["vocab_size"]
+    pieces = [f"<|unused{id}|>" for id in range(size)]
+    scores, kinds = [-1e6] * size, [TokenType.UNUSED] * size
+    for piece, id in vocabulary.items():
+        byte = len(piece) == 6 and piece.startswith("<0x")
+        pieces[id], kinds[id] = piece, TokenType.BYTE if byte else TokenType.NORMAL
+    for rank, pair in enumerate(tokenizer["model"]["merges"]):
+        whole = vocabulary["".join(pair)]
+        scores[whole] = max(scores[whole], -float(rank))
+    ids = {}
+    for token in tokenizer["added_tokens"]:
+        id = ids[token["content"]] = token["id"]
+        pieces[id], kinds[id] = token["content"], TokenType.CONTROL
+    kinds[ids["<unk>"]] = TokenType.UNKNOWN
+    writer.add_tokenizer_model("llama")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(pieces)
+    writer.add_token_scores(scores)
+    writer.add_token_types(kinds)
+    writer.add_bos_token_id(ids["<s>"])
+    writer.add_unk_token_id(ids["<unk>"])
+    writer.add_eos_token_id(ids["<|endoftext|>"])
+    writer.add_pad_token_id(ids["<|endoftext|>"])
+    writer.add_eot_token_id(ids["<|end|>"])
+    writer.add_add_bos_token(False)
+    writer.add_chat_template((source / "chat_template.jinja").read_text(encoding="utf-8"))
+
+
+def _weight(source: Path, config: dict, name: str) -> np.ndarray:
+    from labs_helper.corrections import before_mlx
+
+    before_mlx()
+    import mlx.core as mx
+
+    weights = mx.load(str(source / "model.safetensors"))  # lazy: only what is used is read
+    array = weights[f"{name}.weight"]
+    if f"{name}.scales" in weights:
+        how = config["quantization"]
+        scales, biases = weights[f"{name}.scales"], weights[f"{name}.biases"]
+        array = mx.dequantize(array, scales, biases, group_size=how["group_size"], bits=how["bits"])
+    return np.array(array.astype(mx.float32))
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description="Write a small phi3 checkpoint as a GGUF file.")
+    parser.add_argument("source")
+    parser.add_argument("folder")
+    parser.add_argument("--kind", default="f32", choices=("f32", "f16", "q8_0"))
+    options = parser.parse_args()
+    print(convert(options.source, options.folder, options.kind))
+
+
+if __name__ == "__main__":
+    main()
