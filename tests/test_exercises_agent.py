@@ -12,10 +12,10 @@ import pytest
 from labs_helper.agent import TOOLS, toolbox
 from labs_helper.agent.tools import calculator, place, translate
 from labs_helper.errors import BadPlan
-from labs_helper.exercises import lab03_agent
+from labs_helper.exercises import lab07
 from labs_helper.exercises.base import NotYet, TryAgain
 
-CHECKS = {exercise.id: exercise.check for exercise in lab03_agent.EXERCISES}
+CHECKS = {exercise.id: exercise.check for exercise in lab07.EXERCISES}
 SIGNS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul}
 
 
@@ -93,7 +93,7 @@ def only_the_first(steps):
 
 @pytest.mark.parametrize(
     ("id", "value"),
-    [("3.7", by_tree), ("3.7", by_the_course), ("3.8", lab03_agent.references_hold), ("3.9", TOOLS | toolbox(post))],
+    [("7.1", by_tree), ("7.1", by_the_course), ("7.2", lab07.references_hold), ("7.3", TOOLS | toolbox(post))],
 )
 def test_right_answers_pass(id, value):
     assert CHECKS[id](value).startswith("Right")
@@ -102,27 +102,27 @@ def test_right_answers_pass(id, value):
 @pytest.mark.parametrize(
     ("id", "value", "words"),
     [
-        ("3.7", 85, "without brackets"),
-        ("3.7", lambda e: eval(e), "do not use eval"),
-        ("3.7", lambda e: eval(e, {"__builtins__": {}}), "ValueError|do not use eval"),
-        ("3.7", lambda e: eval(e) if re.fullmatch(r"[0-9 +*-]+", e) else None, "never end"),
-        ("3.7", lambda e: eval(e) if re.fullmatch(r"[0-9 +*-]+", e) and "**" not in e else None, "8,000"),
-        ("3.7", lambda e: sum(map(int, e.split("+"))), "raised ValueError"),
-        ("3.7", lambda e: 9 if e == "1 + 2 * 3" else by_tree(e), "Multiply before"),
-        ("3.8", True, "without brackets"),
-        ("3.8", lambda steps: True, "circle"),
-        ("3.8", lambda steps: False, "no reference"),
-        ("3.8", lambda steps: "yes", "True or False"),
-        ("3.8", only_the_first, "every reference"),
-        ("3.8", lambda steps: "$1" not in steps[0]["arguments"].get("text", "")
-         and lab03_agent.references_hold([s for s in steps if "text" in s["arguments"]]), "every argument"),
-        ("3.9", post, "Hand in the tools"),
-        ("3.9", TOOLS, "no tool named post"),
-        ("3.9", toolbox(post), "other tools are gone"),
-        ("3.9", without_docstring, "docstring"),
-        ("3.9", of_one_place, "Japan"),
-        ("3.9", that_makes_up, "not made up"),
-        ("3.9", that_breaks, "broke"),
+        ("7.1", 85, "without brackets"),
+        ("7.1", lambda e: eval(e), "do not use eval"),
+        ("7.1", lambda e: eval(e, {"__builtins__": {}}), "ValueError|do not use eval"),
+        ("7.1", lambda e: eval(e) if re.fullmatch(r"[0-9 +*-]+", e) else None, "never end"),
+        ("7.1", lambda e: eval(e) if re.fullmatch(r"[0-9 +*-]+", e) and "**" not in e else None, "8,000"),
+        ("7.1", lambda e: sum(map(int, e.split("+"))), "raised ValueError"),
+        ("7.1", lambda e: 9 if e == "1 + 2 * 3" else by_tree(e), "Multiply before"),
+        ("7.2", True, "without brackets"),
+        ("7.2", lambda steps: True, "circle"),
+        ("7.2", lambda steps: False, "no reference"),
+        ("7.2", lambda steps: "yes", "True or False"),
+        ("7.2", only_the_first, "every reference"),
+        ("7.2", lambda steps: "$1" not in steps[0]["arguments"].get("text", "")
+         and lab07.references_hold([s for s in steps if "text" in s["arguments"]]), "every argument"),
+        ("7.3", post, "Hand in the tools"),
+        ("7.3", TOOLS, "no tool named post"),
+        ("7.3", toolbox(post), "other tools are gone"),
+        ("7.3", without_docstring, "docstring"),
+        ("7.3", of_one_place, "Japan"),
+        ("7.3", that_makes_up, "not made up"),
+        ("7.3", that_breaks, "broke"),
     ],
 )  # fmt: skip
 def test_a_wrong_answer_is_told_what_to_look_at(id, value, words):
@@ -132,12 +132,12 @@ def test_a_wrong_answer_is_told_what_to_look_at(id, value, words):
     assert time.perf_counter() - start < 5
 
 
-@pytest.mark.parametrize(("id", "value"), [("3.7", lambda e: ...), ("3.8", lambda steps: None), ("3.9", not_written)])
+@pytest.mark.parametrize(("id", "value"), [("7.1", lambda e: ...), ("7.2", lambda steps: None), ("7.3", not_written)])
 def test_a_stub_is_not_a_wrong_answer(id, value):
     with pytest.raises(NotYet):
         CHECKS[id](value)
 
 
 def test_hints_come_in_order():
-    assert [exercise.id for exercise in lab03_agent.EXERCISES] == ["3.7", "3.8", "3.9"]
-    assert all(len(exercise.hints) == 3 and exercise.title for exercise in lab03_agent.EXERCISES)
+    assert [exercise.id for exercise in lab07.EXERCISES] == ["7.1", "7.2", "7.3"]
+    assert all(len(exercise.hints) == 3 and exercise.title for exercise in lab07.EXERCISES)

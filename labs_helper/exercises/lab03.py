@@ -6,7 +6,6 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 
-from . import lab03_agent
 from .base import Exercise, TryAgain, a_function, as_list, kind, number, returned
 
 # --- 3.1 Parameters from the shapes ------------------------------------------------------------------------
@@ -425,5 +424,4 @@ EXERCISES = (
             "kept.remove(e); kept.append(e) moves it. kept.pop(0) drops the first. Return hits / len(requests).",
         ),
     ),
-    *lab03_agent.EXERCISES,
 )

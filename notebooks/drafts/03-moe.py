@@ -2,7 +2,7 @@
 # # Watch a router choose among sixteen experts
 #
 # **You will do:** see which experts every token goes to, route a token by hand, measure what the experts have learned, take
-# one away, keep all but one of them on the disk, and run an agent whose tools are real.
+# one away, and keep all but one of them on the disk.
 #
 # **You will learn:** why a model of 42 billion parameters costs 6.6 billion for a token and 24 GB of memory, what a router
 # computes, why its two weights do not sum to 1, and what a published score costs.
@@ -650,14 +650,8 @@ import shutil
 del resident, frugal, processor
 shutil.rmtree(folder)
 
-# %% [markdown] minutes=30
-# ## 10. The agent (30 minutes)
-
-# %%
-# The agent's section stands here: tools with a schema, a plan that is validated and repaired, steps that really run.
-
 # %% [markdown] minutes=5
-# ## 11. Look around (5 minutes)
+# ## 10. Look around (5 minutes)
 #
 # Type one prompt, or two to compare. Choose the view and the layer afterwards: nothing is asked again. Without widgets:
 # `expert_tokens(moe.ask("...", record_experts=True), layer=2)`.
@@ -684,7 +678,7 @@ experts(moe, "Where is Changsha?", "서울은 어디에 있나요?", max_tokens=
 # [SlimMoE paper](https://arxiv.org/abs/2506.18349), the [Mixtral paper](https://arxiv.org/abs/2401.04088) and the
 # [model card](https://huggingface.co/microsoft/Phi-3.5-MoE-instruct).
 #
-# **Next:** the list of labs is in [00: start the course](00-start-here.ipynb).
+# **Next:** [07: agents](07-agents.ipynb): this model plans, and tools that are real do the work.
 #
 # Last, give the memory back.
 

@@ -1,13 +1,36 @@
 # %% [markdown]
-# The sections about the agent, for the notebook of lab 03. The next cell stands there already.
+# # Run an agent whose tools are real
+#
+# **You will do:** let a model plan, check its plan, run the tools that it names, give it a tool of your own, and make a bad
+# plan impossible.
+#
+# **You will learn:** what an agent is and is not, why nothing that a model writes may run as code, what JSON that fits a
+# schema does guarantee, and what it does not.
+#
+# **You will need:**
+#
+# | | with the bundled model | with the real Phi-3.5-MoE |
+# | --- | --- | --- |
+# | time | 45 minutes; 60 seconds to run all cells | the same and the download |
+# | free memory | 1 GB | 25 GB, on a Mac with Apple silicon and 48 GB |
+# | download | nothing | 23.6 GB, once, and only when you ask for it |
+#
+# Before this: [00: start the course](00-start-here.ipynb). Helpful: [03: mixture of experts](03-moe.ipynb), whose model
+# answers here.
+
+# %%
+from labs_helper import check_setup
+
+check_setup("07")
 
 # %%
 from labs_helper import check, hint, load
 
 moe = load("moe")
+print(f"{moe.name} answers in this notebook. Why: {moe.reason}.")
 
 # %% [markdown] minutes=12
-# ## 8. Run an agent whose tools are real (12 minutes)
+# ## 1. Run an agent whose tools are real (12 minutes)
 #
 # A model cannot look anything up, and it is bad at large sums. A program is good at both. An **agent** brings them
 # together: the model *plans*, the program *does*.
@@ -105,7 +128,7 @@ assert results[0] in ("Paris", "파리") and results[-1] in answer.text
 # Takeaway: the model decides what to do. The program decides what may be done.
 
 # %% [markdown] minutes=12
-# ## 9. Keep the tools safe (12 minutes)
+# ## 2. Keep the tools safe (12 minutes)
 #
 # The shortest calculator in Python is `eval`. It is also an open door: `eval` runs *any* Python, and the text comes from a
 # model that reads what strangers write. A text need not even be malicious: `9**9**9` has 369 million digits, and your
@@ -126,7 +149,7 @@ for text in ("(47 + 38) * 2", "9**9**9", "(5).__class__", "open('secret.txt')", 
         print(f"{text[:20]:20} refused: {error.what}")
 
 # %% [markdown]
-# ### Exercise 3.7 (medium, 8 minutes): write a calculator that cannot be tricked
+# ### Exercise 7.1 (medium, 8 minutes): write a calculator that cannot be tricked
 #
 # Write `calculate(expression)` for whole numbers with `+`, `-` and `*`. It returns a number. Everything else, and every text
 # of more than 40 characters, raises a `ValueError`. Use no `eval`.
@@ -157,7 +180,7 @@ def calculate(expression):
 
 
 # %%
-check("3.7", calculate)  # for help, run hint("3.7")
+check("7.1", calculate)  # for help, run hint("7.1")
 
 # %% [markdown]
 # The plan itself must be checked as well, and *before* any step runs. `read_plan` is the helper's version of the pydantic
@@ -185,7 +208,7 @@ for text in bad_plans:
 # %% [markdown]
 # The plan with `"$1"` in step 1 is a circle: the step waits for itself. A program that followed it could wait for ever.
 #
-# ### Exercise 3.8 (medium, 6 minutes): find circles in a plan
+# ### Exercise 7.2 (medium, 6 minutes): find circles in a plan
 #
 # Write `references_hold(steps)`. `steps` is a list like `plan["steps"]` above, of any length. Return True if every `$1`,
 # `$2`, ... in the arguments of a step stands for an *earlier* step, and False if not.
@@ -208,10 +231,10 @@ def references_hold(steps):
 
 
 # %%
-check("3.8", references_hold)  # for help, run hint("3.8")
+check("7.2", references_hold)  # for help, run hint("7.2")
 
 # %% [markdown] minutes=8
-# ## 10. Let the helper do it, and watch (8 minutes)
+# ## 3. Let the helper do it, and watch (8 minutes)
 #
 # `solve` goes the whole way. What it returns is a **trace**: everything that was said and done, in order.
 
@@ -260,7 +283,7 @@ print(complaint, "\n\nRepaired:", repaired.text)
 # The original's task was "write about a subject, then translate it". The tools above translate single words. A small
 # tool can write, as long as it only writes what it has looked up.
 #
-# ### Exercise 3.9 (harder, 12 minutes): give the agent a tool of your own
+# ### Exercise 7.3 (harder, 12 minutes): give the agent a tool of your own
 #
 # Write a function `post(about, to)`. `about` is a country, `to` a language such as "Spanish". It returns a short text in
 # that language that names at least the country's capital and currency. Look the facts up with `place(name, field)` and
@@ -290,7 +313,7 @@ def post(about: str, to: str) -> str:
 my_tools = TOOLS | toolbox(post)
 
 # %%
-check("3.9", my_tools)  # for help, run hint("3.9")
+check("7.3", my_tools)  # for help, run hint("7.3")
 
 # %% [markdown]
 # With your tool, the original's task is a plan of two steps. `moe-tiny` has never heard of `post`, so this plan is written
@@ -302,7 +325,7 @@ if isinstance(my_tools, dict):
     print(run_plan(read_plan(posted, my_tools), my_tools))
 
 # %% [markdown] minutes=10
-# ## 11. Make a bad plan impossible (10 minutes)
+# ## 4. Make a bad plan impossible (10 minutes)
 #
 # Checking finds bad plans. **Constrained decoding** does not let them happen. A model gives every token a probability, and
 # then one is picked. In between, a grammar can say which tokens may come next, and all the others get the probability 0.
@@ -380,3 +403,24 @@ print("So far:", moe.last.text)
 #   obey. That is why the allow-list matters: here, no tool can delete anything.
 # - `solve` is bounded in steps, in tokens and in time (`max_steps`, `max_tokens`, `seconds`). Keep all three in agents of
 #   your own.
+
+# %% [markdown]
+# ## Recap
+#
+# In this lab you:
+#
+# - went the whole way by hand: plan, check, run, answer;
+# - wrote a calculator that cannot be tricked, and found circles in plans;
+# - read a trace, played the agent in a repair, and gave it a tool of your own;
+# - held a careless model to a schema, and saw what a schema does not know.
+#
+# **Further reading:** [ReAct](https://arxiv.org/abs/2210.03629), agents that plan again after every step;
+# [ReWOO](https://arxiv.org/abs/2305.18323), which plans once, as here; and the documentation of
+# [llguidance](https://github.com/guidance-ai/llguidance).
+#
+# **Next:** the list of labs is in [00: start the course](00-start-here.ipynb).
+#
+# Last, give the memory back.
+
+# %%
+moe.release()

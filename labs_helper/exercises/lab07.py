@@ -1,4 +1,4 @@
-"""The exercises of lab 03 about the agent. Functions are tried on cases of their own, harmless ones first."""
+"""The exercises of lab 07. Functions are tried on cases of their own, harmless ones first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from .base import Exercise, NotYet, TryAgain, a_function, kind, number, returned
 
-# --- 3.7 A calculator without eval ------------------------------------------------------------------------
+# --- 7.1 A calculator without eval ------------------------------------------------------------------------
 
 SUMS = {"47 + 38": 85, "9 - 12": -3, "12 * 12": 144, "4821 * 37": 178377, "1 + 2 * 3": 7, "2 * 3 - 4": 2}
 # Harmless code first: whoever runs it would also run what never ends, so that is not tried on them.
@@ -49,7 +49,7 @@ def _safe_calculator(value: object) -> str:
     return f"Right: {len(SUMS)} sums worked out, {len(CODE) + len(POWERS) + 2} texts refused, and no code was run."
 
 
-# --- 3.8 References between steps -------------------------------------------------------------------------
+# --- 7.2 References between steps -------------------------------------------------------------------------
 
 
 def _steps(*texts: str) -> list[dict]:
@@ -100,7 +100,7 @@ def _references(value: object) -> str:
     return f"Right for all {len(PLANS)} plans. A plan without circles always comes to an end."
 
 
-# --- 3.9 A tool of one's own ------------------------------------------------------------------------------
+# --- 7.3 A tool of one's own ------------------------------------------------------------------------------
 
 COUNTRIES, TONGUES = ("Kenya", "Japan", "Peru"), ("Spanish", "Korean")
 
@@ -152,7 +152,7 @@ def _own_tool(value: object) -> str:
 
 EXERCISES = (
     Exercise(
-        "3.7",
+        "7.1",
         "Write a calculator that cannot be tricked",
         _safe_calculator,
         (
@@ -163,7 +163,7 @@ EXERCISES = (
         ),
     ),
     Exercise(
-        "3.8",
+        "7.2",
         "Find circles in a plan",
         _references,
         (
@@ -173,7 +173,7 @@ EXERCISES = (
         ),
     ),
     Exercise(
-        "3.9",
+        "7.3",
         "Give the agent a tool of your own",
         _own_tool,
         (
