@@ -136,6 +136,19 @@ class Tower(nn.Module):
         for unused in (self.encoder.layers[-1], self.post_layernorm):
             unused.requires_grad_(False)
 
+    @torch.no_grad()
+    def rescale(self, factor: float) -> None:
+        """Make the output larger by a factor and change nothing else: every part of the sum that it is, by the factor.
+
+        Each layer looks at the sum through a norm, which does not see the factor.
+        """
+        parts = [self.pre_layrnorm]
+        for layer in self.encoder.layers:
+            parts += [layer.self_attn.out_proj, layer.mlp.fc2]
+        for part in parts:
+            part.weight *= factor
+            part.bias *= factor
+
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         x = self.pre_layrnorm(self.embeddings(normalised(pixels)))
         for layer in self.encoder.layers[:-1]:

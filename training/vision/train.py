@@ -50,6 +50,7 @@ EMPTY_WEIGHT, OTHER_WEIGHT = 0.1, 2.0   # of an empty patch, and of one with som
 SLOT_WEIGHT, SLOTS_UNTIL, EMPTY_SLOT_WEIGHT = 0.5, 0.7, 0.02
 COMPARED_AFTER = 2                # layers of the decoder, which must have found by then what a picture shows that the one before did not
 PATCH_TARGETS = len(KINDS) + len(COLOUR_NAMES)
+LENGTH_WEIGHT = 0.05             # of the loss that keeps a picture's rows as long as the embeddings of words
 ALIGNED = 16.0                    # what the cosine of a cell and a word's embedding is multiplied by
 WORDS = {"point": "line", "slice": "pie"}        # of a chart; the other kinds are words themselves
 ANSWER_ROOM = 150                 # tokens of questions and answers a picture
@@ -353,11 +354,14 @@ class DecoderStage:
         ids, positions, mask, seen, slots, follows = self.batch(step, number, steps, views)
         cells = seen.float() if self.cache else model.vision.features(seen)
         rows = model.vision.rows(cells, views)
+        # Where a row is much longer than what the layers add to it, no layer can work on it: rows grew to thirty times the length.
+        length = model.decoder.model.embed_tokens.weight.detach().norm(dim=-1).mean()
+        loss = LENGTH_WEIGHT * (rows.float().norm(dim=-1) / length).log().square().mean()
         dense_too = self.cache is not None and progress < SLOTS_UNTIL
         states = model.states(ids, positions, rows, all_layers=dense_too)
         asked = mask[:, 1:] > 0
         logits = model.decoder.lm_head(states.last_hidden_state[:, :-1][asked]).float()
-        loss = functional.cross_entropy(logits, ids[:, 1:][asked])
+        loss = loss + functional.cross_entropy(logits, ids[:, 1:][asked])
         sums = {"tokens right": (logits.detach().argmax(-1) == ids[:, 1:][asked]).sum().item(), "tokens": asked.sum().item()}
         if dense_too:
             weight = SLOT_WEIGHT * (1 - progress / SLOTS_UNTIL)
@@ -458,6 +462,12 @@ def features_of(model: Phi3V, scenes, team: Team) -> torch.Tensor:
     return model.vision.features(torch.from_numpy(np.stack([pixels(s) for s in scenes])).to(team.device))
 
 
+def size_of_features(model: Phi3V, seed: int, team: Team, groups: int = 16) -> float:
+    """Root mean square of what the tower gives for some pictures."""
+    scenes = [scene for i in range(groups) for scene in Album("train", seeded("size", seed, i)).group().scenes]
+    return features_of(model, scenes, team).square().mean().sqrt().item()
+
+
 @torch.no_grad()
 def answer(model: Phi3V, encoder: Encoder, question: str, cells: torch.Tensor, most: int = 80) -> str:
     """A greedy answer to a question about pictures, from their features."""
@@ -553,6 +563,8 @@ def run_stages(rank: int, processes: int, recipe: dict, share: float, folder: Pa
     model = new_model(recipe, folder, runs).to(team.device)
     tower = model.vision.img_processor.vision_model
     descend("tower", TowerStage(model, recipe, team), steps["tower"], recipe["tower"]["rates"], folder, team)
+
+    tower.rescale(1 / size_of_features(model, recipe["seed"], team))
 
     cache = Cache(folder, recipe["seed"], max(200, round(recipe["cache"]["pictures"] * min(1, share))), 4 * tower.width)
     if team.rank == 0:
