@@ -50,7 +50,7 @@ chat format are those of Phi-3.5-vision-instruct; only the sizes differ.
 | tower: layers / width / MLP / heads | {sight["num_hidden_layers"]} (the last is in the format, but not used) / {sight["hidden_size"]} / {sight["intermediate_size"]} / {sight["num_attention_heads"]} |
 | decoder: layers / width / MLP / heads | {config["num_hidden_layers"]} / {config["hidden_size"]} / {config["intermediate_size"]} / {config["num_attention_heads"]} |
 | pictures | tiles of {sight["image_size"]} x {sight["image_size"]} pixels; trained with one tile and the global view: 313 tokens a picture |
-| vocabulary | {config["vocab_size"]} (byte-fallback BPE, that of `{recipe["tokenizer"]}`) |
+| vocabulary | {config["vocab_size"]} (byte-fallback BPE of its own: a colour, a shape or a place is one token, capitals and digits stand alone) |
 | context | {config["max_position_embeddings"]} tokens; the short RoPE table up to {config["original_max_position_embeddings"]} |
 | weights | decoder {BITS} bits in groups of {GROUP}; tower, projection, scales and norms fp32 |
 | on disk | {megabytes(folder):.1f} MB |

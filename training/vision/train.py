@@ -298,6 +298,7 @@ class DecoderStage:
         self.rounded = model.decoder
         words = encoder.tokenizer.get_vocab()
         self.kind_ids = torch.tensor([0] + [words[k] if k in GLYPHS else words[f"▁{WORDS.get(k, k)}"] for k in KINDS[1:]], device=team.device)
+        self.nothing_id = encoder.id["<|placeholder1|>"]
         self.colour_ids = torch.tensor([words[f"▁{c}"] for c in COLOUR_NAMES], device=team.device)
         self.row_ids, self.column_ids = (torch.tensor([words[f"▁{w}"] for w in names], device=team.device).repeat_interleave(CELLS // 3)
                                          for names in (("top", "middle", "bottom"), ("left", "middle", "right")))
@@ -380,15 +381,15 @@ class DecoderStage:
         return loss, sums
 
     def near_words(self, grid: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
-        """How far the cells with something in them are from the embeddings of the words for it: cross-entropy with all words.
+        """How far cells are from the embeddings of the words for what is in them: cross-entropy with all words.
+
+        Empty ones have a token of their own that is no word, or they would be near some shape and hide the one that is there.
 
         Args:
             grid: (pictures, 144, hidden). slots: (pictures, 144, 4, 2), kind and colour.
         """
         table = functional.normalize(self.model["all"].decoder.model.embed_tokens.weight.float(), dim=-1)
         picture, cell, patch = torch.nonzero(slots[..., 0] > 0, as_tuple=True)
-        if not len(cell):
-            return grid.sum() * 0
         kind, colour = slots[picture, cell, patch].unbind(-1)
         place = torch.where((kind > len(GLYPHS)), 1.0, 0.0)              # of shapes and icons people ask where they are
         wanted = torch.zeros(*grid.shape[:2], len(table), device=grid.device)
@@ -396,8 +397,11 @@ class DecoderStage:
                            (self.column_ids[cell % CELLS], place)):
             wanted.index_put_((picture, cell, ids), torch.as_tensor(share, device=grid.device).expand(len(ids)), accumulate=True)
         some = wanted.sum(-1) > 0
-        said = ALIGNED * functional.normalize(grid[some].float(), dim=-1) @ table.T
-        return functional.cross_entropy(said, wanted[some] / wanted[some].sum(-1, keepdim=True))
+        wanted[..., self.nothing_id] = (~some).float()
+        said = ALIGNED * functional.normalize(grid.float(), dim=-1) @ table.T
+        each = functional.cross_entropy(said.flatten(0, 1), (wanted / wanted.sum(-1, keepdim=True)).flatten(0, 1), reduction="none")
+        weights = torch.where(some.flatten(), 1.0, EMPTY_SLOT_WEIGHT)
+        return (each * weights).sum() / weights.sum()
 
     @staticmethod
     def stands(said: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, int, int]:
