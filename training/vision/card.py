@@ -12,7 +12,7 @@ from training.evaluate import evaluate
 from training.quantization import BITS, GROUP
 
 from .export import export
-from .train import PARTS, STAGES
+from .train import STAGES, TOWER_PARTS
 
 
 def measure(name: str, seed: int, n: int, runs: Path = RUNS, checkpoints: Path = CHECKPOINTS) -> dict:
@@ -36,7 +36,7 @@ def write_card(name: str, checkpoints: Path = CHECKPOINTS) -> Path:
     result = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     sight = config["vision_config"]
-    tower_pictures = result["steps"]["tower"] * PARTS * recipe["tower"]["pictures"]
+    tower_pictures = result["steps"]["tower"] * TOWER_PARTS * recipe["tower"]["pictures"]
     text = f"""# {name}
 
 A small `{config["model_type"]}` model that Phi-3.5 Labs trained itself, from scratch, on pictures that the project draws.
@@ -60,8 +60,8 @@ chat format are those of Phi-3.5-vision-instruct; only the sizes differ.
 
 Drawn pictures only: shapes and everyday things with their colours and places, crowds to be counted, printed words and numbers
 (capital letters), bar, line and pie charts, small tables, pairs with one difference, and clips of a few frames.
-First the tower learned on {tower_pictures:,} pictures what stands in each patch; then projection and decoder, which began as
-`{recipe["start"]}`, learned on {recipe["cache"]["pictures"]:,} others, in {result["steps"]["decoder"]:,} steps, to answer questions in English. The last fifth of these saw
+First the tower learned on {tower_pictures:,} pictures what stands in each patch; then projection and decoder
+learned on {recipe["cache"]["pictures"]:,} others, in {result["steps"]["decoder"]:,} steps, to answer questions in English. The last fifth of these saw
 the decoder's weights as rounded to {BITS} bits.
 
 ## What it can do, measured

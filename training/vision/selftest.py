@@ -34,7 +34,6 @@ def toy_recipe() -> dict:
     recipe["decoder"] |= {"steps": 6}
     recipe["joint"] |= {"steps": 2}
     recipe["cache"] |= {"pictures": 200}
-    recipe["start"] = "none"
     recipe["model"] |= {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2}
     recipe["model"]["vision_config"] |= {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 2}
     return recipe
@@ -70,7 +69,7 @@ def check_tower() -> None:
 def check_rows(runs: Path) -> None:
     """313 rows a picture where the ids are negative, in the order tile, separator, global view."""
     assert [image_rows(*tiles) for tiles in ((1, 1), (2, 2), (4, 1), (1, 4))] == [313, 757, 781, 745]
-    model, encoder = t.new_model(recipes()[TOY], runs / TOY, runs), Encoder(runs / TOY)
+    model, encoder = t.new_model(recipes()[TOY], runs / TOY), Encoder(runs / TOY)
     rows = model.vision.rows(torch.randn(2, 144, 128))
     assert rows.shape == (2, image_rows(), 64) and torch.equal(rows[:, :VIEW_ROWS], rows[:, VIEW_ROWS + 1 :])
     ends = rows[0, :VIEW_ROWS].view(12, 13, 64)[:, 12]

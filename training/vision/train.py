@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
 from torch import distributed, nn
 from torch.nn import functional
 from tqdm import tqdm
@@ -42,7 +41,8 @@ from .model import CELLS, VIEW_ROWS, Phi3V, exported_names, image_rows, merged
 from .tasks import MIX, TASKS, Album, draw_case
 from .text import own_tokenizer, sequence
 
-PARTS = 4                         # of a step; each process works on its share of them
+# Parts of a step; each process works on its share of them. The decoder learns more from the same pictures in smaller steps.
+TOWER_PARTS, DECODER_PARTS = 4, 2
 SAVE_SECONDS, LOG_EVERY = 120, 25
 EMPTY_WEIGHT, OTHER_WEIGHT = 0.1, 2.0   # of an empty patch, and of one with something else than a glyph, in the tower's loss
 # The dense targets in the decoder's loss: their weight at the start, the share of the steps that has them, and the weight
@@ -50,7 +50,6 @@ EMPTY_WEIGHT, OTHER_WEIGHT = 0.1, 2.0   # of an empty patch, and of one with som
 SLOT_WEIGHT, SLOTS_UNTIL, EMPTY_SLOT_WEIGHT = 0.5, 0.7, 0.02
 COMPARED_AFTER = 2                # layers of the decoder, which must have found by then what a picture shows that the one before did not
 PATCH_TARGETS = len(KINDS) + len(COLOUR_NAMES)
-LENGTH_WEIGHT = 0.05             # of the loss that keeps a picture's rows as long as the embeddings of words
 ALIGNED = 16.0                    # what the cosine of a cell and a word's embedding is multiplied by
 WORDS = {"point": "line", "slice": "pie"}        # of a chart; the other kinds are words themselves
 ANSWER_ROOM = 150                 # tokens of questions and answers a picture
@@ -69,9 +68,8 @@ class Team:
     size: int = 1
     device: str = field(default_factory=lambda: "cuda" if torch.cuda.is_available() else "cpu")
 
-    @property
-    def parts(self) -> range:
-        return range(self.rank, PARTS, self.size)
+    def share(self, parts: int) -> range:
+        return range(self.rank, parts, self.size)
 
     def wait(self) -> None:
         """Until all are here."""
@@ -94,7 +92,7 @@ def descend(name: str, stage, steps: int, rates: list[float], folder: Path, team
     """Train a stage to its end, or from where it was stopped.
 
     Args:
-        stage: has `model` (all that is trained), `inside` (names of its Muon matrices) and `part(step, number)`, which
+        stage: has `model` (all that is trained), `parts` (of a step), `inside` (names of its Muon matrices) and `part(step, number)`, which
             gives one part's loss and a dictionary of sums to show.
         round_from: share of the steps after which `stage.rounded` is seen as rounded to 4 bits.
         show: called with a step now and then in the first process; gives a dictionary for the log.
@@ -115,10 +113,10 @@ def descend(name: str, stage, steps: int, rates: list[float], folder: Path, team
         if step >= round_from * steps:
             start_rounding(stage.rounded)
         set_rates(both, rates, rate(step, steps))
-        for number in team.parts:
+        for number in team.share(stage.parts):
             with precision(team.device):
                 loss, seen = stage.part(step, number, steps)
-            (loss / PARTS).backward()
+            (loss / stage.parts).backward()
             for key, value in {"loss": loss.item(), "parts": 1, **seen}.items():
                 sums[key] = sums.get(key, 0) + value
         if not math.isfinite(loss.item()):
@@ -183,7 +181,7 @@ class DenseTower(nn.Module):
 class TowerStage:
     """Cross-entropy of what has its centre in each patch."""
 
-    inside = ("encoder.layers.",)
+    inside, parts = ("encoder.layers.",), TOWER_PARTS
 
     def __init__(self, model: Phi3V, recipe: dict, team: Team):
         self.team, self.seed, self.count = team, recipe["seed"], recipe["tower"]["pictures"]
@@ -281,7 +279,7 @@ class DecoderStage:
     cell of the picture before.
     """
 
-    inside = ("layers.", "img_projection.")
+    inside, parts = ("layers.", "img_projection."), DECODER_PARTS
 
     def __init__(self, model: Phi3V, recipe: dict, team: Team, encoder: Encoder, cache: Cache | None):
         """
@@ -304,11 +302,11 @@ class DecoderStage:
                                          for names in (("top", "middle", "bottom"), ("left", "middle", "right")))
 
     def choose(self, step: int, number: int, steps: int, rng: random.Random) -> list[str]:
-        """Kinds of groups for one part: the last part of a step has pairs or clips, the others single pictures."""
+        """Kinds of groups for one part: every fourth has pairs or clips, the others single pictures."""
         progress = step / steps
         if self.cache and progress < self.recipe["decoder"]["read_until"]:
             return rng.choices(READING, k=6)
-        if number == PARTS - 1:
+        if step % 2 and number == 0:
             return rng.choice((["pair"] * 4, ["clip"] * 2))
         return rng.choices(SINGLE, [MIX[k] for k in SINGLE], k=5)
 
@@ -355,14 +353,11 @@ class DecoderStage:
         ids, positions, mask, seen, slots, follows = self.batch(step, number, steps, views)
         cells = seen.float() if self.cache else model.vision.features(seen)
         rows = model.vision.rows(cells, views)
-        # Where a row is much longer than what the layers add to it, no layer can work on it: rows grew to thirty times the length.
-        length = model.decoder.model.embed_tokens.weight.detach().norm(dim=-1).mean()
-        loss = LENGTH_WEIGHT * (rows.float().norm(dim=-1) / length).log().square().mean()
         dense_too = self.cache is not None and progress < SLOTS_UNTIL
         states = model.states(ids, positions, rows, all_layers=dense_too)
         asked = mask[:, 1:] > 0
         logits = model.decoder.lm_head(states.last_hidden_state[:, :-1][asked]).float()
-        loss = loss + functional.cross_entropy(logits, ids[:, 1:][asked])
+        loss = functional.cross_entropy(logits, ids[:, 1:][asked])
         sums = {"tokens right": (logits.detach().argmax(-1) == ids[:, 1:][asked]).sum().item(), "tokens": asked.sum().item()}
         if dense_too:
             weight = SLOT_WEIGHT * (1 - progress / SLOTS_UNTIL)
@@ -510,33 +505,10 @@ def prepare(name: str, folder: Path, runs: Path) -> None:
     write_json(folder / "config.json", config)
 
 
-def new_model(recipe: dict, folder: Path, runs: Path) -> Phi3V:
-    """A fresh model from the run's config.json; the decoder begins as the recipe's `start` where that is trained.
-
-    Its vocabulary is another one: a token begins as the mean of the start's tokens that spell it, and is said as the first
-    of these.
-    """
-    from safetensors.torch import load_file
-
+def new_model(recipe: dict, folder: Path) -> Phi3V:
+    """A fresh model from the run's config.json."""
     torch.manual_seed(recipe["seed"])
-    model = Phi3V(json.loads((folder / "config.json").read_text(encoding="utf-8")))
-    file = runs / recipe["start"] / "model.safetensors"
-    own = model.decoder.state_dict()
-    if not file.exists():
-        return model
-    old, new = (Tokenizer.from_file(str(f / "tokenizer.json")) for f in (file.parent, folder))
-    spelled = {}
-    for token, index in new.get_vocab().items():
-        same = old.token_to_id(token)
-        if ids := [same] if same is not None else [] if token.startswith("<|") else [piece.id for piece in old.model.tokenize(token)]:
-            spelled[index] = ids
-    for key, value in load_file(file).items():
-        if key in ("model.embed_tokens.weight", "lm_head.weight"):
-            for index, ids in spelled.items():
-                own[key][index] = value[ids].mean(0) if key.startswith("model") else value[ids[0]]
-        else:
-            own[key].copy_(value)
-    return model
+    return Phi3V(json.loads((folder / "config.json").read_text(encoding="utf-8")))
 
 
 def train(name: str, steps: int | None = None, runs: Path = RUNS, processes: int | None = None) -> Path:
@@ -551,8 +523,6 @@ def train(name: str, steps: int | None = None, runs: Path = RUNS, processes: int
     processes = processes or process_count()
     share = steps / sum(recipe[stage]["steps"] for stage in STAGES) if steps else 1.0
     prepare(name, folder, runs)
-    if not (runs / recipe["start"] / "model.safetensors").exists():
-        print(f"{recipe['start']} is not trained: the decoder begins from scratch", flush=True)
     if processes == 1:
         run_stages(0, 1, recipe, share, folder, runs)
     else:
@@ -564,7 +534,7 @@ def run_stages(rank: int, processes: int, recipe: dict, share: float, folder: Pa
     """All stages in order, in one of the processes; what is finished is only loaded."""
     team, encoder = Team(rank, processes), Encoder(folder)
     steps = {stage: math.ceil(recipe[stage]["steps"] * share) for stage in STAGES}
-    model = new_model(recipe, folder, runs).to(team.device)
+    model = new_model(recipe, folder).to(team.device)
     tower = model.vision.img_processor.vision_model
     descend("tower", TowerStage(model, recipe, team), steps["tower"], recipe["tower"]["rates"], folder, team)
 
