@@ -49,7 +49,7 @@ import re
 from pathlib import Path
 
 from labs_helper.errors import BadRequest, LabError
-from labs_helper.reset import COPIES
+from labs_helper.reset import COPIES, put
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 
@@ -405,9 +405,4 @@ def _write(path: Path, notebook) -> None:
     import nbformat
 
     nbformat.validate(notebook)
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        temporary.write_text(_text(notebook), "utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    put(path, _text(notebook).encode())

@@ -60,7 +60,7 @@ def restore(lab: str | int, *, folder: Path | None = None) -> Restored:
         if mine == wanted:
             return Restored(notebook, None, False)
         copy = None if mine is None else _keep(mine, notebook)
-        _replace(notebook, wanted)
+        put(notebook, wanted)
     except OSError as error:
         raise LabError(
             f"{notebook} could not be restored ({error.strerror or error}).",
@@ -118,7 +118,12 @@ def _keep(content: bytes, notebook: Path) -> Path:
             return copy
 
 
-def _replace(notebook: Path, content: bytes) -> None:
+def put(notebook: Path, content: bytes) -> None:
+    """Write a file whole or not at all.
+
+    Example:
+        put(Path("notebooks/01-instruct.ipynb"), text.encode())
+    """
     temporary = notebook.with_name(f".{notebook.name}.{secrets.token_hex(4)}.new")
     try:
         with temporary.open("xb") as file:

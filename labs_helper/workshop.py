@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from labs_helper import catalog, machine, store
 from labs_helper.errors import BadRequest, LabError
+from labs_helper.reset import COPIES
 
 FIRST = "notebooks/00-start-here.ipynb"
 _EXERCISE = re.compile(r"^#{2,6} Exercise (\S+) \((.+?)\)", re.M)
@@ -61,7 +62,7 @@ def lab_notebooks(labs: list[str] | None = None, *, folder: Path | None = None) 
         lab_notebooks(["00"])
     """
     folder = catalog.home() / "notebooks" if folder is None else folder
-    known = [path for path in sorted(folder.glob("[0-9][0-9]-*.ipynb")) if ".copy-" not in path.name]
+    known = [path for path in sorted(folder.glob("[0-9][0-9]-*.ipynb")) if not path.match(COPIES)]
     if not labs:
         return known
     found = []
@@ -175,7 +176,7 @@ def _files_in_the_way(labs: list[str] | None) -> list[str]:
         problems.append(str(error))
     if folder.is_dir() and not os.access(folder, os.W_OK):
         problems.append(f"Nothing can be saved in {folder}. Copy the course to a folder of the learner.")
-    if machine.versions().find("jupyterlab missing") >= 0:
+    if "jupyterlab missing" in machine.versions():
         problems.append("JupyterLab is missing. Run `make setup`.")
     return problems
 

@@ -54,8 +54,9 @@ def convert(source: str | Path, folder: str | Path, kind: str = "f32", tokenizer
     _settings(writer, config)
     _vocabulary(writer, source, config)
     quantization = gguf.GGMLQuantizationType[kind.upper()]
+    weights = _weights(source)
     for old, new in names(config["num_hidden_layers"]).items():
-        array = _weight(source, config, old)
+        array = _array(weights, config, old)
         if array.ndim == 1:
             writer.add_tensor(f"{new}.weight", array)
         else:
@@ -128,13 +129,18 @@ def _vocabulary(writer, source: Path, config: dict) -> None:
     writer.add_chat_template((source / "chat_template.jinja").read_text(encoding="utf-8"))
 
 
-def _weight(source: Path, config: dict, name: str) -> np.ndarray:
+def _weights(source: Path) -> dict:
     from labs_helper.corrections import before_mlx
 
     before_mlx()
     import mlx.core as mx
 
-    weights = mx.load(str(source / "model.safetensors"))  # lazy: only what is used is read
+    return mx.load(str(source / "model.safetensors"))  # lazy: only what is used is read
+
+
+def _array(weights: dict, config: dict, name: str) -> np.ndarray:
+    import mlx.core as mx
+
     array = weights[f"{name}.weight"]
     if f"{name}.scales" in weights:
         how = config["quantization"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -22,6 +23,12 @@ class Sampling:
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int | None = None
+
+    def seeded(self) -> Sampling:
+        """The same with a seed: a new one is drawn where one is needed and none was given."""
+        if self.temperature > 0 and self.seed is None:
+            return replace(self, seed=int.from_bytes(os.urandom(4), "little"))
+        return self
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,10 @@ from __future__ import annotations
 
 import gc
 import math
-import os
 import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -181,9 +179,7 @@ class LlamaCpp(Prompts):
         start = time.perf_counter()
         self.prepare(request)
         prompt = self.render(request)
-        sampling = request.sampling
-        if sampling.temperature > 0 and sampling.seed is None:
-            sampling = replace(sampling, seed=int.from_bytes(os.urandom(4), "little"))
+        sampling = request.sampling.seeded()
         report = self.report = Report(
             prompt=prompt, prompt_tokens=len(prompt), sampling=sampling,
             rope_table=self.table_for(len(prompt) + request.max_tokens),

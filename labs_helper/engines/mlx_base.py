@@ -9,11 +9,9 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from labs_helper import machine, store
@@ -213,9 +211,7 @@ class MLXEngine(Prompts):
         import mlx.core as mx
         from mlx_lm.generate import generate_step, generation_stream, wired_limit
 
-        sampling = request.sampling
-        if sampling.temperature > 0 and sampling.seed is None:
-            sampling = replace(sampling, seed=int.from_bytes(os.urandom(4), "little"))
+        sampling = request.sampling.seeded()
         table = self._choose_table(len(prompt) + request.max_tokens)
         identities = self._identities(prompt, request)
         watch = self._watch(request)

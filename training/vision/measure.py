@@ -77,7 +77,7 @@ def stopped(name: str, runs: Path) -> Phi3V:
 
     folder = runs / name
     if not (folder / "config.json").exists():
-        prepare(name, folder, runs)
+        prepare(name, folder)
     model = new_model(recipes()[name], folder)
     for stage, part, prefix in (("tower", model.vision.img_processor.vision_model, "tower."), ("decoder", model, "all."), ("joint", model, "all.")):
         file = folder / f"{stage}.state.pt"

@@ -135,7 +135,7 @@ def check_training(scratch: Path) -> None:
 
 def check_real_size(runs: Path) -> None:
     """The real recipe's names and shapes are phi3_v's, and it fits the limit."""
-    t.prepare(NAME, runs / NAME, runs)
+    t.prepare(NAME, runs / NAME)
     config = json.loads((runs / NAME / "config.json").read_text())
     found = {k: tuple(v.shape) for k, v in exported_names(Phi3V(config).state_dict()).items()}
     assert found == expected_shapes(config)
@@ -181,7 +181,7 @@ def main() -> None:
     t.SAVE_SECONDS, t.LOG_EVERY, t.HELD_OUT_CASES = 10**6, 3, 1
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        t.prepare(TOY, scratch / TOY, scratch)
+        t.prepare(TOY, scratch / TOY)
         for check, arguments in ((check_tower, ()), (check_rows, (scratch,)), (check_real_size, (scratch,)), (check_memory, (scratch,)), (check_training, (scratch,))):
             start = time.monotonic()
             check(*arguments)
