@@ -82,9 +82,15 @@ def check_rows(runs: Path) -> None:
     text = "<|user|>\n" + "\nWhat is new?<|end|>\n<|assistant|>\n"        # what the processor encodes after the last tag
     after = encoder.tokenizer.encode(text.removeprefix("<|user|>\n"), add_special_tokens=False).ids[1:]
     assert ids[628 : 628 + len(after)] == after
-    short, where, _ = t.sequence(encoder, messages, 2, VIEW_ROWS, image_rows() - VIEW_ROWS)
+    short, where, _ = t.sequence(encoder, messages, 2, image_rows(), [range(image_rows() - VIEW_ROWS, image_rows())] * 2)
     dropped = 2 * (image_rows() - VIEW_ROWS)
     assert len(short) == len(ids) - dropped and where[-1] == positions[-1]
+    some, places, _ = t.sequence(encoder, messages, 2, image_rows(), [[3, 200], [312]])
+    assert some[:4] == [ids[0], -1, -1, newline] and places[:4] == [0, 4, 201, 314] and some[4:6] == [-2, newline] and places[4:6] == [627, 628]
+    assert some[6:] == ids[629:] and places[6:] == positions[629:]
+    slots = torch.full((2, 144, 4, 2), -1)
+    slots[..., 0], slots[1, 13, 2, 0] = 0, 5
+    assert np.flatnonzero(t.rows_with_marks(slots)).tolist() == [14]              # second row, second cell; thirteen rows a line
     # A gap in the positions must not cut the text in two: what stands before it still counts.
     with torch.no_grad():
         first, second = (model.hidden(torch.tensor([[start, *short[1:]]]), torch.tensor([where]), rows[:, -VIEW_ROWS:])[0, -1] for start in (short[0], newline))

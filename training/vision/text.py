@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer
@@ -48,32 +49,31 @@ def write_tokenizer(source: Path, folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def sequence(encoder: Encoder, messages, pictures: int, rows: int, skipped: int = 0) -> tuple[list[int], list[int], list[int]]:
+def sequence(encoder: Encoder, messages, pictures: int, rows: int, shown: Sequence[Sequence[int]] | None = None) -> tuple[list[int], list[int], list[int]]:
     r"""Ids, positions and loss mask of a conversation whose first turn shows pictures.
 
     The first turn reads "<|user|>\n<|image_1|>\n<|image_2|>\nquestion". The processor encodes the text after each tag by
     itself and drops its first token, the dummy space, so a newline stands directly after the rows of a picture.
 
     Args:
-        rows: of a picture, written as negative ids.
-        skipped: positions left out before the rows of each picture, for those that training leaves out.
+        rows: of a picture; they are written as negative ids.
+        shown: which rows of each picture stand in the context, ascending; left out, all. The others' positions stay free.
     """
-    ids, positions, mask = [], [], []
+    ids, positions, mask, end = [], [], [], [0]
 
-    def add(new: list[int], learn: int = 0) -> None:
-        start = positions[-1] + 1 if positions else 0
+    def add(new: list[int], learn: int = 0, offsets: Sequence[int] | None = None, room: int | None = None) -> None:
+        start = end[0]
         ids.extend(new)
-        positions.extend(range(start, start + len(new)))
+        positions.extend(start + offset for offset in (range(len(new)) if offsets is None else offsets))
         mask.extend([learn] * len(new))
+        end[0] += len(new) if room is None else room
 
     for turn, message in enumerate(messages):
         add([encoder.id[f"<|{message['role']}|>"]])
         if turn == 0 and pictures:
             for i in range(pictures):
-                start = positions[-1] + 1 + skipped
-                ids.extend([-1 - i] * rows)
-                positions.extend(range(start, start + rows))
-                mask.extend([0] * rows)
+                there = range(rows) if shown is None else shown[i]
+                add([-1 - i] * len(there), 0, there, rows)
                 text = "\n" + (message["content"] if i == pictures - 1 else "")
                 add(encoder.tokenizer.encode(text, add_special_tokens=False).ids[1:])
             add([encoder.id["<|end|>"]])

@@ -54,9 +54,13 @@ PATCH_TARGETS = len(KINDS) + len(COLOUR_NAMES)
 ALIGNED = 16.0                    # what the cosine of a cell and a word's embedding is multiplied by
 WORDS = {"point": "line", "slice": "pie"}        # of a chart; the other kinds are words themselves
 ANSWER_ROOM = 150                 # tokens of questions and answers a picture
+EMPTY_SHOWN = 0.1                 # share of a picture's empty rows that are in the context while training is sparse
 BLOCK = 32                        # groups whose features are made at a time
-READING = ("lines", "sign")
-SINGLE = tuple(kind for kind in MIX if kind not in ("pair", "clip"))
+# When each kind of pictures comes in, as a share of the decoder's steps: all at once they take many times longer to be learned.
+ENTER = {"lines": 0.0, "sign": 0.0, "shapes": 0.1, "objects": 0.1, "chart": 0.16, "table": 0.16, "crowd": 0.26, "pair": 0.32, "clip": 0.38}
+NEWEST_UNTIL = 0.44
+PICTURES = 8                      # groups of single pictures in a part
+SEVERAL = {"pair": 4, "clip": 2}  # groups in a part of kinds with several pictures
 STAGES = ("tower", "decoder", "joint")
 HELD_OUT_CASES = 16               # a task, for the progress shown while training
 
@@ -303,20 +307,33 @@ class DecoderStage:
                                          for names in (("top", "middle", "bottom"), ("left", "middle", "right")))
 
     def choose(self, step: int, number: int, steps: int, rng: random.Random) -> list[str]:
-        """Kinds of groups for one part: every fourth has pairs or clips, the others single pictures."""
-        progress = step / steps
-        if self.cache and progress < self.recipe["decoder"]["read_until"]:
-            return rng.choices(READING, k=6)
-        if step % 2 and number == 0:
-            return rng.choice((["pair"] * 4, ["clip"] * 2))
-        return rng.choices(SINGLE, [MIX[k] for k in SINGLE], k=5)
+        """Kinds of groups for one part.
+
+        Kinds come in one after the other (`ENTER`), each with half of the parts until the next one comes. Pairs and clips
+        have parts of their own, as they are longer.
+        """
+        progress = step / steps if self.cache else 1.0
+        shares = {kind: share for kind, share in MIX.items() if ENTER[kind] <= progress}
+        newest = max(ENTER[kind] for kind in shares)
+        if progress < NEWEST_UNTIL and newest and rng.random() < 0.5:
+            shares = {kind: share for kind, share in shares.items() if ENTER[kind] == newest}
+        first = rng.choices(list(shares), list(shares.values()))[0]
+        if first in SEVERAL:
+            return [first] * SEVERAL[first]
+        single = [kind for kind in shares if kind not in SEVERAL]
+        return rng.choices(single, [MIX[kind] for kind in single], k=PICTURES)
+
+    def empty_shown(self, progress: float) -> float:
+        """Share of the rows with nothing in them that stand in the context."""
+        return EMPTY_SHOWN if self.cache and progress < self.recipe["decoder"]["sparse_until"] else 1.0
 
     def batch(self, step: int, number: int, steps: int, views: int):
         """One part: ids, positions, loss mask, features or pixels, dense targets of the merged cells' four patches (kinds and
-        colours), and which pictures follow another."""
+        colours), which rows of the pictures stand in the context, and which pictures follow another."""
         rng = random.Random(seeded(self.name, self.recipe["seed"], step, number))
-        rows, views_skipped = (VIEW_ROWS, image_rows() - VIEW_ROWS) if views == 1 else (image_rows(), 0)
-        made, seen, slots, follows = [], [], [], []
+        rows, skipped = (VIEW_ROWS, image_rows() - VIEW_ROWS) if views == 1 else (image_rows(), 0)
+        empty = self.empty_shown(step / steps)
+        made, seen, slots, kept, follows = [], [], [], [], []
         for kind in self.choose(step, number, steps, rng):
             if self.cache:
                 at = rng.choice(self.cache.of_kind[kind])
@@ -334,9 +351,12 @@ class DecoderStage:
                 if messages and room < 0:
                     break
                 messages += case.messages
-            made.append(sequence(self.encoder, messages, len(group.scenes), rows, views_skipped))
-            slots += [merged(torch.from_numpy(np.stack(dense(scene), -1)).flatten(0, 1)[None]).unflatten(-1, (4, 2)) for scene in group.scenes]
-            follows += [i > 0 for i in range(len(group.scenes))]
+            marks = [merged(torch.from_numpy(np.stack(dense(scene), -1)).flatten(0, 1)[None]).unflatten(-1, (4, 2)) for scene in group.scenes]
+            there = rows_with_marks(torch.cat(marks))
+            there = np.concatenate([there, [True], there])[-rows:]
+            some = [there | (np.array([rng.random() for _ in range(rows)]) < empty) for _ in marks]
+            made.append(sequence(self.encoder, messages, len(marks), image_rows(), [skipped + np.flatnonzero(one) for one in some]))
+            slots, kept, follows = slots + marks, kept + some, follows + [i > 0 for i in range(len(marks))]
         length = max(len(ids) for ids, _, _ in made)
         ids = torch.full((len(made), length), self.encoder.id["<|endoftext|>"])
         positions, mask = torch.zeros(len(made), length, dtype=torch.long), torch.zeros(len(made), length)
@@ -346,58 +366,61 @@ class DecoderStage:
         # The long RoPE table is chosen for a whole request, so short texts must meet it too.
         if rng.random() < 0.15:
             positions += self.recipe["model"]["original_max_position_embeddings"]
-        return tuple(t.to(self.team.device) for t in (ids, positions, mask, torch.from_numpy(np.concatenate(seen)), torch.cat(slots), torch.tensor(follows)))
+        return tuple(t.to(self.team.device) for t in (ids, positions, mask, torch.from_numpy(np.concatenate(seen)), torch.cat(slots),
+                                                  torch.from_numpy(np.stack(kept)), torch.tensor(follows)))
 
     def part(self, step: int, number: int, steps: int) -> tuple[torch.Tensor, dict]:
         model, progress = self.model["all"], step / steps
         views = 1 if self.cache and progress < self.recipe["decoder"]["one_view_until"] else 2
-        ids, positions, mask, seen, slots, follows = self.batch(step, number, steps, views)
+        ids, positions, mask, seen, slots, kept, follows = self.batch(step, number, steps, views)
         cells = seen.float() if self.cache else model.vision.features(seen)
         rows = model.vision.rows(cells, views)
         dense_too = self.cache is not None and progress < SLOTS_UNTIL
-        states = model.states(ids, positions, rows, all_layers=dense_too)
+        states = model.states(ids, positions, rows[kept], all_layers=dense_too)
         asked = mask[:, 1:] > 0
         logits = model.decoder.lm_head(states.last_hidden_state[:, :-1][asked]).float()
         loss = functional.cross_entropy(logits, ids[:, 1:][asked])
         sums = {"tokens right": (logits.detach().argmax(-1) == ids[:, 1:][asked]).sum().item(), "tokens": asked.sum().item()}
         if dense_too:
             weight = SLOT_WEIGHT * (1 - progress / SLOTS_UNTIL)
-            grid = of_cells(rows)
-            more, right, count = self.stands(self.model["slots"](grid), slots)
+            shown = of_cells(kept)
+            grid, there, index = of_cells(rows)[shown], slots[shown], shown.nonzero()[:, 1]
+            more, right, count = self.stands(self.model["slots"](grid), there)
             where = self.model["place"](grid).float().unflatten(-1, (2, CELLS))
-            index = torch.arange(CELLS**2, device=grid.device)
-            places = torch.stack([index // CELLS, index % CELLS], -1).expand(len(grid), -1, -1)
-            loss = loss + weight * (more + functional.cross_entropy(where.flatten(0, 2), places.flatten()) + self.near_words(grid, slots))
+            places = torch.stack([index // CELLS, index % CELLS], -1)
+            loss = loss + weight * (more + functional.cross_entropy(where.flatten(0, 1), places.flatten()) + self.near_words(grid, there, index))
             sums |= {"cells right": right, "cells": count}
             if follows.any():
-                middle = of_cells(states.hidden_states[COMPARED_AFTER][ids < 0].unflatten(0, (len(rows), -1)))
-                more, right, count = self.stands(self.model["before"](middle[follows]), slots[follows.roll(-1)])
+                middle = torch.zeros_like(rows, dtype=states.hidden_states[0].dtype)
+                middle[kept] = states.hidden_states[COMPARED_AFTER][ids < 0]
+                shown = shown & follows[:, None]
+                more, right, count = self.stands(self.model["before"](of_cells(middle)[shown]), slots.roll(1, 0)[shown])
                 loss = loss + weight * more
                 sums |= {"before right": right, "before": count}
         return loss, sums
 
-    def near_words(self, grid: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
+    def near_words(self, grid: torch.Tensor, slots: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
         """How far cells are from the embeddings of the words for what is in them: cross-entropy with all words.
 
         Empty ones have a token of their own that is no word, or they would be near some shape and hide the one that is there.
 
         Args:
-            grid: (pictures, 144, hidden). slots: (pictures, 144, 4, 2), kind and colour.
+            grid: (cells, hidden). slots: (cells, 4, 2), kind and colour. index: (cells,), place in the picture.
         """
         table = functional.normalize(self.model["all"].decoder.model.embed_tokens.weight.float(), dim=-1)
-        picture, cell, patch = torch.nonzero(slots[..., 0] > 0, as_tuple=True)
-        kind, colour = slots[picture, cell, patch].unbind(-1)
+        cell, patch = torch.nonzero(slots[..., 0] > 0, as_tuple=True)
+        kind, colour = slots[cell, patch].unbind(-1)
         once = torch.ones(len(kind), device=grid.device)
         placed = (kind > len(GLYPHS)).float()                            # of shapes and icons people ask where they are
-        wanted = torch.zeros(*grid.shape[:2], len(table), device=grid.device)
-        for ids, share in ((self.kind_ids[kind], once), (self.colour_ids[colour], once), (self.row_ids[cell // CELLS], placed),
-                           (self.column_ids[cell % CELLS], placed)):
-            wanted.index_put_((picture, cell, ids), share, accumulate=True)
+        wanted = torch.zeros(len(grid), len(table), device=grid.device)
+        for ids, share in ((self.kind_ids[kind], once), (self.colour_ids[colour], once), (self.row_ids[index[cell] // CELLS], placed),
+                           (self.column_ids[index[cell] % CELLS], placed)):
+            wanted.index_put_((cell, ids), share, accumulate=True)
         some = wanted.sum(-1) > 0
         wanted[..., self.nothing_id] = (~some).float()
         said = ALIGNED * functional.normalize(grid.float(), dim=-1) @ table.T
-        each = functional.cross_entropy(said.flatten(0, 1), (wanted / wanted.sum(-1, keepdim=True)).flatten(0, 1), reduction="none")
-        weights = torch.where(some.flatten(), 1.0, EMPTY_SLOT_WEIGHT)
+        each = functional.cross_entropy(said, wanted / wanted.sum(-1, keepdim=True), reduction="none")
+        weights = torch.where(some, 1.0, EMPTY_SLOT_WEIGHT)
         return (each * weights).sum() / weights.sum()
 
     @staticmethod
@@ -405,14 +428,14 @@ class DecoderStage:
         """Loss of what stands in each patch and in which colour; how many marks have both right, and how many there are.
 
         Args:
-            said: (pictures, 144, 4 x PATCH_TARGETS). wanted: (pictures, 144, 4, 2), kind and colour.
+            said: (cells, 4 x PATCH_TARGETS). wanted: (cells, 4, 2), kind and colour.
         """
         said = said.float().unflatten(-1, (4, PATCH_TARGETS))
         kinds, colours = said.split([len(KINDS), len(COLOUR_NAMES)], -1)
         kind, colour = wanted.unbind(-1)
         there = kind > 0
         weights = torch.where(there, 1.0, EMPTY_SLOT_WEIGHT)
-        each = functional.cross_entropy(kinds.flatten(0, 2), kind.flatten(), reduction="none")
+        each = functional.cross_entropy(kinds.flatten(0, 1), kind.flatten(), reduction="none")
         loss = (each * weights.flatten()).sum() / weights.sum()
         if there.any():
             loss = loss + functional.cross_entropy(colours[there], colour[there])
@@ -421,8 +444,18 @@ class DecoderStage:
 
 
 def of_cells(rows: torch.Tensor) -> torch.Tensor:
-    """(pictures, 144, hidden) of the first view in rows of pictures, without separators."""
+    """What belongs to the cells (pictures, 144, ...) of the first view in rows of pictures, without separators."""
     return rows[:, :VIEW_ROWS].unflatten(1, (CELLS, CELLS + 1))[:, :, :-1].flatten(1, 2)
+
+
+def rows_with_marks(slots: torch.Tensor) -> np.ndarray:
+    """Which of the 156 rows of a view show something in any of a group's pictures.
+
+    Args:
+        slots: (pictures, 144, 4, 2), kind and colour.
+    """
+    there = (slots[..., 0] > 0).any(-1).any(0).unflatten(0, (CELLS, CELLS))
+    return functional.pad(there, (0, 1)).flatten().numpy()
 
 
 # ---- measuring with torch ----------------------------------------------------------------------------------------
@@ -544,7 +577,7 @@ def run_stages(rank: int, processes: int, recipe: dict, share: float, folder: Pa
 
     cache = Cache(folder, recipe["seed"], max(200, round(recipe["cache"]["pictures"] * min(1, share))), 4 * tower.width)
     if team.rank == 0:
-        cache.plan(f"{steps['tower']} steps, {sum(p.double().abs().sum().item() for p in tower.parameters()):.6f}")
+        cache.plan(f"{cache.pictures} pictures, {steps['tower']} steps, {sum(p.double().abs().sum().item() for p in tower.parameters()):.6f}")
     team.wait()
     cache.open()
     cache.fill(tower, team)
