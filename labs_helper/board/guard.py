@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from labs_helper.board import rules
 from labs_helper.board.storage import Storage
 
+HEADERS = 16_384  # bytes
 LEARNER = re.compile(r"[0-9a-f]{32}")
 
 
@@ -120,6 +121,8 @@ class Guard:
         wait = self._address.take(address)
         if wait:
             return 429, "Too many requests.", wait
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > HEADERS:
+            return 431, f"Headers have {HEADERS} bytes at most."
         if not scope["path"].startswith("/api/"):
             return None
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}

@@ -23,7 +23,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from labs_helper.board import rules
-from labs_helper.board.guard import LEARNER, Guard, Limiter, Limits
+from labs_helper.board.guard import HEADERS, LEARNER, Guard, Limiter, Limits
 from labs_helper.board.storage import BoardFull, Result, Storage
 from labs_helper.errors import EndpointFailed
 
@@ -165,7 +165,7 @@ class Board:
         settings = uvicorn.Config(
             create_app(self.storage, exercises, limits), log_level="error", access_log=False, server_header=False,
             lifespan="off", ws="none", limit_concurrency=400, timeout_keep_alive=5, timeout_graceful_shutdown=2,
-            h11_max_incomplete_event_size=16_384, http="h11", loop="asyncio", proxy_headers=False,
+            h11_max_incomplete_event_size=HEADERS, http="h11", loop="asyncio", proxy_headers=False,
         )  # fmt: skip
         self._server = uvicorn.Server(settings)
         # Not in the main thread: there uvicorn would take Ctrl-C for itself.

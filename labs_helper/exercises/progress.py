@@ -2,8 +2,8 @@
 
 Only the number of an exercise, how often it was tried and when it passed is kept: no answers, no names. Nothing leaves
 the machine unless the learner has joined a class board (`labs_helper/board`). The file outlives kernels, and several
-notebooks may write at once: each write is one short transaction, without WAL, which does not work on the network folders
-that hubs keep homes on.
+notebooks may write at once: each write is one short transaction, without WAL, which does not work on the network
+folders that hubs keep homes on.
 """
 
 from __future__ import annotations
