@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
@@ -58,6 +59,13 @@ def start(port: int, file: Path) -> tuple[subprocess.Popen, str, str]:
     return process, re.search(r"http://\S+/#\S+", said)[0], re.search(r"Join code: (\S+)", said)[1]
 
 
+def arrived(file: Path) -> list[tuple[str, int]]:
+    """How many results of each learner are in the board's file."""
+    with closing(sqlite3.connect(file, timeout=10)) as connection:
+        question = "select alias, count(*) from result join learner using (learner) group by alias"
+        return connection.execute(question).fetchall()
+
+
 class Sender(client._Sender):
     """The sender of one simulated learner: each has a folder of its own, as each has a machine of its own."""
 
@@ -102,7 +110,7 @@ def free_port() -> int:
 def test_fifty_learners_and_a_server_that_is_killed_in_the_middle(browser, machines, tmp_path, capsys):
     port, file, exercises = free_port(), tmp_path / "board.sqlite", [*all_exercises("1")]
     process, page, code = start(port, file)
-    problems, slowest, began, went = [], [], time.monotonic(), []
+    problems, slowest, went, drawn, began = [], [], [], [], time.monotonic()
 
     def learner(number: int) -> None:
         try:
@@ -143,19 +151,17 @@ def test_fifty_learners_and_a_server_that_is_killed_in_the_middle(browser, machi
             started = time.monotonic()
             client.note("1.1", "try again")
             probes += 1
-            until(lambda: re.search(rf"\b{probes} (try|tries)\b", row(browser, "Probe") or ""), 30, "the page shows it")
+            until(lambda count=probes: dict(arrived(file)).get("Probe") == count, 30, "it has arrived")
+            there = time.monotonic()
+            words = rf"\b{probes} (try|tries)\b"
+            until(lambda words=words: re.search(words, row(browser, "Probe") or ""), 30, "the page shows it")
             went.append(time.monotonic() - started)
+            drawn.append(time.monotonic() - there)
         for thread in threads:
             thread.join(60)
         assert problems == [] and killed
-
-        def arrived() -> list[tuple]:
-            with sqlite3.connect(file) as connection:
-                return connection.execute("select alias, count(*) from result join learner using (learner) "
-                                          "group by alias").fetchall()  # fmt: skip
-
         expected = {f"Learner {number}": CHECKS for number in range(LEARNERS)} | {"Probe": probes}
-        until(lambda: dict(arrived()) == expected, 60, "all of them arrived")
+        until(lambda: dict(arrived(file)) == expected, 60, "all of them arrived")
         last = time.monotonic() - began
         count = "return document.querySelectorAll('tbody tr').length"
         until(lambda: browser.execute_script(count) == LEARNERS + 1, 10, "the page shows all")
@@ -163,19 +169,22 @@ def test_fifty_learners_and_a_server_that_is_killed_in_the_middle(browser, machi
     finally:
         process.kill()
         process.wait(10)
+    lost = LEARNERS * CHECKS + probes - sum(dict(arrived(file)).values())
+    figures = {"from the board's file to the page": drawn, "from the check to the page": went, "a note": slowest}
     with capsys.disabled():
-        print(f"\n{LEARNERS} x {CHECKS} checks: {LEARNERS * CHECKS - sum(dict(arrived()).values()) + probes} lost, all "
-              f"there after {last:.0f} s; page: median {median(went):.2f} s, longest {max(went):.2f} s of {len(went)}; "
-              f"a check waits {median(slowest) * 1000:.0f} ms, {max(slowest) * 1000:.0f} ms at most")  # fmt: skip
-    # The promise is two seconds. The longest one here may have met the restart, and this machine may be busy.
-    assert median(went) < 2 and max(went) < 15
+        print(f"\n{LEARNERS} x {CHECKS} checks in {SECONDS} s: {lost} lost, all there after {last:.0f} s")
+        for what, times in figures.items():
+            print(f"{what}: median {median(times):.2f} s, longest {max(times):.2f} s of {len(times)}")
+    # The promise is two seconds. A busy machine gets more for single ones.
+    assert median(went) < 2 and max(drawn) < 6 and max(went) < 15
 
 
 @pytest.fixture
 def board(tmp_path):
     """A board with hostile words in places that no message can reach, as if its file had been tampered with."""
     with Board(tmp_path / "board.sqlite", {"0.1": f"Title {HOSTILE}", "1.7": "Compute a cache"}, port=0) as running:
-        running.storage.add("a" * 32, "Ann", [Result("1", "1.7", "passed", 2, 60), Result("2", "0.1", "try again", 3, 900)])
+        ann = [Result("1", "1.7", "passed", 2, 60), Result("2", "0.1", "try again", 3, 900)]
+        running.storage.add("a" * 32, "Ann", ann)
         running.storage.add("b" * 32, "小明", [Result("3", "1.7", "try again", 1, 300)])
         running.storage.add("c" * 32, HOSTILE, [Result("4", "0.1", "passed", 1, 5)])
         running.storage.join("d" * 32, "</td></table><script>document.title='pwned'</script>")
@@ -238,11 +247,12 @@ def test_the_page_says_everything_in_words_and_takes_the_keyboard(browser, board
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_is_readable_light_and_dark_and_large(browser, board, scheme):
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
     # Twice as large in a window of 1280 points: what remains are 640.
     for width, name in ((1280, scheme), (640, f"{scheme}-large")):
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
-                                {"width": width, "height": 900, "deviceScaleFactor": 1280 / width, "mobile": False})  # fmt: skip
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1280 / width, "mobile": False}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         browser.get("about:blank")
         browser.get(board.page)
         until(lambda: row(browser, "Ann"), 20, "the row is there")
