@@ -26,6 +26,7 @@ from labs_helper.board import rules
 from labs_helper.board.guard import HEADERS, LEARNER, Guard, Limiter, Limits
 from labs_helper.board.storage import BoardFull, Result, Storage
 from labs_helper.errors import EndpointFailed
+from labs_helper.store import lan
 
 Alias = Annotated[str, AfterValidator(rules.clean_alias)]
 Learner = Annotated[str, Header(alias="X-Learner", pattern=f"^{LEARNER.pattern}$")]
@@ -178,7 +179,7 @@ class Board:
     @property
     def url(self) -> str:
         """The board's address on this computer."""
-        return _url({"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(self.host, self.host), self.port)
+        return lan.local_address(self.host, self.port)
 
     @property
     def page(self) -> str:
@@ -188,13 +189,7 @@ class Board:
     @property
     def join_commands(self) -> list[str]:
         """What learners type, for each network that this computer is in."""
-        hosts = [self.host]
-        if self.host in ("", "0.0.0.0", "::"):
-            import psutil
-
-            hosts = [each.address for cards in psutil.net_if_addrs().values() for each in cards
-                     if each.family == socket.AF_INET and not each.address.startswith("127.")]  # fmt: skip
-        return [f"labs board join {_url(host, self.port)} {self.storage.code}" for host in hosts or ["127.0.0.1"]]
+        return [f"labs board join {each} {self.storage.code}" for each in lan.addresses(self.host, self.port)]
 
     def wait(self, minutes: float | None = None) -> None:
         """Wait until somebody closes it or interrupts the program, or until the minutes are over."""
@@ -214,7 +209,3 @@ class Board:
 
     def __exit__(self, *reason) -> None:
         self.close()
-
-
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -266,7 +266,8 @@ def contrasts(browser) -> list[str]:
     """Texts whose contrast with what lies behind them is less than 4.5 to 1."""
     return browser.execute_script("""
         const light = colour => { const [r, g, b] = colour.match(/[\\d.]+/g).slice(0, 3).map(v => v / 255)
-            .map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b; };
+            .map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+            return .2126 * r + .7152 * g + .0722 * b; };
         const behind = e => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor;
             if (c !== 'rgba(0, 0, 0, 0)') return c; } return 'rgb(255, 255, 255)'; };
         return [...document.querySelectorAll('body *')].filter(e => e.checkVisibility() && e.tagName !== 'OPTION' &&
