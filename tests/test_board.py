@@ -305,6 +305,18 @@ def test_a_busy_board_is_asked_again(tmp_path):
         until(lambda: len(kept(board)) == 4)
 
 
+def test_with_an_old_code_each_check_asks_once_and_nothing_is_lost(board, monkeypatch):
+    asked, post = [], client._post
+    monkeypatch.setattr(client, "_post", lambda *words: asked.append(words) or post(*words))
+    client._keep({"address": board.url, "code": "OLD", "learner": ME, "alias": "Ann"})
+    for turn in (1, 2):
+        check("1.7", RIGHT)
+        until(lambda: client._sender._thread is None)
+        time.sleep(0.5)
+        assert len(asked) == turn
+    assert "another join code" in client.report() and client.send().waiting == 2
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"[" * 5000, b'{"address": 1}', b'{"address": "x", "code": 1}'])
 def test_a_damaged_settings_file_never_reaches_a_check(learner, content):
     learner.mkdir()

@@ -55,12 +55,16 @@ class Settings:
 
 @dataclass(frozen=True)
 class Round:
-    """How one attempt to send went. `trouble` is a sentence, or empty; `wait`: seconds that the board asks for."""
+    """How one attempt to send went.
+
+    `trouble` is a sentence, or empty. `wait`: seconds that the board asks for. `refused`: the code is not right now.
+    """
 
     sent: int
     waiting: int
     trouble: str = ""
     wait: float = 0.0
+    refused: bool = False
 
 
 # -- joining and leaving ----------------------------------------------------------------------------------
@@ -205,7 +209,7 @@ def send() -> Round:
                  "age": min(max(0.0, now - at), rules.AGE)}
                 for id, exercise, kind, tries, at in rows
             ]  # fmt: skip
-            state, trouble, wait = "sent", "", 0.0
+            status, state, trouble, wait = 0, "sent", "", 0.0
             try:
                 status, _, wait = _post(chosen, "/api/results", {"alias": chosen.alias, "results": results})
                 if status == 422 and len(rows) > 1:  # one of them is bad, and must not hold up the others
@@ -220,7 +224,7 @@ def send() -> Round:
                 trouble = error.what
             if trouble:
                 (waiting,) = connection.execute("select count(*) from outbox where state = 'waiting'").fetchone()
-                return Round(sent, waiting, trouble, wait)
+                return Round(sent, waiting, trouble, wait, status == 401)
             connection.executemany("update outbox set state = ? where id = ?", [(state, row[0]) for row in rows])
             sent += len(rows)
 
@@ -260,7 +264,9 @@ class _Sender:
             except Exception as error:  # the file is locked, or gone: it may be back later
                 done = Round(0, 1, str(error))
             with self._lock:
-                if self._ending.is_set() or not done.waiting and not self._again:
+                # With a code that is wrong nothing changes by itself: once more with the next check, not before.
+                over = not done.waiting or done.refused
+                if self._ending.is_set() or over and not self._again:
                     self._thread = None
                     return
             if done.trouble:

@@ -27,7 +27,7 @@ class Limits:
     """
 
     address: tuple[float, float] = (400, 60)  # requests of one address
-    wrong: tuple[float, float] = (20, 0.2)  # wrong codes of one address
+    wrong: tuple[float, float] = (60, 1)  # wrong codes of one address
     learner: tuple[float, float] = (150, 2)  # results of one learner
     newcomers: tuple[float, float] = (120, 1)  # learners that one address brings
     seconds: float = 10  # for the body of a message to arrive
