@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from labs_helper import catalog, machine, store, workshop
+from labs_helper.board import rules
 from labs_helper.errors import BadRequest, LabError
 
 
@@ -35,7 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     notebooks.add_argument("names", nargs="*", help="for example 01-instruct; all of them if none is given. "
                                                     "For new: a number and a name, 08 my-lab")  # fmt: skip
     notebooks.set_defaults(run=_notebooks)
-    _add_workshop(commands.add_parser("workshop", help="for instructors: timetable, pre-flight, zip, slides, links"))
+    _add_workshop(commands.add_parser("workshop", help="for instructors: timetable, pre-flight, board, zip, slides"))
+    _add_board(commands.add_parser("board", help="join or leave the class board; without either, say where you are"))
     chosen = parser.parse_args(arguments)
     try:
         return chosen.run(chosen)
@@ -100,6 +102,22 @@ def _add_workshop(workshop: argparse.ArgumentParser) -> None:
     link.add_argument("hub", help="for example https://hub.example.org")
     link.add_argument("repository", help="the address of the course's git repository")
     link.add_argument("--branch", default="main")
+    board = action("board", _class_board, "show on one page which exercises the room is stuck at")
+    board.add_argument("--host", default="127.0.0.1", help="0.0.0.0 for every network (default: this computer only)")
+    board.add_argument("--port", type=int, default=rules.PORT)
+    board.add_argument("--data", metavar="FILE", help="what it keeps (default: a file for each day)")
+    board.add_argument("--minutes", type=float, metavar="N", help="stop by itself after so many minutes")
+
+
+def _add_board(board: argparse.ArgumentParser) -> None:
+    board.set_defaults(run=_board)
+    actions = board.add_subparsers(dest="action", metavar="ACTION")
+    join = actions.add_parser("join", help="send results of check to the instructor's board: never answers")
+    join.add_argument("address", help="for example http://192.168.1.20:8765")
+    join.add_argument("code", help="the join code")
+    join.add_argument("--alias", help="what the board shows; a random one if none is given")
+    join.set_defaults(run=_join)
+    actions.add_parser("leave", help="send nothing more").set_defaults(run=_leave)
 
 
 def _doctor(chosen) -> int:
@@ -229,6 +247,50 @@ def _slides(chosen) -> int:
 
 def _link(chosen) -> int:
     print(workshop.pull_link(chosen.hub, chosen.repository, chosen.branch))
+    return 0
+
+
+def _class_board(chosen) -> int:
+    data = Path(chosen.data).expanduser() if chosen.data else None
+    with workshop.class_board(data, chosen.host, chosen.port, chosen.minutes) as board:
+        print(f"The page, for you alone:\n  {board.page}\nLearners who want to take part type:")
+        for command in board.join_commands:
+            print(f"  {command}")
+        print(f"Join code: {board.storage.code}\nKept in {board.storage.file}. Delete it after the class.")
+        if chosen.host in ("127.0.0.1", "localhost", "::1"):
+            print("Only this computer can join. For the room: --host 0.0.0.0")
+        print("Stop with Ctrl-C.", flush=True)
+        board.wait(chosen.minutes)
+    print("The class board has stopped.")
+    return 0
+
+
+def _board(chosen) -> int:
+    from labs_helper.board import client
+
+    print(client.report())
+    return 0
+
+
+def _join(chosen) -> int:
+    from labs_helper.board import client
+    from labs_helper.exercises import progress
+
+    shown = client.join(chosen.address, chosen.code, chosen.alias)
+    print(f"You are on the class board as {shown}. It gets the number of an exercise, passed or not, tries and time, "
+          "and never an answer.\nTo leave: labs board leave")  # fmt: skip
+    if not progress.is_on():
+        print("LABS_PROGRESS is off: nothing is sent until it is on.")
+    return 0
+
+
+def _leave(chosen) -> int:
+    from labs_helper.board import client
+
+    unsent = client.leave()
+    print("You have left the class board: nothing more is sent.")
+    if unsent:
+        print(f"{unsent} results had not been sent, and are forgotten.")
     return 0
 
 

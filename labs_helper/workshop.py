@@ -1,4 +1,7 @@
-"""What an instructor needs: a timetable, a check of each machine, links, slides. docs/instructors.md has the story."""
+"""What an instructor needs: a timetable, a check of each machine, a class board, links, slides.
+
+docs/instructors.md has the story.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,11 @@ import os
 import platform
 import re
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit
 
-from labs_helper import catalog, machine, store
+from labs_helper import catalog, machine, personal, store
 from labs_helper.errors import BadRequest, LabError
 from labs_helper.reset import COPIES
 
@@ -192,6 +196,37 @@ def _ask() -> str:
     if not answer.text.strip():
         raise LabError(f"{model.name} answered nothing.", "Run `labs doctor`, and restore data/checkpoints.")
     return f"ready; {model.name} answered in {answer.seconds:.1f} s"
+
+
+# -- the class board --------------------------------------------------------------------------------------
+
+
+def class_board(data: Path | None = None, host: str = "127.0.0.1", port: int = 8765, minutes: float | None = None):
+    """Start the class board: a `Board`, which runs until it is closed.
+
+    data: its file; None takes one for each day, so that a restart goes on with the same code. host: the address to
+    listen on, "0.0.0.0" for every network. port: 0 takes a free one. minutes: how long the caller will let it run.
+    Raises BadRequest for numbers that make no sense, LabError if the packages are missing or the file cannot be used,
+    EndpointFailed if the address cannot.
+
+    Example:
+        board = class_board(host="0.0.0.0")
+    """
+    if not 0 <= port <= 65535:
+        raise BadRequest(f"There is no port {port}.", "Take one from 1024 to 65535.")
+    if minutes is not None and not 0 < minutes < float("inf"):
+        raise BadRequest(f"The board cannot run for {minutes:g} minutes.", "Give a number above 0, or leave it out.")
+    try:
+        from labs_helper.board.server import Board
+    except ImportError as error:
+        raise LabError(
+            f"The class board needs a package that is missing ({error.name}).",
+            "Run `pip install -c constraints.txt -e '.[board]'` in the course's folder.",
+        ) from error
+    from labs_helper.exercises import all_exercises
+
+    data = data or personal.folder() / f"class-board-{date.today().isoformat()}.sqlite"
+    return Board(data, {number: each.title for number, each in all_exercises().items()}, host, port)
 
 
 # -- links and slides -------------------------------------------------------------------------------------

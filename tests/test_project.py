@@ -179,6 +179,8 @@ def imported(name: str) -> set[str]:
 def allowed(name: str) -> set[str]:
     if name == "labs_helper/engines/llama_cpp.py":
         return CORE | EXTRAS["x86"]  # the extra is for this engine
+    if name == "labs_helper/board/server.py":
+        return CORE | EXTRAS["board"]  # the instructor's side; a learner's machine never imports it
     if name.startswith("labs_helper/") and name != "labs_helper/authoring.py" or name.startswith("notebooks/"):
         return CORE
     makers = ("training/", "tests/parity/make", "tests/reference/")

@@ -1,8 +1,9 @@
 """Which checks passed, in one small SQLite file of this person on this machine.
 
-Only the number of an exercise, how often it was tried and when it passed is kept: no answers, no names, and nothing
-leaves the machine. The file outlives kernels, and several notebooks may write at once: each write is one short
-transaction, without WAL, which does not work on the network folders that hubs keep homes on.
+Only the number of an exercise, how often it was tried and when it passed is kept: no answers, no names. Nothing leaves
+the machine unless the learner has joined a class board (`labs_helper/board`). The file outlives kernels, and several
+notebooks may write at once: each write is one short transaction, without WAL, which does not work on the network
+folders that hubs keep homes on.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from labs_helper import personal
+from labs_helper.board import client as board
 from labs_helper.errors import BadRequest, LabError
 
 WAIT = 1.0  # seconds that a check waits for its entry at most
@@ -53,21 +56,20 @@ class Entry:
 
 
 def place() -> Path:
-    """The file: in LABS_DATA_DIR if it is set, else in the folder where this system keeps a person's data.
+    """The file, in the folder of `personal`.
 
     Example:
         place()      # ~/.local/share/phi35-labs/progress.sqlite on Linux
     """
-    named = os.environ.get("LABS_DATA_DIR")
-    if named:
-        return Path(named).expanduser().resolve() / "progress.sqlite"
-    from platformdirs import user_data_path
-
-    return user_data_path("phi35-labs", appauthor=False) / "progress.sqlite"
+    return personal.folder() / "progress.sqlite"
 
 
 def is_on() -> bool:
-    """Whether results are kept: LABS_PROGRESS=off switches that off. Example: `is_on()` is True on a new machine."""
+    """Whether results are noted, and sent to a board that was joined: LABS_PROGRESS=off switches both off.
+
+    Example:
+        is_on()      # True on a new machine
+    """
     return os.environ.get("LABS_PROGRESS", "").strip().lower() not in _OFF
 
 
@@ -107,21 +109,28 @@ def _last_chance() -> None:
 
 
 def _write(exercise: str, status: str) -> None:
+    """In the writer's thread: note the result here, and for the class board if one was joined."""
     try:
-        now = datetime.now().isoformat(timespec="seconds")
-        file = place()
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(file, timeout=_PATIENCE, isolation_level=None)) as connection:
-            # Immediate: two notebooks that both read first and write then would refuse each other without waiting.
-            connection.execute("begin immediate")
-            connection.execute(_TABLE)
-            passed = now if status == "passed" else None
-            connection.execute(_ADD, {"exercise": exercise, "status": status, "now": now, "passed": passed})
-            connection.execute("commit")
-    except Exception:  # no folder, no space, not a database: see `record`
-        return
+        for keep in (_note, board.note):
+            try:
+                keep(exercise, status)
+            except Exception:  # no folder, no space, not a database: see `record`
+                continue
     finally:
         _waiting.release()
+
+
+def _note(exercise: str, status: str) -> None:
+    now = datetime.now().isoformat(timespec="seconds")
+    file = place()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(file, timeout=_PATIENCE, isolation_level=None)) as connection:
+        # Immediate: two notebooks that both read first and write then would refuse each other without waiting.
+        connection.execute("begin immediate")
+        connection.execute(_TABLE)
+        passed = now if status == "passed" else None
+        connection.execute(_ADD, {"exercise": exercise, "status": status, "now": now, "passed": passed})
+        connection.execute("commit")
 
 
 def entries() -> dict[str, Entry]:

@@ -90,6 +90,31 @@ def _names(text: bytes | None) -> list[str]:
 # -- answering --------------------------------------------------------------------------------------------
 
 
+def local_address(host: str, port: int) -> str:
+    """Where this computer reaches its own server, which listens on `host`.
+
+    Example:
+        local_address("0.0.0.0", 8787)      # "http://127.0.0.1:8787"
+    """
+    host = "127.0.0.1" if host in ("", "0.0.0.0", "::") else host
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def addresses(host: str, port: int) -> list[str]:
+    """Where others reach a server that listens on `host`: one address for each network that it listens in.
+
+    Example:
+        addresses("127.0.0.1", 8787)      # ["http://127.0.0.1:8787"]
+    """
+    if host not in ("", "0.0.0.0", "::"):
+        return [local_address(host, port)]
+    import psutil
+
+    found = [each.address for cards in psutil.net_if_addrs().values() for each in cards
+             if each.family == socket.AF_INET and not each.address.startswith("127.")]  # fmt: skip
+    return [local_address(address, port) for address in found] or [local_address(host, port)]
+
+
 class Server:
     """Gives models to other computers until `close`. Made by `serve`; also a context manager.
 
@@ -118,18 +143,12 @@ class Server:
     @property
     def url(self) -> str:
         """Where it can be reached on this computer."""
-        return f"http://{'127.0.0.1' if self.host in ('', '0.0.0.0', '::') else self.host}:{self.port}"
+        return local_address(self.host, self.port)
 
     @property
     def addresses(self) -> list[str]:
         """Where others can reach it: this computer's address in each of its networks, if it listens there."""
-        if self.host not in ("", "0.0.0.0"):
-            return [self.url]
-        import psutil
-
-        found = [each.address for cards in psutil.net_if_addrs().values() for each in cards
-                 if each.family == socket.AF_INET and not each.address.startswith("127.")]  # fmt: skip
-        return [f"http://{address}:{self.port}" for address in found] or [self.url]
+        return addresses(self.host, self.port)
 
     def wait(self) -> None:
         """Wait until somebody closes it or interrupts the program."""

@@ -10,16 +10,33 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory):
-    """JupyterLab over a temporary folder that holds copies of the notebooks and their pictures."""
+def needs_chromium():
+    """Skip where there is no browser; fail where there has to be one."""
     pytest.importorskip("selenium", reason="pip install selenium")
-    from lab import ROOT, LabServer, chromium
+    from lab import chromium
 
     if chromium() is None:
         words = "Chromium and its driver are needed: apt install chromium chromium-driver"
         if os.environ.get("CI"):
             pytest.fail(words)
         pytest.skip(words)
+
+
+@pytest.fixture
+def browser(needs_chromium, tmp_path):
+    """A headless browser without JupyterLab; it ends with the test."""
+    from lab import start_browser
+
+    driver = start_browser(tmp_path / "profile")
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="session")
+def server(needs_chromium, tmp_path_factory):
+    """JupyterLab over a temporary folder that holds copies of the notebooks and their pictures."""
+    from lab import ROOT, LabServer
+
     folder, home = tmp_path_factory.mktemp("labs"), tmp_path_factory.mktemp("home")
     for name in ("notebooks", "images"):
         if (ROOT / name).is_dir():

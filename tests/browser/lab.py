@@ -48,6 +48,20 @@ def chromium() -> tuple[str, str] | None:
     return (browser, driver) if browser and driver else None
 
 
+def start_browser(profile: Path) -> webdriver.Chrome:
+    """A headless browser with a profile of its own. The caller ends it with `quit`."""
+    found = chromium()
+    assert found, "Chromium and its driver are needed: apt install chromium chromium-driver"
+    options = Options()
+    options.binary_location = found[0]
+    for flag in (*_FLAGS, f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(found[1]))
+    driver.set_page_load_timeout(150)
+    return driver
+
+
 def until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
     """Wait until `condition` gives something true and return it; fail with `what` after `seconds`."""
     end = time.monotonic() + seconds
@@ -159,15 +173,7 @@ class Page:
     """
 
     def __init__(self, server: LabServer, profile: Path, notebook: str) -> None:
-        found = chromium()
-        assert found, "Chromium and its driver are needed: apt install chromium chromium-driver"
-        options = Options()
-        options.binary_location = found[0]
-        for flag in (*_FLAGS, f"--user-data-dir={profile}"):
-            options.add_argument(flag)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        self.driver = webdriver.Chrome(options=options, service=Service(found[1]))
-        self.driver.set_page_load_timeout(150)
+        self.driver = start_browser(profile)
         self.driver.get(server.address(notebook))
         until(self._ready, 150, f"{notebook} is open and its kernel is idle")
 

@@ -1,0 +1,65 @@
+"""What both sides of the class board agree on: aliases, join codes, sizes."""
+
+from __future__ import annotations
+
+import secrets
+import unicodedata
+
+PORT = 8765
+STATUSES = ("passed", "try again")
+BATCH = 50  # results in one message
+BODY = 32_768  # bytes of a message
+ALIAS = 24  # characters
+TRIES = 100_000
+AGE = 7 * 24 * 3600.0  # seconds that a result may have waited to be sent
+
+# Without 0 and O, 1 and I and L: a code is read from a wall and typed.
+_SIGNS = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
+_CODE = 8
+_KINDS = (
+    "Brave Bright Calm Cheerful Clever Curious Eager Fair Gentle Happy Honest Jolly Kind Lively Lucky Merry Mild Neat "
+    "Nimble Patient Polite Proud Quick Quiet Ready Sharp Steady Sunny Swift Warm Wise Witty"
+).split()
+_ANIMALS = (
+    "Badger Beaver Bee Bison Crane Deer Dolphin Eagle Falcon Finch Fox Gecko Hare Heron Ibis Koala Lark Lemur Lynx "
+    "Marten Mole Newt Otter Owl Panda Penguin Raven Robin Seal Swan Tern Wren"
+).split()
+
+
+def new_code() -> str:
+    """A join code, easy to read aloud. Example: `new_code()` is something like "K7MQ-3XHD"."""
+    signs = "".join(secrets.choice(_SIGNS) for _ in range(_CODE))
+    return f"{signs[:4]}-{signs[4:]}"
+
+
+def plain_code(text: str) -> str:
+    """A code as it is compared: however it was typed. Example: `plain_code(" k7mq 3xhd")` is "K7MQ3XHD"."""
+    return "".join(sign for sign in text.upper() if sign.isascii() and sign.isalnum())[:64]
+
+
+def random_alias() -> str:
+    """A friendly name that says nothing about the learner. Example: `random_alias()` may be "Calm Otter"."""
+    return f"{secrets.choice(_KINDS)} {secrets.choice(_ANIMALS)}"
+
+
+def clean_alias(text: str) -> str:
+    """An alias in its normal form: letters and digits of any script, spaces, and - . ' _ between them.
+
+    Raises ValueError, with a sentence, for anything else: markup, control signs, signs that turn text around.
+
+    Example:
+        clean_alias("  Calm   Otter ")      # "Calm Otter"
+    """
+    if len(text) > 4 * ALIAS:  # before any work on it
+        raise ValueError(f"An alias has {ALIAS} characters at most.")
+    alias = " ".join(unicodedata.normalize("NFC", text).split(" ")).strip()
+    alias = " ".join(part for part in alias.split(" ") if part)
+    if not 1 <= len(alias) <= ALIAS:
+        raise ValueError(f"An alias has 1 to {ALIAS} characters.")
+    # L letters, M marks on them, N digits. Two marks in a row are enough for every living script.
+    kinds = [unicodedata.category(sign)[0] for sign in alias]
+    if any(kind not in "LMN" and sign not in " -.'_" for kind, sign in zip(kinds, alias)) or "MMM" in "".join(kinds):
+        raise ValueError("An alias is made of letters, digits, spaces and - . ' _")
+    if kinds[0] not in "LN":
+        raise ValueError("An alias begins with a letter or a digit.")
+    return alias

@@ -1,0 +1,211 @@
+"""The instructor's side: a small FastAPI application, and uvicorn in a thread. Needs the extra [board].
+
+What learners send is checked field by field, kept as text and numbers, and never run.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+import re
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import uvicorn
+from fastapi import FastAPI, Header, HTTPException, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from labs_helper.board import rules
+from labs_helper.board.guard import HEADERS, LEARNER, Guard, Limiter, Limits
+from labs_helper.board.storage import BoardFull, Result, Storage
+from labs_helper.errors import EndpointFailed
+from labs_helper.store import lan
+
+Alias = Annotated[str, AfterValidator(rules.clean_alias)]
+Learner = Annotated[str, Header(alias="X-Learner", pattern=f"^{LEARNER.pattern}$")]
+
+
+class _Strict(BaseModel):
+    """No field too many, and no text where a number belongs."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class Join(_Strict):
+    """What `labs board join` sends."""
+
+    alias: Alias
+
+
+class Submission(_Strict):
+    """One check."""
+
+    id: str = Field(pattern=r"^[0-9a-f]{32}$")
+    exercise: str = Field(min_length=1, max_length=8)
+    status: Literal["passed", "try again"]
+    tries: int = Field(ge=1, le=rules.TRIES)
+    age: float = Field(ge=0, le=rules.AGE)
+
+
+class Batch(_Strict):
+    """Some checks of one learner."""
+
+    alias: Alias
+    results: list[Submission] = Field(min_length=1, max_length=rules.BATCH)
+
+
+def create_app(storage: Storage, exercises: Mapping[str, str], limits: Limits | None = None) -> Guard:
+    """The application, behind its guard.
+
+    storage: what the board knows. exercises: titles by number, in the order to show them. limits: how much it takes.
+
+    Example:
+        create_app(Storage(Path("board.sqlite")), {"0.1": "Find a capital"})
+    """
+    limits = limits or Limits()
+    page, policy = _page()
+    app = FastAPI(title="Class board", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    pace = Limiter(*limits.learner)
+    shown = [{"id": number, "title": title} for number, title in exercises.items()]
+
+    @app.exception_handler(RequestValidationError)
+    def refused(_request, error: RequestValidationError) -> JSONResponse:
+        # Where it is wrong and why; never what was sent.
+        first = error.errors()[0]
+        place = ".".join(str(part)[:20] for part in first["loc"][:4] if part in Batch.model_fields
+                         or part in Submission.model_fields or isinstance(part, int))  # fmt: skip
+        return JSONResponse({"detail": f"Refused: {place or 'the message'}: {first['type']}."}, 422)
+
+    @app.get("/")
+    def board() -> HTMLResponse:
+        return HTMLResponse(page)
+
+    @app.get("/api/state")
+    def state(since: str = "") -> Response:
+        if since == storage.version:
+            return Response(status_code=204)
+        return JSONResponse(storage.state() | {"exercises": shown})
+
+    @app.post("/api/join")
+    def join(message: Join, learner: Learner) -> dict:
+        try:
+            return {"alias": storage.join(learner, message.alias)}
+        except BoardFull as error:
+            raise HTTPException(403, str(error)) from error
+
+    @app.post("/api/results")
+    def results(message: Batch, learner: Learner) -> dict:
+        if any(each.exercise not in exercises for each in message.results):
+            raise HTTPException(422, "Refused: exercise: there is no such exercise in this course.")
+        wait = pace.take(learner, len(message.results))
+        if wait:
+            raise HTTPException(429, "Too many results.", {"Retry-After": str(math.ceil(wait))})
+        taken = [Result(each.id, each.exercise, each.status, each.tries, each.age) for each in message.results]
+        try:
+            return {"new": storage.add(learner, message.alias, taken)}
+        except BoardFull as error:
+            raise HTTPException(403, str(error)) from error
+
+    return Guard(app, storage, limits, policy)
+
+
+def _page() -> tuple[str, str]:
+    """The page, and a policy that lets exactly its own script and style run."""
+    page = Path(__file__).with_name("page.html").read_text("utf-8")
+
+    def sums(tag: str) -> str:
+        return " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+                        for text in re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.S))  # fmt: skip
+
+    policy = (
+        f"default-src 'none'; script-src {sums('script')}; style-src {sums('style')}; connect-src 'self'; "
+        "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    return page, policy
+
+
+class Board:
+    """A class board that runs in a thread until `close`; also a context manager.
+
+    data: the board's file. exercises: titles by number. host, port: where to listen; 0 takes a free port.
+    Raises LabError if the file, EndpointFailed if the address cannot be used.
+
+    Example:
+        with Board(Path("board.sqlite"), {"0.1": "Find a capital"}) as board:
+            print(board.join_commands)
+    """
+
+    def __init__(self, data: Path, exercises: Mapping[str, str], host: str = "127.0.0.1", port: int = rules.PORT, *,
+                 limits: Limits | None = None):  # fmt: skip
+        self.host = host
+        kind = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.socket(kind)
+        try:
+            # A restart takes the same port again although old connections linger.
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._socket.bind((host, port))
+        except (OSError, OverflowError) as error:
+            self._socket.close()
+            raise EndpointFailed(
+                f"The address {host}:{port} cannot be used ({error}).",
+                "Take another port with --port, or another address with --host.",
+            ) from error
+        self.port = self._socket.getsockname()[1]
+        try:
+            self.storage = Storage(data)
+        except BaseException:
+            self._socket.close()
+            raise
+        settings = uvicorn.Config(
+            create_app(self.storage, exercises, limits), log_level="error", access_log=False, server_header=False,
+            lifespan="off", ws="none", limit_concurrency=400, timeout_keep_alive=5, timeout_graceful_shutdown=2,
+            h11_max_incomplete_event_size=HEADERS, http="h11", loop="asyncio", proxy_headers=False,
+        )  # fmt: skip
+        self._server = uvicorn.Server(settings)
+        # Not in the main thread: there uvicorn would take Ctrl-C for itself.
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True, name="labs-board")
+        self._thread.start()
+        until = time.monotonic() + 20
+        while not self._server.started and self._thread.is_alive() and time.monotonic() < until:
+            time.sleep(0.01)
+
+    @property
+    def url(self) -> str:
+        """The board's address on this computer."""
+        return lan.local_address(self.host, self.port)
+
+    @property
+    def page(self) -> str:
+        """Where the instructor sees the page. Its key stands behind the #, which browsers send to nobody."""
+        return f"{self.url}/#{self.storage.key}"
+
+    @property
+    def join_commands(self) -> list[str]:
+        """What learners type, for each network that this computer is in."""
+        return [f"labs board join {each} {self.storage.code}" for each in lan.addresses(self.host, self.port)]
+
+    def wait(self, minutes: float | None = None) -> None:
+        """Wait until somebody closes it or interrupts the program, or until the minutes are over."""
+        end = math.inf if minutes is None else time.monotonic() + minutes * 60
+        while self._thread.is_alive() and time.monotonic() < end:
+            self._thread.join(min(0.5, max(0.0, end - time.monotonic())))
+
+    def close(self) -> None:
+        """Stop. What has arrived is in the file."""
+        self._server.should_exit = True
+        self._thread.join(10)
+        self._socket.close()
+        self.storage.close()
+
+    def __enter__(self) -> Board:
+        return self
+
+    def __exit__(self, *reason) -> None:
+        self.close()

@@ -1,0 +1,185 @@
+"""What the class board knows, in one SQLite file on the instructor's machine.
+
+A result is on the disk before its sender hears that it arrived: a server that is stopped in the middle loses nothing.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from labs_helper.board import rules
+from labs_helper.errors import LabError
+
+LEARNERS = 500  # a room is smaller; more than this is somebody playing
+RESULTS = 5000  # of one learner
+_TABLES = """
+create table if not exists setting (name text primary key, value text not null);
+create table if not exists learner (
+    learner text primary key,  -- a random number that the learner's machine made
+    asked text not null,       -- the alias that was asked for
+    alias text not null unique collate nocase,  -- as shown: the second "Calm Otter" is "Calm Otter 2"
+    joined_at real not null
+);
+create table if not exists result (
+    id text primary key,       -- made once by the sender: the same result sent twice is one result
+    learner text not null references learner,
+    exercise text not null,
+    status text not null,
+    tries integer not null,
+    at real not null           -- this machine's clock, seconds since 1970
+);
+create index if not exists result_by_learner on result (learner, exercise, at);
+"""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One check of a learner. `age`: seconds between the check and its sending, so that no two clocks need to agree."""
+
+    id: str
+    exercise: str
+    status: str
+    tries: int
+    age: float
+
+
+class BoardFull(Exception):
+    """More learners, or more results of one, than a room can have."""
+
+
+class Storage:
+    """The board's file; made if it is not there. Safe to use from several threads.
+
+    file: where it is. Raises LabError if it cannot be used.
+
+    Example:
+        Storage(Path("board.sqlite")).code
+    """
+
+    def __init__(self, file: Path):
+        self.file = file
+        self._lock = threading.Lock()
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            # The server answers from several threads; the lock lets one of them in at a time.
+            self._connection = sqlite3.connect(file, timeout=10, isolation_level=None, check_same_thread=False)
+            self._connection.executescript(_TABLES)
+            for name, value in (("code", rules.new_code()), ("key", secrets.token_urlsafe(24))):
+                self._connection.execute("insert or ignore into setting values (?, ?)", (name, value))
+            known = dict(self._connection.execute("select name, value from setting").fetchall())
+            self._learners = {row[0] for row in self._connection.execute("select learner from learner")}
+            self._connection.execute("select id, learner, exercise, status, tries, at from result limit 1")
+            file.chmod(0o600)
+        except (OSError, sqlite3.Error) as error:
+            raise LabError(f"The board's file {file} cannot be used ({error}).", "Name another with --data.") from error
+        self.code, self.key = known["code"], known["key"]
+        # Another version after every change and every start, so that a page knows when to draw again.
+        self._start, self._changes = secrets.token_hex(4), 0
+
+    @property
+    def version(self) -> str:
+        """A text that changes whenever what `state` gives changes."""
+        return f"{self._start}-{self._changes}"
+
+    def knows(self, learner: str) -> bool:
+        """Whether this learner has joined before."""
+        return learner in self._learners
+
+    def join(self, learner: str, alias: str) -> str:
+        """Note a learner and give the alias as it is shown. Raises BoardFull.
+
+        Example:
+            storage.join("0f" * 16, "Calm Otter")      # "Calm Otter", or "Calm Otter 2" if that one is taken
+        """
+        return self._write(lambda: self._join(learner, alias))
+
+    def add(self, learner: str, alias: str, results: Iterable[Result]) -> int:
+        """Keep results, and say how many of them are new. Raises BoardFull."""
+
+        def work() -> int:
+            self._join(learner, alias)
+            before = self._one("select count(*) from result where learner = ?", learner)
+            now = time.time()
+            rows = [(each.id, learner, each.exercise, each.status, each.tries, now - each.age) for each in results]
+            self._connection.executemany("insert or ignore into result values (?, ?, ?, ?, ?, ?)", rows)
+            after = self._one("select count(*) from result where learner = ?", learner)
+            if after > RESULTS:
+                raise BoardFull("This learner has more results than a class can have.")
+            return after - before
+
+        return self._write(work)
+
+    def state(self) -> dict:
+        """What the page shows: learners, longest stuck first, with their latest result of each exercise.
+
+        `since` is when an exercise passed, or when its first wrong answer came. An exercise that passed once stays so.
+
+        Example:
+            storage.state()["learners"][0]["alias"]
+        """
+        with self._lock:
+            version = self.version
+            people = self._connection.execute("select learner, alias from learner").fetchall()
+            rows = self._connection.execute(
+                "select learner, exercise, max(tries, count(*)), min(at), min(case when status = 'passed' then at end)"
+                " from (select learner, exercise, status, at, max(tries) over (partition by learner, exercise) tries"
+                " from result) group by learner, exercise"
+            ).fetchall()
+        cells: dict[str, dict] = {learner: {} for learner, _ in people}
+        for learner, exercise, tries, first, passed in rows:
+            status = "try again" if passed is None else "passed"
+            cells[learner][exercise] = {"status": status, "tries": tries, "since": first if passed is None else passed}
+
+        def stuck(learner: str) -> float:
+            return min((each["since"] for each in cells[learner].values() if each["status"] == "try again"),
+                       default=float("inf"))  # fmt: skip
+
+        people.sort(key=lambda person: (stuck(person[0]), person[1].casefold()))
+        learners = [{"alias": alias, "cells": cells[learner]} for learner, alias in people]
+        return {"version": version, "now": time.time(), "learners": learners}
+
+    def close(self) -> None:
+        """Close the file. Example: `storage.close()`."""
+        with self._lock:
+            self._connection.close()
+
+    def _join(self, learner: str, alias: str) -> str:
+        row = self._connection.execute("select asked, alias from learner where learner = ?", (learner,)).fetchone()
+        if row and row[0] == alias:
+            return row[1]
+        if not row and len(self._learners) >= LEARNERS:
+            raise BoardFull("The board is full.")
+        taken = {name.casefold() for (name,) in
+                 self._connection.execute("select alias from learner where learner != ?", (learner,))}  # fmt: skip
+        shown, number = alias, 1
+        while shown.casefold() in taken:
+            number += 1
+            shown = f"{alias} {number}"
+        self._connection.execute(
+            "insert into learner values (?, ?, ?, ?) on conflict (learner) do update set asked = ?2, alias = ?3",
+            (learner, alias, shown, time.time()),
+        )
+        return shown
+
+    def _one(self, question: str, *values):
+        return self._connection.execute(question, values).fetchone()[0]
+
+    def _write(self, work):
+        """Do something in one transaction, which is on the disk when this returns."""
+        with self._lock:
+            self._connection.execute("begin immediate")
+            try:
+                result = work()
+                self._connection.execute("commit")
+            except BaseException:
+                self._connection.execute("rollback")
+                raise
+            self._learners = {row[0] for row in self._connection.execute("select learner from learner")}
+            self._changes += 1
+            return result
