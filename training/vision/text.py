@@ -59,14 +59,14 @@ def sequence(encoder: Encoder, messages, pictures: int, rows: int, shown: Sequen
         rows: of a picture; they are written as negative ids.
         shown: which rows of each picture stand in the context, ascending; left out, all. The others' positions stay free.
     """
-    ids, positions, mask, end = [], [], [], [0]
+    ids, positions, mask, free = [], [], [], 0             # free: the next position
 
     def add(new: list[int], learn: int = 0, offsets: Sequence[int] | None = None, room: int | None = None) -> None:
-        start = end[0]
+        nonlocal free
         ids.extend(new)
-        positions.extend(start + offset for offset in (range(len(new)) if offsets is None else offsets))
+        positions.extend(free + offset for offset in (range(len(new)) if offsets is None else offsets))
         mask.extend([learn] * len(new))
-        end[0] += len(new) if room is None else room
+        free += len(new) if room is None else room
 
     for turn, message in enumerate(messages):
         add([encoder.id[f"<|{message['role']}|>"]])

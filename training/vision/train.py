@@ -309,8 +309,8 @@ class DecoderStage:
     def choose(self, step: int, number: int, steps: int, rng: random.Random) -> list[str]:
         """Kinds of groups for one part.
 
-        Kinds come in one after the other (`ENTER`), each with half of the parts until the next one comes. Pairs and clips
-        have parts of their own, as they are longer.
+        Kinds come in one after the other (`ENTER`), each with at least half of the parts until the next one comes. Pairs and
+        clips have parts of their own, as they are longer.
         """
         progress = step / steps if self.cache else 1.0
         shares = {kind: share for kind, share in MIX.items() if ENTER[kind] <= progress}
@@ -331,7 +331,8 @@ class DecoderStage:
         """One part: ids, positions, loss mask, features or pixels, dense targets of the merged cells' four patches (kinds and
         colours), which rows of the pictures stand in the context, and which pictures follow another."""
         rng = random.Random(seeded(self.name, self.recipe["seed"], step, number))
-        rows, skipped = (VIEW_ROWS, image_rows() - VIEW_ROWS) if views == 1 else (image_rows(), 0)
+        rows = VIEW_ROWS if views == 1 else image_rows()
+        skipped = image_rows() - rows                            # one view is the last one, the global view
         empty = self.empty_shown(step / steps)
         made, seen, slots, kept, follows = [], [], [], [], []
         for kind in self.choose(step, number, steps, rng):
