@@ -11,12 +11,14 @@ import math
 import random
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import distributed, nn
 from torch.nn import functional
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from training.config import RUNS, model_config, recipes, write_json
@@ -59,8 +61,8 @@ BLOCK = 32                        # groups whose features are made at a time
 # When each kind of pictures comes in, as a share of the decoder's steps: all at once they take many times longer to be learned.
 ENTER = {"lines": 0.0, "sign": 0.0, "shapes": 0.1, "objects": 0.1, "chart": 0.16, "table": 0.16, "crowd": 0.26, "pair": 0.32, "clip": 0.38}
 NEWEST_UNTIL = 0.44
-PICTURES = 8                      # groups of single pictures in a part
-SEVERAL = {"pair": 4, "clip": 2}  # groups in a part of kinds with several pictures
+SEVERAL = {"pair": 2, "clip": 4}  # so many times fewer groups in a part of kinds with several pictures
+WORKERS = 10                      # processes that draw for a GPU
 STAGES = ("tower", "decoder", "joint")
 HELD_OUT_CASES = 16               # a task, for the progress shown while training
 
@@ -293,12 +295,13 @@ class DecoderStage:
         """
         self.team, self.recipe, self.encoder, self.cache = team, recipe, encoder, cache
         self.name = "decoder" if cache else "joint"
+        self.pictures = recipe[self.name]["pictures"]
         model.vision.img_processor.requires_grad_(cache is None)
         model.vision.img_processor.vision_model.freeze_unused()
         hidden = recipe["model"]["hidden_size"]
         self.model = nn.ModuleDict({"all": model, "slots": nn.Linear(hidden, 4 * PATCH_TARGETS), "place": nn.Linear(hidden, 2 * CELLS),
                                     "before": nn.Linear(hidden, 4 * PATCH_TARGETS)}).to(team.device)
-        self.rounded = model.decoder
+        self.rounded, self.stream = model.decoder, None
         words = encoder.tokenizer.get_vocab()
         self.kind_ids = torch.tensor([0] + [words[k] if k in GLYPHS else words[f"▁{WORDS.get(k, k)}"] for k in KINDS[1:]], device=team.device)
         self.nothing_id = encoder.id["<|placeholder1|>"]
@@ -319,9 +322,9 @@ class DecoderStage:
             shares = {kind: share for kind, share in shares.items() if ENTER[kind] == newest}
         first = rng.choices(list(shares), list(shares.values()))[0]
         if first in SEVERAL:
-            return [first] * SEVERAL[first]
+            return [first] * (self.pictures // SEVERAL[first])
         single = [kind for kind in shares if kind not in SEVERAL]
-        return rng.choices(single, [MIX[kind] for kind in single], k=PICTURES)
+        return rng.choices(single, [MIX[kind] for kind in single], k=self.pictures)
 
     def empty_shown(self, progress: float) -> float:
         """Share of the rows with nothing in them that stand in the context."""
@@ -367,13 +370,28 @@ class DecoderStage:
         # The long RoPE table is chosen for a whole request, so short texts must meet it too.
         if rng.random() < 0.15:
             positions += self.recipe["model"]["original_max_position_embeddings"]
-        return tuple(t.to(self.team.device) for t in (ids, positions, mask, torch.from_numpy(np.concatenate(seen)), torch.cat(slots),
-                                                  torch.from_numpy(np.stack(kept)), torch.tensor(follows)))
+        return (ids, positions, mask, torch.from_numpy(np.concatenate(seen)), torch.cat(slots), torch.from_numpy(np.stack(kept)), torch.tensor(follows))
+
+    def views(self, progress: float) -> int:
+        """How often a picture stands in the context."""
+        return 1 if self.cache and progress < self.recipe["decoder"]["one_view_until"] else 2
+
+    def batches(self, done: int, steps: int):
+        """The parts of all steps from `done` on that are this process's, in order; drawn ahead where a GPU would have to wait."""
+        if self.team.device == "cpu":
+            yield from map(partial(drawn, self, steps), self.places(done, steps))
+        else:
+            yield from DataLoader(self.places(done, steps), batch_size=None, collate_fn=partial(drawn, self, steps), num_workers=WORKERS, prefetch_factor=4)
+
+    def places(self, done: int, steps: int) -> list[tuple[int, int]]:
+        return [(step, number) for step in range(done, steps) for number in self.team.share(self.parts)]
 
     def part(self, step: int, number: int, steps: int) -> tuple[torch.Tensor, dict]:
         model, progress = self.model["all"], step / steps
-        views = 1 if self.cache and progress < self.recipe["decoder"]["one_view_until"] else 2
-        ids, positions, mask, seen, slots, kept, follows = self.batch(step, number, steps, views)
+        views = self.views(progress)
+        if self.stream is None:
+            self.stream = self.batches(step, steps)
+        ids, positions, mask, seen, slots, kept, follows = (t.to(self.team.device) for t in next(self.stream))
         cells = seen.float() if self.cache else model.vision.features(seen)
         rows = model.vision.rows(cells, views)
         dense_too = self.cache is not None and progress < SLOTS_UNTIL
@@ -442,6 +460,11 @@ class DecoderStage:
             loss = loss + functional.cross_entropy(colours[there], colour[there])
         right = (kinds.detach().argmax(-1) == kind) & (colours.detach().argmax(-1) == colour)
         return loss, right[there].sum().item(), there.sum().item()
+
+
+def drawn(stage: DecoderStage, steps: int, place: tuple[int, int]) -> tuple[torch.Tensor, ...]:
+    """The part of a step that `place` names."""
+    return stage.batch(*place, steps, stage.views(place[0] / steps))
 
 
 def of_cells(rows: torch.Tensor) -> torch.Tensor:
@@ -586,7 +609,7 @@ def run_stages(rank: int, processes: int, recipe: dict, share: float, folder: Pa
     show = progress(model, encoder, team) if team.rank == 0 else None
     descend("decoder", DecoderStage(model, recipe, team, encoder, cache), steps["decoder"], recipe["decoder"]["rates"], folder, team, ROUND_FROM, show)
     if steps["joint"]:
-        descend("joint", DecoderStage(model, recipe, team, encoder, None), steps["joint"], recipe["joint"]["rates"], folder, team, 0.0)
+        descend("joint", DecoderStage(model, recipe, team, encoder, None), steps["joint"], recipe["joint"]["rates"], folder, team, ROUND_FROM, show)
     if team.rank == 0:
         save_weights(exported_names(plain_state(model)), folder)
 
