@@ -55,14 +55,14 @@ COMPARED_AFTER = 2                # layers of the decoder, which must have found
 PATCH_TARGETS = len(KINDS) + len(COLOUR_NAMES)
 ALIGNED = 16.0                    # what the cosine of a cell and a word's embedding is multiplied by
 WORDS = {"point": "line", "slice": "pie"}        # of a chart; the other kinds are words themselves
-ANSWER_ROOM = 150                 # tokens of questions and answers a picture
+ANSWER_ROOM = 200                 # tokens of questions and answers a picture
 EMPTY_SHOWN = 0.1                 # share of a picture's empty rows that are in the context while training is sparse
 BLOCK = 32                        # groups whose features are made at a time
 # When each kind of pictures comes in, as a share of the decoder's steps: all at once they take many times longer to be learned.
 ENTER = {"lines": 0.0, "sign": 0.0, "shapes": 0.1, "objects": 0.1, "chart": 0.16, "table": 0.16, "crowd": 0.26, "pair": 0.32, "clip": 0.38}
 NEWEST_UNTIL = 0.44
 SEVERAL = {"pair": 2, "clip": 4}  # so many times fewer groups in a part of kinds with several pictures
-WORKERS = 10                      # processes that draw for a GPU
+WORKERS = 14                      # processes that draw for a GPU
 STAGES = ("tower", "decoder", "joint")
 HELD_OUT_CASES = 16               # a task, for the progress shown while training
 
