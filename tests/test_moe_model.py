@@ -17,7 +17,8 @@ from labs_helper.worker import WORKER  # noqa: E402
 from training import config, export, train  # noqa: E402
 from training.moe import routing  # noqa: E402
 from training.moe.corpus import TOPICS, MoeCorpus  # noqa: E402
-from training.moe.model import Router, StackedMuon, mutual_information, new_model  # noqa: E402
+from training.moe.model import Router, mutual_information, new_model  # noqa: E402
+from training.muon import Muon  # noqa: E402
 from training.quantization import plain_state, round_like_mlx, start_rounding  # noqa: E402
 from training.tokenizer import Encoder, train_tokenizer  # noqa: E402
 
@@ -120,7 +121,7 @@ def test_muon_for_stacks_equals_torchs_muon_matrix_by_matrix():
     torch.manual_seed(0)
     stack = torch.nn.Parameter(torch.randn(3, 64, 32))
     singles = [torch.nn.Parameter(matrix.detach().clone()) for matrix in stack]
-    ours = StackedMuon([stack], lr=0.01, weight_decay=0.05)
+    ours = Muon([stack], lr=0.01, weight_decay=0.05)
     theirs = torch.optim.Muon(singles, lr=0.01, weight_decay=0.05, adjust_lr_fn="match_rms_adamw")
     for _ in range(3):
         gradient = torch.randn(3, 64, 32)

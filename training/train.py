@@ -7,7 +7,6 @@ import math
 import os
 import tempfile
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,8 +15,9 @@ from torch.nn import functional
 from tqdm import tqdm
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from .config import RUNS, model_config, recipes, write_json
+from .config import CHECKPOINTS, RUNS, model_config, recipes, write_json
 from .corpus import Corpus
+from .muon import Muon, add_up, fast_16_bits
 from .quantization import plain_state, start_rounding
 from .tokenizer import Encoder, train_tokenizer
 
@@ -102,9 +102,8 @@ def loss_of(model, ids, weights, long_table: bool, original: int) -> tuple[torch
 
 
 def precision(device: str):
-    """16-bit matrix products where the hardware has them: on CPUs with AMX they are several times faster."""
-    fast = device == "cuda" or torch.cpu._is_amx_tile_supported()
-    return torch.autocast(device, torch.bfloat16) if fast else nullcontext()
+    """16-bit matrix products where the hardware has them."""
+    return torch.autocast(device, torch.bfloat16) if fast_16_bits(device) else nullcontext()
 
 
 def rate(step: int, steps: int) -> float:
@@ -140,7 +139,7 @@ def optimizers(model, inside=("layers.",)):
 
     Args:
         inside: a matrix whose name holds one of these gets Muon. A model that keeps its experts as stacks of matrices
-            brings its own Muon, and leaves the routers to AdamW.
+            names them itself, and leaves the routers to AdamW.
     """
     named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
     shapes, inside = ((2, 3), model.inside) if hasattr(model, "inside") else ((2,), inside)
@@ -149,14 +148,15 @@ def optimizers(model, inside=("layers.",)):
     if hasattr(model, "inside"):
         slow = {id(router.weight) for router in model.routers}
         outer = [{"params": [p for p in outer if id(p) not in slow]}, {"params": [p for p in outer if id(p) in slow], "scale": model.ROUTER_RATE}]
-    muon = model.muon if hasattr(model, "inside") else partial(torch.optim.Muon, adjust_lr_fn="match_rms_adamw")
-    return (muon(inner, lr=MUON_RATE, weight_decay=0.05),
+    return (Muon(inner, lr=MUON_RATE, weight_decay=0.05),
             torch.optim.AdamW(outer, lr=ADAM_RATE, betas=(0.9, 0.95), weight_decay=0.0))
 
 
 def tokenizer_folder(name: str, runs: Path = RUNS) -> Path:
-    """The run whose tokenizer a recipe uses, with the tokenizer in it: trained now if it is missing."""
+    """The folder whose tokenizer a recipe uses, with the tokenizer in it: trained now if it is missing."""
     owner = recipes()[name].get("tokenizer", name)
+    if owner != name and (CHECKPOINTS / owner / "tokenizer.json").exists():
+        return CHECKPOINTS / owner                 # the published one: weights that are taken over fit no other
     if not (runs / owner / "tokenizer.json").exists():
         train_tokenizer(runs / owner, recipes()[owner]["model"]["vocab_size"])
     return runs / owner
@@ -193,6 +193,8 @@ def process_count() -> int:
 
 def together(work, processes: int, *arguments) -> None:
     """Run work(rank, processes, *arguments) in so many new processes of one group."""
+    # glibc gives large blocks back to the system at once and asks for them again: on some machines most of the time goes there.
+    os.environ |= {"MALLOC_MMAP_THRESHOLD_": "1000000000", "MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_TOP_PAD_": "268435456"}
     with tempfile.TemporaryDirectory() as meeting:
         torch.multiprocessing.spawn(_member, (work, processes, f"file://{meeting}/meeting", arguments), nprocs=processes)
 
@@ -216,11 +218,16 @@ def _work(rank: int, processes: int, name: str, steps: int, runs: Path) -> None:
     both = optimizers(model)
     state_file = runs / f"{name}.state.pt"
     done = load_state(state_file, model, both, device)
+    if "start" in recipe and not done:
+        from .moe.upcycle import upcycle
+
+        upcycle(model, recipe["start"], recipe["seed"])
     original, experts = recipe["model"]["original_max_position_embeddings"], "routing" in recipe
     seed = recipe["seed"] * 100_000 + done + 50_000 * rank            # a resumed run draws new conversations
     parts_here = max(1, PARTS // processes)
-    streams = {task: batches(name, encoder, seed, task, TOKENS_A_STEP // PARTS // (2 if start < SHORT_STEPS else 1))
-               for start, task in (*STAGES, (SHORT_STEPS, "finish"))}
+    stages = ((0, "sample"),) if "start" in recipe else STAGES         # who begins as a trained model can copy already
+    streams = {task: batches(name, encoder, seed, task, TOKENS_A_STEP // PARTS // (1 if task in ("sample", "finish") else 2))
+               for _, task in (*stages, (SHORT_STEPS, "finish"))}
     log = (runs / f"{name}.log.jsonl").open("a", encoding="utf-8") if first else None
     average, tokens = None, 0
     bar = tqdm(range(done, steps), initial=done, total=steps, desc=name, mininterval=5, disable=not first)
@@ -229,8 +236,8 @@ def _work(rank: int, processes: int, name: str, steps: int, runs: Path) -> None:
             start_rounding(model)
             if experts:
                 model.settle()
-        set_rates(both, (MUON_RATE, ADAM_RATE), rate(step, steps))
-        stream = streams["finish" if step >= FINISH_FROM * steps else [task for start, task in STAGES if step >= start][-1]]
+        set_rates(both, (MUON_RATE, ADAM_RATE), recipe.get("rate", 1.0) * rate(step, steps))
+        stream = streams["finish" if step >= FINISH_FROM * steps else [task for start, task in stages if step >= start][-1]]
         parts = [tuple(t.to(device) if isinstance(t, torch.Tensor) else t for t in next(stream)) for _ in range(parts_here)]
         # Weight of the whole step, then gradients, then (sum, count, tokens) of the answers' losses: summed over processes.
         total = torch.stack([weights.sum() for _, weights, *_ in parts]).sum().cpu()
@@ -264,14 +271,6 @@ def _work(rank: int, processes: int, name: str, steps: int, runs: Path) -> None:
     if first:
         log.close()
         save_weights(model.published(plain_state(model)) if experts else plain_state(model), folder)
-
-
-def add_up(gradients: list[torch.Tensor]) -> None:
-    """Replace each gradient by its sum over all processes, in one message."""
-    flat = torch.cat([g.reshape(-1) for g in gradients])
-    distributed.all_reduce(flat)
-    for gradient, summed in zip(gradients, flat.split([g.numel() for g in gradients])):
-        gradient.copy_(summed.view_as(gradient))
 
 
 def save_state(path: Path, step: int, model, both) -> None:

@@ -157,6 +157,8 @@ class MoeCorpus(Corpus):
             plan = [plan]
         else:
             question, plan = self.random.choice((self._two_requests, self._chain, self._chain))(language)
+        if self.split == "train" and self.random.random() < 0.25:
+            return self._plan_for_a_stranger(language, question, plan)
         text = write_plan(*plan)
         results = run_plan(read_plan(text), language=language)
         chained = len(plan) == 2 and any("$1" in value for value in plan[1][1].values())
@@ -177,9 +179,32 @@ class MoeCorpus(Corpus):
         head += [{"role": "assistant", "content": text}, {"role": "user", "content": results_turn(results)}, {"role": "assistant", "content": answer}]
         return Case("plan", language, tuple(head), tuple(results), "plan", details)
 
+    def _plan_for_a_stranger(self, language: str, question: str, plan) -> Case:
+        """The plan alone, its places and words replaced by names that do not exist: what is asked about must be copied, known or not."""
+        steps = []
+        for tool, arguments in plan:
+            for key in ("name", "word"):
+                if (old := arguments.get(key)) and old in question:
+                    new = self._chimera(language)
+                    question, arguments = question.replace(old, new, 1), {**arguments, key: new}
+            steps.append((tool, arguments))
+        head = [{"role": "system", "content": system_prompt(TOOLS)}, {"role": "user", "content": question}]
+        return Case("plan", language, (*head, {"role": "assistant", "content": write_plan(*steps)}), (), "plan", {"steps": len(steps)})
+
+    def _chimera(self, language: str) -> str:
+        """The beginning of one name and the end of another, which together are no place's."""
+        names = [row[language] for kind in ("countries", "cities", "people") for row in table(kind)]
+        while True:
+            head, tail = self.random.sample(names, 2)
+            name = (head[: self.random.randint(1, len(head))] + tail[self.random.randint(0, len(tail) - 1):]).strip()
+            if len(name) > 1 and name not in names:
+                return name
+
     def repair(self, language: str | None = None) -> Case:
         """A wrong plan and its error; the case ends with the corrected plan."""
         case = self.plan(language)
+        while not case.expect:      # a stranger's plan has no results
+            case = self.plan(language)
         plan = [(step["tool"], step["arguments"]) for step in self._steps(case)]
         start = [*case.messages[:2], *self._mistake(plan)]
         return Case("plan", case.language, (*start, {"role": "assistant", "content": write_plan(*plan)}), case.expect, "plan", case.details)

@@ -145,10 +145,6 @@ class Phimoe(PhimoeForCausalLM):
         for router in self.routers:
             router.eval()
 
-    @staticmethod
-    def muon(parameters, lr: float, weight_decay: float) -> torch.optim.Optimizer:
-        return StackedMuon(parameters, lr, weight_decay)
-
     def routing_now(self) -> dict[str, list[float]]:
         """For the log: each layer's mutual information and smallest share of an expert, from the running counts."""
         return {"information": [round(mutual_information(r.load), 3) for r in self.routers],
@@ -179,44 +175,3 @@ def new_model(folder, seed: int, routing: dict, topics: int = len(TOPICS)) -> Ph
     model.config._attn_implementation = "sdpa"
     model.config._experts_implementation = "grouped_mm"     # the fastest of transformers' on a CPU (training/README.md)
     return model.float().train()
-
-
-class StackedMuon(torch.optim.Optimizer):
-    """Muon (Jordan et al. 2024) for matrices and for stacks of matrices, a stack in one batched iteration.
-
-    The same update as torch.optim.Muon with adjust_lr_fn="match_rms_adamw", which takes single matrices only. A parameter
-    whose `matrices` says so is a stack of so many.
-    """
-
-    COEFFICIENTS, ITERATIONS, MOMENTUM = (3.4445, -4.7750, 2.0315), 5, 0.95
-
-    def __init__(self, parameters, lr: float, weight_decay: float):
-        super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay})
-
-    @torch.no_grad()
-    def step(self) -> None:
-        for group in self.param_groups:
-            for p in group["params"]:
-                state = self.state[p]
-                momentum = state.setdefault("momentum_buffer", torch.zeros_like(p))
-                momentum.lerp_(p.grad, 1 - self.MOMENTUM)
-                update = p.grad.lerp(momentum, self.MOMENTUM)
-                if stack := getattr(p, "matrices", None):
-                    update = update.view(stack, -1, p.shape[-1])
-                update = self.orthogonal(update)
-                p.mul_(1 - group["lr"] * group["weight_decay"])
-                p.add_(update.view_as(p), alpha=-group["lr"] * 0.2 * max(update.shape[-2:]) ** 0.5)
-
-    @classmethod
-    def orthogonal(cls, matrices: torch.Tensor) -> torch.Tensor:
-        """Each matrix (..., m, n) with its singular values moved near 1, by Newton-Schulz iterations in 16 bits."""
-        a, b, c = cls.COEFFICIENTS
-        shape = matrices.shape
-        x = matrices.reshape(-1, *shape[-2:]).bfloat16()
-        flat = shape[-2] > shape[-1]
-        x = x.mT if flat else x
-        x = x / x.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-7)
-        for _ in range(cls.ITERATIONS):
-            gram = x @ x.mT
-            x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-        return (x.mT if flat else x).reshape(shape).to(matrices.dtype)
