@@ -6,7 +6,8 @@
     >>> kinds, colours = dense(scene)            # what has its centre in each of the 24x24 patches
 
 A model's view of a picture is 336x336 pixels, 24x24 patches of 14, merged two by two to 12x12 cells. Text is set so that
-no two glyphs share a patch: a capital is at least 14 pixels high, and the next one starts at least 14 pixels further.
+no two glyphs share a cell: the next one starts at least 28 pixels further, and so does the next line. A row of the decoder's
+context then holds one glyph at most, and the order of the rows is the order of reading.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-SIZE, PATCH = 336, 14
+SIZE, PATCH, CELL = 336, 14, 28
 GLYPHS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 SHAPES = ("circle", "square", "triangle", "star", "diamond", "cross")
 ICONS = ("house", "tree", "sun", "car", "cloud", "boat", "flower", "fish", "cup", "moon")
@@ -39,13 +40,14 @@ LIGHT_INKS = ("white", "yellow", "orange", "pink")
 NIGHT = ((20, 24, 44), (34, 34, 38), (16, 52, 44), (60, 24, 40))
 FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSerif", "DejaVuSerif-Bold")
 PLACES = (("top left", "top", "top right"), ("left", "middle", "right"), ("bottom left", "bottom", "bottom right"))
-SMALL, LARGE = 20, 46                            # font sizes; DejaVu's capitals are 0.73 of it
+SMALL, LARGE = 26, 46                            # font sizes; DejaVu's capitals are 0.73 of it
 
 MONTHS = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split()
+QUARTERS = "Q1 Q2 Q3 Q4".split()
 DAYS = "MON TUE WED THU FRI SAT SUN".split()
 GOODS = "TEA MILK RICE CORN SALT FISH MEAT BEAN NUTS OIL WINE SOUP CAKE PEAR PLUM FIG LIME KIWI HAM JAM EGG PEA BUN".split()
 NAMES = "ANA BEN EVA IDA JOE KIM LEO MAX MIA NOA PIA RAY SAM TOM UMA ZOE".split()
-COLUMNS = "AGE COST SIZE WINS GAMES YEAR DAYS POOL HOME SOLD LEFT RANK".split()
+COLUMNS = "AGE SUM TAX PTS QTY WIN BUY TOP COST SIZE YEAR DAYS HOME SOLD LEFT RANK".split()
 SIGNS = ("OPEN EXIT STOP TAXI BANK SHOP CAFE HOTEL PARK BUS ZOO MENU SALE PUSH PULL NORTH SOUTH EAST WEST BEACH MUSIC BOOKS BREAD PIZZA "
          "WATER LEMON APPLE GRAPE HORSE TIGER ZEBRA MOUSE SNAKE EAGLE WHALE TRAIN PLANE TRUCK RIVER OCEAN CLOUD STORM LIGHT NIGHT GREEN "
          "BLACK WHITE DREAM HAPPY QUICK JUMP WALK FROG DUCK WOLF BEAR LION GOAT CRAB").split()
@@ -99,8 +101,8 @@ def glyph(character: str, name: str, size: int) -> tuple[Image.Image, int]:
 
 
 def text_width(text: str, name: str, size: int) -> int:
-    """Width of a line of text: natural advances, but none below a patch."""
-    return sum(max(PATCH + 1, glyph(c, name, size)[1] + 1) if c != " " else size // 2 for c in text)
+    """Width of a line of text: natural advances, but none below a cell."""
+    return sum(max(CELL, glyph(c, name, size)[1] + 1) if c != " " else size // 2 for c in text)
 
 
 def cap_height(size: int) -> int:
@@ -186,13 +188,13 @@ class Artist:
 
     # -- pieces --
 
-    def scene(self, kind: str, square: float = 0.85, dark: float = 0.1) -> Scene:
-        """An empty scene: mostly light ground, mostly square."""
+    def scene(self, kind: str, square: float = 0.85, dark: float = 0.1, tall: float = 0.3) -> Scene:
+        """An empty scene: mostly light ground, mostly square; of the others, a share `tall` is higher than wide."""
         rng = self.random
         area = (0, 0, SIZE, SIZE)
         if rng.random() > square:                                  # letterboxed as the image processor does it
             margin = rng.randrange(14, 57)
-            area = (0, margin, SIZE, SIZE - margin) if rng.random() < 0.7 else (margin, 0, SIZE - margin, SIZE)
+            area = (0, margin, SIZE, SIZE - margin) if rng.random() >= tall else (margin, 0, SIZE - margin, SIZE)
         light = rng.randint(225, 255)
         ground = rng.choice(NIGHT) if rng.random() < dark else tuple(min(255, light + rng.randint(-8, 8)) for _ in range(3))
         if rng.random() < 0.35 and min(ground) > 200:
@@ -219,10 +221,10 @@ class Artist:
                 x += size // 2
                 continue
             mask, advance = glyph(c, name, size)
-            step = max(PATCH + 1, advance + 1)
+            step = max(CELL, advance + 1)
             left, top = x + (step - mask.width) // 2, round(y) - cap_height(size)
             scene.steps.append(("glyph", left, top, c, name, size, rgb))
-            scene.marks.append(Mark(left + mask.width / 2, top + mask.height / 2, c, colour))
+            scene.marks.append(Mark(x + step / 2, top + mask.height / 2, c, colour))
             x += step
         return width
 
@@ -266,7 +268,7 @@ class Artist:
                     x += self.text(scene, x, y + height, word, name, size, self.ink(scene)) + size // 3 + rng.randint(0, 20)
                     if rng.random() < 0.3:
                         name = self.font()
-                y += height + rng.randint(4, 12)
+                y += max(CELL, height + rng.randint(4, 12))
             else:
                 r = rng.randint(14, 40)
                 if y + 2 * r > SIZE:
@@ -304,7 +306,7 @@ class Artist:
                     break
                 x += self.text(scene, x, y + height, word, name, size, colour) + round(size * rng.uniform(0.7, 1.1))
                 words.append(word)
-            y += height + rng.randint(10, 30)
+            y += max(CELL, height + rng.randint(8, 30))
         if not words:
             return self.lines()
         scene.facts = {"words": words}
@@ -380,42 +382,42 @@ class Artist:
         scene.facts = {"kind": kind, "colour": colour, "things": found}
         return scene
 
-    def series(self, most: int = 5) -> tuple[list[str], list[int]]:
-        """Labels of 3 or 4 letters, and as many different values below 100."""
-        rng, count = self.random, self.random.randint(3, most)
-        pool = rng.choice((MONTHS, DAYS, GOODS, NAMES, None))
-        if pool in (MONTHS, DAYS):
+    def series(self, count: int, longest: int = 3) -> tuple[list[str], list[int]]:
+        """`count` labels of `longest` letters, and as many different values below 100."""
+        rng = self.random
+        pool = rng.choice((MONTHS, DAYS, GOODS, NAMES, None) if longest > 2 else (QUARTERS, [day[:2] for day in DAYS], None))
+        if pool in (GOODS, NAMES):
+            labels = rng.sample([word for word in pool if len(word) == longest], count)
+        elif pool:
             start = rng.randrange(len(pool))
             labels = [pool[(start + i) % len(pool)] for i in range(count)]
-        elif pool:
-            fitting = [w for w in pool if len(w) == 3 or count < 5]
-            labels = rng.sample(fitting, count)
         else:
             labels = []
             while len(labels) < count:
-                if (word := "".join(rng.choices(GLYPHS[:26], k=3))) not in labels:
+                if (word := "".join(rng.choices(GLYPHS[:26], k=longest))) not in labels:
                     labels.append(word)
-        values = rng.sample(range(3, 100), count)
-        return labels, values
+        return labels, rng.sample(range(3, 100), count)
 
     def chart(self, make=None) -> Scene:
         """A bar, line or pie chart with its labels and values printed.
 
         Args:
-            make: gives (labels, values) instead of `series`; it is passed the largest number of entries.
+            make: gives (labels, values) instead of `series`, and is passed the same.
+
+        Under a bar there is room for three letters of three entries, or two letters of four; beside a pie for more.
         """
         rng, style = self.random, self.random.choices(("bar", "line", "pie"), (0.5, 0.25, 0.25))[0]
-        scene = self.scene("chart", square=0.9 if style != "pie" else 1)
-        labels, values = (make or self.series)(5)
+        scene = self.scene("chart", square=0.9 if style != "pie" else 1, tall=0)
+        labels, values = (make or self.series)(*rng.choice(((3, 3), (4, 3 if style == "pie" else 2))))
         left, top, right, bottom = scene.area
-        name, size, plain = rng.choice(FONTS[:4]), rng.randint(SMALL, SMALL + 3), self.plain_ink(scene)
+        name, size, plain = rng.choice(FONTS[:4]), rng.randint(SMALL, SMALL + 1), self.plain_ink(scene)
         count, height = len(labels), cap_height(size)
         colours = rng.sample([c for c in SHAPE_COLOURS if c != plain and not (plain == "white" and c in ("black", "brown"))], count)
         axis = self.rgb("gray")
         if style == "pie":
-            r = rng.uniform(58, 74)
+            r = rng.uniform(50, 62)
             side = rng.random() < 0.5
-            cx, cy = (86, 168 + rng.uniform(-40, 40)) if side else (168 + rng.uniform(-60, 60), 84)
+            cx, cy = (66, 168 + rng.uniform(-40, 40)) if side else (168 + rng.uniform(-60, 60), 84)
             turn = rng.uniform(0, 360)
             for value, colour in zip(values, colours):
                 sweep = 360 * value / sum(values)
@@ -423,13 +425,13 @@ class Artist:
                 scene.steps.append(("pie", [(cx - r, cy - r), (cx + r, cy + r)], turn, turn + sweep, self.rgb(colour)))
                 scene.marks.append(Mark(cx + 0.6 * r * math.cos(middle), cy + 0.6 * r * math.sin(middle), "slice", colour))
                 turn += sweep
-            x0 = 176 if side else rng.uniform(40, 120)
+            x0 = 134 if side else rng.uniform(10, 130)
             y0 = (SIZE - count * 34) / 2 if side else SIZE - count * 34 + 2
             for i, (label, value, colour) in enumerate(zip(labels, values, colours)):
                 y = y0 + 34 * i
                 self.shape(scene, "square", colour, x0 + 10, y + height / 2, 11)
-                self.text(scene, x0 + 30, y + height, label, name, size, plain)
-                self.text(scene, x0 + 150, y + height, str(value), name, size, plain, "r")
+                self.text(scene, x0 + 26, y + height, label, name, size, plain)
+                self.text(scene, x0 + 200, y + height, str(value), name, size, plain, "r")
         else:
             base, ceiling = bottom - height - 12, top + height + rng.randint(10, 34)
             if rng.random() < 0.4:
@@ -437,9 +439,9 @@ class Artist:
                     y = base - (base - ceiling) * i / 4
                     scene.steps.append(("line", [(left + 6, y), (right - 6, y)], tuple((a + 3 * b) // 4 for a, b in zip(axis, scene.ground)), 1))
             scene.steps.append(("line", [(left + 4, base), (right - 4, base)], axis, 2))
-            pitch, single = (right - left - 8) / count, rng.random() < 0.5
+            pitch, single = (right - left) / count, rng.random() < 0.5
             scale = (base - ceiling) / max(max(values), rng.randint(60, 100))
-            points = [(left + 4 + pitch * (i + 0.5), base - max(3, value * scale)) for i, value in enumerate(values)]
+            points = [(left + pitch * (i + 0.5), base - max(3, value * scale)) for i, value in enumerate(values)]
             first = self.rgb(colours[0])
             if style == "line":
                 scene.steps.append(("line", points, first, 3))
@@ -467,12 +469,12 @@ class Artist:
         Args:
             make: gives (rows, columns, values) instead of `grid`.
         """
-        rng, scene = self.random, self.scene("table", square=0.85)
+        rng, scene = self.random, self.scene("table", square=0.85, tall=0)
         rows, columns, values = (make or self.grid)()
         left, top, right, bottom = scene.area
-        name, size, plain = rng.choice(FONTS[:4]), rng.randint(SMALL, SMALL + 2), self.plain_ink(scene)
+        name, size, plain = rng.choice(FONTS[:4]), rng.randint(SMALL, SMALL + 1), self.plain_ink(scene)
         height = cap_height(size)
-        across = min((right - left - 8) / (len(columns) + 1), 108)
+        across = min((right - left) / (len(columns) + 1), 118)
         down = min((bottom - top - 8) / (len(rows) + 1), rng.uniform(36, 60))
         x0, y0 = left + (right - left - across * (len(columns) + 1)) / 2, top + (bottom - top - down * (len(rows) + 1)) * rng.random()
         x1, y1 = x0 + across * (len(columns) + 1), y0 + down * (len(rows) + 1)
@@ -492,10 +494,11 @@ class Artist:
         return scene
 
     def grid(self) -> tuple[list[str], list[str], list[list[int]]]:
-        """Names for 2 to 5 rows and 1 to 3 columns, and a number below 200 for each cell."""
+        """Names for 2 to 5 rows and 1 or 2 columns, and a number below 200 for each cell."""
         rng = self.random
-        columns = rng.sample([c for c in COLUMNS if len(c) < 5], rng.randint(1, 3))
-        rows = rng.sample([w for w in NAMES + GOODS if w not in columns], rng.randint(2, 5))
+        count = rng.randint(1, 2)
+        columns = rng.sample([c for c in COLUMNS if len(c) <= 5 - count], count)                # of two columns, each has room for three letters
+        rows = rng.sample([w for w in NAMES + GOODS if len(w) <= 5 - count], rng.randint(2, 5))
         return rows, columns, [[rng.randint(1, 99) if rng.random() < 0.85 else rng.randint(100, 199) for _ in columns] for _ in rows]
 
     # -- several pictures --

@@ -82,7 +82,18 @@ def joined(items: list[str]) -> str:
 
 
 def sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    """With a capital at the start of every sentence."""
+    return re.sub(r"(?:^|(?<=\. ))[a-z]", lambda found: found[0].upper(), text)
+
+
+def in_order(things: list[dict]) -> list[dict]:
+    """Things as one reads them: by thirds of the height, then from left to right."""
+    return sorted(things, key=lambda t: (t["y"] * 3 // SIZE, t["x"]))
+
+
+def placed(scene: Scene) -> str:
+    """What a picture shows and where, in a few words."""
+    return ", ".join(f"{named(t)} {t['place']}" for t in in_order(scene.facts["things"])) or "nothing"
 
 
 def named(thing: dict) -> str:
@@ -115,9 +126,9 @@ class Album(Corpus):
         """A word to print that is this split's."""
         return self.draw(self.artist.any_word, "word")
 
-    def series(self, most: int) -> tuple[list[str], list[int]]:
+    def series(self, count: int, longest: int) -> tuple[list[str], list[int]]:
         """Labels and different values, each pair of them this split's."""
-        labels, _ = self.artist.series(most)
+        labels, _ = self.artist.series(count, longest)
         while True:
             values = [self.draw(lambda: self.random.randint(3, 99), "chart", label) for label in labels]
             if len(set(values)) == len(values):
@@ -176,7 +187,7 @@ class Album(Corpus):
         templates = phrases()[section]["answer"]
         answer = sentence(fill(templates[which] if which else templates, values, "en"))
         if kind == "terms":
-            expect = terms(answer)
+            expect = terms(conclusion(answer))
         return self.case(section, "en", self.phrase("en", section, values), answer, expect, kind, pictures=tuple(group.scenes))
 
     def questions(self, group: Group, count: int) -> list[Case]:
@@ -287,7 +298,7 @@ class Album(Corpus):
 
     def _difference(self, group):
         change, before, after = (group.facts[k] for k in ("change", "before", "after"))
-        values = {"x": named(before), "y": after["colour"] if change == "colour" else after["kind"]}
+        values = {"w": "First: {}. Second: {}".format(*map(placed, group.scenes)), "x": named(before), "y": after["colour"] if change == "colour" else after["kind"]}
         if change == "new":
             values["x"] = article(named(after))
         if change == "moved":
@@ -297,7 +308,8 @@ class Album(Corpus):
     def _happens(self, group):
         facts = group.facts
         into = PATHS[facts["direction"]] if facts["event"] == "moves" else facts.get("into", "")
-        return {"x": article(named(facts)), "y": into}, "terms", None, facts["event"]
+        working = "; ".join(f"{number}: {placed(scene)}" for number, scene in enumerate(group.scenes, 1))
+        return {"w": working, "x": article(named(facts)), "y": into}, "terms", None, facts["event"]
 
     def _describe(self, group):
         facts = group.facts
@@ -317,6 +329,15 @@ def draw_case(album: Album, task: str) -> Case:
             return case
 
 
+def conclusion(answer: str) -> str:
+    """The last sentence of an answer.
+
+    >>> conclusion("First: red star top. Second: blue star top. The red star is blue.")
+    'The red star is blue'
+    """
+    return answer.rstrip(".").rpartition(". ")[2]
+
+
 def terms(text: str) -> Counter:
     """How often each word that matters (a colour, a shape, a place, an event) is in a text."""
     return Counter(word for word in re.findall(r"[a-z]+", text.lower()) if word in TERMS)
@@ -325,16 +346,16 @@ def terms(text: str) -> Counter:
 def right(case: Case, answer: str) -> bool:
     """Whether an answer is right.
 
-    terms: it names the colours, shapes, places and events of the reference and no others. number: its last number is the
-    expected one. words: its words in capitals and numbers are the expected ones in order. label: its words in capitals are, in
-    its last sentence: those before it are the working.
+    terms: its last sentence names the colours, shapes, places and events of the reference and no others. number: its last number is
+    the expected one. words: its words in capitals and numbers are the expected ones in order. label: its words in capitals are, in
+    its last sentence. Sentences before the last are the working.
     """
     if case.kind == "terms":
-        return terms(answer) == case.expect
+        return terms(conclusion(answer)) == case.expect
     if case.kind == "number":
         return re.findall(r"\d+", answer)[-1:] == [case.expect]
     if case.kind == "label":
-        answer = answer.rstrip(".").rpartition(". ")[2]
+        answer = conclusion(answer)
     found = re.findall(r"\b[A-Z0-9]+\b", re.sub(r"\bA (?=[a-z])", "", answer))
     if case.kind == "label":
         found = [word for word in found if not word.isdigit()]
