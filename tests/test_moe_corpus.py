@@ -6,14 +6,16 @@ import json
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from labs_helper.agent import TOOLS, error_turn, read_plan, results_turn, run_plan, system_prompt, write_plan
 from labs_helper.errors import BadPlan
 from training.corpus import Corpus
 from training.evaluate import MOE_TASKS, TASKS, right, tasks_of
+from training.moe.ablation import preferences, questions
 from training.moe.corpus import TOPICS, MoeCorpus, own_phrases, same_code, topic
-from training.world import LANGUAGES
+from training.world import LANGUAGES, table
 
 
 def plan_texts(case):
@@ -104,12 +106,33 @@ def test_graders_are_strict():
     assert not same_code("(" * 500, "n")
 
 
+def plans_with_results(stream, language, count):
+    """Training cases that go on to an answer: not those about names that do not exist."""
+    found = []
+    while len(found) < count:
+        if (case := stream.plan(language)).expect:
+            found.append(case)
+    return found
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_plans_about_strangers_copy_names_that_no_place_has(language):
+    stream, names = MoeCorpus("train", 4), set()
+    known = {row[language] for kind in ("countries", "cities", "landmarks", "people") for row in table(kind)}
+    for case in (stream.plan(language) for _ in range(400)):
+        if not case.expect:
+            plan = read_plan(case.messages[-1]["content"])
+            made = {a[key] for _, a in plan for key in ("name", "word") if a.get(key, "$1") != "$1"}
+            assert all(name in case.messages[1]["content"] for name in made)
+            names |= made
+    assert len(names) > 40 and not names & known
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_whole_agent_conversation_holds_together(language):
     """Plan, results and answer of a training case agree, and a wrong plan in it is answered with its own error."""
     stream, mistakes = MoeCorpus("train", 3), 0
-    for _ in range(150):
-        case = stream.plan(language)
+    for case in plans_with_results(stream, language, 150):
         messages = list(case.messages)
         for before, message, after in zip(messages, messages[1:], messages[2:]):
             if not message.get("learn", True):
@@ -171,3 +194,21 @@ def test_the_questions_of_the_notebook_are_held_out_cases_and_in_sync():
     assert stored == questions.rows()
     assert [row["topic"] for row in stored] == [name for name in TOPICS for _ in range(questions.EACH)]
     assert all(row["question"].strip() and row["expect"].strip() for row in stored)
+
+
+def test_the_most_specialised_expert_is_the_one_that_a_topic_has_to_itself():
+    counts = np.ones((len(TOPICS), 2, 2, 16))
+    counts[3, 1, 0] = 0
+    counts[3, 1, 0, 5] = 9                  # topic 3 goes to expert 5 of layer 1 alone
+    preference = preferences([(place, []) for place in range(len(TOPICS))], counts)
+    assert preference.shape == (2, 16, len(TOPICS))
+    assert np.unravel_index(preference.argmax(), preference.shape) == (1, 5, 3)
+    assert preference.max() == pytest.approx(1 - 1 / 16)
+
+
+def test_questions_of_the_ablation_are_held_out_and_equal_in_number():
+    asked = questions(3, 2)
+    assert [name for name, _ in asked] == [name for name in TOPICS for _ in range(2)]
+    assert all(topic(case) == TOPICS.index(name) for name, case in asked)
+    assert [case.messages for _, case in asked] == [case.messages for _, case in questions(3, 2)]
+    assert [case.messages for _, case in asked] != [case.messages for _, case in questions(4, 2)]

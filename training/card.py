@@ -84,15 +84,17 @@ def write_card(name: str, checkpoints: Path = CHECKPOINTS) -> Path:
     more = "\nsimple Python, plans that call tools as JSON and their repair, " if moe else ""
     sides = ("A loss on the routers kept every expert busy and rewarded experts for taking sides among languages, numbers, Python and "
              "plans, so that the course can show it: read their specialisation as encouraged, not as found.\n") if moe else ""
+    start = (f"\nIt began as `{recipe['start']}`, which is trained in the same way: attention, embeddings and head as they were, and in every layer two "
+             "experts a topic with the neurons that matter most for it (sparse upcycling, arXiv:2212.05055).\n") if "start" in recipe else ""
     no_code = "no Python beyond a few lines" if moe else "no code"
     shares = ", ".join(f"{LANGUAGE_NAMES[lang]} {share:.0%}" for lang, share in recipe["languages"].items())
     text = f"""# {name}
 
-A small `{config["model_type"]}` model that Phi-3.5 Labs trained itself, from scratch, on text that the project generates.
+A small `{config["model_type"]}` model that Phi-3.5 Labs trained itself, on text that the project generates.
 **These are not Microsoft's weights**, and nothing here says anything about the quality of Phi-3.5. {WHAT[name]}
 The architecture, the chat format, the special tokens and the LongRoPE keys are those of {family}; only the
 sizes differ.
-
+{start}
 | | |
 | --- | --- |
 | parameters | {result["parameters"] / 1e6:.2f} M |

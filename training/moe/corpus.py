@@ -157,7 +157,8 @@ class MoeCorpus(Corpus):
             plan = [plan]
         else:
             question, plan = self.random.choice((self._two_requests, self._chain, self._chain))(language)
-        if self.split == "train" and self.random.random() < 0.25:
+        copied = [arguments[key] for _, arguments in plan for key in ("name", "word") if arguments.get(key, "$1") != "$1"]
+        if self.split == "train" and self.random.random() < 0.25 and all(name in question for name in copied):      # "del" hides an "el"
             return self._plan_for_a_stranger(language, question, plan)
         text = write_plan(*plan)
         results = run_plan(read_plan(text), language=language)

@@ -1,0 +1,83 @@
+"""Takes the most specialised expert of a checkpoint away and measures every topic again.
+
+    python -m training.moe.ablation data/checkpoints/moe-tiny --seed 7 --each 60
+
+The expert is chosen on conversations of one seed and measured on questions of another, so that the choice cannot fit the questions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from labs_helper.figures.experts import by_topic
+from training.corpus import Case
+from training.evaluate import LONGEST_ANSWER, right
+
+from .corpus import TOPICS, MoeCorpus, topic
+from .routing import cases, counts_of, through_mlx
+
+CHOSEN_ON = 24                   # conversations a topic, from which the expert is chosen
+# One question a topic that has an answer to check. Languages are asked for facts.
+QUESTIONS = {"numbers": lambda c: c.arithmetic(), "python": lambda c: c.python(), "plan": lambda c: c.plan()}
+
+
+def preferences(conversations, counts: np.ndarray) -> np.ndarray:
+    """(layers, experts, topics): an expert's share of a topic's first choices, less its mean share of the others'.
+
+    Args:
+        conversations: as `routing.cases` gives them. counts: of `routing.counts_of`.
+    """
+    topics = np.array([place for place, _ in conversations])
+    shares = by_topic(counts[:, :, 0], topics).transpose(1, 2, 0)
+    others = (shares.sum(-1, keepdims=True) - shares) / (shares.shape[-1] - 1)
+    return shares - others
+
+
+def questions(seed: int, each: int) -> list[tuple[str, Case]]:
+    """Held-out questions, `each` of every topic."""
+    found = []
+    for name in TOPICS:
+        corpus = MoeCorpus("eval", f"ablation-{seed}-{name}")
+        while len([1 for place, _ in found if place == name]) < each:
+            case = QUESTIONS.get(name, lambda c, language=name: c.fact(language))(corpus)
+            if topic(case) == TOPICS.index(name):
+                found.append((name, case))
+    return found
+
+
+def accuracy(model, asked: list[tuple[str, Case]], without=()) -> dict[str, float]:
+    """Share of right answers by topic."""
+    good: dict[str, list[bool]] = {}
+    for name, case in tqdm(asked, desc=f"without {list(without)}" if without else "all experts", mininterval=5):
+        answer = model.ask(case.prompt, max_tokens=LONGEST_ANSWER.get(case.task, 112), without_experts=without)
+        good.setdefault(name, []).append(right(case, answer.text))
+    return {name: round(sum(found) / len(found), 4) for name, found in good.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m training.moe.ablation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seed", type=int, default=7, help="decides the conversations and the questions (default 7)")
+    parser.add_argument("--each", type=int, default=60, help="questions a topic (default 60)")
+    options = parser.parse_args()
+    from labs_helper import load
+    from training.tokenizer import Encoder
+
+    conversations = cases(options.seed, CHOSEN_ON)
+    preference = preferences(conversations, counts_of(conversations, Encoder(options.folder), through_mlx(options.folder)))
+    layer, expert, place = (int(i) for i in np.unravel_index(preference.argmax(), preference.shape))
+    model, asked = load(str(options.folder)), questions(options.seed, options.each)
+    whole, less = accuracy(model, asked), accuracy(model, asked, [(layer, expert)])
+    lost = {name: round(whole[name] - less[name], 4) for name in whole}
+    own = TOPICS[place]
+    print(json.dumps({"layer": layer, "expert": expert, "topic": own, "preference": round(float(preference.max()), 3), "all experts": whole,
+                      "without it": less, "lost": lost, "its own topic loses most": lost[own] > max(v for k, v in lost.items() if k != own)}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
