@@ -35,8 +35,10 @@ check_setup("00")
 # | --- | --- | --- |
 # | 00 | start the course (you are here) | 20 minutes |
 # | [01](01-instruct.ipynb) | ask Phi-3.5-mini questions and see how it answers | 2 hours |
+# | [03](03-moe.ipynb) | watch a router choose among sixteen experts | 2 hours 30 minutes |
+# | [07](07-agents.ipynb) | run an agent whose tools are real | 45 minutes |
 #
-# Labs about images (vision) and about many experts in one model (MoE) follow.
+# Lab 02 about images (vision) follows.
 
 # %% [markdown] minutes=3
 # ## 2. How a notebook works (3 minutes)

@@ -23,7 +23,7 @@ from labs_helper import check_setup
 check_setup("03")
 
 # %%
-from labs_helper import check, hint, load
+from labs_helper import check, load
 
 moe = load("moe")
 print(f"{moe.name} answers in this notebook. Why: {moe.reason}.")
@@ -31,6 +31,8 @@ print(f"{moe.name} answers in this notebook. Why: {moe.reason}.")
 # %% [markdown]
 # `moe-tiny` is a small `phimoe` model, the architecture of Phi-3.5-MoE, that was trained for this course: 4 layers with 16
 # experts each. It answers everyday questions in five languages, adds numbers, writes a little Python and plans with tools.
+# It did not begin from nothing: its attention is that of `instruct-tiny`, and its experts began as pieces of the one
+# feed-forward network there. This is called **sparse upcycling**, and it saves most of the training.
 # What you learn about routers, memory and offload holds for the real one too; where the numbers differ, the text says so.
 
 # %% [markdown] minutes=10

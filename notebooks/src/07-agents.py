@@ -24,7 +24,7 @@ from labs_helper import check_setup
 check_setup("07")
 
 # %%
-from labs_helper import check, hint, load
+from labs_helper import check, load
 
 moe = load("moe")
 print(f"{moe.name} answers in this notebook. Why: {moe.reason}.")
