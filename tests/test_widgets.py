@@ -329,8 +329,8 @@ def test_every_control_has_a_visible_description(make):
         for child in getattr(widget, "children", ()):
             yield from walk(child)
 
-    kinds = (ipywidgets.Button, ipywidgets.Text, ipywidgets.Textarea, ipywidgets.FloatSlider, ipywidgets.IntSlider,
-             ipywidgets.Dropdown, ipywidgets.SelectMultiple, ipywidgets.RadioButtons)
+    kinds = (ipywidgets.Button, ipywidgets.Text, ipywidgets.Textarea, ipywidgets.BoundedFloatText,
+             ipywidgets.BoundedIntText, ipywidgets.Dropdown, ipywidgets.SelectMultiple, ipywidgets.RadioButtons)
     found = [widget for widget in walk(make()) if isinstance(widget, kinds)]
     assert found and all(widget.description.strip() for widget in found)
 

@@ -47,6 +47,7 @@ class BenchmarkExplorer(LabWidget):
         row = ipywidgets.Layout(flex_flow="row wrap", overflow="visible")
         left = ipywidgets.VBox([self.table, self.test, self.view])
         self.children = (
+            ipywidgets.HTML("<strong>Published figures</strong>"),
             ipywidgets.HBox([left, ipywidgets.VBox([self.models, help_line])], layout=row),
             self.output,
         )
