@@ -40,12 +40,14 @@ function initialize() {
 }
 export default { initialize };
 """
-# The ring takes the colour of the text, which stands out in the light and in the dark theme.
+# The ring takes the colour of the text, which stands out in the light and in the dark theme. It lies inside a control:
+# the boxes around would cut it off. A box to tick has room around it and none inside.
 _KEYS_STYLE = """
 .labs-widget :is(button, input, select, textarea, a, summary, [tabindex]):focus-visible {
   outline: 2px solid var(--jp-ui-font-color0, #000) !important;
-  outline-offset: 2px;
+  outline-offset: -2px;
 }
+.labs-widget :is([type=checkbox], [type=radio]):focus-visible { outline-offset: 1px; }
 """
 
 

@@ -84,8 +84,9 @@ class Look(TurnWidget):
         self.add_button = ipywidgets.Button(description="Add it", tooltip="Put the chosen picture into the list")
         self.preview = ipywidgets.HTML()
         self.upload = ipywidgets.FileUpload(
-            accept="image/*", multiple=True, description="Upload pictures", layout=ipywidgets.Layout(width="14em")
-        )
+            accept="image/*", multiple=True, description="Upload pictures", icon="",  # an icon would be read aloud
+            layout=ipywidgets.Layout(width="14em"),
+        )  # fmt: skip
         self.paste = PasteBox(self._pasted, self.say, MOST_UPLOAD)
         self.path = ipywidgets.Text(description="Path of a file", style=style, layout=ipywidgets.Layout(width="30em"))
         self.path_button = ipywidgets.Button(description="Add path", tooltip="Open a picture or clip of this computer")

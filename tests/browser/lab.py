@@ -80,6 +80,26 @@ def until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
         time.sleep(0.05)
 
 
+def axe_findings(driver: webdriver.Chrome, inside: str = "body", outside: tuple[str, ...] = (),
+                 without: tuple[str, ...] = ()) -> list[str]:
+    """Serious and critical findings of axe-core in the page that is open, one line for each place.
+
+    Arguments:
+        inside, outside: CSS selectors of what is looked at and of what in it is left out.
+        without: names of rules that are left out.
+    """
+    driver.set_script_timeout(60)
+    driver.execute_script((Path(__file__).parent / "axe-core" / "axe.min.js").read_text(encoding="utf-8"))
+    found = driver.execute_async_script(
+        "const [inside, outside, without, done] = arguments;"
+        "axe.run({include: [inside], exclude: outside}, {resultTypes: ['violations'],"
+        " rules: Object.fromEntries(without.map(name => [name, {enabled: false}]))})"
+        ".then(result => done(result.violations), error => done(String(error)));", inside, list(outside), list(without))
+    assert isinstance(found, list), found
+    return [f"{rule['id']}: {node['html'][:200]} ({node['failureSummary']})" for rule in found for node in rule["nodes"]
+            if rule["impact"] in ("serious", "critical")]
+
+
 class LabServer:
     """A JupyterLab server over one folder, on a free port of 127.0.0.1, with settings of its own.
 
@@ -254,6 +274,12 @@ class Page:
     def status(self, box: Any) -> str:
         """The status line of a widget."""
         return box.find_element(By.XPATH, ".//*[@role='status']").text
+
+    def select_cell(self, number: int) -> None:
+        """Put the focus on a cell, from 0, in command mode, as Escape and the arrow keys would."""
+        self.driver.execute_script(
+            "const notebook = window.jupyterapp.shell.currentWidget.content; notebook.activeCellIndex = arguments[0];"
+            "notebook.mode = 'command'; notebook.activeCell.node.focus();", number)
 
     def press(self, *keys: str) -> None:
         """Press keys one after the other, wherever the focus is; `Keys.SHIFT + Keys.TAB` is one press."""
