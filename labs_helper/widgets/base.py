@@ -47,6 +47,7 @@ _KEYS_STYLE = """
   outline: 2px solid var(--jp-ui-font-color0, #000) !important;
   outline-offset: -2px;
 }
+.labs-widget :is([type=checkbox], [type=radio]) { margin-left: 4px !important; }
 .labs-widget :is([type=checkbox], [type=radio]):focus-visible { outline-offset: 1px; }
 """
 

@@ -34,7 +34,7 @@ class Checklist(ipywidgets.VBox):
 
     def __init__(self, description: str) -> None:
         self._telling = True
-        self.boxes = ipywidgets.VBox(layout=ipywidgets.Layout(max_height="12em", overflow="auto"))
+        self.boxes = ipywidgets.VBox(layout=ipywidgets.Layout(overflow="visible"))
         title = ipywidgets.HTML(f"<span>{escape(description)}</span>")
         super().__init__([title, self.boxes], layout=ipywidgets.Layout(margin="0 0 0 2em"))
 
@@ -43,7 +43,8 @@ class Checklist(ipywidgets.VBox):
         self.value = ()
         made = []
         for name in self.options:
-            made.append(ipywidgets.Checkbox(description=name, value=False, indent=False, layout={"width": "26em"}))
+            layout = {"width": "28em", "height": "24px", "margin": "0"}
+            made.append(ipywidgets.Checkbox(description=name, value=False, indent=False, layout=layout))
             made[-1].observe(self._ticked, "value")
         self.boxes.children = made
 
