@@ -36,14 +36,14 @@ class Checklist(ipywidgets.VBox):
         self._telling = True
         self.boxes = ipywidgets.VBox(layout=ipywidgets.Layout(overflow="visible"))
         title = ipywidgets.HTML(f"<span>{escape(description)}</span>")
-        super().__init__([title, self.boxes], layout=ipywidgets.Layout(margin="0 0 0 2em"))
+        super().__init__([title, self.boxes], layout=ipywidgets.Layout(margin="0 0 0 1em"))
 
     @traitlets.observe("options")
     def _make_boxes(self, _change: Any) -> None:
         self.value = ()
         made = []
         for name in self.options:
-            layout = {"width": "28em", "height": "24px", "margin": "0"}
+            layout = {"width": "33em", "height": "24px", "margin": "0"}
             made.append(ipywidgets.Checkbox(description=name, value=False, indent=False, layout=layout))
             made[-1].observe(self._ticked, "value")
         self.boxes.children = made
@@ -68,7 +68,7 @@ class BenchmarkExplorer(LabWidget):
     ) -> None:
         self.figure = Figure(html="", text="")
         self._quiet = True
-        style, wide = {"description_width": "5em"}, ipywidgets.Layout(width="34em")
+        style, wide = {"description_width": "5em"}, ipywidgets.Layout(width="28em")
         self.table = ipywidgets.Dropdown(
             options=[(title, name) for name, title in published.tables().items()],
             value=table,
