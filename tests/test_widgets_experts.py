@@ -119,7 +119,7 @@ def test_every_control_has_a_visible_description_and_the_static_form_is_there(mo
         for child in getattr(widget, "children", ()):
             yield from walk(child)
 
-    kinds = (ipywidgets.Button, ipywidgets.Text, ipywidgets.Dropdown, ipywidgets.IntSlider)
+    kinds = (ipywidgets.Button, ipywidgets.Text, ipywidgets.Dropdown, ipywidgets.BoundedIntText)
     found = [widget for widget in walk(view) if isinstance(widget, kinds)]
     assert len(found) == 7 and all(widget.description.strip() for widget in found)
     bundle = view._repr_mimebundle_()

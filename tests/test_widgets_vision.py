@@ -322,8 +322,8 @@ def test_every_control_has_a_visible_description(model):
         for child in getattr(widget, "children", ()):
             yield from walk(child)
 
-    kinds = (ipywidgets.Button, ipywidgets.Text, ipywidgets.Dropdown, ipywidgets.FloatSlider, ipywidgets.IntSlider,
-             ipywidgets.Checkbox, ipywidgets.FileUpload)
+    kinds = (ipywidgets.Button, ipywidgets.Text, ipywidgets.Dropdown, ipywidgets.BoundedFloatText,
+             ipywidgets.BoundedIntText, ipywidgets.Checkbox, ipywidgets.FileUpload)
     found = [widget for widget in walk(look(model, [picture(), picture()])) if isinstance(widget, kinds)]
     buttons = [widget.description for widget in found if isinstance(widget, ipywidgets.Button)]
     assert len(found) > 15 and all(widget.description.strip() for widget in found) and len(set(buttons)) == len(buttons)

@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import anywidget
 import ipywidgets
+import traitlets
 
 from ..errors import LabError
 from ..figures.base import Figure, escape
@@ -18,12 +20,63 @@ UPDATE_SECONDS = 0.1
 ENTER_SECONDS = 0.25
 
 
+# In command mode JupyterLab's selectors end in `:focus`, so they match the control itself: arrow keys leave a list,
+# and "d d" on a button deletes the cell. The attribute `data-lm-suppress-shortcuts` helps only on the focused element
+# and would also switch off Ctrl+S. So keys that belong to a control end at the page's body: after the control has had
+# them and before JupyterLab, which listens on the document. Tab, Escape, Shift+Enter and keys with Ctrl go on to it.
+_KEYS_CODE = """
+const control = 'button, input, select, textarea, a, summary, [tabindex]';
+function keep(event) {
+  if (!event.target.closest?.(".labs-widget")?.contains(event.target.closest(control))) return;
+  const moves = /^(Arrow|Home|End|Page| )/.test(event.key);   // with Ctrl too: lists use it to choose several
+  if (!moves && (event.ctrlKey || event.metaKey || event.altKey)) return;
+  if (/^(Tab|Escape|F[0-9]+)$/.test(event.key) || (event.shiftKey && event.key === "Enter")) return;
+  event.stopPropagation();
+}
+function initialize() {
+  if (window.labsKeys) return;
+  window.labsKeys = keep;
+  document.body.addEventListener("keydown", keep);
+}
+export default { initialize };
+"""
+# The ring takes the colour of the text, which stands out in the light and in the dark theme. It lies inside a control:
+# the boxes around would cut it off. A box to tick has room around it and none inside.
+_KEYS_STYLE = """
+.labs-widget :is(button, input, select, textarea, a, summary, [tabindex]):focus-visible {
+  outline: 2px solid var(--jp-ui-font-color0, #000) !important;
+  outline-offset: -2px;
+}
+.labs-widget :is([type=checkbox], [type=radio]) { margin-left: 4px !important; }
+.labs-widget :is([type=checkbox], [type=radio]):focus-visible { outline-offset: 1px; }
+"""
+
+
+class Keyboard(anywidget.AnyWidget):
+    """Keeps the keys of a `LabWidget`'s controls from JupyterLab, and draws a ring around the one that has them.
+
+    It shows nothing itself. Every `LabWidget` has one as its last child.
+    """
+
+    _esm = _KEYS_CODE
+    _css = _KEYS_STYLE
+
+
 class LabWidget(ipywidgets.VBox):
-    """A box of controls that can also be read where no kernel runs.
+    """A box of controls that works from the keyboard and can also be read where no kernel runs.
 
     The output of a cell carries the live widget and, beside it, `text/html` and `text/plain` with the same facts.
     Notebook viewers, nbconvert and nbval use those. Subclasses implement `static()`.
     """
+
+    def __init__(self, **kwargs: Any) -> None:
+        self._keyboard = Keyboard(layout={"display": "none"})
+        super().__init__(**kwargs)
+        self.add_class("labs-widget")
+
+    @traitlets.validate("children")
+    def _with_keyboard(self, proposal: Any) -> tuple[ipywidgets.Widget, ...]:
+        return (*(child for child in proposal["value"] if child is not self._keyboard), self._keyboard)
 
     def static(self) -> Figure:
         """The current content as a `Figure`; no controls."""
@@ -240,45 +293,41 @@ def error_words(error: BaseException) -> str:
 
 
 def controls(**changes: Any) -> dict[str, ipywidgets.Widget]:
-    """The sampling sliders, each with a visible description.
+    """The sampling settings as number fields: a slider of ipywidgets has no accessible name and two stops for Tab.
 
     Arguments:
         changes: first values: temperature, top_p, max_tokens.
     """
-    style = {"description_width": "8em"}
-    layout = {"width": "24em"}
     return {
-        "temperature": ipywidgets.FloatSlider(
-            value=changes.get("temperature", 0.0),
-            min=0.0,
-            max=2.0,
-            step=0.1,
-            description="Temperature",
-            style=style,
-            layout=layout,
+        "temperature": number_field(
+            "Temperature", changes.get("temperature", 0.0), 0.0, 2.0, 0.1,
             tooltip="0 always takes the likeliest token; higher is more varied",
         ),
-        "top_p": ipywidgets.FloatSlider(
-            value=changes.get("top_p", 1.0),
-            min=0.05,
-            max=1.0,
-            step=0.05,
-            description="Top-p",
-            style=style,
-            layout=layout,
+        "top_p": number_field(
+            "Top-p", changes.get("top_p", 1.0), 0.05, 1.0, 0.05,
             tooltip="Choose among the likeliest tokens that together have this probability",
         ),
-        "max_tokens": ipywidgets.IntSlider(
-            value=changes.get("max_tokens", 256),
-            min=1,
-            max=max(1024, int(changes.get("max_tokens", 0))),
-            step=1,
-            description="Max tokens",
-            style=style,
-            layout=layout,
-            tooltip="The longest answer, in tokens",
-        ),
-    }
+        "max_tokens": most_tokens(changes.get("max_tokens", 256)),
+    }  # fmt: skip
+
+
+def most_tokens(value: int) -> ipywidgets.BoundedIntText:
+    """The field for the longest answer, in tokens."""
+    return number_field("Max tokens", int(value), 1, max(1024, int(value)), 1, tooltip="The longest answer, in tokens")
+
+
+def number_field(label: str, value: float, least: float, most: float, step: float, *, tooltip: str) -> Any:
+    """A number to type, or to step through with the arrow keys. The label says what may be typed.
+
+    Example:
+        >>> number_field("Top-p", 1.0, 0.05, 1.0, 0.05, tooltip="").description
+        'Top-p (0.05 to 1)'
+    """
+    kind = ipywidgets.BoundedIntText if isinstance(value, int) else ipywidgets.BoundedFloatText
+    return kind(
+        value=value, min=least, max=most, step=step, description=f"{label} ({least:g} to {most:g})", tooltip=tooltip,
+        style={"description_width": "12em"}, layout={"width": "19em"},
+    )  # fmt: skip
 
 
 def statistics_line(answer: Any) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import ipywidgets
+import traitlets
 
 from ..errors import BadRequest
 from ..figures import published
@@ -13,6 +14,50 @@ from ..figures.base import Figure, escape
 from .base import LabWidget
 
 _ALL = "all tests"
+
+
+class Checklist(ipywidgets.VBox):
+    """Several names to choose from, a box to tick for each.
+
+    A list with multiple choice would need Ctrl and the mouse to choose names that are not neighbours.
+
+    Example:
+        >>> models = Checklist("Models")
+        >>> models.options = ["a", "b", "c"]
+        >>> models.value = ["a", "c"]
+        >>> models.value
+        ('a', 'c')
+    """
+
+    options = traitlets.List(traitlets.Unicode())
+    value = traitlets.Tuple()
+
+    def __init__(self, description: str) -> None:
+        self._telling = True
+        self.boxes = ipywidgets.VBox(layout=ipywidgets.Layout(overflow="visible"))
+        title = ipywidgets.HTML(f"<span>{escape(description)}</span>")
+        super().__init__([title, self.boxes], layout=ipywidgets.Layout(margin="0 0 0 1em"))
+
+    @traitlets.observe("options")
+    def _make_boxes(self, _change: Any) -> None:
+        self.value = ()
+        made = []
+        for name in self.options:
+            layout = {"width": "33em", "height": "24px", "margin": "0"}
+            made.append(ipywidgets.Checkbox(description=name, value=False, indent=False, layout=layout))
+            made[-1].observe(self._ticked, "value")
+        self.boxes.children = made
+
+    @traitlets.observe("value")
+    def _tick(self, _change: Any) -> None:
+        wanted, self._telling = self.value, False  # one box after the other changes: that is no news
+        for box in self.boxes.children:
+            box.value = box.description in wanted
+        self._telling = True
+
+    def _ticked(self, _change: Any) -> None:
+        if self._telling:
+            self.value = tuple(box.description for box in self.boxes.children if box.value)
 
 
 class BenchmarkExplorer(LabWidget):
@@ -23,7 +68,7 @@ class BenchmarkExplorer(LabWidget):
     ) -> None:
         self.figure = Figure(html="", text="")
         self._quiet = True
-        style, wide = {"description_width": "5em"}, ipywidgets.Layout(width="34em")
+        style, wide = {"description_width": "5em"}, ipywidgets.Layout(width="28em")
         self.table = ipywidgets.Dropdown(
             options=[(title, name) for name, title in published.tables().items()],
             value=table,
@@ -32,22 +77,15 @@ class BenchmarkExplorer(LabWidget):
             layout=wide,
         )
         self.test = ipywidgets.Dropdown(options=[_ALL], description="Test", style=style, layout=wide)
-        self.models = ipywidgets.SelectMultiple(
-            options=[],
-            description="Models",
-            rows=6,
-            style=style,
-            layout=wide,
-            tooltip="Hold Ctrl or Shift (Cmd on a Mac) to choose several",
-        )
+        self.models = Checklist("Models")
         self.view = ipywidgets.RadioButtons(options=["chart", "table"], value=view, description="View", style=style)
         self.output = ipywidgets.HTML()
         super().__init__()
-        help_line = ipywidgets.HTML("<small>Models: hold Ctrl or Shift (Cmd on a Mac) to choose several.</small>")
         row = ipywidgets.Layout(flex_flow="row wrap", overflow="visible")
         left = ipywidgets.VBox([self.table, self.test, self.view])
         self.children = (
-            ipywidgets.HBox([left, ipywidgets.VBox([self.models, help_line])], layout=row),
+            ipywidgets.HTML("<strong>Published figures</strong>"),
+            ipywidgets.HBox([left, self.models], layout=row),
             self.output,
         )
         self._fill_tests(test)
@@ -102,7 +140,6 @@ class BenchmarkExplorer(LabWidget):
         self.models.options = names
         picked = {row["model"] for row in published.select(table, chosen, test)} if names else set()
         self.models.value = [name for name in names if name in picked]
-        self.models.disabled = not names
 
     def _test(self) -> str | None:
         return None if self.test.value in (None, _ALL) else self.test.value

@@ -39,6 +39,7 @@ class Comparison(JobWidget):
         super().__init__()
         self.run_button.on_click(lambda _: self.run())
         self.children = (
+            ipywidgets.HTML("<strong>Compare models</strong>"),
             self.box,
             ipywidgets.HBox([self.run_button, self.stop_button]),
             self.status,

@@ -82,7 +82,7 @@ class Chat(TurnWidget):
         self.turns: list[Turn] = []
         self._words: list[str] = []
         self._finished = ""
-        self.sliders = controls(temperature=temperature, top_p=top_p, max_tokens=max_tokens)
+        self.settings = controls(temperature=temperature, top_p=top_p, max_tokens=max_tokens)
         wide = ipywidgets.Layout(width="99%")
         style = {"description_width": "8em"}
         self.system = ipywidgets.Text(value=system, description="System prompt", style=style, layout=wide)
@@ -123,7 +123,7 @@ class Chat(TurnWidget):
             self.status,
             self.statistics,
             self.system,
-            ipywidgets.HBox(list(self.sliders.values()), layout=row),
+            ipywidgets.HBox(list(self.settings.values()), layout=row),
         )
         self._show()
         self.say(
@@ -160,7 +160,7 @@ class Chat(TurnWidget):
             messages,
             on_token=self._on_token,
             on_done=self._on_done,
-            **{name: slider.value for name, slider in self.sliders.items()},
+            **{name: field.value for name, field in self.settings.items()},
         )
         return self
 

@@ -9,7 +9,7 @@ import ipywidgets
 from ..errors import BadRequest
 from ..figures.base import Figure, escape
 from ..figures.experts import compare_experts, expert_load, expert_map, expert_tokens
-from .base import JobWidget, as_model, counted, error_words, on_enter, statistics_line
+from .base import JobWidget, as_model, counted, error_words, most_tokens, on_enter, statistics_line
 
 VIEWS = {"tokens": "tokens by expert", "map": "layers by experts", "load": "load of the experts"}
 
@@ -47,10 +47,7 @@ class ExpertExplorer(JobWidget):
             layout=wide,
             placeholder="a second prompt; may stay empty",
         )
-        self.max_tokens = ipywidgets.IntSlider(
-            value=max_tokens, min=1, max=max(256, max_tokens), description="Max tokens", style=style,
-            layout={"width": "28em"}, tooltip="The longest answer, in tokens",
-        )  # fmt: skip
+        self.max_tokens = most_tokens(max_tokens)
         self.layer = ipywidgets.Dropdown(
             options=[(f"layer {layer}", layer)], value=layer, description="Layer", style=style,
             layout={"width": "18em"}, tooltip="Which layer's experts to show under the tokens",
@@ -192,7 +189,7 @@ def experts(
         prompt: asked at once when given. second: another prompt to compare it with.
         layer: the layer shown under the tokens, from 0.
         view: "tokens", "map" (layers by experts) or "load".
-        max_tokens: first value of the slider.
+        max_tokens: first value of the field.
 
     Returns:
         ExpertExplorer: `.show(prompt, second)`, `.wait()`, `.answers`, `.static()`.

@@ -84,8 +84,9 @@ class Look(TurnWidget):
         self.add_button = ipywidgets.Button(description="Add it", tooltip="Put the chosen picture into the list")
         self.preview = ipywidgets.HTML()
         self.upload = ipywidgets.FileUpload(
-            accept="image/*", multiple=True, description="Upload pictures", layout=ipywidgets.Layout(width="14em")
-        )
+            accept="image/*", multiple=True, description="Upload pictures", icon="",  # an icon would be read aloud
+            layout=ipywidgets.Layout(width="14em"),
+        )  # fmt: skip
         self.paste = PasteBox(self._pasted, self.say, MOST_UPLOAD)
         self.path = ipywidgets.Text(description="Path of a file", style=style, layout=ipywidgets.Layout(width="30em"))
         self.path_button = ipywidgets.Button(description="Add path", tooltip="Open a picture or clip of this computer")
@@ -105,7 +106,7 @@ class Look(TurnWidget):
             description="Ask", button_style="primary", tooltip="Ask about all pictures in the list (or press Enter)"
         )
         self.past, self.live, self.statistics = ipywidgets.HTML(), ipywidgets.HTML(), ipywidgets.HTML()
-        self.sliders = controls(max_tokens=max_tokens, temperature=temperature, top_p=top_p)
+        self.settings = controls(max_tokens=max_tokens, temperature=temperature, top_p=top_p)
         super().__init__()
         self.choice.observe(lambda _: self._preview(), "value")
         self.add_button.on_click(lambda _: self.add_course(self.choice.value))
@@ -135,7 +136,7 @@ class Look(TurnWidget):
             self.past,
             self.live,
             self.statistics,
-            ipywidgets.HBox(list(self.sliders.values()), layout=row),
+            ipywidgets.HBox(list(self.settings.values()), layout=row),
         )
         self._show()
         self._show_pictures()
@@ -329,7 +330,7 @@ class Look(TurnWidget):
             on_done=self._on_done,
             images=[one.image for one in self.pictures],
             num_crops=self.crops.value or None,
-            **{name: slider.value for name, slider in self.sliders.items()},
+            **{name: field.value for name, field in self.settings.items()},
         )
         return self
 
@@ -396,7 +397,7 @@ def look(
         images: one picture or a list (paths, bytes, Pillow images, arrays). The path of a clip gives its keyframes.
         prompt: the question in the field; it is not asked yet.
         num_crops: the largest number of tiles of a picture; None for the model's own.
-        max_tokens, temperature, top_p: first values of the sliders.
+        max_tokens, temperature, top_p: first values of the settings.
 
     Returns:
         Look: `.add`, `.move`, `.remove`, `.clear`, `.ask`, `.stop`, `.wait`, `.last`, `.static`.

@@ -31,7 +31,7 @@ class TokenExplorer(JobWidget):
         self._question = ""
         self._words: list[str] = []
         style = {"description_width": "8em"}
-        self.sliders = controls(max_tokens=max_tokens, temperature=temperature, top_p=top_p)
+        self.settings = controls(max_tokens=max_tokens, temperature=temperature, top_p=top_p)
         self.message = ipywidgets.Text(
             value=prompt, description="Prompt", style=style, layout=ipywidgets.Layout(width="99%")
         )
@@ -48,7 +48,7 @@ class TokenExplorer(JobWidget):
         self.children = (
             ipywidgets.HTML(f"<strong>Tokens of {escape(self.model.name)}</strong>"),
             self.message,
-            ipywidgets.HBox(list(self.sliders.values()), layout=row),
+            ipywidgets.HBox(list(self.settings.values()), layout=row),
             ipywidgets.HBox([self.run_button, self.stop_button]),
             self.status,
             self.view,
@@ -76,7 +76,7 @@ class TokenExplorer(JobWidget):
             on_token=self._on_token,
             on_done=self._on_done,
             alternatives=self.alternatives,
-            **{name: slider.value for name, slider in self.sliders.items()},
+            **{name: field.value for name, field in self.settings.items()},
         )
         return self
 
@@ -126,7 +126,7 @@ def tokens(
     Arguments:
         model: a `Model`, a role, or None for "instruct".
         prompt: asked at once when given.
-        max_tokens, temperature, top_p: first values of the sliders.
+        max_tokens, temperature, top_p: first values of the settings.
         alternatives: how many rivals to show for each token.
 
     Returns:

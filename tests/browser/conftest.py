@@ -54,12 +54,10 @@ def server(needs_chromium, tmp_path_factory):
 @pytest.fixture
 def open_cells(server, open_page):
     """A function that writes a notebook of these cells, opens it and runs it; each cell must pass."""
-    import nbformat
+    from lab import write_notebook
 
     def open_(name: str, cells: list[str]):
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells],
-                                            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
-        nbformat.write(notebook, server.folder / name)
+        write_notebook(server.folder / name, cells)
         page = open_page(name)
         page.run_all(150)
         assert page.errors() == []

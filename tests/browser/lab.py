@@ -19,14 +19,17 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nbformat
 from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 ROOT = Path(__file__).resolve().parents[2]
 _FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -75,6 +78,26 @@ def until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
         if time.monotonic() > end:
             raise AssertionError(f"After {seconds:g} seconds still not: {what}")
         time.sleep(0.05)
+
+
+def axe_findings(driver: webdriver.Chrome, inside: str = "body", outside: tuple[str, ...] = (),
+                 without: tuple[str, ...] = ()) -> list[str]:
+    """Serious and critical findings of axe-core in the page that is open, one line for each place.
+
+    Arguments:
+        inside, outside: CSS selectors of what is looked at and of what in it is left out.
+        without: names of rules that are left out.
+    """
+    driver.set_script_timeout(60)
+    driver.execute_script((Path(__file__).parent / "axe-core" / "axe.min.js").read_text(encoding="utf-8"))
+    found = driver.execute_async_script(
+        "const [inside, outside, without, done] = arguments;"
+        "axe.run({include: [inside], exclude: outside}, {resultTypes: ['violations'],"
+        " rules: Object.fromEntries(without.map(name => [name, {enabled: false}]))})"
+        ".then(result => done(result.violations), error => done(String(error)));", inside, list(outside), list(without))
+    assert isinstance(found, list), found
+    return [f"{rule['id']}: {node['html'][:200]} ({node['failureSummary']})" for rule in found for node in rule["nodes"]
+            if rule["impact"] in ("serious", "critical")]
 
 
 class LabServer:
@@ -164,6 +187,24 @@ class LabServer:
         return json.loads(body) if body else {}
 
 
+@dataclass
+class Focus:
+    """The control that has the keyboard."""
+
+    element: Any
+    name: str  # accessible name, as the browser computes it for a screen reader
+    role: str
+    ring: bool  # an outline is drawn around it
+    seen: bool  # it is inside the window
+
+
+def write_notebook(path: Path, cells: list[str]) -> None:
+    """A notebook of these code cells."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells],
+                                        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+    nbformat.write(notebook, path)
+
+
 class Page:
     """One notebook open in the browser.
 
@@ -233,6 +274,37 @@ class Page:
     def status(self, box: Any) -> str:
         """The status line of a widget."""
         return box.find_element(By.XPATH, ".//*[@role='status']").text
+
+    def select_cell(self, number: int) -> None:
+        """Put the focus on a cell, from 0, in command mode, as Escape and the arrow keys would."""
+        self.driver.execute_script(
+            "const notebook = window.jupyterapp.shell.currentWidget.content; notebook.activeCellIndex = arguments[0];"
+            "notebook.mode = 'command'; notebook.activeCell.node.focus();", number)
+
+    def press(self, *keys: str) -> None:
+        """Press keys one after the other, wherever the focus is; `Keys.SHIFT + Keys.TAB` is one press."""
+        for key in keys:
+            self.driver.switch_to.active_element.send_keys(key)
+
+    def focused(self) -> Focus:
+        """What has the keyboard now."""
+        element = self.driver.switch_to.active_element
+        found = self.driver.execute_script(
+            "const e = arguments[0], style = getComputedStyle(e), box = e.getBoundingClientRect();"
+            "return {ring: e.matches(':focus-visible') && style.outlineStyle !== 'none'"
+            " && parseFloat(style.outlineWidth) >= 2,"
+            " seen: box.width > 0 && box.height > 0 && box.top >= 0 && box.bottom <= innerHeight};", element)
+        return Focus(element, element.accessible_name, element.aria_role, **found)
+
+    def tab_to(self, name: str, *, back: bool = False, most: int = 60) -> Focus:
+        """Press Tab (or Shift+Tab) until the control with this accessible name has the focus."""
+        met = []
+        for _ in range(most):
+            self.press(Keys.SHIFT + Keys.TAB if back else Keys.TAB)
+            met.append(self.focused())
+            if met[-1].name == name:
+                return met[-1]
+        raise AssertionError(f"{most} times Tab, but {name!r} was not among {[one.name for one in met]}")
 
     def show(self, element: Any) -> None:
         """Bring an element to the middle of the window."""

@@ -24,7 +24,8 @@ class Slow:
         stop = threading.Event()
         def work():
             with self.turn:
-                words = (messages[-1]["content"] + " ") * 40
+                asked = messages if isinstance(messages, str) else messages[-1]["content"]
+                words = (asked + " ") * (40 if asked is not messages else 2)
                 made = []
                 for word in words.split(" "):
                     if stop.is_set():
@@ -92,28 +93,6 @@ def test_send_stop_and_go_on(page):
     assert "33.0 tokens/s" in first.text
     page.screenshot("widget-chat-done", first)
     assert page.complaints() == []
-
-
-def test_a_chat_works_from_the_keyboard(page):
-    from selenium.webdriver.common.keys import Keys
-
-    box = page.boxes("Chat with slow")[0]
-    field = page.field(box, "Your message")
-    page.show(field)
-    field.send_keys("hi")
-    field.send_keys(Keys.TAB)
-    assert page.driver.switch_to.active_element.text == "Send"
-    page.driver.switch_to.active_element.send_keys(Keys.ENTER)
-    until(lambda: "Generating" in page.status(box), 30, "Enter on the button sends")
-    seen = page.driver.switch_to.active_element
-    for _ in range(6):
-        if seen.text in ("Stop", "Stopping…"):
-            break
-        seen.send_keys(Keys.TAB)
-        seen = page.driver.switch_to.active_element
-    assert seen.text == "Stop", "Tab reaches Stop"
-    seen.send_keys(Keys.SPACE)
-    until(lambda: "Stopped." in page.status(box), 30, "Space on Stop stops")
 
 
 def test_a_long_answer_stays_scrolled_to_its_end(page):
