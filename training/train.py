@@ -177,8 +177,9 @@ def train(name: str, steps: int | None = None, runs: Path = RUNS) -> Path:
     folder = runs / name
     folder.mkdir(parents=True, exist_ok=True)
     source = tokenizer_folder(name, runs)
-    for file in ("tokenizer.json", "tokenizer_config.json"):
-        (folder / file).write_bytes((source / file).read_bytes())
+    for file in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):       # a published folder has the template in a file of its own
+        if (source / file).exists():
+            (folder / file).write_bytes((source / file).read_bytes())
     size = Encoder(folder).size
     if size != recipe["model"]["vocab_size"]:
         raise ValueError(f"the corpus gives {size} tokens: set vocab_size of {name} in recipes.toml to it")
