@@ -334,7 +334,7 @@ class MoeCorpus(Corpus):
         return self.random.choices((super().sample, self.plan, self.python), (0.74, 0.14, 0.12))[0]()
 
     def finish(self) -> Case:
-        exact = (self.arithmetic, self.arithmetic, self.json_object, self.json_object, self.numbered_list, self.steered_fact, self.plan, self.plan, self.python)
+        exact = (self.arithmetic, self.json_object, self.json_object, self.numbered_list, self.steered_fact, self.plan, self.plan, self.plan, self.plan, self.python)
         return self.random.choice(exact)() if self.random.random() < 0.5 else self.sample()
 
     def copying(self) -> Case:
