@@ -248,7 +248,8 @@ def pull_link(hub: str, repository: str, branch: str = "main") -> str:
     if not branch.strip():
         raise BadRequest("The branch has no name.", "Leave --branch out, or name one.")
     name = urlsplit(repository).path.rstrip("/").rsplit("/", 1)[-1].removesuffix(".git")
-    values = {"repo": repository, "branch": branch, "urlpath": f"lab/tree/{name}/{FIRST}"}
+    # Named, because nbgitpuller calls the folder like the last part of the address, ".git" included.
+    values = {"repo": repository, "branch": branch, "targetpath": name, "urlpath": f"lab/tree/{name}/{FIRST}"}
     return f"{hub.rstrip('/')}/hub/user-redirect/git-pull?{urlencode(values, quote_via=quote, safe='')}"
 
 
