@@ -1,4 +1,4 @@
-"""The settings for JupyterHub: both files say the same, and say what the course understands. See also `make hub-test`."""
+"""The settings for JupyterHub: both files say the same, in words that the course understands."""
 
 from __future__ import annotations
 
@@ -74,7 +74,8 @@ def test_the_start_page_leads_where_the_learners_clone_will_be():
     assert (ROOT / workshop.FIRST).is_file()
 
 
-LINKS = [(path, link) for path in TEXTS for link in re.findall(r"https?://\S+git-pull\?[^\s`)>\"]+", path.read_text("utf-8"))]
+LINK = re.compile(r"https?://\S+git-pull\?[^\s`)>\"]+")
+LINKS = [(path, link) for path in TEXTS for link in LINK.findall(path.read_text("utf-8"))]
 
 
 @pytest.mark.parametrize(("path", "link"), LINKS, ids=lambda value: getattr(value, "name", None))
