@@ -83,6 +83,24 @@ def test_a_notebook_can_be_read_without_a_kernel(notebook, browser, tmp_path):
         assert len(words.split()) >= 12, words
 
 
+def test_what_a_learner_saves_can_be_read_without_a_kernel(browser, tmp_path):
+    """JupyterLab keeps the live widget beside its HTML form, without its state. The form is what is shown then."""
+    from nbconvert import HTMLExporter
+
+    notebook = json.loads((ROOT / "notebooks/solutions/01-instruct.ipynb").read_text("utf-8"))
+    live = [output for cell in notebook["cells"] for output in cell.get("outputs", [])
+            if WIDGET.search("".join(cell["source"])) and output["output_type"] == "execute_result"]
+    for number, output in enumerate(live):
+        view = {"model_id": f"{number:032x}", "version_major": 2, "version_minor": 0}
+        output["data"] = {"application/vnd.jupyter.widget-view+json": view, **output["data"]}
+    (tmp_path / "saved.ipynb").write_text(json.dumps(notebook), "utf-8")
+    (tmp_path / "saved.html").write_text(HTMLExporter().from_filename(str(tmp_path / "saved.ipynb"))[0], "utf-8")
+    browser.get((tmp_path / "saved.html").as_uri())
+    shown = browser.execute_script(OUTPUTS)
+    assert len(live) >= 3 and problems(shown) == []
+    assert any("Where is Changsha?" in each["text"] and "Hunan" in each["text"] for each in shown)
+
+
 def test_the_check_can_fail(browser, tmp_path):
     bad = ["<div></div>", '<img src="nowhere.png" alt="a">', "<p>Send <button>Send</button></p>",
            "<p>Error displaying widget: model not found</p>"]
