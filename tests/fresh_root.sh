@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # From an empty Debian 12 to a notebook that has run in JupyterLab, by the very commands of .devcontainer/devcontainer.json.
 #
-#   sudo nice tests/fresh_root.sh [FOLDER]      Linux, as root, with mmdebstrap; 10 minutes and 4 GB in FOLDER (/var/tmp)
+#   sudo nice tests/fresh_root.sh [FOLDER]      Linux with mmdebstrap; 10 minutes on two busy cores, 3 GB in FOLDER (/var/tmp)
 #
-# It stands in for the container where no container engine is at hand. CI does not run it. What it leaves out: the image
-# itself (a bare Debian 12 has less than it: sudo, git, make, Python and certificates are added here), VS Code and Codespaces.
+# It stands in for the container where no container engine is at hand. CI does not run it. What it leaves out: VS Code,
+# Codespaces, and the image itself. A bare Debian 12 has less than it: sudo, git, make, Python and certificates are added.
 # Everything runs in namespaces of its own and ends with this script; FOLDER/labs-root.* is removed at the end.
 set -euo pipefail
 repository=$(cd "$(dirname "$0")/.." && pwd)
