@@ -3,7 +3,9 @@
 #   make lab                       JupyterLab on notebooks/00-start-here.ipynb     PORT=8888  BROWSER=0
 #   make test                      every test, every notebook of both editions     TESTS="tests/test_models.py"
 #   make browser-test              JupyterLab in headless Chromium
+#   make hub-test                  JupyterHub with three learners in headless Chromium (needs npm)
 #   make notebooks                 both editions from notebooks/src                LABS="00 01"
+#   make site                      documents and solved labs as a site, in build/site
 #   make bench                     speed against plain mlx_lm
 #   make checkpoints               train the bundled checkpoints again (hours on two cores, needs torch)
 #   make setup | lint | clean
@@ -29,6 +31,8 @@ TRAINING_VENV ?= .venv-training
 BIN := $(VENV)/bin
 READY := $(VENV)/.labs-ready
 TRAINING_READY := $(TRAINING_VENV)/.labs-training-ready
+HUB_READY := $(VENV)/.labs-hub-ready
+SITE_READY := $(VENV)/.labs-site-ready
 PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3.14 python3; do \
 	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$each; break; }; done)
 
@@ -39,10 +43,10 @@ OFFLINE := LABS_MODELS=tiny HF_HUB_OFFLINE=1 MLX_DISABLE_COMPILE=1 LABS_PROGRESS
 LIMIT := $(if $(shell command -v timeout),timeout --kill-after=20 900)
 PYTEST := $(OFFLINE) $(LIMIT) $(BIN)/python -m pytest
 
-.PHONY: help lab test browser-test notebooks checkpoints bench setup lint clean blas-note
+.PHONY: help lab test browser-test hub-test notebooks checkpoints site bench setup lint clean blas-note
 
 help:
-	@sed -n '3,12s/^# *//p' Makefile
+	@sed -n '3,14s/^# *//p' Makefile
 
 setup: $(READY)
 
@@ -53,13 +57,21 @@ lab: $(READY) blas-note
 		$(if $(filter 0,$(BROWSER)),--no-browser) $(if $(filter 0,$(shell id -u)),--allow-root)
 
 test: $(READY) blas-note
-	$(PYTEST) $(TESTS) -m "not browser" --nbval-lax --nbval-current-env --nbval-cell-timeout=60
+	$(PYTEST) $(TESTS) -m "not browser and not hub" --nbval-lax --nbval-current-env --nbval-cell-timeout=60
 
 browser-test: $(READY)
 	$(PYTEST) tests -m browser --timeout=300
 
+hub-test: $(HUB_READY)
+	$(PYTEST) tests -m hub
+
 notebooks: $(READY)
 	$(BIN)/labs notebooks build $(LABS)
+
+# -W: a broken link between documents ends the build. The check after it reads the pages themselves.
+site: $(SITE_READY)
+	$(LIMIT) $(BIN)/python -m sphinx -q -E -W --keep-going -j auto -c docs/site -d build/site-cache . build/site
+	$(BIN)/python docs/site/check.py build/site
 
 bench: $(READY) blas-note
 	$(OFFLINE) $(BIN)/python -m benchmarks
@@ -72,7 +84,7 @@ lint: $(READY)
 
 # Stored outputs, downloaded models and bundled checkpoints stay. What goes comes back with `make setup`.
 clean:
-	rm -rf .venv .venv-training .pytest_cache .ruff_cache
+	rm -rf .venv .venv-training .pytest_cache .ruff_cache build
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	find . -name .ipynb_checkpoints -prune -exec rm -rf {} +
 
@@ -92,6 +104,16 @@ $(TRAINING_READY): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Setting up $(TRAINING_VENV) with torch ..."
 	$(BIN)/python -m venv "$(TRAINING_VENV)"
 	$(TRAINING_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,training]'
+	@touch $@
+
+# JupyterHub's own proxy is an npm package. It lies inside the environment and goes with it.
+$(HUB_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,hub]'
+	npm install --silent --no-fund --no-audit --no-package-lock --prefix "$(VENV)/hub-proxy" configurable-http-proxy@5.2.0
+	@touch $@
+
+$(SITE_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,site]'
 	@touch $@
 
 # MLX's Linux wheel multiplies matrices with a reference BLAS, tens of times slower than OpenBLAS.

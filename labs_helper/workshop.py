@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from labs_helper import catalog, machine, personal, store
 from labs_helper.errors import BadRequest, LabError
+from labs_helper.release import NAME
 from labs_helper.reset import COPIES
 
 FIRST = "notebooks/00-start-here.ipynb"
@@ -233,9 +234,9 @@ def class_board(data: Path | None = None, host: str = "127.0.0.1", port: int = 8
 
 
 def pull_link(hub: str, repository: str, branch: str = "main") -> str:
-    """A link that brings the course into a learner's home on a JupyterHub with nbgitpuller, and opens notebook 00.
+    """A link that brings the course into `phi35-labs` in a learner's home, by nbgitpuller, and opens notebook 00.
 
-    hub: address of the hub. repository: address of the course's git repository, as learners would clone it.
+    hub: address of the JupyterHub. repository: address of the course's git repository, as learners would clone it.
     Raises BadRequest for something that is not an address.
 
     Example:
@@ -247,8 +248,8 @@ def pull_link(hub: str, repository: str, branch: str = "main") -> str:
             raise BadRequest(f"{address!r} is not an address.", "Use one such as https://hub.example.org.")
     if not branch.strip():
         raise BadRequest("The branch has no name.", "Leave --branch out, or name one.")
-    name = urlsplit(repository).path.rstrip("/").rsplit("/", 1)[-1].removesuffix(".git")
-    values = {"repo": repository, "branch": branch, "urlpath": f"lab/tree/{name}/{FIRST}"}
+    # The folder is named: nbgitpuller would take the last part of the address, ".git" included.
+    values = {"repo": repository, "branch": branch, "targetpath": NAME, "urlpath": f"lab/tree/{NAME}/{FIRST}"}
     return f"{hub.rstrip('/')}/hub/user-redirect/git-pull?{urlencode(values, quote_via=quote, safe='')}"
 
 

@@ -183,6 +183,8 @@ def allowed(name: str) -> set[str]:
         return CORE | EXTRAS["board"]  # the instructor's side; a learner's machine never imports it
     if name.startswith("labs_helper/") and name != "labs_helper/authoring.py" or name.startswith("notebooks/"):
         return CORE
+    if name.startswith("docs/site/"):
+        return EXTRAS["site"]
     makers = ("training/", "tests/parity/make", "tests/reference/")
     if name.startswith(makers) and name != "training/evaluate.py":
         return CORE | EXTRAS["dev"] | EXTRAS["training"]

@@ -143,7 +143,8 @@ def test_the_pull_link_holds_its_parts(capsys):
     assert parse_qs(link.query) == {
         "repo": ["https://git.example.org/a/labs.git"],
         "branch": ["main"],
-        "urlpath": ["lab/tree/labs/notebooks/00-start-here.ipynb"],
+        "targetpath": ["phi35-labs"],
+        "urlpath": ["lab/tree/phi35-labs/notebooks/00-start-here.ipynb"],
     }
 
 

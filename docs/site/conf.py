@@ -1,0 +1,52 @@
+"""The documents and the executed notebooks as a site: `make site` builds it with Sphinx and myst-nb into build/site.
+
+Nothing is fetched, neither while it is built nor while it is read: outputs come from the notebooks, formulas become
+MathML, and the theme brings its own files. The source is the repository as it lies; nothing is copied.
+"""
+
+import re
+
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+
+project = "Phi-3.5 Labs"
+copyright = "Phi-3.5 Labs contributors, MIT licence"
+language = "en"
+extensions = ["myst_nb"]
+root_doc = "docs/site/index"
+include_patterns = ["docs/site/index.md", "*.md", "docs/*.md", "images/README.md", "data/checkpoints/*/MODEL_CARD.md",
+                    "notebooks/solutions/[0-9]*.ipynb"]  # fmt: skip
+templates_path = ["templates"]
+
+html_theme = "furo"
+html_title = project
+html_additional_pages = {"index": "start.html"}  # leads from the top of the site to the root document
+html_show_sphinx = False
+html_copy_source = False
+html_math_renderer = "mathml"
+
+nb_execution_mode = "off"
+nb_output_stderr = "show"
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 4  # links such as #the-class-board work as on GitHub
+nitpicky = True
+
+
+def _math(as_block):
+    def visit(self, node):
+        self.body.append(tex2mathml(node.astext(), as_block=as_block))
+        raise nodes.SkipNode
+
+    return visit
+
+
+def _for_the_site(app, docname, source):
+    """Links to the learner edition, which has no outputs, lead to the solved one. Badges come from elsewhere."""
+    source[0] = re.sub(r"^\[!\[.*badge\.svg\)\]\(.*\)$", "", source[0], flags=re.M)
+    source[0] = re.sub(r"\]\(notebooks/(?=\d\d-)", "](notebooks/solutions/", source[0])
+
+
+def setup(app):
+    app.connect("source-read", _for_the_site)
+    app.add_html_math_renderer("mathml", inline_renderers=(_math(False), None), block_renderers=(_math(True), None))
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,111 @@
+"""Each notebook of both editions as a page of nbconvert, read in a browser where no kernel runs and no network is."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from lab import ROOT
+from selenium.webdriver.common.by import By
+
+pytestmark = pytest.mark.browser
+
+NOTEBOOKS = [path.relative_to(ROOT).as_posix() for folder in ("notebooks", "notebooks/solutions")
+             for path in sorted((ROOT / folder).glob("[0-9]*.ipynb")) if ".copy-" not in path.name]
+WIDGET = re.compile(r"^(?:chat|compare|look|experts|benchmarks)\(", re.M)
+# What a person sees of each output: its size on the page, its words, and the pictures in it.
+OUTPUTS = """
+return [...document.querySelectorAll('.jp-OutputArea-output')].map(output => ({
+  height: output.getBoundingClientRect().height,
+  text: output.innerText.trim(),
+  pictures: [...output.querySelectorAll('img')].map(img => [img.naturalWidth, img.alt]),
+  controls: output.querySelectorAll('button, input, select, textarea').length,
+}));
+"""
+
+
+def outputs_of(path: Path) -> list[tuple[str, dict]]:
+    """The source of its cell, and each stored output."""
+    cells = json.loads(path.read_text("utf-8"))["cells"]
+    return [("".join(cell["source"]), output) for cell in cells for output in cell.get("outputs", [])]
+
+
+def problems(shown: list[dict]) -> list[str]:
+    """Outputs that say nothing, pictures that did not load or have no text, and controls without a kernel."""
+    found = []
+    for number, output in enumerate(shown):
+        if output["height"] < 5 or not (output["text"] or output["pictures"]):
+            found.append(f"output {number} shows nothing")
+        found += [f"output {number}: a picture is broken" for width, _ in output["pictures"] if not width]
+        found += [f"output {number}: a picture without text" for _, alt in output["pictures"] if not alt.strip()]
+        if output["controls"]:
+            found.append(f"output {number}: {output['controls']} controls that do nothing")
+        if re.search(r"Error displaying widget|Loading widget|Traceback \(most recent", output["text"]):
+            found.append(f"output {number} is an error: {output['text'][:80]}")
+    return found
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_a_notebook_can_be_read_without_a_kernel(notebook, browser, tmp_path):
+    from nbconvert import HTMLExporter
+
+    path, page = ROOT / notebook, (tmp_path / notebook).with_suffix(".html")
+    assert "widgets" not in json.loads(path.read_text("utf-8"))["metadata"]
+    shutil.copytree(ROOT / "images", tmp_path / "images")
+    page.parent.mkdir(parents=True)
+    page.write_text(HTMLExporter().from_filename(str(path))[0], "utf-8")
+    browser.get(page.as_uri())
+
+    headings = [each.text for each in browser.find_elements(By.TAG_NAME, "h1")]
+    assert len(headings) == 1 and headings[0].strip()
+    code = browser.find_elements(By.CSS_SELECTOR, ".jp-CodeCell .jp-InputArea")
+    assert len(code) >= 10 and all(each.is_displayed() for each in code)
+    broken = browser.execute_script(
+        "return [...document.images].filter(img => !img.naturalWidth || !img.alt.trim()).map(img => img.outerHTML)")
+    assert broken == []
+
+    stored, shown = outputs_of(path), browser.execute_script(OUTPUTS)
+    assert len(shown) == len(stored)
+    assert problems(shown) == []
+    if "/solutions/" not in notebook:
+        assert shown == []
+        return
+    assert len(shown) >= 10
+    # A widget is as rich as what it stands for: it has its HTML form there, with more than a line of text or a picture.
+    widgets = [each for (source, output), each in zip(stored, shown)
+               if WIDGET.search(source) and output["output_type"] == "execute_result"]
+    assert widgets or not any(WIDGET.search(source) for source, _ in stored)
+    for each in widgets:
+        words = " ".join([each["text"], *(alt for _, alt in each["pictures"])])
+        assert len(words.split()) >= 12, words
+
+
+def test_what_a_learner_saves_can_be_read_without_a_kernel(browser, tmp_path):
+    """JupyterLab keeps the live widget beside its HTML form, without its state. The form is what is shown then."""
+    from nbconvert import HTMLExporter
+
+    notebook = json.loads((ROOT / "notebooks/solutions/01-instruct.ipynb").read_text("utf-8"))
+    live = [output for cell in notebook["cells"] for output in cell.get("outputs", [])
+            if WIDGET.search("".join(cell["source"])) and output["output_type"] == "execute_result"]
+    for number, output in enumerate(live):
+        view = {"model_id": f"{number:032x}", "version_major": 2, "version_minor": 0}
+        output["data"] = {"application/vnd.jupyter.widget-view+json": view, **output["data"]}
+    (tmp_path / "saved.ipynb").write_text(json.dumps(notebook), "utf-8")
+    (tmp_path / "saved.html").write_text(HTMLExporter().from_filename(str(tmp_path / "saved.ipynb"))[0], "utf-8")
+    browser.get((tmp_path / "saved.html").as_uri())
+    shown = browser.execute_script(OUTPUTS)
+    assert len(live) >= 3 and problems(shown) == []
+    assert any("Where is Changsha?" in each["text"] and "Hunan" in each["text"] for each in shown)
+
+
+def test_the_check_can_fail(browser, tmp_path):
+    bad = ["<div></div>", '<img src="nowhere.png" alt="a">', "<p>Send <button>Send</button></p>",
+           "<p>Error displaying widget: model not found</p>"]
+    page = tmp_path / "page.html"
+    page.write_text("".join(f'<div class="jp-OutputArea-output">{each}</div>' for each in bad), "utf-8")
+    browser.get(page.as_uri())
+    found = problems(browser.execute_script(OUTPUTS))
+    assert [text.split()[1].rstrip(":") for text in found] == ["0", "1", "2", "3"]

@@ -1,0 +1,93 @@
+"""Start JupyterLab with `make lab`, run every cell of a notebook in it through the server's own interface, and stop it.
+
+python tests/fresh_root_lab.py notebooks/01-instruct.ipynb      (see fresh_root.sh)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import httpx
+from tornado.httpclient import HTTPRequest
+from tornado.websocket import websocket_connect
+
+PORT = 8899
+
+
+def start() -> tuple[subprocess.Popen, str]:
+    """JupyterLab, and the token that it prints with its address. Raises RuntimeError if it does not come."""
+    log = Path("jupyterlab.log")
+    with log.open("wb") as out:
+        server = subprocess.Popen(["make", "lab", "BROWSER=0", f"PORT={PORT}"], stdout=out, stderr=subprocess.STDOUT,
+                                  start_new_session=True)  # fmt: skip
+    end = time.monotonic() + 120
+    while time.monotonic() < end and server.poll() is None:
+        found = re.search(rf"http://127\.0\.0\.1:{PORT}/\S*\?token=(\w+)", log.read_text(errors="replace"))
+        if found:
+            return server, found[1]
+        time.sleep(0.5)
+    if server.poll() is None:
+        os.killpg(server.pid, signal.SIGKILL)
+    raise RuntimeError(f"JupyterLab did not start:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+async def run(notebook: str, token: str) -> int:
+    """Run the code cells one by one in a session of this notebook, as JupyterLab does. Returns how many ran.
+
+    Raises RuntimeError at the first cell that ends in an error.
+    """
+    with httpx.Client(base_url=f"http://127.0.0.1:{PORT}", headers={"Authorization": f"token {token}"}, timeout=60,
+                      trust_env=False) as server:  # fmt: skip
+        page = server.get(f"/lab/tree/{notebook}").raise_for_status().text
+        if "jupyter-config-data" not in page:
+            raise RuntimeError("The page is not JupyterLab.")
+        content = server.get(f"/api/contents/{notebook}").raise_for_status().json()["content"]
+        kernel = content["metadata"]["kernelspec"]["name"]
+        wanted = {"path": notebook, "name": "", "type": "notebook", "kernel": {"name": kernel}}
+        session = server.post("/api/sessions", json=wanted).raise_for_status().json()
+    address = f"ws://127.0.0.1:{PORT}/api/kernels/{session['kernel']['id']}/channels"
+    channel = await websocket_connect(HTTPRequest(address, headers={"Authorization": f"token {token}"}))
+    cells = ["".join(cell["source"]) for cell in content["cells"] if cell["cell_type"] == "code"]
+    for number, source in enumerate(cells, 1):
+        ask = uuid.uuid4().hex
+        header = {"msg_id": ask, "msg_type": "execute_request", "username": "", "session": "fresh", "version": "5.3"}
+        content = {"code": source, "silent": False, "stop_on_error": True}
+        await channel.write_message(json.dumps({"header": header, "parent_header": {}, "metadata": {},
+                                                "channel": "shell", "content": content}))  # fmt: skip
+        while True:
+            received = await asyncio.wait_for(channel.read_message(), 300)
+            if received is None:
+                raise RuntimeError(f"Cell {number}: the connection to the kernel has ended.")
+            message = json.loads(received)
+            if message["parent_header"].get("msg_id") == ask and message["msg_type"] == "execute_reply":
+                break
+        print(".", end="", flush=True)
+        if message["content"]["status"] != "ok":
+            raise RuntimeError(f"Cell {number}: {message['content'].get('ename')}: {message['content'].get('evalue')}")
+    print()
+    channel.close()
+    return len(cells)
+
+
+if __name__ == "__main__":
+    began = time.monotonic()
+    lab, key = start()
+    try:
+        print(f"JupyterLab answers after {time.monotonic() - began:.0f} s")
+        count = asyncio.run(run(sys.argv[1], key))
+        print(f"{count} cells of {sys.argv[1]} ran without an error; {time.monotonic() - began:.0f} s in all")
+    finally:
+        os.killpg(lab.pid, signal.SIGTERM)
+        try:
+            lab.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(lab.pid, signal.SIGKILL)

@@ -1,0 +1,92 @@
+"""The settings for JupyterHub: both files say the same, in words that the course understands."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+import yaml
+
+from labs_helper import workshop
+
+ROOT = Path(__file__).resolve().parent.parent
+VALUES = yaml.safe_load((ROOT / "docs/hub/values.yaml").read_text("utf-8"))["singleuser"]
+TEXTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def configured(**environment):
+    """What jupyterhub_config.py sets when the hub has this environment."""
+    c = SimpleNamespace(Spawner=SimpleNamespace(environment={}), JupyterHub=SimpleNamespace(services=[]))
+    before = {name: value for name, value in os.environ.items() if name.startswith("LABS_HUB_")}
+    try:
+        for name in before:
+            del os.environ[name]
+        os.environ |= environment
+        source = (ROOT / "docs/hub/jupyterhub_config.py").read_text("utf-8")
+        exec(compile(source, "jupyterhub_config.py", "exec"), {"get_config": lambda: c})
+    finally:
+        for name in environment:
+            del os.environ[name]
+        os.environ |= before
+    return c
+
+
+def test_both_hubs_get_the_same_settings():
+    there, here = VALUES["extraEnv"], configured().Spawner.environment
+    assert set(there) - set(here) == {"LABS_ENDPOINT_KEY"} and not set(here) - set(there)
+    own = {"LABS_ENDPOINT", "LABS_ENDPOINT_MODEL"}  # each hub has a server of its own
+    assert {name: there[name] for name in set(here) - own} == {name: here[name] for name in set(here) - own}
+    assert VALUES["defaultUrl"] == configured().Spawner.default_url
+    assert VALUES["memory"]["limit"] == configured().Spawner.mem_limit
+    mount, volume = VALUES["storage"]["extraVolumeMounts"][0], VALUES["storage"]["extraVolumes"][0]
+    assert mount["mountPath"] == there["LABS_MODELS_DIR"] and mount["readOnly"] is True
+    assert volume["persistentVolumeClaim"]["readOnly"] is True and mount["name"] == volume["name"]
+    port = VALUES["networkPolicy"]["egress"][0]["ports"][0]["port"]
+    assert urlsplit(there["LABS_ENDPOINT"]).port == port
+
+
+def test_every_setting_is_one_that_the_course_reads():
+    code = "\n".join(path.read_text("utf-8") for path in (ROOT / "labs_helper").rglob("*.py"))
+    for name in configured().Spawner.environment:
+        assert f'"{name}"' in code or name == "HF_HUB_OFFLINE"
+
+
+def test_a_server_of_somebody_else_is_not_started():
+    assert configured(LABS_HUB_SERVED="").JupyterHub.services == []
+    (service,) = configured(LABS_HUB_PYTHON=sys.executable, LABS_HUB_ENDPOINT="http://127.0.0.1:9123/v1",
+                            LABS_HUB_SERVED="/models/x").JupyterHub.services  # fmt: skip
+    assert service["command"][0] == sys.executable
+    assert service["command"][-6:] == ["--model", "/models/x", "--host", "127.0.0.1", "--port", "9123"]
+    assert service.get("user") == ("nobody" if os.geteuid() == 0 else None)
+
+
+def test_the_start_page_leads_where_the_learners_clone_will_be():
+    start = urlsplit(configured().Spawner.default_url)
+    (folder,) = parse_qs(start.query)["targetpath"]
+    assert start.path == "/git-pull"
+    assert parse_qs(start.query)["urlpath"] == [f"lab/tree/{folder}/{workshop.FIRST}"]
+    assert configured().Spawner.environment["LABS_HOME"] == f"~/{folder}"
+    assert (ROOT / workshop.FIRST).is_file()
+
+
+LINK = re.compile(r"https?://\S+git-pull\?[^\s`)>\"]+")
+LINKS = [(path, link) for path in TEXTS for link in LINK.findall(path.read_text("utf-8"))]
+
+
+@pytest.mark.parametrize(("path", "link"), LINKS, ids=lambda value: getattr(value, "name", None))
+def test_links_in_the_texts_are_those_that_the_command_prints(path, link):
+    parts = urlsplit(link)
+    values = {name: value for name, (value,) in parse_qs(parts.query, strict_parsing=True).items()}
+    hub = f"{parts.scheme}://{parts.netloc}"
+    assert link == workshop.pull_link(hub, values["repo"], values["branch"])
+    assert set(values) == {"repo", "branch", "targetpath", "urlpath"}
+    assert unquote(values["urlpath"]).startswith(f"lab/tree/{values['targetpath']}/notebooks/")
+
+
+def test_the_texts_show_such_a_link():
+    assert {path.name for path, _ in LINKS} >= {"instructors.md", "README.md"}
