@@ -133,7 +133,7 @@ class MLXEngine(Prompts):
         raise NotImplementedError
 
     def _refusing(self, what: str):
-        return _Refusing(self.path, what)
+        return Refusing(self.path, what)
 
     def _expands(self, on_cpu: bool) -> bool:
         """Whether quantized weights are expanded to fp32 (corrections/dequantize.py)."""
@@ -372,8 +372,13 @@ def _quiet_transformers():
         logger.setLevel(level)
 
 
-class _Refusing:
-    """Turns the many exceptions of a broken checkpoint into one sentence."""
+class Refusing:
+    """Turns the many exceptions of a broken checkpoint into one sentence.
+
+    Example:
+        with Refusing(path, "weights"):
+            load_model(path)
+    """
 
     # What mlx-lm, mlx and transformers raise for wrong shapes, missing keys, unreadable or absent files.
     KINDS = (ValueError, KeyError, TypeError, AttributeError, IndexError, OSError, RuntimeError, AssertionError)
