@@ -8,8 +8,6 @@ import json
 import math
 import os
 import socket
-import subprocess
-import sys
 import time
 import traceback
 
@@ -17,7 +15,7 @@ import pytest
 from fake_endpoint import FakeEndpoint, failing
 from PIL import Image
 
-from labs_helper import catalog, endpoints, machine
+from labs_helper import endpoints, machine
 from labs_helper.engines import openai_api
 from labs_helper.errors import BadRequest, EndpointFailed
 from labs_helper.models import load, memory
@@ -388,33 +386,6 @@ def test_a_whole_course_can_be_sent_to_an_endpoint(point, monkeypatch):
 
 
 # -- a real server -------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def mlx_server():
-    """mlx_lm.server with instruct-tiny on loopback, in a process of its own that lives two minutes at most."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = catalog.home() / "data/checkpoints/instruct-tiny"
-    code = (
-        "import sys, threading, os; from labs_helper.corrections import before_mlx; before_mlx();"
-        "threading.Timer(120, os._exit, (9,)).start(); import mlx_lm.server as server;"
-        f"sys.argv = ['server', '--model', {str(folder)!r}, '--host', '127.0.0.1', '--port', '{port}'];"
-        "server.main()"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        end = time.monotonic() + 90
-        while time.monotonic() < end and process.poll() is None:
-            with socket.socket() as tried:
-                if tried.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/v1", str(folder)
-    finally:
-        process.kill()
-        process.wait()
 
 
 @pytest.mark.slow
