@@ -155,9 +155,8 @@ def weight_bytes(config: dict, table: dict[str, dict], on_cpu: bool) -> tuple[in
     Example:
         weight_bytes(config, store.weight_table(path), on_cpu=True)
     """
-    bits = (config.get("quantization") or {}).get("bits", 4)
     packed = any(entry["dtype"] == "U32" for entry in table.values())
-    expanded = dequantize.expanded_bytes(table, bits)
+    expanded = dequantize.expanded_bytes(table, (config.get("quantization") or {}).get("group_size", 64))
     if packed and dequantize.wanted(expanded, on_cpu):
         return expanded, True
     total = 0

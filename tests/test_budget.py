@@ -291,3 +291,19 @@ def test_the_table_in_the_documentation_is_computed():
             need = budget.of_card(card, tokens, on_cpu=card.format == "gguf", crops=17 if card.role == "vision" else 0)
             cells.append(f"{need.total / 1e9:.1f}" if fits else "-")
         assert f"| `{card.name}` | {card.bytes_on_disk / 1e9:.2f} | {' | '.join(cells)} |" in text, card.name
+
+
+def test_layers_with_bits_of_their_own_are_counted_once(tiny_moe, monkeypatch):
+    """Gate and head have 8 bits in moe-tiny: expanded they take no more than at 4."""
+    import math
+
+    from labs_helper.engines.mlx_text import MLXText
+
+    monkeypatch.setenv("LABS_DEQUANTIZE", "1")
+    engine = MLXText(tiny_moe)
+    engine.load(16)
+    loaded = engine.bytes
+    engine.close()
+    need = budget.of_folder(tiny_moe, 16, on_cpu=True)
+    assert need.weights == loaded
+    assert math.isclose(need.loading, 1.85 * loaded, rel_tol=1e-6)

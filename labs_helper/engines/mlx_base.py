@@ -139,8 +139,8 @@ class MLXEngine(Prompts):
         """Whether quantized weights are expanded to fp32 (corrections/dequantize.py)."""
         table = store.weight_table(self.path)
         packed = any(entry["dtype"] == "U32" for entry in table.values())
-        bits = (self.config.get("quantization") or {}).get("bits", 4)
-        return packed and dequantize.wanted(dequantize.expanded_bytes(table, bits), on_cpu)
+        group = (self.config.get("quantization") or {}).get("group_size", 64)
+        return packed and dequantize.wanted(dequantize.expanded_bytes(table, group), on_cpu)
 
     def cache_bytes(self, tokens: int) -> int:
         """Bytes that the KV cache takes for a sequence: 2 (keys, values) x layers x KV heads x head size x
