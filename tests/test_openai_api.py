@@ -15,7 +15,7 @@ import pytest
 from fake_endpoint import FakeEndpoint, failing
 from PIL import Image
 
-from labs_helper import endpoints, machine
+from labs_helper import catalog, endpoints, machine
 from labs_helper.engines import openai_api
 from labs_helper.errors import BadRequest, EndpointFailed
 from labs_helper.models import load, memory
