@@ -183,7 +183,8 @@ def allowed(name: str) -> set[str]:
         return CORE | EXTRAS["board"]  # the instructor's side; a learner's machine never imports it
     if name.startswith("labs_helper/") and name != "labs_helper/authoring.py" or name.startswith("notebooks/"):
         return CORE
-    makers = ("training/", "tests/parity/make", "tests/reference/")
+    # bench_real's side of transformers runs in a Python of its own.
+    makers = ("training/", "tests/parity/make", "tests/reference/", "benchmarks/bench_real.py")
     if name.startswith(makers) and name != "training/evaluate.py":
         return CORE | EXTRAS["dev"] | EXTRAS["training"]
     return CORE | EXTRAS["dev"]
