@@ -26,6 +26,7 @@ _FUSED_HEADS = (64, 80, 128)
 # Arrays of one chunk that are alive at once inside a layer, in multiples of the hidden and the feed-forward width.
 # Fitted to mlx 0.32.4's measured peaks on Linux for two widths and prompts of 100, 1,000 and 3,000 tokens.
 _HIDDEN_ARRAYS, _WIDE_ARRAYS = 13, 6
+_EXPERT_ARRAYS = 3  # of the feed-forward width for each expert of a token: gate, up and their product
 _EXPANDING = 1.85  # peak while quantized weights are expanded, as a multiple of the result (measured: 1.76, 1.80)
 
 
@@ -56,7 +57,7 @@ def need(config: dict, table: dict[str, dict], tokens: int, *, on_cpu: bool, cro
     """What a request needs.
 
     config: config.json. table: {tensor: {"dtype", "shape"}}, from `store.weight_table` or `table_of`.
-    tokens: prompt and answer together. crops: pictures of 336 x 336 that go through the tower at once.
+    tokens: prompt and answer together. crops: views of 336 x 336 that go through the tower, one after the other.
     on_cpu: MLX computes in 32 bits on a CPU; then 16-bit numbers take twice their place on disk.
 
     Example:
@@ -66,7 +67,8 @@ def need(config: dict, table: dict[str, dict], tokens: int, *, on_cpu: bool, cro
     wide = on_cpu or all(entry["dtype"] not in ("F16", "BF16") for entry in table.values())
     width = 4 if wide else 2
     cache = cache_bytes(config, tokens, width)
-    work = _work_bytes(config, tokens, width, on_cpu) + _tower_bytes(config, crops, width)
+    # Pictures are looked at before the prompt is read, so the larger of the two counts.
+    work = max(_work_bytes(config, tokens, width, on_cpu), _tower_bytes(config, crops, width))
     return Need(tokens, weights, cache, work, int(weights * _EXPANDING) if expanded else weights)
 
 
@@ -153,9 +155,8 @@ def weight_bytes(config: dict, table: dict[str, dict], on_cpu: bool) -> tuple[in
     Example:
         weight_bytes(config, store.weight_table(path), on_cpu=True)
     """
-    bits = (config.get("quantization") or {}).get("bits", 4)
     packed = any(entry["dtype"] == "U32" for entry in table.values())
-    expanded = dequantize.expanded_bytes(table, bits)
+    expanded = dequantize.expanded_bytes(table, (config.get("quantization") or {}).get("group_size", 64))
     if packed and dequantize.wanted(expanded, on_cpu):
         return expanded, True
     total = 0
@@ -184,10 +185,10 @@ def _heads(config: dict) -> tuple[int, int]:
 def _work_bytes(config: dict, tokens: int, width: int, on_cpu: bool) -> int:
     heads, head = _heads(config)
     chunk = min(tokens, _CHUNK_CPU if on_cpu else _CHUNK_GPU)
-    wide = config.get("intermediate_size", 0)
+    wide = _WIDE_ARRAYS
     if config.get("num_local_experts"):
-        wide *= config.get("num_experts_per_tok", 2)
-    arrays = _HIDDEN_ARRAYS * config.get("hidden_size", 0) + _WIDE_ARRAYS * wide
+        wide = _EXPERT_ARRAYS * config.get("num_experts_per_tok", 2)
+    arrays = _HIDDEN_ARRAYS * config.get("hidden_size", 0) + wide * config.get("intermediate_size", 0)
     whole = tokens // chunk * chunk if chunk else 0
     scores = max(chunk * whole, (tokens - whole) * tokens) if on_cpu or head not in _FUSED_HEADS else 0
     return (chunk * arrays + heads * scores) * width
@@ -199,7 +200,9 @@ def _tower_bytes(config: dict, crops: int, width: int) -> int:
         return 0
     places = (tower.get("image_size", 336) // tower.get("patch_size", 14)) ** 2 + 1
     arrays = _HIDDEN_ARRAYS * tower["hidden_size"] + _WIDE_ARRAYS * tower.get("intermediate_size", 0)
-    return crops * places * arrays * width
+    # The arrays of one view, what all views have become, and their rows in the decoder's width, twice (two layers).
+    rows = crops * places // 4 * (4 * tower["hidden_size"] + 2 * config.get("hidden_size", 0))
+    return (places * arrays + rows) * width
 
 
 # -- tensors of a model that is not here ------------------------------------------------------------------

@@ -69,6 +69,15 @@ def _add_models(models: argparse.ArgumentParser) -> None:
     export.add_argument("destination", help="a folder, or a new file that ends in .tar")
     action("import", _import, "take a model from a pack").add_argument("pack", help="a folder or .tar file")
     action("verify", _verify, "check every byte of a model").add_argument("name")
+    made = action("convert", _convert, "make a 4-bit MLX model from a Hugging Face folder, and compare the two")
+    made.add_argument("source", help="a folder with 16-bit safetensors, or a catalog name")
+    made.add_argument("destination", help="a folder that does not exist yet")
+    made.add_argument("--bits", type=int, default=4, help="2, 3, 4, 5, 6, 8; 16 rounds nothing (default: 4)")
+    made.add_argument("--group-size", type=int, metavar="N", help="weights that share a scale: 32, 64 or 128")
+    made.add_argument("--dtype", help="of scales and norms: float32 for a CPU, float16 or bfloat16 for a Mac's GPU "
+                                      "(default: as in the source)")  # fmt: skip
+    made.add_argument("--recipe", help="a mixture of mlx-lm in place of bits, for example mixed_3_6")
+    made.add_argument("--text", metavar="FILE", help="a short text to compare source and result on")
     serve = action("serve", _serve, "give the models of this computer to others in the room, read-only")
     serve.add_argument("names", nargs="*", metavar="NAME", help="every real model that is here if none is given")
     serve.add_argument("--host", default="127.0.0.1", help="0.0.0.0 for every network (default: this computer only)")
@@ -180,6 +189,22 @@ def _import(chosen) -> int:
 
 def _verify(chosen) -> int:
     print(store.check(chosen.name))
+    return 0
+
+
+def _convert(chosen) -> int:
+    from labs_helper import convert
+
+    text = None
+    if chosen.text is not None:
+        try:
+            text = Path(chosen.text).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise BadRequest(f"{chosen.text} cannot be read ({error}).", "Name a text file in UTF-8.") from error
+    print(convert.convert(
+        chosen.source, chosen.destination, bits=chosen.bits, group_size=chosen.group_size, dtype=chosen.dtype,
+        recipe=chosen.recipe, text=text,
+    ))  # fmt: skip
     return 0
 
 

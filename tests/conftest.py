@@ -63,6 +63,40 @@ def tiny_gguf(tmp_path_factory) -> Path:
     return convert(source, tmp_path_factory.mktemp("gguf") / "instruct-tiny", tokenizer=False).parent
 
 
+@pytest.fixture(scope="module")
+def mlx_server():
+    """mlx_lm.server with instruct-tiny on loopback, in a process of its own that lives two minutes at most."""
+    import socket
+    import subprocess
+    import sys
+    import time
+
+    from labs_helper import catalog
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = catalog.home() / "data/checkpoints/instruct-tiny"
+    code = (
+        "import sys, threading, os; from labs_helper.corrections import before_mlx; before_mlx();"
+        "threading.Timer(120, os._exit, (9,)).start(); import mlx_lm.server as server;"
+        f"sys.argv = ['server', '--model', {str(folder)!r}, '--host', '127.0.0.1', '--port', '{port}'];"
+        "server.main()"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 90
+        while time.monotonic() < end and process.poll() is None:
+            with socket.socket() as tried:
+                if tried.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}/v1", str(folder)
+    finally:
+        process.kill()
+        process.wait()
+
+
 @pytest.fixture
 def model(tiny_checkpoint):
     """A fresh Model over the shared random checkpoint."""

@@ -181,7 +181,7 @@ def test_expanded_weights_give_the_same_answers(tiny_checkpoint, monkeypatch):
         assert engine.expanded is (choice == "1")
         sizes[choice] = engine.bytes
     assert np.abs(logits["0"] - logits["1"]).max() < 1e-4
-    assert sizes["1"] == dequantize.expanded_bytes(store.weight_table(tiny_checkpoint), bits=4)
+    assert sizes["1"] == dequantize.expanded_bytes(store.weight_table(tiny_checkpoint), group_size=32)
     assert sizes["1"] > 4 * sizes["0"]
 
 

@@ -8,8 +8,6 @@ import json
 import math
 import os
 import socket
-import subprocess
-import sys
 import time
 import traceback
 
@@ -327,6 +325,43 @@ def test_the_key_is_in_no_saved_notebook_and_no_log(point, tmp_path):
     assert any(KEY in headers["Authorization"] for _, headers, _ in fake.requests), "it was used all the same"
 
 
+@pytest.mark.parametrize("code", [200, 401, 410, 500])
+def test_no_key_anywhere(point, capsys, caplog, code):
+    """One place that looks everywhere: output, logs, warnings, reprs, tracebacks, reports, and every notebook."""
+    import logging
+    import re
+    import warnings
+
+    from labs_helper import check_setup, cli
+
+    caplog.set_level(logging.DEBUG)
+    seen = []
+    with FakeEndpoint(FakeEndpoint.stream if code == 200 else failing(code, f"about {KEY}")) as fake:
+        model = point(fake.url)
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            try:
+                seen += [repr(model.ask("Hello")), str(model.last.statistics())]
+            except EndpointFailed as error:
+                told = traceback.TracebackException.from_exception(error, capture_locals=True)
+                seen += [*told.format(), repr(error), *error._render_traceback_()]
+            seen += [str(each.message) for each in warned]
+        seen += [repr(check_setup()), str(check_setup()), str(memory()), repr(model), str(vars(model)),
+                 str(vars(model.engine)), repr(model.card), repr(endpoints.from_environment())]  # fmt: skip
+        cli.main(["doctor"])
+        cli.main(["models", "list"])
+        assert any(KEY in headers["Authorization"] for _, headers, _ in fake.requests), "it was used all the same"
+    shown = capsys.readouterr()
+    seen += [shown.out, shown.err, caplog.text, *(str(vars(record)) for record in caplog.records)]
+    books = [path for path in (catalog.home() / "notebooks").rglob("*") if path.suffix in (".ipynb", ".py")]
+    assert len(books) > 5
+    seen += [path.read_text("utf-8") for path in books]
+    everything = "\n".join(seen)
+    assert KEY not in everything and KEY[6:] not in everything
+    # What keys of the services in endpoints.toml and of the hub look like.
+    assert not re.search(r"\b(nvapi-|sk-|hf_|ghp_|github_pat_)[A-Za-z0-9_-]{16,}|Bearer [A-Za-z0-9_-]{16,}", everything)
+
+
 # -- which endpoint ----------------------------------------------------------------------------------------------
 
 
@@ -388,33 +423,6 @@ def test_a_whole_course_can_be_sent_to_an_endpoint(point, monkeypatch):
 
 
 # -- a real server -------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def mlx_server():
-    """mlx_lm.server with instruct-tiny on loopback, in a process of its own that lives two minutes at most."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = catalog.home() / "data/checkpoints/instruct-tiny"
-    code = (
-        "import sys, threading, os; from labs_helper.corrections import before_mlx; before_mlx();"
-        "threading.Timer(120, os._exit, (9,)).start(); import mlx_lm.server as server;"
-        f"sys.argv = ['server', '--model', {str(folder)!r}, '--host', '127.0.0.1', '--port', '{port}'];"
-        "server.main()"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        end = time.monotonic() + 90
-        while time.monotonic() < end and process.poll() is None:
-            with socket.socket() as tried:
-                if tried.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/v1", str(folder)
-    finally:
-        process.kill()
-        process.wait()
 
 
 @pytest.mark.slow

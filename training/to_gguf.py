@@ -51,8 +51,8 @@ def convert(source: str | Path, folder: str | Path, kind: str = "f32", tokenizer
     file = folder / f"{source.name}.gguf"
     writer = gguf.GGUFWriter(str(file), "phi3")
     writer.add_name(f"{source.name} phi-3")  # llama.cpp looks for "phi-3" to know how special tokens take spaces
-    _settings(writer, config)
-    _vocabulary(writer, source, config)
+    settings(writer, config)
+    vocabulary(writer, source, config)
     quantization = gguf.GGMLQuantizationType[kind.upper()]
     weights = _weights(source)
     for old, new in names(config["num_hidden_layers"]).items():
@@ -77,7 +77,12 @@ def convert(source: str | Path, folder: str | Path, kind: str = "f32", tokenizer
     return file
 
 
-def _settings(writer, config: dict) -> None:
+def settings(writer, config: dict) -> None:
+    """Write what config.json says under llama.cpp's names.
+
+    Example:
+        settings(gguf.GGUFWriter("model.gguf", "phi3"), config)
+    """
     heads, context = config["num_attention_heads"], config["max_position_embeddings"]
     original = config.get("original_max_position_embeddings") or context
     writer.add_context_length(context)
@@ -96,19 +101,23 @@ def _settings(writer, config: dict) -> None:
         writer.add_rope_scaling_attn_factors(math.sqrt(1 + math.log(longer) / math.log(original)))
 
 
-def _vocabulary(writer, source: Path, config: dict) -> None:
-    """The pieces with scores that bring about the same merges: the earlier a merge, the higher its score."""
+def vocabulary(writer, source: Path, config: dict) -> None:
+    """Write the pieces, with scores that bring about the same merges: the earlier a merge, the higher its score.
+
+    Example:
+        vocabulary(gguf.GGUFWriter("model.gguf", "phi3"), Path("data/checkpoints/instruct-tiny"), config)
+    """
     from gguf import TokenType
 
     tokenizer = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
-    vocabulary, size = tokenizer["model"]["vocab"], config["vocab_size"]
+    known, size = tokenizer["model"]["vocab"], config["vocab_size"]
     pieces = [f"<|unused{id}|>" for id in range(size)]
     scores, kinds = [-1e6] * size, [TokenType.UNUSED] * size
-    for piece, id in vocabulary.items():
+    for piece, id in known.items():
         byte = len(piece) == 6 and piece.startswith("<0x")
         pieces[id], kinds[id] = piece, TokenType.BYTE if byte else TokenType.NORMAL
     for rank, pair in enumerate(tokenizer["model"]["merges"]):
-        whole = vocabulary["".join(pair)]
+        whole = known["".join(pair)]
         scores[whole] = max(scores[whole], -float(rank))
     ids = {}
     for token in tokenizer["added_tokens"]:

@@ -37,20 +37,22 @@ def wanted(fp32_bytes: int, on_cpu: bool) -> bool:
     return choice == "1"
 
 
-def expanded_bytes(table: dict[str, dict], bits: int) -> int:
+def expanded_bytes(table: dict[str, dict], group_size: int) -> int:
     """What the weights of a checkpoint take in fp32, from its table of contents.
 
     table: from `labs_helper.store.weight_table`.
-    bits: bits of a quantized weight; packed weights are stored as U32.
+    group_size: weights that share a scale. With it the number of scales tells the number of weights, also where
+        layers have bits of their own; packed weights are stored as U32.
 
     Example:
-        expanded_bytes(store.weight_table(path), bits=4)
+        expanded_bytes(store.weight_table(path), group_size=64)
     """
     total = 0
     for name, entry in table.items():
         count = math.prod(entry["shape"])
-        if entry["dtype"] == "U32":
-            total += count * (32 // bits) * 4
+        scales = table.get(f"{name.removesuffix('.weight')}.scales")
+        if entry["dtype"] == "U32" and scales is not None:
+            total += math.prod(scales["shape"]) * group_size * 4
         elif not name.endswith((".scales", ".biases")):
             total += count * 4
     return total

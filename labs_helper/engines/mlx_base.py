@@ -133,14 +133,14 @@ class MLXEngine(Prompts):
         raise NotImplementedError
 
     def _refusing(self, what: str):
-        return _Refusing(self.path, what)
+        return Refusing(self.path, what)
 
     def _expands(self, on_cpu: bool) -> bool:
         """Whether quantized weights are expanded to fp32 (corrections/dequantize.py)."""
         table = store.weight_table(self.path)
         packed = any(entry["dtype"] == "U32" for entry in table.values())
-        bits = (self.config.get("quantization") or {}).get("bits", 4)
-        return packed and dequantize.wanted(dequantize.expanded_bytes(table, bits), on_cpu)
+        group = (self.config.get("quantization") or {}).get("group_size", 64)
+        return packed and dequantize.wanted(dequantize.expanded_bytes(table, group), on_cpu)
 
     def cache_bytes(self, tokens: int) -> int:
         """Bytes that the KV cache takes for a sequence: 2 (keys, values) x layers x KV heads x head size x
@@ -372,8 +372,13 @@ def _quiet_transformers():
         logger.setLevel(level)
 
 
-class _Refusing:
-    """Turns the many exceptions of a broken checkpoint into one sentence."""
+class Refusing:
+    """Turns the many exceptions of a broken checkpoint into one sentence.
+
+    Example:
+        with Refusing(path, "weights"):
+            load_model(path)
+    """
 
     # What mlx-lm, mlx and transformers raise for wrong shapes, missing keys, unreadable or absent files.
     KINDS = (ValueError, KeyError, TypeError, AttributeError, IndexError, OSError, RuntimeError, AssertionError)

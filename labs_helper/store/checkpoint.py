@@ -21,12 +21,13 @@ _CODE_KEYS = ("model_file", "auto_map")
 _SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size", "intermediate_size")
 
 
-def verify(path: str | Path, *, ships_code: bool = False) -> dict:
+def verify(path: str | Path, *, ships_code: bool = False, config: dict | None = None) -> dict:
     """Refuse a checkpoint folder that is broken, of an unknown kind, or that carries code.
 
     path: a checkpoint folder.
     ships_code: True for the catalog's own repositories that carry Python files for other libraries. The
         files are still never run: the engines load with code from checkpoints switched off.
+    config: settings to look at in place of config.json; see `corrections.rope_settings`.
     Returns the parsed config.json; for a folder with a GGUF file and no config.json an empty dict.
     Raises ModelNotHere or CheckpointRefused, with what to do.
 
@@ -45,22 +46,23 @@ def verify(path: str | Path, *, ships_code: bool = False) -> dict:
         for file in files:
             check_gguf(file)
         return {}
-    config = check_settings(path, ships_code=ships_code)
+    config = check_settings(path, ships_code=ships_code, config=config)
     for file in _weight_files(path):
         read_header(file)
     _check_tokenizer(path)
     return config
 
 
-def check_settings(path: Path, *, ships_code: bool = False) -> dict:
+def check_settings(path: Path, *, ships_code: bool = False, config: dict | None = None) -> dict:
     """The part of `verify` that needs only the small files: config.json and the keys that ask for code.
 
-    A download looks at these before it fetches gigabytes. Returns the parsed config.json.
+    A download looks at these before it fetches gigabytes. Returns the parsed config.json, or `config` if it is given.
 
     Example:
         check_settings(Path("data/checkpoints/instruct-tiny"))["hidden_size"]      # 256
     """
-    config = read_json(path / "config.json")
+    if config is None:
+        config = read_json(path / "config.json")
     _refuse_code_keys(path, config, ships_code)
     _check_config(path, config)
     return config
@@ -189,14 +191,17 @@ def _check_rope(path: Path, config: dict) -> None:
     scaling, parameters = config.get("rope_scaling"), config.get("rope_parameters")
     if scaling is None and isinstance(parameters, dict):
         kind = parameters.get("rope_type", parameters.get("type", "default"))
-        base = parameters.get("rope_theta", 10000.0)
-        if kind != "default" or base != config.get("rope_theta", 10000.0):
+        ignored = any(
+            parameters.get(key, usual) != config.get(key, usual)
+            for key, usual in (("rope_theta", 10000.0), ("partial_rotary_factor", 1.0))
+        )
+        if kind != "default" or ignored:
             # transformers 5 writes this key; mlx-lm 0.32 knows only the old ones and would silently use plain
             # RoPE, which gives wrong answers (ml-explore/mlx-lm#953).
             raise CheckpointRefused(
                 f"config.json in {path} has 'rope_parameters' and no 'rope_scaling': mlx-lm would ignore it and "
                 "give wrong answers.",
-                "Write the same values under 'rope_scaling' (with a key 'type') and 'rope_theta'.",
+                f"`labs models convert {path} DEST` writes the same values in the keys that mlx-lm reads.",
             )
     if scaling is None:
         return
@@ -235,7 +240,7 @@ def _weight_files(path: Path) -> list[Path]:
         if pickles:
             raise CheckpointRefused(
                 f"The weights in {path} are in a format that can run code when read ({pickles[0]}).",
-                "Convert them to safetensors first, for example with mlx_lm.convert.",
+                "Take a copy of the model with safetensors.",
             )
         raise CheckpointRefused(
             f"There are no weights (model*.safetensors) in {path}.",

@@ -113,15 +113,19 @@ def install(folder: Path, card: ModelCard, made: manifest.Manifest) -> Path:
     checkpoint.verify(folder, ships_code=card.ships_code)
     (folder / manifest.NAME).write_text(made.text(), encoding="utf-8")
     for path in (*folder.iterdir(), folder):
-        _sync(path)
+        sync(path)
     place = final_place(card.name)
     os.rename(folder, place)
-    _sync(place.parent)
+    sync(place.parent)
     return place
 
 
-def _sync(path: Path) -> None:
-    """Wait until the disk has it: after a power cut a renamed folder with empty files would look whole."""
+def sync(path: Path) -> None:
+    """Wait until the disk has it: after a power cut a renamed folder with empty files would look whole.
+
+    Example:
+        sync(Path("models/my-model/config.json"))
+    """
     opened = os.open(path, os.O_RDONLY)
     try:
         os.fsync(opened)
