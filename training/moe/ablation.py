@@ -1,8 +1,10 @@
-"""Takes the most specialised expert of a checkpoint away and measures every topic again.
+"""Takes the most specialised expert of a checkpoint away, or several of one topic, and measures every topic again.
 
     python -m training.moe.ablation data/checkpoints/moe-tiny --seed 7 --each 60
+    python -m training.moe.ablation data/checkpoints/moe-tiny --seed 7 --each 60 --experts 8
 
-The expert is chosen on conversations of one seed and measured on questions of another, so that the choice cannot fit the questions.
+With several, those of the same topic follow, by preference: where two experts share a topic, one alone is hardly missed.
+They are chosen on other conversations than they are measured on, so that the choice cannot fit the questions.
 """
 
 from __future__ import annotations
@@ -64,18 +66,22 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=7, help="decides the conversations and the questions (default 7)")
     parser.add_argument("--each", type=int, default=60, help="questions a topic (default 60)")
+    parser.add_argument("--experts", type=int, default=1, help="how many to take away together (default 1)")
     options = parser.parse_args()
     from labs_helper import load
     from training.tokenizer import Encoder
 
     conversations = cases(options.seed, CHOSEN_ON)
     preference = preferences(conversations, counts_of(conversations, Encoder(options.folder), through_mlx(options.folder)))
-    layer, expert, place = (int(i) for i in np.unravel_index(preference.argmax(), preference.shape))
+    place = int(np.unravel_index(preference.argmax(), preference.shape)[2])
+    liked = preference[..., place]
+    best = liked.argsort(axis=None)[::-1][: options.experts]
+    gone = [(int(layer), int(expert)) for layer, expert in zip(*np.unravel_index(best, liked.shape))]
     model, asked = load(str(options.folder)), questions(options.seed, options.each)
-    whole, less = accuracy(model, asked), accuracy(model, asked, [(layer, expert)])
+    whole, less = accuracy(model, asked), accuracy(model, asked, gone)
     lost = {name: round(whole[name] - less[name], 4) for name in whole}
     own = TOPICS[place]
-    print(json.dumps({"layer": layer, "expert": expert, "topic": own, "preference": round(float(preference.max()), 3), "all experts": whole,
+    print(json.dumps({"gone (layer, expert)": gone, "topic": own, "preference": round(float(preference.max()), 3), "all experts": whole,
                       "without it": less, "lost": lost, "its own topic loses most": lost[own] > max(v for k, v in lost.items() if k != own)}, indent=1))
 
 
