@@ -268,7 +268,8 @@ def test_links_in_the_zip_lead_somewhere(unpacked):
     for file in [*unpacked.glob("*.md"), *unpacked.glob("docs/*.md"), *unpacked.glob("notebooks/*.ipynb")]:
         text = file.read_text("utf-8")
         if file.suffix == ".ipynb":
-            text = "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
+            cells = json.loads(text)["cells"]
+            text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
         for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"(?s)```.*?```|`[^`]*`", "", text)):
             if not re.match(r"[a-z]+:|#", target) and not (file.parent / target.split("#")[0]).exists():
                 broken.append(f"{file.name}: {target}")
