@@ -40,7 +40,7 @@ PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3.14 python
 # Whatever tests and benchmarks solve is nobody's progress.
 OFFLINE := LABS_MODELS=tiny HF_HUB_OFFLINE=1 MLX_DISABLE_COMPILE=1 LABS_PROGRESS=off
 # A limit on the whole run, where the system has `timeout` (macOS does not; pytest's own limits still hold there).
-LIMIT := $(if $(shell command -v timeout),timeout --kill-after=20 900)
+LIMIT := $(if $(shell command -v timeout),timeout --kill-after=20 1200)
 PYTEST := $(OFFLINE) $(LIMIT) $(BIN)/python -m pytest
 
 .PHONY: help lab test browser-test hub-test notebooks checkpoints site bench setup lint clean blas-note
