@@ -39,7 +39,7 @@ def write_card(name: str, checkpoints: Path = CHECKPOINTS) -> Path:
     tower_pictures = result["steps"]["tower"] * TOWER_PARTS * recipe["tower"]["pictures"]
     text = f"""# {name}
 
-A small `{config["model_type"]}` model that Phi-3.5 Labs trained itself, from scratch, on pictures that the project draws.
+A small `{config["model_type"]}` model that Phi-3.5 Labs trained itself, on pictures that the project draws.
 **These are not Microsoft's weights**, and nothing here says anything about the quality of Phi-3.5. It plays the part of
 Phi-3.5-vision-instruct where the real one is not at hand. The architecture, the image processing, the tags and the
 chat format are those of Phi-3.5-vision-instruct; only the sizes differ.
@@ -60,9 +60,10 @@ chat format are those of Phi-3.5-vision-instruct; only the sizes differ.
 
 Drawn pictures only: shapes and everyday things with their colours and places, crowds to be counted, printed words and numbers
 (capital letters), bar, line and pie charts, small tables, pairs with one difference, and clips of a few frames.
-First the tower learned on {tower_pictures:,} pictures what stands in each patch; then projection and decoder
-learned on {recipe["cache"]["pictures"]:,} others, in {result["steps"]["decoder"]:,} steps, to answer questions in English. The last fifth of these saw
-the decoder's weights as rounded to {BITS} bits.
+The tower learned on {tower_pictures:,} pictures what stands where. The decoder began with the layers of `{recipe["start"]}` and learned in
+{result["steps"]["symbols"]:,} steps to answer questions in English about pictures as symbols, that is, as a perfect tower would report
+them. Then projection and decoder went on for {result["steps"]["decoder"]:,} steps with what the tower really sees in {recipe["cache"]["pictures"]:,} other
+pictures. The last fifth of these saw the decoder's weights as rounded to {BITS} bits.
 
 ## What it can do, measured
 

@@ -540,11 +540,11 @@ class Artist:
         return [first, self.again(first, things)], {"change": change, "before": before, "after": after}
 
     def clip(self) -> tuple[list[Scene], dict]:
-        """Three to five frames in which one shape moves, changes colour, appears, disappears, grows or shrinks."""
+        """Three to five frames in which one shape moves, changes colour, appears or disappears."""
         rng, count = self.random, self.random.randint(3, 5)
         first = self.things(rng.randint(1, 2), SHAPES)
         actor, *rest = rng.sample(first.facts["things"], len(first.facts["things"]))
-        event = rng.choices(("moves", "turns", "appears", "disappears", "grows", "shrinks"), (4, 1, 1, 1, 1, 1))[0]
+        event = rng.choices(("moves", "turns", "appears", "disappears"), (4, 1, 1, 1))[0]
         facts = {"event": event, "kind": actor["kind"], "colour": actor["colour"], "frames": count}
         frames = [dict(actor) for _ in range(count)]
         cut = rng.randint(1, count - 1)                            # where what happens at once happens
@@ -562,10 +562,6 @@ class Artist:
             while facts["into"] in {actor["colour"], *(t["colour"] for t in rest)}:
                 facts["into"] = self.shape_colour(first, actor["kind"])
             frames[cut:] = [{**actor, "colour": facts["into"], "rgb": None} for _ in frames[cut:]]
-        elif event in ("grows", "shrinks"):
-            sizes = [16 + 32 * i / (count - 1) for i in range(count)]
-            for frame, r in zip(frames, sizes if event == "grows" else sizes[::-1]):
-                frame["r"] = r
         seen = {"appears": range(cut, count), "disappears": range(cut)}.get(event, range(count))
         return [self.again(first, [*rest, frame] if i in seen else rest) for i, frame in enumerate(frames)], facts
 

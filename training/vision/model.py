@@ -43,9 +43,31 @@ class Attention(nn.Module):
         self.heads = heads
         self.q_proj, self.k_proj, self.v_proj, self.out_proj = (nn.Linear(width, width) for _ in range(4))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        q, k, v = (f(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for f in (self.q_proj, self.k_proj, self.v_proj))
-        return self.out_proj(attend(q, k, v).transpose(1, 2).flatten(2))
+    def forward(self, x: torch.Tensor, window: tuple[int, int] | None = None) -> torch.Tensor:
+        """
+        Args:
+            window: each patch sees only the quarter of the picture that it is in, for a grid turned by so many rows and columns; the
+                class token sees itself alone. Only for early training: it costs a quarter of the attention, and with fewer
+                patches to choose from it is learned sooner. The turn differs from step to step, so no border stays.
+        """
+        q, k, v = (f(x) for f in (self.q_proj, self.k_proj, self.v_proj))
+        if window is None:
+            q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))
+            return self.out_proj(attend(q, k, v).transpose(1, 2).flatten(2))
+        seen = attend(*(quarters(t[:, 1:], window, self.heads) for t in (q, k, v)))
+        return self.out_proj(torch.cat([v[:, :1].to(seen.dtype), whole(seen, window)], 1))
+
+
+def quarters(x: torch.Tensor, turn: tuple[int, int], heads: int) -> torch.Tensor:
+    """Patches (n, 576, width) as four groups of 144 neighbours each: (4n, heads, 144, width / heads)."""
+    x = x.unflatten(1, (GRID, GRID)).roll(turn, (1, 2)).unflatten(2, (2, CELLS)).unflatten(1, (2, CELLS)).unflatten(-1, (heads, -1))
+    return x.permute(0, 1, 3, 5, 2, 4, 6).flatten(4, 5).flatten(0, 2)
+
+
+def whole(x: torch.Tensor, turn: tuple[int, int]) -> torch.Tensor:
+    """The inverse of `quarters`."""
+    x = x.unflatten(0, (-1, 2, 2)).unflatten(4, (CELLS, CELLS)).permute(0, 1, 4, 2, 5, 3, 6).flatten(5).flatten(3, 4).flatten(1, 2)
+    return x.roll((-turn[0], -turn[1]), (1, 2)).flatten(1, 2)
 
 
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **options) -> torch.Tensor:
@@ -79,8 +101,8 @@ class EncoderLayer(nn.Module):
         self.layer_norm1, self.layer_norm2 = (nn.LayerNorm(width, eps=vision["layer_norm_eps"]) for _ in range(2))
         self.mlp = MLP(width, vision["intermediate_size"])
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = x + self.self_attn(self.layer_norm1(x))
+    def forward(self, x: torch.Tensor, window: tuple[int, int] | None = None) -> torch.Tensor:
+        x = x + self.self_attn(self.layer_norm1(x), window)
         return x + self.mlp(self.layer_norm2(x))
 
 
@@ -151,10 +173,11 @@ class Tower(nn.Module):
             part.weight *= factor
             part.bias *= factor
 
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+    def forward(self, pixels: torch.Tensor, window: tuple[int, int] | None = None) -> torch.Tensor:
+        """Pictures (n, 336, 336, 3) to patches (n, 576, C); `window` as in `Attention`."""
         x = self.pre_layrnorm(self.embeddings(normalised(pixels)))
         for layer in self.encoder.layers[:-1]:
-            x = layer(x)
+            x = layer(x, window)
         return x[:, 1:]
 
 
@@ -175,9 +198,9 @@ class ImageEmbedding(nn.Module):
         self.glb_GN, self.sub_GN = nn.Parameter(torch.randn(1, 1, width) * 0.5), nn.Parameter(torch.randn(1, 1, 1, width) * 0.5)
         self.img_projection = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, hidden))
 
-    def features(self, pixels: torch.Tensor) -> torch.Tensor:
+    def features(self, pixels: torch.Tensor, window: tuple[int, int] | None = None) -> torch.Tensor:
         """Merged cells of pictures (n, 336, 336, 3), before the projection."""
-        return merged(self.img_processor.vision_model(pixels))
+        return merged(self.img_processor.vision_model(pixels, window))
 
     def rows(self, cells: torch.Tensor, views: int = 2) -> torch.Tensor:
         """All rows of one-tile pictures: tile, separator, global view: (n, 313, hidden).
@@ -187,11 +210,16 @@ class ImageEmbedding(nn.Module):
         Args:
             cells: (n, 144, 4C). views: 1 leaves out the tile and the separator, which halves the work of early training.
         """
-        n = len(cells)
-        grid = self.img_projection(cells).unflatten(1, (CELLS, CELLS))
-        ends, between = (self.img_projection(p.reshape(1, 1, -1)).to(grid) for p in (self.sub_GN, self.glb_GN))
-        view = torch.cat([grid, ends[:, None].expand(n, CELLS, 1, -1)], 2).flatten(1, 2)
-        return view if views == 1 else torch.cat([view, between.expand(n, 1, -1), view], 1)
+        grid = self.img_projection(cells)
+        ends, between = (self.img_projection(p.flatten()).to(grid) for p in (self.sub_GN, self.glb_GN))
+        return views_of(grid, ends, between, views)
+
+
+def views_of(grid: torch.Tensor, end: torch.Tensor, between: torch.Tensor, views: int) -> torch.Tensor:
+    """Cells (n, 144, hidden) as a picture stands in the context: each line of twelve with its end, one view or two with what is between."""
+    n = len(grid)
+    view = torch.cat([grid.unflatten(1, (CELLS, CELLS)), end.expand(n, CELLS, 1, -1)], 2).flatten(1, 2)
+    return view if views == 1 else torch.cat([view, between.expand(n, 1, -1), view], 1)
 
 
 def attention_for_training(module, q, k, v, mask, dropout=0.0, scaling=None, **_):

@@ -37,7 +37,7 @@ TASKS = {
 }
 PATHS = {"right": "left to right", "left": "right to left", "down": "top to bottom", "up": "bottom to top"}
 TERMS = {*COLOUR_NAMES, *SHAPES, *ICONS, "top", "bottom", "left", "right", "middle", "gone", "new", "moved", "moves", "turns", "appears",
-         "disappears", "grows", "shrinks", "yes", "no"}
+         "disappears", "yes", "no"}
 
 
 @cache

@@ -1,4 +1,5 @@
-"""Trains vision-tiny in stages: tower on dense targets, then projection and decoder on cached features, then all together.
+"""Trains vision-tiny in stages: the tower on dense targets and the decoder on symbols, side by side; then projection and
+decoder on the tower's features; then, where there is a GPU, all together.
 
 Every step is made of the same parts for any number of processes, each part follows from the seed and the step alone, and
 every stage saves its state, so a run that was stopped goes on as if it had not been.
@@ -38,32 +39,29 @@ from training.train import (
     together,
 )
 
-from .draw import COLOUR_NAMES, GLYPHS, KINDS, Artist, dense, pixels
-from .model import CELLS, VIEW_ROWS, Phi3V, exported_names, image_rows, merged
-from .tasks import MIX, TASKS, Album, draw_case
+from .draw import COLOUR_NAMES, KINDS, Artist, dense, pixels
+from .model import CELLS, GRID, VIEW_ROWS, Phi3V, exported_names, image_rows, merged
+from .symbols import Symbols, fit, start_from_text
+from .tasks import MIX, TASKS, Album, Group, draw_case
 from .text import own_tokenizer, sequence
 
 # Parts of a step; each process works on its share of them. On shapes alone the decoder learned more from the same pictures in
 # steps of two parts than of one; of four it was not compared.
-TOWER_PARTS, DECODER_PARTS = 4, 2
+TOWER_PARTS, DECODER_PARTS = 1, 2
 SAVE_SECONDS, LOG_EVERY = 120, 25
-EMPTY_WEIGHT, OTHER_WEIGHT = 0.1, 2.0   # of an empty patch, and of one with something else than a glyph, in the tower's loss
-# The dense targets in the decoder's loss: their weight at the start, the share of the steps that has them, and the weight
-# of an empty patch among them: small, as most of a picture that one asks about is empty.
-SLOT_WEIGHT, SLOTS_UNTIL, EMPTY_SLOT_WEIGHT = 0.5, 0.7, 0.02
-COMPARED_AFTER = 2                # layers of the decoder, which must have found by then what a picture shows that the one before did not
-PATCH_TARGETS = len(KINDS) + len(COLOUR_NAMES)
-ALIGNED = 16.0                    # what the cosine of a cell and a word's embedding is multiplied by
-WORDS = {"point": "line", "slice": "pie"}        # of a chart; the other kinds are words themselves
+EMPTY_WEIGHT, OTHER_WEIGHT = 0.1, 2.0   # of an empty cell, and of one with something else than a glyph, in the tower's loss
+COLOUR_WEIGHT, PLACE_WEIGHT = 0.3, 0.1  # of a mark's colour and of its cell's row and column
 ANSWER_ROOM = 200                 # tokens of questions and answers a picture
-EMPTY_SHOWN = 0.1                 # share of a picture's empty rows that are in the context while training is sparse
+SPARSE, EMPTY_SHOWN = 0.75, 0.1   # share of the parts that are sparse at first; share of a picture's empty rows that they show
 BLOCK = 32                        # groups whose features are made at a time
-# When each kind of pictures comes in, as a share of the decoder's steps: all at once they take many times longer to be learned.
+# When each kind of pictures comes in, as a share of the steps on symbols: all at once they take many times longer to be learned.
 ENTER = {"lines": 0.0, "sign": 0.0, "shapes": 0.1, "objects": 0.1, "chart": 0.16, "table": 0.16, "crowd": 0.26, "pair": 0.32, "clip": 0.38}
 NEWEST_UNTIL = 0.44
 SEVERAL = {"pair": 2, "clip": 4}  # so many times fewer groups in a part of kinds with several pictures
 WORKERS = 14                      # processes that draw for a GPU
-STAGES = ("tower", "decoder", "joint")
+STAGES = ("tower", "symbols", "decoder", "joint")
+EMPTY_FITTED, EMPTY_FIT_WEIGHT = 0.05, 0.3  # share of the empty cells to which the projection is fitted, and their weight
+AIM_STEPS = 300
 HELD_OUT_CASES = 16               # a task, for the progress shown while training
 
 
@@ -169,46 +167,56 @@ def tower_pictures(seed: str, count: int) -> tuple[np.ndarray, np.ndarray, np.nd
     rng, scenes = random.Random(seed), []
     for i in range(count):
         scenes.append(Artist(seeded(seed, i)).page() if rng.random() < 0.6 else rng.choice(Album("train", seeded(seed, i)).group().scenes))
-    targets = [dense(scene) for scene in scenes]
+    targets = [dense(scene, CELLS) for scene in scenes]
     return np.stack([pixels(scene) for scene in scenes]), np.stack([k for k, _ in targets]), np.stack([c for _, c in targets])
 
 
 class DenseTower(nn.Module):
-    """The tower with a linear head a patch: what is there, and in which colour."""
+    """Tower and projection with linear heads a cell: what has its centre there, in which colour, and where the cell is."""
 
-    def __init__(self, tower: nn.Module, width: int):
+    def __init__(self, vision: nn.Module, hidden: int):
         super().__init__()
-        self.tower, self.kinds, self.colours = tower, nn.Linear(width, len(KINDS)), nn.Linear(width, len(COLOUR_NAMES))
+        self.vision = vision
+        self.kinds, self.colours = nn.Linear(hidden, len(KINDS)), nn.Linear(hidden, len(COLOUR_NAMES))
+        self.place = nn.Linear(hidden, 2 * CELLS)
+        for unused in (vision.glb_GN, vision.sub_GN):
+            unused.requires_grad_(False)
 
-    def forward(self, view: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        x = self.tower(view)
-        return self.kinds(x), self.colours(x)
+    def forward(self, view: torch.Tensor, window: tuple[int, int] | None) -> tuple[torch.Tensor, ...]:
+        x = self.vision.img_projection(self.vision.features(view, window))
+        return self.kinds(x), self.colours(x), self.place(x)
 
 
 class TowerStage:
-    """Cross-entropy of what has its centre in each patch."""
+    """Cross-entropy of what has its centre in each cell: a classifier of glyphs and shapes at 144 places at once."""
 
-    inside, parts = ("encoder.layers.",), TOWER_PARTS
+    inside, parts = ("encoder.layers.", "img_projection."), TOWER_PARTS
 
     def __init__(self, model: Phi3V, recipe: dict, team: Team):
         self.team, self.seed, self.count = team, recipe["seed"], recipe["tower"]["pictures"]
-        self.model = DenseTower(model.vision.img_processor.vision_model, recipe["model"]["vision_config"]["hidden_size"]).to(team.device)
+        self.near_until = recipe["tower"]["near_until"]
+        self.model = DenseTower(model.vision, recipe["model"]["hidden_size"]).to(team.device)
 
     def part(self, step: int, number: int, steps: int) -> tuple[torch.Tensor, dict]:
         view, kinds, colours = (torch.from_numpy(a).to(self.team.device) for a in tower_pictures(seeded("tower", self.seed, step, number), self.count))
-        said, tint = self.model(view)
-        kinds, colours = kinds.flatten(1), colours.flatten(1)
-        each = functional.cross_entropy(said.float().flatten(0, 1), kinds.flatten(), reduction="none")
-        there = kinds.flatten() > 0
-        glyphs = there & (kinds.flatten() < KINDS.index("circle"))
+        rng = random.Random(seeded("window", self.seed, step, number))
+        window = (rng.randrange(0, GRID, 2), rng.randrange(0, GRID, 2)) if step < self.near_until * steps else None
+        said, tint, where = (t.float().flatten(0, 1) for t in self.model(view, window))
+        kinds, colours = kinds.flatten(), colours.flatten()
+        there = kinds > 0
+        glyphs = there & (kinds < KINDS.index("circle"))
         others = there & ~glyphs
+        each = functional.cross_entropy(said, kinds, reduction="none")
         weights = torch.where(glyphs, 1.0, torch.where(others, OTHER_WEIGHT, EMPTY_WEIGHT))
-        loss = (each * weights).sum() / weights.sum()
-        loss = loss + 0.3 * functional.cross_entropy(tint.float().flatten(0, 1)[there], colours.flatten()[there])
-        best = said.detach().argmax(-1).flatten() == kinds.flatten()
+        index = there.nonzero()[:, 0] % CELLS**2
+        places = torch.stack([index // CELLS, index % CELLS], 1)
+        loss = (each * weights).sum() / weights.sum() + COLOUR_WEIGHT * functional.cross_entropy(tint[there], colours[there])
+        loss = loss + PLACE_WEIGHT * functional.cross_entropy(where[there].unflatten(1, (2, CELLS)).flatten(0, 1), places.flatten())
+        best = said.detach().argmax(-1) == kinds
         return loss, {"glyphs right": best[glyphs].sum().item(), "glyphs": glyphs.sum().item(), "others right": best[others].sum().item(),
                       "others": others.sum().item(), "empty right": best[~there].sum().item(), "empty": (~there).sum().item(),
-                      "colours right": (tint.detach().argmax(-1).flatten() == colours.flatten())[there].sum().item(), "colours": there.sum().item()}
+                      "colours right": (tint.detach().argmax(-1) == colours)[there].sum().item(), "colours": there.sum().item(),
+                      "places right": (where[there].detach().unflatten(1, (2, CELLS)).argmax(-1) == places).sum().item(), "places": 2 * there.sum().item()}
 
 
 # ---- second stage: projection and decoder on the cache --------------------------------------------------------------
@@ -277,90 +285,76 @@ class Cache:
         return self.features[self.starts[group] : self.starts[group + 1]]
 
 
-class DecoderStage:
-    """Next-token loss on the answers, and at first dense ones, which each cell gives and not only each answer.
+class AnswerStage:
+    """Next-token loss on answers about pictures. What a picture looks like to the decoder is up to each of the stages below."""
 
-    Read off a cell's projection: what stands in its four patches, in which colour, and where the cell is. Measured against the
-    embeddings: a cell with a red circle must be near the tokens "red" and "circle", so that what the decoder knows of copying
-    and looking up words works on pictures. Read off a middle layer, in pictures that follow another: what stood in the same
-    cell of the picture before.
-    """
+    inside, parts, name = ("layers.", "img_projection."), DECODER_PARTS, ""
 
-    inside, parts = ("layers.", "img_projection."), DECODER_PARTS
+    def __init__(self, model: Phi3V, recipe: dict, team: Team, encoder: Encoder):
+        self.team, self.recipe, self.encoder, self.stream = team, recipe, encoder, None
+        self.pictures, self.model, self.rounded = recipe[self.name]["pictures"], self.trained(model).to(team.device), model.decoder
+        self.all = model
 
-    def __init__(self, model: Phi3V, recipe: dict, team: Team, encoder: Encoder, cache: Cache | None):
-        """
-        Args:
-            cache: None draws fresh pictures and trains the tower too.
-        """
-        self.team, self.recipe, self.encoder, self.cache = team, recipe, encoder, cache
-        self.name = "decoder" if cache else "joint"
-        self.pictures = recipe[self.name]["pictures"]
-        model.vision.img_processor.requires_grad_(cache is None)
-        model.vision.img_processor.vision_model.freeze_unused()
-        hidden = recipe["model"]["hidden_size"]
-        self.model = nn.ModuleDict({"all": model, "slots": nn.Linear(hidden, 4 * PATCH_TARGETS), "place": nn.Linear(hidden, 2 * CELLS),
-                                    "before": nn.Linear(hidden, 4 * PATCH_TARGETS)}).to(team.device)
-        self.rounded, self.stream = model.decoder, None
-        words = encoder.tokenizer.get_vocab()
-        self.kind_ids = torch.tensor([0] + [words[k] if k in GLYPHS else words[f"▁{WORDS.get(k, k)}"] for k in KINDS[1:]], device=team.device)
-        self.nothing_id = encoder.id["<|placeholder1|>"]
-        self.colour_ids = torch.tensor([words[f"▁{c}"] for c in COLOUR_NAMES], device=team.device)
-        self.row_ids, self.column_ids = (torch.tensor([words[f"▁{w}"] for w in names], device=team.device).repeat_interleave(CELLS // 3)
-                                         for names in (("top", "middle", "bottom"), ("left", "middle", "right")))
+    def trained(self, model: Phi3V) -> nn.Module:
+        """All that is trained; here the decoder's state is part of the whole model's."""
+        return nn.ModuleDict({"all": model})
 
-    def choose(self, step: int, number: int, steps: int, rng: random.Random) -> list[str]:
-        """Kinds of groups for one part.
+    def group(self, kind: str, rng: random.Random) -> tuple[Album, Group, tuple[torch.Tensor, ...]]:
+        """A group of pictures of a kind, the album to ask about it, and what is seen of it."""
+        album = Album("train", seeded(self.name, self.recipe["seed"], rng.random()))
+        group = album.group(kind)
+        return album, group, self.see(group.scenes)
 
-        Kinds come in one after the other (`ENTER`), each with at least half of the parts until the next one comes. Pairs and
-        clips have parts of their own, as they are longer.
-        """
-        progress = step / steps if self.cache else 1.0
-        shares = {kind: share for kind, share in MIX.items() if ENTER[kind] <= progress}
-        newest = max(ENTER[kind] for kind in shares)
-        if progress < NEWEST_UNTIL and newest and rng.random() < 0.5:
-            shares = {kind: share for kind, share in shares.items() if ENTER[kind] == newest}
+    def see(self, scenes) -> tuple[torch.Tensor, ...]:
+        """What `rows` takes, of pictures as they are drawn."""
+        return (torch.from_numpy(np.stack([pixels(scene) for scene in scenes])),)
+
+    def rows(self, seen: tuple[torch.Tensor, ...], views: int) -> torch.Tensor:
+        """Rows for the decoder."""
+        return self.all.vision.rows(self.all.vision.features(*seen), views)
+
+    def kinds(self, progress: float) -> dict[str, float]:
+        """Shares of the kinds of pictures."""
+        return MIX
+
+    def choose(self, progress: float, rng: random.Random) -> list[str]:
+        """Kinds of groups for one part. Pairs and clips have parts of their own, as they are longer."""
+        shares = self.kinds(progress)
         first = rng.choices(list(shares), list(shares.values()))[0]
         if first in SEVERAL:
             return [first] * (self.pictures // SEVERAL[first])
         single = [kind for kind in shares if kind not in SEVERAL]
-        return rng.choices(single, [MIX[kind] for kind in single], k=self.pictures)
+        return rng.choices(single, [shares[kind] for kind in single], k=self.pictures)
 
-    def empty_shown(self, progress: float) -> float:
-        """Share of the rows with nothing in them that stand in the context."""
-        return EMPTY_SHOWN if self.cache and progress < self.recipe["decoder"]["sparse_until"] else 1.0
+    def empty_shown(self, progress: float, rng: random.Random) -> float:
+        """Share of the rows with nothing in them that stand in the context, in one part."""
+        return 1.0
 
-    def batch(self, step: int, number: int, steps: int, views: int):
-        """One part: ids, positions, loss mask, features or pixels, dense targets of the merged cells' four patches (kinds and
-        colours), which rows of the pictures stand in the context, and which pictures follow another."""
+    def views(self, progress: float) -> int:
+        """How often a picture stands in the context."""
+        return 2
+
+    def batch(self, step: int, number: int, steps: int) -> tuple[torch.Tensor, ...]:
+        """One part: ids, positions, loss mask, which rows of the pictures stand in the context, and what is seen."""
         rng = random.Random(seeded(self.name, self.recipe["seed"], step, number))
+        views, empty = self.views(step / steps), self.empty_shown(step / steps, rng)
         rows = VIEW_ROWS if views == 1 else image_rows()
         skipped = image_rows() - rows                            # one view is the last one, the global view
-        empty = self.empty_shown(step / steps)
-        made, seen, slots, kept, follows = [], [], [], [], []
-        for kind in self.choose(step, number, steps, rng):
-            if self.cache:
-                at = rng.choice(self.cache.of_kind[kind])
-                album = self.cache.album(at)
-                group = album.group()
-                album.random = random.Random(rng.random())
-                seen.append(self.cache.cells(at))
-            else:
-                album = Album("train", seeded(self.name, step, number, rng.random()))
-                group = album.group(kind)
-                seen.append(np.stack([pixels(scene) for scene in group.scenes]))
+        made, seen, kept = [], [], []
+        for kind in self.choose(step / steps, rng):
+            album, group, looks = self.group(kind, rng)
+            seen.append(looks)
             messages, room = [], ANSWER_ROOM
             for case in album.questions(group, 10 if len(group.scenes) == 1 else 1):
                 room -= sum(len(self.encoder.tokenizer.encode(m["content"]).ids) + 2 for m in case.messages)
                 if messages and room < 0:
                     break
                 messages += case.messages
-            marks = [merged(torch.from_numpy(np.stack(dense(scene), -1)).flatten(0, 1)[None]).unflatten(-1, (4, 2)) for scene in group.scenes]
-            there = rows_with_marks(torch.cat(marks))
+            there = rows_with_marks(group.scenes)
             there = np.concatenate([there, [True], there])[-rows:]
-            some = [there | (np.array([rng.random() for _ in range(rows)]) < empty) for _ in marks]
-            made.append(sequence(self.encoder, messages, len(marks), image_rows(), [skipped + np.flatnonzero(one) for one in some]))
-            slots, kept, follows = slots + marks, kept + some, follows + [i > 0 for i in range(len(marks))]
+            some = [there | (np.array([rng.random() for _ in range(rows)]) < empty) for _ in group.scenes]
+            made.append(sequence(self.encoder, messages, len(some), image_rows(), [skipped + np.flatnonzero(one) for one in some]))
+            kept += some
         length = max(len(ids) for ids, _, _ in made)
         ids = torch.full((len(made), length), self.encoder.id["<|endoftext|>"])
         positions, mask = torch.zeros(len(made), length, dtype=torch.long), torch.zeros(len(made), length)
@@ -370,147 +364,156 @@ class DecoderStage:
         # The long RoPE table is chosen for a whole request, so short texts must meet it too.
         if rng.random() < 0.15:
             positions += self.recipe["model"]["original_max_position_embeddings"]
-        return (ids, positions, mask, torch.from_numpy(np.concatenate(seen)), torch.cat(slots), torch.from_numpy(np.stack(kept)), torch.tensor(follows))
-
-    def views(self, progress: float) -> int:
-        """How often a picture stands in the context."""
-        return 1 if self.cache and progress < self.recipe["decoder"]["one_view_until"] else 2
+        return ids, positions, mask, torch.from_numpy(np.stack(kept)), *(torch.cat(parts) for parts in zip(*seen))
 
     def batches(self, done: int, steps: int):
         """The parts of all steps from `done` on that are this process's, in order; drawn ahead where a GPU would have to wait."""
+        places = [(step, number) for step in range(done, steps) for number in self.team.share(self.parts)]
         if self.team.device == "cpu":
-            yield from map(partial(drawn, self, steps), self.places(done, steps))
+            yield from map(partial(drawn, self, steps), places)
         else:
-            yield from DataLoader(self.places(done, steps), batch_size=None, collate_fn=partial(drawn, self, steps), num_workers=WORKERS, prefetch_factor=4)
-
-    def places(self, done: int, steps: int) -> list[tuple[int, int]]:
-        return [(step, number) for step in range(done, steps) for number in self.team.share(self.parts)]
+            yield from DataLoader(places, batch_size=None, collate_fn=partial(drawn, self, steps), num_workers=WORKERS, prefetch_factor=4)
 
     def part(self, step: int, number: int, steps: int) -> tuple[torch.Tensor, dict]:
-        model, progress = self.model["all"], step / steps
-        views = self.views(progress)
         if self.stream is None:
             self.stream = self.batches(step, steps)
-        ids, positions, mask, seen, slots, kept, follows = (t.to(self.team.device) for t in next(self.stream))
-        cells = seen.float() if self.cache else model.vision.features(seen)
-        rows = model.vision.rows(cells, views)
-        dense_too = self.cache is not None and progress < SLOTS_UNTIL
-        states = model.states(ids, positions, rows[kept], all_layers=dense_too)
+        ids, positions, mask, kept, *seen = (t.to(self.team.device) for t in next(self.stream))
+        rows = self.rows(seen, self.views(step / steps))
+        hidden = self.all.hidden(ids, positions, rows[kept])[:, :-1]
         asked = mask[:, 1:] > 0
-        logits = model.decoder.lm_head(states.last_hidden_state[:, :-1][asked]).float()
+        logits = self.all.decoder.lm_head(hidden[asked]).float()
         loss = functional.cross_entropy(logits, ids[:, 1:][asked])
-        sums = {"tokens right": (logits.detach().argmax(-1) == ids[:, 1:][asked]).sum().item(), "tokens": asked.sum().item()}
-        if dense_too:
-            weight = SLOT_WEIGHT * (1 - progress / SLOTS_UNTIL)
-            shown = of_cells(kept)
-            grid, there, index = of_cells(rows)[shown], slots[shown], shown.nonzero()[:, 1]
-            more, right, count = self.stands(self.model["slots"](grid), there)
-            where = self.model["place"](grid).float().unflatten(-1, (2, CELLS))
-            places = torch.stack([index // CELLS, index % CELLS], -1)
-            loss = loss + weight * (more + functional.cross_entropy(where.flatten(0, 1), places.flatten()) + self.near_words(grid, there, index))
-            sums |= {"cells right": right, "cells": count}
-            if follows.any():
-                middle = torch.zeros_like(rows, dtype=states.hidden_states[0].dtype)
-                middle[kept] = states.hidden_states[COMPARED_AFTER][ids < 0]
-                shown = shown & follows[:, None]
-                more, right, count = self.stands(self.model["before"](of_cells(middle)[shown]), slots.roll(1, 0)[shown])
-                loss = loss + weight * more
-                sums |= {"before right": right, "before": count}
-        return loss, sums
-
-    def near_words(self, grid: torch.Tensor, slots: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-        """How far cells are from the embeddings of the words for what is in them: cross-entropy with all words.
-
-        Empty ones have a token of their own that is no word, or they would be near some shape and hide the one that is there.
-
-        Args:
-            grid: (cells, hidden). slots: (cells, 4, 2), kind and colour. index: (cells,), place in the picture.
-        """
-        table = functional.normalize(self.model["all"].decoder.model.embed_tokens.weight.float(), dim=-1)
-        cell, patch = torch.nonzero(slots[..., 0] > 0, as_tuple=True)
-        kind, colour = slots[cell, patch].unbind(-1)
-        once = torch.ones(len(kind), device=grid.device)
-        placed = (kind > len(GLYPHS)).float()                            # of shapes and icons people ask where they are
-        wanted = torch.zeros(len(grid), len(table), device=grid.device)
-        for ids, share in ((self.kind_ids[kind], once), (self.colour_ids[colour], once), (self.row_ids[index[cell] // CELLS], placed),
-                           (self.column_ids[index[cell] % CELLS], placed)):
-            wanted.index_put_((cell, ids), share, accumulate=True)
-        some = wanted.sum(-1) > 0
-        wanted[..., self.nothing_id] = (~some).float()
-        said = ALIGNED * functional.normalize(grid.float(), dim=-1) @ table.T
-        each = functional.cross_entropy(said, wanted / wanted.sum(-1, keepdim=True), reduction="none")
-        weights = torch.where(some, 1.0, EMPTY_SLOT_WEIGHT)
-        return (each * weights).sum() / weights.sum()
-
-    @staticmethod
-    def stands(said: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, int, int]:
-        """Loss of what stands in each patch and in which colour; how many marks have both right, and how many there are.
-
-        Args:
-            said: (cells, 4 x PATCH_TARGETS). wanted: (cells, 4, 2), kind and colour.
-        """
-        said = said.float().unflatten(-1, (4, PATCH_TARGETS))
-        kinds, colours = said.split([len(KINDS), len(COLOUR_NAMES)], -1)
-        kind, colour = wanted.unbind(-1)
-        there = kind > 0
-        weights = torch.where(there, 1.0, EMPTY_SLOT_WEIGHT)
-        each = functional.cross_entropy(kinds.flatten(0, 1), kind.flatten(), reduction="none")
-        loss = (each * weights.flatten()).sum() / weights.sum()
-        if there.any():
-            loss = loss + functional.cross_entropy(colours[there], colour[there])
-        right = (kinds.detach().argmax(-1) == kind) & (colours.detach().argmax(-1) == colour)
-        return loss, right[there].sum().item(), there.sum().item()
+        return loss, {"tokens right": (logits.detach().argmax(-1) == ids[:, 1:][asked]).sum().item(), "tokens": asked.sum().item()}
 
 
-def drawn(stage: DecoderStage, steps: int, place: tuple[int, int]) -> tuple[torch.Tensor, ...]:
+def drawn(stage: AnswerStage, steps: int, place: tuple[int, int]) -> tuple[torch.Tensor, ...]:
     """The part of a step that `place` names."""
-    return stage.batch(*place, steps, stage.views(place[0] / steps))
+    return stage.batch(*place, steps)
 
 
-def of_cells(rows: torch.Tensor) -> torch.Tensor:
-    """What belongs to the cells (pictures, 144, ...) of the first view in rows of pictures, without separators."""
-    return rows[:, :VIEW_ROWS].unflatten(1, (CELLS, CELLS + 1))[:, :, :-1].flatten(1, 2)
+class SymbolStage(AnswerStage):
+    """The decoder on symbols (`symbols.py`), with no pixel painted.
 
-
-def rows_with_marks(slots: torch.Tensor) -> np.ndarray:
-    """Which of the 156 rows of a view show something in any of a group's pictures.
-
-    Args:
-        slots: (pictures, 144, 4, 2), kind and colour.
+    Kinds of pictures come in one after the other (`ENTER`), each with at least half of the parts until the next one comes.
     """
-    there = (slots[..., 0] > 0).any(-1).any(0).unflatten(0, (CELLS, CELLS))
-    return functional.pad(there, (0, 1)).flatten().numpy()
+
+    name = "symbols"
+
+    def __init__(self, model: Phi3V, recipe: dict, team: Team, encoder: Encoder):
+        self.symbols = Symbols(recipe["model"]["hidden_size"])
+        if "start" in recipe:
+            start_from_text(model, recipe["start"], encoder)
+        self.symbols.start_from_words(model.decoder.model.embed_tokens.weight, encoder)
+        super().__init__(model, recipe, team, encoder)
+
+    def trained(self, model: Phi3V) -> nn.Module:
+        return nn.ModuleDict({"decoder": model.decoder, "symbols": self.symbols})
+
+    def see(self, scenes) -> tuple[torch.Tensor, ...]:
+        return tuple(torch.from_numpy(np.stack(part)).flatten(1) for part in zip(*(dense(scene, CELLS) for scene in scenes)))
+
+    def rows(self, seen: tuple[torch.Tensor, ...], views: int) -> torch.Tensor:
+        return self.symbols(*seen, views)
+
+    def kinds(self, progress: float) -> dict[str, float]:
+        return {kind: share for kind, share in MIX.items() if ENTER[kind] <= progress}
+
+    def choose(self, progress: float, rng: random.Random) -> list[str]:
+        newest = max(ENTER[kind] for kind in self.kinds(progress))
+        if progress < NEWEST_UNTIL and newest and rng.random() < 0.5:
+            some = [kind for kind in MIX if ENTER[kind] == newest]
+            return rng.choices(some, k=self.pictures // max(SEVERAL.get(kind, 1) for kind in some))
+        return super().choose(progress, rng)
+
+    def empty_shown(self, progress: float, rng: random.Random) -> float:
+        return EMPTY_SHOWN if progress < self.recipe["symbols"]["sparse_until"] and rng.random() < SPARSE else 1.0
+
+    def views(self, progress: float) -> int:
+        return 1
+
+
+class DecoderStage(AnswerStage):
+    """Projection and decoder on the cached features of many pictures."""
+
+    name = "decoder"
+
+    def __init__(self, model: Phi3V, recipe: dict, team: Team, encoder: Encoder, cache: Cache):
+        self.cache = cache
+        model.vision.requires_grad_(True)
+        model.vision.img_processor.requires_grad_(False)
+        super().__init__(model, recipe, team, encoder)
+
+    def group(self, kind: str, rng: random.Random) -> tuple[Album, Group, tuple[torch.Tensor, ...]]:
+        at = rng.choice(self.cache.of_kind[kind])
+        album = self.cache.album(at)
+        group = album.group()
+        album.random = random.Random(rng.random())               # other questions each time
+        return album, group, (torch.from_numpy(self.cache.cells(at)),)
+
+    def see(self, scenes) -> tuple[torch.Tensor, ...]:
+        return (features_of(self.all, scenes, self.team),)
+
+    def rows(self, seen: tuple[torch.Tensor, ...], views: int) -> torch.Tensor:
+        return self.all.vision.rows(seen[0].float(), views)
+
+    def views(self, progress: float) -> int:
+        return 1 if progress < self.recipe["decoder"]["one_view_until"] else 2
+
+
+class JointStage(AnswerStage):
+    """All parts on fresh pictures, the tower too."""
+
+    name = "joint"
+
+    def __init__(self, model: Phi3V, recipe: dict, team: Team, encoder: Encoder):
+        model.vision.requires_grad_(True)
+        model.vision.img_processor.vision_model.freeze_unused()
+        super().__init__(model, recipe, team, encoder)
+
+
+def rows_with_marks(scenes) -> np.ndarray:
+    """Which of the 156 rows of a view show something in any of these pictures."""
+    there = np.any([dense(scene, CELLS)[0] > 0 for scene in scenes], 0)
+    return np.pad(there, ((0, 0), (0, 1))).flatten()
 
 
 # ---- measuring with torch ----------------------------------------------------------------------------------------
 
 
 class HeldOut:
-    """Held-out cases and their features, made once: how many would be answered exactly as the reference, greedily?
+    """Held-out cases: how many would be answered exactly as the reference, greedily?
 
     A greedy answer equals the reference if and only if every token of it is the likeliest one after those before, so no
     text needs to be generated.
+
+    Args:
+        stage: whose view of the pictures is used, and whose decoder.
     """
 
-    def __init__(self, model: Phi3V, encoder: Encoder, team: Team, seed: object, count: int, tasks=tuple(TASKS)):
-        self.model, self.encoder, self.team, self.cases = model, encoder, team, []
+    def __init__(self, stage: AnswerStage, seed: object, count: int, tasks=tuple(TASKS)):
+        self.stage, self.cases = stage, []
         for task in tasks:
             album = Album("eval", seeded(seed, task))
             for _ in range(count):
                 case = draw_case(album, task)
-                self.cases.append((task, case, features_of(model, case.details["pictures"], team)))
+                self.cases.append((task, case, stage.see(case.details["pictures"])))
 
     @torch.no_grad()
     def measure(self) -> dict[str, float]:
         """Share of exact answers by task."""
+        stage, views = self.stage, self.stage.views(1.0)
         right: dict[str, list[bool]] = {}
-        for task, case, cells in self.cases:
-            ids, positions, mask = (torch.tensor([v], device=self.team.device) for v in sequence(self.encoder, case.messages, len(cells), image_rows()))
-            with precision(self.team.device):
-                hidden = self.model.hidden(ids, positions, self.model.vision.rows(cells.float()))[:, :-1]
+        stage.model.eval()
+        for task, case, seen in self.cases:
+            shown = [range(image_rows() - VIEW_ROWS if views == 1 else 0, image_rows())] * len(case.details["pictures"])
+            ids, positions, mask = (torch.tensor([v], device=stage.team.device)
+                                    for v in sequence(stage.encoder, case.messages, len(shown), image_rows(), shown))
+            with precision(stage.team.device):
+                hidden = stage.all.hidden(ids, positions, stage.rows([t.to(stage.team.device) for t in seen], views))[:, :-1]
                 asked = mask[:, 1:] > 0
-                best = self.model.decoder.lm_head(hidden[asked]).argmax(-1)
+                best = stage.all.decoder.lm_head(hidden[asked]).argmax(-1)
             right.setdefault(task, []).append(bool((best == ids[:, 1:][asked]).all()))
+        stage.model.train()
         return {task: round(sum(found) / len(found), 4) for task, found in right.items()}
 
 
@@ -583,21 +586,75 @@ def train(name: str, steps: int | None = None, runs: Path = RUNS, processes: int
     share = steps / sum(recipe[stage]["steps"] for stage in STAGES) if steps else 1.0
     prepare(name, folder)
     if processes == 1:
+        first_stages(0, 1, recipe, share, folder)
         run_stages(0, 1, recipe, share, folder)
     else:
+        together(first_stages, 2, recipe, share, folder)
         together(run_stages, processes, recipe, share, folder)
     return folder
 
 
-def run_stages(rank: int, processes: int, recipe: dict, share: float, folder: Path) -> None:
-    """All stages in order, in one of the processes; what is finished is only loaded."""
-    team, encoder = Team(rank, processes), Encoder(folder)
-    steps = {stage: math.ceil(recipe[stage]["steps"] * share) for stage in STAGES}
-    model = new_model(recipe, folder).to(team.device)
-    tower = model.vision.img_processor.vision_model
-    descend("tower", TowerStage(model, recipe, team), steps["tower"], recipe["tower"]["rates"], folder, team)
+def first_stages(rank: int, processes: int, recipe: dict, share: float, folder: Path, stages: tuple[str, ...] = ("tower", "symbols")) -> None:
+    """Tower and symbols, which need nothing of each other: with two processes, each trains one of them."""
+    encoder = Encoder(folder)
+    for stage in stages[rank::processes]:
+        model, team = new_model(recipe, folder), Team()
+        steps, rates = math.ceil(recipe[stage]["steps"] * share), recipe[stage]["rates"]
+        if stage == "tower":
+            descend(stage, TowerStage(model, recipe, team), steps, rates, folder, team)
+        else:
+            made = SymbolStage(model, recipe, team, encoder)
+            descend(stage, made, steps, rates, folder, team, show=progress(made))
 
-    tower.rescale(1 / size_of_features(model, recipe["seed"], team))
+
+def join(model: Phi3V, recipe: dict, folder: Path, team: Team) -> Symbols:
+    """Load what both first stages learned, and make the tower's features of unit size; returns the symbols."""
+    dense_tower, symbols = DenseTower(model.vision, recipe["model"]["hidden_size"]), Symbols(recipe["model"]["hidden_size"])
+    dense_tower.load_state_dict(torch.load(folder / "tower.state.pt", map_location="cpu", weights_only=True)["model"])
+    saved = torch.load(folder / "symbols.state.pt", map_location="cpu", weights_only=True)["model"]
+    nn.ModuleDict({"decoder": model.decoder, "symbols": symbols}).load_state_dict(saved)
+    factor = 1 / size_of_features(model, recipe["seed"], team)
+    model.vision.img_processor.vision_model.rescale(factor)
+    with torch.no_grad():
+        model.vision.img_projection[0].weight /= factor
+    return symbols
+
+
+def fit_to_symbols(model: Phi3V, symbols: Symbols, cache: Cache, groups: int) -> float:
+    """Bring the projection to say what the symbols say, on the first groups of the cache; returns the share left over."""
+    features, wanted, weights = [], [], []
+    for at in range(min(groups, len(cache.starts) - 1)):
+        for scene, cells in zip(cache.album(at).group().scenes, cache.cells(at)):
+            kinds, colours = (torch.from_numpy(part).flatten()[None] for part in dense(scene, CELLS))
+            chosen = (kinds[0] > 0) | (torch.rand(CELLS**2, generator=torch.Generator().manual_seed(at)) < EMPTY_FITTED)
+            features.append(torch.from_numpy(cells).float()[chosen])
+            wanted.append(symbols.cells(kinds, colours)[0, chosen].detach())
+            weights.append(torch.where(kinds[0, chosen] > 0, 1.0, EMPTY_FIT_WEIGHT))
+    left = fit(model.vision.img_projection, torch.cat(features), torch.cat(wanted), torch.cat(weights))
+    project = model.vision.img_projection
+    for separator, row in ((model.vision.sub_GN, symbols.end), (model.vision.glb_GN, symbols.between)):
+        aim(project, separator, row.detach())
+    return left
+
+
+def aim(project: nn.Module, separator: nn.Parameter, row: torch.Tensor) -> None:
+    """Move a separator until its projection is near a row."""
+    optimizer = torch.optim.Adam([separator], 0.02)
+    for _ in range(AIM_STEPS):
+        optimizer.zero_grad()
+        (project(separator.flatten()) - row).square().mean().backward()
+        optimizer.step()
+    project.zero_grad(set_to_none=True)
+    separator.grad = None
+
+
+def run_stages(rank: int, processes: int, recipe: dict, share: float, folder: Path) -> None:
+    """The stages after the first two, in order, in one of the processes that train together; what is finished is only loaded."""
+    team, encoder = Team(rank, processes), Encoder(folder)
+    model = new_model(recipe, folder).to(team.device)
+    symbols = join(model, recipe, folder, team)
+    tower = model.vision.img_processor.vision_model
+    steps = {stage: math.ceil(recipe[stage]["steps"] * share) for stage in STAGES}
 
     cache = Cache(folder, recipe["seed"], max(200, round(recipe["cache"]["pictures"] * min(1, share))), 4 * tower.width)
     if team.rank == 0:
@@ -605,22 +662,25 @@ def run_stages(rank: int, processes: int, recipe: dict, share: float, folder: Pa
     team.wait()
     cache.open()
     cache.fill(tower, team)
+    left = fit_to_symbols(model, symbols, cache, recipe["cache"]["fitted"])
+    if team.rank == 0:
+        print(f"projection: {left:.1%} of the symbols' variance is left over", flush=True)
 
-    show = progress(model, encoder, team) if team.rank == 0 else None
-    descend("decoder", DecoderStage(model, recipe, team, encoder, cache), steps["decoder"], recipe["decoder"]["rates"], folder, team, ROUND_FROM, show)
-    if steps["joint"]:
-        descend("joint", DecoderStage(model, recipe, team, encoder, None), steps["joint"], recipe["joint"]["rates"], folder, team, ROUND_FROM, show)
+    for made in (lambda: DecoderStage(model, recipe, team, encoder, cache), lambda: JointStage(model, recipe, team, encoder)):
+        stage = made()
+        if steps[stage.name]:
+            descend(stage.name, stage, steps[stage.name], recipe[stage.name]["rates"], folder, team, ROUND_FROM, progress(stage) if team.rank == 0 else None)
     if team.rank == 0:
         save_weights(exported_names(plain_state(model)), folder)
 
 
-def progress(model: Phi3V, encoder: Encoder, team: Team):
-    """A function that measures the model on a few held-out cases, which it draws at its first call."""
+def progress(stage: AnswerStage):
+    """A function that measures a stage's model on a few held-out cases, which it draws at its first call."""
     cases = []
 
     def show(step: int) -> dict:
         if not cases:
-            cases.append(HeldOut(model, encoder, team, "progress", HELD_OUT_CASES))
+            cases.append(HeldOut(stage, "progress", HELD_OUT_CASES))
         return {"held out": cases[0].measure()}
 
     return show
