@@ -203,11 +203,13 @@ async def _next(chunks):
 
 async def _only_model(client) -> str:
     names = [model.id async for model in client.models.list()]
-    if len(names) != 1:
+    if not names:  # mlx_lm.server and mlx_vlm.server name what lies in the hub's cache, not what --model gave them
         raise EndpointFailed(
-            f"The server has {len(names)} models: {', '.join(names[:8])}." if names else "The server names no model.",
-            "Set LABS_ENDPOINT_MODEL to the one you want.",
+            "The server names no model.",
+            "Set LABS_ENDPOINT_MODEL to what the server was started with: the folder or repository after --model.",
         )
+    if len(names) > 1:
+        raise EndpointFailed(f"The server has {len(names)} models: {', '.join(names[:8])}.", "Set LABS_ENDPOINT_MODEL to the one you want.")
     return names[0]
 
 

@@ -674,20 +674,27 @@ assert after < before
 # %% [markdown] minutes=10
 # ## 9. Convert weights to 4 bits (10 minutes)
 #
-# Checkpoints are published with 16 bits for each weight. `mlx_lm.convert` makes a smaller one: it cuts every row into
+# Checkpoints are published with 16 bits for each weight. Conversion makes a smaller one: it cuts every row into
 # groups, and keeps for each group a scale, a bias, and a small whole number for each weight. We do it for real: first
-# the bundled model back to full numbers, then to 4 bits again.
+# the bundled model back to full numbers, then to 4 bits again. `convert` is the course's way around mlx-lm's own
+# conversion: it also compares both models on a short text, and refuses a result that predicts it much worse.
 
 # %%
 import tempfile
 from pathlib import Path
 
+from labs_helper.convert import convert
+
 folder = Path(tempfile.mkdtemp())
 full, small = folder / "full", folder / "4bit"
 mlx_lm.convert(str(bundled.path), str(full), dequantize=True, dtype="float32")
-mlx_lm.convert(str(full), str(small), quantize=True, q_bits=4, q_group_size=32)
+print(convert(full, small, bits=4, group_size=32))
 
+# %% [markdown]
+# The **perplexity** of a text is how many tokens a model wavers between on average: 1 means that it saw each one coming.
+# Compare the sizes:
 
+# %%
 def weight_bytes(path):
     return sum(file.stat().st_size for file in path.glob("*.safetensors"))
 
@@ -711,15 +718,16 @@ print(f"{again.model}: {again.text}")
 assert "Nairobi" in again.text
 
 # %% [markdown]
-# For the real models, in a terminal. They download the full weights first, two bytes for each parameter: 7.6, 84 and
-# 8.4 GB. The name after `--mlx-path` is the folder that is made; without it, it is always `mlx_model`. The vision model
-# needs another package, `mlx-vlm`.
+# For the real models, in a terminal, from a folder that you downloaded from the hub: 7.6 GB for Phi-3.5-mini, two bytes for each
+# parameter.
 #
 # ```bash
-# mlx_lm.convert --hf-path microsoft/Phi-3.5-mini-instruct -q --mlx-path phi-3.5-mini-4bit
-# mlx_lm.convert --hf-path microsoft/Phi-3.5-MoE-instruct -q --mlx-path phi-3.5-moe-4bit
-# mlx_vlm.convert --hf-path microsoft/Phi-3.5-vision-instruct -q --mlx-path phi-3.5-vision-4bit
+# labs models convert downloads/Phi-3.5-mini-instruct models/my-phi-4bit
 # ```
+#
+# Then `load("models/my-phi-4bit")` takes it. The same command converts the vision model, whose tower keeps its
+# numbers, and the mixture of experts, whose routers keep 8 bits. mlx-lm's own `mlx_lm.convert` does neither; it would also
+# accept settings without a word that it then reads wrongly.
 #
 # You rarely need to: `mlx-community/Phi-3.5-mini-instruct-4bit` is the first one, ready made.
 

@@ -528,11 +528,26 @@ print(f"4 bits and not 8 save {saved / 1e6:.1f} MB of {size_of(counted(large, 16
 
 # %% [markdown]
 # A router is tiny: rounding it saves nothing and moves tokens. The converter of mlx-lm rounds it like everything else, to 4 bits
-# by default and to 2 in the recipe `mixed_2_6`. `mlx_lm.convert(..., quant_predicate=...)` keeps it at 8: that is how `moe-tiny`
-# was made.
+# by default and to 2 in the recipe `mixed_2_6`. The course's converter keeps routers and head at 8. Here it makes a 4-bit model of
+# `moe-tiny` in full numbers, compares the two on a short text, and notes in `config.json` what has more bits than the rest:
 
 # %%
+import json
+import tempfile
+from pathlib import Path
+
+from labs_helper.convert import convert
+
 raw_model = blocks = kept = None
+made = Path(tempfile.mkdtemp())
+mlx_lm.convert(str(moe.path), str(made / "full"), dequantize=True, dtype="float32")
+print(convert(made / "full", made / "4bit", bits=4, group_size=32))
+settings = json.loads((made / "4bit" / "config.json").read_text())["quantization"]
+print({name: part["bits"] for name, part in settings.items() if isinstance(part, dict)})
+
+# %% [markdown]
+# With the real weights it is one line in a terminal: `labs models convert downloads/Phi-3.5-MoE-instruct models/my-moe-4bit`. It
+# needs the 84 GB of the source on the disk, and memory for the result.
 
 # %% [markdown] minutes=8
 # ## 8. Compare cost and quality (8 minutes)
@@ -575,8 +590,6 @@ for name, shape in family().items():
 # %%
 import contextlib
 import io
-import tempfile
-from pathlib import Path
 
 import mlx_vlm
 from mlx_vlm import moe_offload

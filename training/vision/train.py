@@ -49,7 +49,8 @@ from .text import own_tokenizer, sequence
 # steps of two parts than of one; of four it was not compared.
 TOWER_PARTS, DECODER_PARTS = 1, 2
 SAVE_SECONDS, LOG_EVERY = 120, 25
-EMPTY_WEIGHT, OTHER_WEIGHT = 0.1, 2.0   # of an empty cell, and of one with something else than a glyph, in the tower's loss
+PAGES = 0.75                      # share of the pictures for the tower that are crowded pages
+EMPTY_WEIGHT, OTHER_WEIGHT = 0.3, 2.0   # of an empty cell, and of one with something else than a glyph, in the tower's loss
 COLOUR_WEIGHT, PLACE_WEIGHT = 0.3, 0.1  # of a mark's colour and of its cell's row and column
 ANSWER_ROOM = 200                 # tokens of questions and answers a picture
 SPARSE, EMPTY_SHOWN = 0.75, 0.1   # share of the parts that are sparse at first; share of a picture's empty rows that they show
@@ -166,7 +167,7 @@ def tower_pictures(seed: str, count: int) -> tuple[np.ndarray, np.ndarray, np.nd
     """Pictures, kinds and colours for one part: mostly crowded pages, the rest as the questions will be about."""
     rng, scenes = random.Random(seed), []
     for i in range(count):
-        scenes.append(Artist(seeded(seed, i)).page() if rng.random() < 0.6 else rng.choice(Album("train", seeded(seed, i)).group().scenes))
+        scenes.append(Artist(seeded(seed, i)).page() if rng.random() < PAGES else rng.choice(Album("train", seeded(seed, i)).group().scenes))
     targets = [dense(scene, CELLS) for scene in scenes]
     return np.stack([pixels(scene) for scene in scenes]), np.stack([k for k, _ in targets]), np.stack([c for _, c in targets])
 
