@@ -55,8 +55,25 @@ def test_a_glyph_is_where_its_mark_says():
             box = view[y : y + mask.height, x : x + mask.width]
             ink = (np.abs(box - np.array(rgb)).sum(-1) < 60).mean()
             assert mark.kind == character
-            assert abs(mark.x - (x + mask.width / 2)) < 1 and abs(mark.y - (y + mask.height / 2)) < 1
+            assert abs(mark.x - (x + mask.width / 2)) < 1 and abs(mark.y - (y + draw.cap_height(size) / 2)) < 1
             assert ink > 0.1, (seed, character)
+
+
+@pytest.mark.parametrize("kind", ("lines", "sign", "chart", "table"))
+def test_letters_keep_away_from_the_borders_of_cells(kind):
+    for seed in range(20):
+        for mark in getattr(Artist(seed), kind)().marks:
+            if mark.kind in GLYPHS:
+                assert draw.ACROSS - 1 <= mark.x % draw.CELL <= draw.CELL - draw.ACROSS + 1
+                assert draw.DOWN - 1 <= mark.y % draw.CELL <= draw.CELL - draw.DOWN + 1
+
+
+@pytest.mark.parametrize("margin", (6, 8))
+def test_settling_keeps_order_and_a_cell_between(margin):
+    places = [draw.settled(x / 4, margin) for x in range(1200)]
+    assert all(a <= b for a, b in zip(places, places[1:])) and all(b - a == 28 for a, b in zip(places, places[112:]))
+    assert all(abs(place - x / 4) <= margin for x, place in enumerate(places))
+    assert [draw.settled(place, margin) for place in places] == places
 
 
 def test_printed_glyphs_are_at_least_eighteen_pixels_high_and_no_two_share_a_cell():

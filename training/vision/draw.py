@@ -7,7 +7,8 @@
 
 A model's view of a picture is 336x336 pixels, 24x24 patches of 14, merged two by two to 12x12 cells. Text is set so that
 no two glyphs share a cell: the next one starts at least 28 pixels further, and so does the next line. A row of the decoder's
-context then holds one glyph at most, and the order of the rows is the order of reading.
+context then holds one glyph at most, and the order of the rows is the order of reading. Lines and letters also keep away from the
+borders of cells (`settled`), where one pixel decides which cell a letter belongs to.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ NIGHT = ((20, 24, 44), (34, 34, 38), (16, 52, 44), (60, 24, 40))
 FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSerif", "DejaVuSerif-Bold")
 PLACES = (("top left", "top", "top right"), ("left", "middle", "right"), ("bottom left", "bottom", "bottom right"))
 SMALL, LARGE = 26, 46                            # font sizes; DejaVu's capitals are 0.73 of it
+ACROSS, DOWN = 6, 8                              # pixels from a letter's centre to the border of its cell, at least
 
 MONTHS = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split()
 QUARTERS = "Q1 Q2 Q3 Q4".split()
@@ -103,6 +105,15 @@ def glyph(character: str, name: str, size: int) -> tuple[Image.Image, int]:
 def text_width(text: str, name: str, size: int) -> int:
     """Width of a line of text: natural advances, but none below a cell."""
     return sum(max(CELL, glyph(c, name, size)[1] + 1) if c != " " else size // 2 for c in text)
+
+
+def settled(centre: float, margin: int = ACROSS) -> float:
+    """The nearest centre that is at least `margin` pixels away from every border of cells. What is a cell apart stays a cell apart.
+
+    >>> settled(29), settled(40), settled(57)
+    (34, 40, 62)
+    """
+    return centre // CELL * CELL + min(max(centre % CELL, margin), CELL - margin)
 
 
 def cap_height(size: int) -> int:
@@ -212,21 +223,32 @@ class Artist:
         """Black on light, white on dark."""
         return "black" if min(scene.ground) > 150 else "white"
 
-    def text(self, scene: Scene, x: float, y: float, text: str, name: str, size: int, colour: str, anchor: str = "l") -> int:
-        """Set a line with its baseline at y; `anchor` says what x is: left (l), middle (m) or right (r). Returns its width."""
+    def text(self, scene: Scene, x: float, y: float, text: str, name: str, size: int, colour: str, anchor: str = "l", settle: bool = True) -> int:
+        """Set a line with its baseline near y; `anchor` says what x is: left (l), middle (m) or right (r). Returns its width.
+
+        Args:
+            settle: keep letters away from the borders of cells; they move by a few pixels for it.
+        """
         width = text_width(text, name, size)
         x, rgb = round(x - {"l": 0, "m": width / 2, "r": width}[anchor]), self.rgb(colour)
+        y = self.line(y, size) if settle else y
         for c in text:
             if c == " ":
                 x += size // 2
                 continue
             mask, advance = glyph(c, name, size)
             step = max(CELL, advance + 1)
-            left, top = x + (step - mask.width) // 2, round(y) - cap_height(size)
+            centre = settled(x + step / 2) if settle else x + step / 2
+            left, top = round(centre - mask.width / 2), round(y) - cap_height(size)
             scene.steps.append(("glyph", left, top, c, name, size, rgb))
-            scene.marks.append(Mark(x + step / 2, top + mask.height / 2, c, colour))
+            scene.marks.append(Mark(left + mask.width / 2, top + cap_height(size) / 2, c, colour))
             x += step
         return width
+
+    @staticmethod
+    def line(y: float, size: int) -> float:
+        """The baseline nearest to y on which capitals keep away from the borders of cells."""
+        return settled(y - cap_height(size) / 2, DOWN) + cap_height(size) / 2
 
     def shape(self, scene: Scene, kind: str, colour: str, x: float, y: float, r: float, rgb=None) -> dict:
         """Add a shape or an icon around (x, y); returns what facts say about it."""
@@ -253,7 +275,7 @@ class Artist:
     def page(self) -> Scene:
         """A page crowded with glyphs, shapes and icons: dense targets for the tower, read by nobody."""
         rng, scene = self.random, self.scene("page", square=1, dark=0.15)
-        y = rng.randint(2, 10)
+        y, settle = rng.randint(2, 10), rng.random() < 0.75
         while True:
             if rng.random() < 0.78:
                 size = round(math.exp(rng.uniform(math.log(SMALL), math.log(LARGE + 6))))
@@ -265,7 +287,7 @@ class Artist:
                     word = "".join(rng.choices(GLYPHS, k=rng.randint(1, 6)))
                     if x + text_width(word, name, size) > SIZE:
                         break
-                    x += self.text(scene, x, y + height, word, name, size, self.ink(scene)) + size // 3 + rng.randint(0, 20)
+                    x += self.text(scene, x, y + height, word, name, size, self.ink(scene), settle=settle) + size // 3 + rng.randint(0, 20)
                     if rng.random() < 0.3:
                         name = self.font()
                 y += max(CELL, height + rng.randint(4, 12))
@@ -323,12 +345,12 @@ class Artist:
             word, name, size = self.word(), self.font(), round(math.exp(rng.uniform(math.log(SMALL), math.log(LARGE))))
             width, height = text_width(word, name, size), cap_height(size)
             x = rng.randint(left + 4, max(left + 4, right - width - 4))
-            y = rng.uniform(top + i * band + 5, top + (i + 1) * band - height - 5)
+            y = self.line(rng.uniform(top + i * band + 5, top + (i + 1) * band - height - 5) + height, size) - height
             if rng.random() < 0.3:                                  # on a board of its own
                 light = min(scene.ground) > 150
                 edge = self.rgb("gray") if rng.random() < 0.5 else None
                 board = (255, 255, 250) if light else tuple(max(0, c - 12) for c in scene.ground)
-                scene.steps.append(("box", [(x - 4, y - 4), (x + width + 4, y + height + 4)], board, edge))
+                scene.steps.append(("box", [(x - 8, y - 6), (x + width + 8, y + height + 6)], board, edge))
             self.text(scene, x, y + height, word, name, size, colour)
             found.append({"text": word, "colour": colour})
         scene.facts = {"words": found}
@@ -428,12 +450,12 @@ class Artist:
             x0 = 134 if side else rng.uniform(10, 130)
             y0 = (SIZE - count * 34) / 2 if side else SIZE - count * 34 + 2
             for i, (label, value, colour) in enumerate(zip(labels, values, colours)):
-                y = y0 + 34 * i
+                y = self.line(y0 + 34 * i + height, size) - height
                 self.shape(scene, "square", colour, x0 + 10, y + height / 2, 11)
                 self.text(scene, x0 + 26, y + height, label, name, size, plain)
                 self.text(scene, x0 + 200, y + height, str(value), name, size, plain, "r")
         else:
-            base, ceiling = bottom - height - 12, top + height + rng.randint(10, 34)
+            base, ceiling = bottom - height - 12, top + height + rng.randint(26, 44)
             if rng.random() < 0.4:
                 for i in range(1, 4):
                     y = base - (base - ceiling) * i / 4
@@ -454,11 +476,14 @@ class Artist:
                     if base - y > 12:
                         scene.marks.append(Mark(x, (y + base) / 2, "bar", shade))
                 else:
-                    half = text_width(str(value), name, size) / 2 + 1      # the line stops short of the number
-                    scene.steps.append(("box", [(x - half, y - height - 11), (x + half, y - 7)], scene.ground, None))
+                    half = text_width(str(value), name, size) / 2 + 4      # the line stops short of the number
+                    foot = self.line(y - 9 - (2 * DOWN if self.line(y - 9, size) > y - 3 else 0), size)
+                    scene.steps.append(("box", [(x - half, foot - height - 2), (x + half, foot + 2)], scene.ground, None))
                     scene.steps.append(("ellipse", [(x - 5, y - 5), (x + 5, y + 5)], fill))
                     scene.marks.append(Mark(x, y, "point", shade))
-                self.text(scene, x, y - (5 if style == "bar" else 9), str(value), name, size, plain, "m")
+                foot = y - (5 if style == "bar" else 9)
+                foot -= 2 * DOWN if self.line(foot, size) > y - 3 else 0       # or settling would move the number into the bar
+                self.text(scene, x, foot, str(value), name, size, plain, "m")
                 self.text(scene, x, bottom - 5, label, name, size, plain, "m")
         scene.facts = {"style": style, "labels": labels, "values": values}
         return scene
