@@ -60,7 +60,7 @@ test: $(READY) blas-note
 	$(PYTEST) $(TESTS) -m "not browser and not hub" --nbval-lax --nbval-current-env --nbval-cell-timeout=60
 
 browser-test: $(READY)
-	$(PYTEST) tests -m browser --timeout=300
+	$(PYTEST) tests -m browser --timeout=300 -n 2 --dist loadfile
 
 hub-test: $(HUB_READY)
 	$(PYTEST) tests -m hub

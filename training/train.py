@@ -192,19 +192,25 @@ def process_count() -> int:
     return 1 if torch.cuda.is_available() else min(2, os.cpu_count() or 1)
 
 
-def together(work, processes: int, *arguments) -> None:
-    """Run work(rank, processes, *arguments) in so many new processes of one group."""
+def together(work, processes: int, *arguments, group: bool = True) -> None:
+    """Run work(rank, processes, *arguments) in so many new processes.
+
+    Args:
+        group: they train one model; otherwise each has a work of its own, and optimizers share nothing.
+    """
     # glibc gives large blocks back to the system at once and asks for them again: on some machines most of the time goes there.
     os.environ |= {"MALLOC_MMAP_THRESHOLD_": "1000000000", "MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_TOP_PAD_": "268435456"}
     with tempfile.TemporaryDirectory() as meeting:
-        torch.multiprocessing.spawn(_member, (work, processes, f"file://{meeting}/meeting", arguments), nprocs=processes)
+        torch.multiprocessing.spawn(_member, (work, processes, f"file://{meeting}/meeting" if group else None, arguments), nprocs=processes)
 
 
-def _member(rank: int, work, processes: int, meeting: str, arguments: tuple) -> None:
+def _member(rank: int, work, processes: int, meeting: str | None, arguments: tuple) -> None:
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes) if torch.cuda.is_available() else 1)
-    distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=processes)
+    if meeting:
+        distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=processes)
     work(rank, processes, *arguments)
-    distributed.destroy_process_group()
+    if meeting:
+        distributed.destroy_process_group()
 
 
 def _work(rank: int, processes: int, name: str, steps: int, runs: Path) -> None:

@@ -590,7 +590,7 @@ def train(name: str, steps: int | None = None, runs: Path = RUNS, processes: int
         first_stages(0, 1, recipe, share, folder)
         run_stages(0, 1, recipe, share, folder)
     else:
-        together(first_stages, 2, recipe, share, folder)
+        together(first_stages, 2, recipe, share, folder, group=False)
         together(run_stages, processes, recipe, share, folder)
     return folder
 
