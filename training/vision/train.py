@@ -329,7 +329,7 @@ class AnswerStage:
 
     def empty_shown(self, progress: float, rng: random.Random) -> float:
         """Share of the rows with nothing in them that stand in the context, in one part."""
-        return 1.0
+        return EMPTY_SHOWN if progress < self.recipe[self.name].get("sparse_until", 0) and rng.random() < SPARSE else 1.0
 
     def views(self, progress: float) -> int:
         """How often a picture stands in the context."""
@@ -425,9 +425,6 @@ class SymbolStage(AnswerStage):
             some = [kind for kind in MIX if ENTER[kind] == newest]
             return rng.choices(some, k=self.pictures // max(SEVERAL.get(kind, 1) for kind in some))
         return super().choose(progress, rng)
-
-    def empty_shown(self, progress: float, rng: random.Random) -> float:
-        return EMPTY_SHOWN if progress < self.recipe["symbols"]["sparse_until"] and rng.random() < SPARSE else 1.0
 
     def views(self, progress: float) -> int:
         return 1
