@@ -20,7 +20,9 @@ from labs_helper.errors import BadRequest, LabError, ModelNotHere, NotEnoughMemo
 
 OK, NOTE, FIX = "OK", "NOTE", "FIX"
 ENDPOINT = "endpoint"  # a tier and a role beside those of the catalog: a server that LABS_ENDPOINT names
-LAB_ROLES = {"00": ("instruct",), "01": ("instruct", "instruct-previous"), "03": ("moe",), "07": ("moe",)}
+LAB_ROLES = {
+    "00": ("instruct",), "01": ("instruct", "instruct-previous"), "02": ("vision",), "03": ("moe",), "07": ("moe",),
+}  # fmt: skip
 
 
 # -- memory -----------------------------------------------------------------------------------------------

@@ -209,7 +209,10 @@ async def _only_model(client) -> str:
             "Set LABS_ENDPOINT_MODEL to what the server was started with: the folder or repository after --model.",
         )
     if len(names) > 1:
-        raise EndpointFailed(f"The server has {len(names)} models: {', '.join(names[:8])}.", "Set LABS_ENDPOINT_MODEL to the one you want.")
+        raise EndpointFailed(
+            f"The server has {len(names)} models: {', '.join(names[:8])}.",
+            "Set LABS_ENDPOINT_MODEL to the one you want.",
+        )
     return names[0]
 
 

@@ -35,10 +35,9 @@ check_setup("00")
 # | --- | --- | --- |
 # | 00 | start the course (you are here) | 20 minutes |
 # | [01](01-instruct.ipynb) | ask Phi-3.5-mini questions and see how it answers | 2 hours |
+# | [02](02-vision.ipynb) | show Phi-3.5-vision pictures and check what it sees | 2 hours |
 # | [03](03-moe.ipynb) | watch a router choose among sixteen experts | 2 hours 30 minutes |
 # | [07](07-agents.ipynb) | run an agent whose tools are real | 45 minutes |
-#
-# Lab 02 about images (vision) follows.
 
 # %% [markdown] minutes=3
 # ## 2. How a notebook works (3 minutes)

@@ -760,7 +760,7 @@ chat(instruct).send("Where is Changsha?").wait().send("And Lima?").wait()
 # [model card](https://huggingface.co/microsoft/Phi-3.5-mini-instruct) and the source of
 # [mlx-lm](https://github.com/ml-explore/mlx-lm).
 #
-# **Next:** [03: watch a router choose among sixteen experts](03-moe.ipynb). The list of labs is in
+# **Next:** [02: show a picture and check what is seen](02-vision.ipynb). The list of labs is in
 # [00: start the course](00-start-here.ipynb).
 #
 # Last, give the memory back.
