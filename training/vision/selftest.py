@@ -202,6 +202,7 @@ def check_memory(runs: Path) -> None:
             cells = t.features_of(model, group.scenes, team)
             ids, positions, mask = t.sequence(encoder, [{"role": "user", "content": "What is this?"}, case.messages[1]], 1, VIEW_ROWS)
             items.append((ids, positions, mask, cells))
+    model.vision.img_processor.requires_grad_(False)     # features are made once
     optimizers = t.optimizers(model, t.AnswerStage.inside)
     t.set_rates(optimizers, [5e-3, 4e-3], 1.0)
     losses = []
