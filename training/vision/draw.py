@@ -468,6 +468,8 @@ class Artist:
             if style == "line":
                 scene.steps.append(("line", points, first, 3))
             for (x, y), label, value, colour in zip(points, labels, values, colours):
+                foot = y - (5 if style == "bar" else 9)
+                foot = self.line(foot - (2 * DOWN if self.line(foot, size) > y - 3 else 0), size)      # or settling would move the number into the bar
                 shade = colours[0] if single or style == "line" else colour
                 fill = first if shade == colours[0] else self.rgb(shade)
                 if style == "bar":
@@ -477,12 +479,9 @@ class Artist:
                         scene.marks.append(Mark(x, (y + base) / 2, "bar", shade))
                 else:
                     half = text_width(str(value), name, size) / 2 + 4      # the line stops short of the number
-                    foot = self.line(y - 9 - (2 * DOWN if self.line(y - 9, size) > y - 3 else 0), size)
                     scene.steps.append(("box", [(x - half, foot - height - 2), (x + half, foot + 2)], scene.ground, None))
                     scene.steps.append(("ellipse", [(x - 5, y - 5), (x + 5, y + 5)], fill))
                     scene.marks.append(Mark(x, y, "point", shade))
-                foot = y - (5 if style == "bar" else 9)
-                foot -= 2 * DOWN if self.line(foot, size) > y - 3 else 0       # or settling would move the number into the bar
                 self.text(scene, x, foot, str(value), name, size, plain, "m")
                 self.text(scene, x, bottom - 5, label, name, size, plain, "m")
         scene.facts = {"style": style, "labels": labels, "values": values}
