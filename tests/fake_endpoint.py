@@ -11,9 +11,10 @@ class FakeEndpoint:
     """Serves on 127.0.0.1 until the `with` block ends. `requests` keeps what came: (path, headers, body).
 
     behave: called with the handler and the request's body; the default streams the words of `answer`.
+    models: names that the server lists.
     """
 
-    def __init__(self, behave=None, answer=("Changsha ", "is in ", "Hunan.")):
+    def __init__(self, behave=None, answer=("Changsha ", "is in ", "Hunan."), models=("phi-fake",)):
         self.behave, self.answer = behave or FakeEndpoint.stream, answer
         self.requests: list[tuple[str, dict, dict]] = []
         self.gone = threading.Event()  # the client has closed the connection in the middle of an answer
@@ -23,7 +24,7 @@ class FakeEndpoint:
             protocol_version, timeout = "HTTP/1.1", 20
 
             def do_GET(self):
-                self.answer_with(200, {"object": "list", "data": [{"id": "phi-fake", "object": "model"}]})
+                self.answer_with(200, {"object": "list", "data": [{"id": name, "object": "model"} for name in models]})
 
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

@@ -124,6 +124,13 @@ def test_without_a_name_the_only_model_of_the_server_is_asked(point):
         assert fake.requests[0][2]["model"] == "phi-fake"
 
 
+@pytest.mark.parametrize(("names", "said"), [((), "names no model"), (("phi-a", "phi-b"), "phi-a, phi-b")])
+def test_without_a_name_a_server_with_no_model_or_several_asks_for_one(point, names, said):
+    with FakeEndpoint(models=names) as fake, pytest.raises(EndpointFailed, match=said) as caught:
+        point(fake.url, model="").ask("Hello")
+    assert "LABS_ENDPOINT_MODEL" in str(caught.value) and not fake.requests
+
+
 def test_settings_of_other_services_stay_at_home(point, monkeypatch):
     for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
         monkeypatch.setenv(name, "another-secret")
