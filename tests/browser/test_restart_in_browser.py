@@ -24,7 +24,8 @@ NEW_KERNEL = "window.jupyterapp.shell.currentWidget.sessionContext.restartKernel
 def finish(driver, promise: str) -> None:
     """Wait for a promise of the page; its error becomes the test's."""
     driver.set_script_timeout(60)
-    wrong = driver.execute_async_script(f"const done = arguments[0]; {promise}.then(() => done(), e => done(String(e)));")
+    wrong = driver.execute_async_script(
+        f"const done = arguments[0]; {promise}.then(() => done(), e => done(String(e)));")
     assert wrong is None
 
 
@@ -47,8 +48,9 @@ def test_two_tabs_and_a_restart_lose_nothing(server, open_cells, tmp_path, monke
     # The second tab adds its own to what the first has tried.
     driver.switch_to.new_window("tab")
     driver.get(server.address("other.ipynb").replace("workspaces/test", "workspaces/second"))
-    cell = until(lambda: driver.find_elements(By.CSS_SELECTOR, ".jp-Notebook .jp-InputArea-editor"), 60, "the other notebook is drawn")
-    cell[0].click()  # a tab that nobody has clicked in has no current notebook
+    cells = until(lambda: driver.find_elements(By.CSS_SELECTOR, ".jp-Notebook .jp-InputArea-editor"), 60,
+                  "the other notebook is drawn")
+    cells[0].click()  # a tab that nobody has clicked in has no current notebook
     until(page._ready, 60, "the other notebook's kernel is idle")
     page.run_all(60)
     assert page.errors() == [] and tries() == 3
