@@ -56,11 +56,14 @@ lab: $(READY) blas-note
 		--ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks/00-start-here.ipynb \
 		$(if $(filter 0,$(BROWSER)),--no-browser) $(if $(filter 0,$(shell id -u)),--allow-root)
 
+# Two files at a time: most tests use one core, or wait for a process of their own.
+TWO := -n 2 --dist loadfile
+
 test: $(READY) blas-note
-	$(PYTEST) $(TESTS) -m "not browser and not hub" --nbval-lax --nbval-current-env --nbval-cell-timeout=60
+	$(PYTEST) $(TESTS) $(TWO) -m "not browser and not hub" --nbval-lax --nbval-current-env --nbval-cell-timeout=60
 
 browser-test: $(READY)
-	$(PYTEST) tests -m browser --timeout=300 -n 2 --dist loadfile
+	$(PYTEST) tests -m browser --timeout=300 $(TWO)
 
 hub-test: $(HUB_READY)
 	$(PYTEST) tests -m hub
