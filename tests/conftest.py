@@ -9,6 +9,7 @@ os.environ.setdefault("MLX_DISABLE_COMPILE", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -63,9 +64,12 @@ def tiny_gguf(tmp_path_factory) -> Path:
     return convert(source, tmp_path_factory.mktemp("gguf") / "instruct-tiny", tokenizer=False).parent
 
 
-@pytest.fixture(scope="module")
-def mlx_server():
-    """mlx_lm.server with instruct-tiny on loopback, in a process of its own that lives two minutes at most."""
+@contextmanager
+def serving(prepare: str, module: str, name: str):
+    """A server of MLX with a bundled model on loopback, in a process of its own that lives two minutes at most.
+
+    prepare: code to run before the server's module is imported. Gives its URL and the model's folder.
+    """
     import socket
     import subprocess
     import sys
@@ -76,10 +80,10 @@ def mlx_server():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    folder = catalog.home() / "data/checkpoints/instruct-tiny"
+    folder = catalog.home() / "data/checkpoints" / name
     code = (
-        "import sys, threading, os; from labs_helper.corrections import before_mlx; before_mlx();"
-        "threading.Timer(120, os._exit, (9,)).start(); import mlx_lm.server as server;"
+        f"import sys, threading, os; {prepare}; threading.Timer(120, os._exit, (9,)).start();"
+        f"import {module} as server;"
         f"sys.argv = ['server', '--model', {str(folder)!r}, '--host', '127.0.0.1', '--port', '{port}'];"
         "server.main()"
     )
@@ -95,6 +99,22 @@ def mlx_server():
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.fixture(scope="module")
+def mlx_server():
+    """mlx_lm.server with instruct-tiny."""
+    prepare = "from labs_helper.corrections import before_mlx; before_mlx()"
+    with serving(prepare, "mlx_lm.server", "instruct-tiny") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def mlx_vision_server():
+    """mlx_vlm.server with vision-tiny, and our corrections: without them it loads no tower of this size."""
+    prepare = "from labs_helper.corrections import vision; vision.import_mlx_vlm(); vision.apply()"
+    with serving(prepare, "mlx_vlm.server", "vision-tiny") as server:
+        yield server
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 """instruct-tiny in four ways: MLX in this process, the llama.cpp engine, llama.cpp's server, mlx_lm.server.
+And vision-tiny in two: MLX in this process, mlx_vlm.server.
 
 The same prompt tokens everywhere. Greedy answers differ only where a number is rounded otherwise, and at mlx_lm.server,
 which takes LongRoPE's long table at every length. Run with `-s` to see the shares.
@@ -12,6 +13,7 @@ from urllib.request import Request as Get
 from urllib.request import urlopen
 
 import pytest
+from PIL import Image
 
 from labs_helper import catalog
 from labs_helper.models import load
@@ -24,6 +26,7 @@ QUESTIONS = (
     "What is the capital of Kenya?", "Where is Lima?", "Count from 1 to 15.", "Give me Peru as JSON.",
     "Tell me about Paris.", "Hello!",
 )  # fmt: skip
+PICTURES = ("bars", "one-shape", "four-shapes", "curve", "floor-plan", "note", "everyday-things", "crowd")
 KEY = "classroom"
 
 
@@ -108,3 +111,20 @@ def test_mlx_lms_server(mlx, mlx_server, monkeypatch):
     found = through(monkeypatch, url, folder, "")
     assert share(found, mlx, "mlx_lm.server") >= 0.75
     assert share(found, in_this_process(900), "mlx_lm.server, long table in both") >= 0.9
+
+
+@pytest.mark.slow
+def test_mlx_vlms_server(mlx_vision_server, monkeypatch):
+    """Pictures as data URLs. The server writes no newline after a picture's tag: its prompt has one "What" where ours
+    has a newline, a "W" and a "hat"."""
+    for name, value in zip(("LABS_ENDPOINT", "LABS_ENDPOINT_MODEL"), mlx_vision_server):
+        monkeypatch.setenv(name, value)
+    remote, here, same = load("endpoint"), load("vision-tiny"), 0
+    for name in PICTURES:
+        image = Image.open(catalog.home() / "images/vision" / f"{name}.png")
+        theirs, ours = (model.ask("What is in this picture?", images=image, max_tokens=60) for model in (remote, here))
+        assert theirs.prompt_tokens == ours.prompt_tokens - 2 and theirs.text
+        same += theirs.text.strip() == ours.text.strip()
+    here.release()
+    print(f"mlx_vlm.server: {same} of {len(PICTURES)} greedy answers about pictures as MLX in this process gives them")
+    assert same >= 0.6 * len(PICTURES)
