@@ -79,6 +79,7 @@ class Scene:
     facts: dict = field(default_factory=dict)
     steps: list[tuple] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
+    words: list[tuple[str, list[Mark]]] = field(default_factory=list)       # what is printed, and the marks of its letters
 
 
 # ---- type ---------------------------------------------------------------------------------------------------
@@ -232,9 +233,11 @@ class Artist:
         width = text_width(text, name, size)
         x, rgb = round(x - {"l": 0, "m": width / 2, "r": width}[anchor]), self.rgb(colour)
         y = self.line(y, size) if settle else y
+        word: list[Mark] = []
         for c in text:
             if c == " ":
                 x += size // 2
+                word = []
                 continue
             mask, advance = glyph(c, name, size)
             step = max(CELL, advance + 1)
@@ -242,6 +245,10 @@ class Artist:
             left, top = round(centre - mask.width / 2), round(y) - cap_height(size)
             scene.steps.append(("glyph", left, top, c, name, size, rgb))
             scene.marks.append(Mark(left + mask.width / 2, top + cap_height(size) / 2, c, colour))
+            if not word:
+                scene.words.append(("", word))
+            word.append(scene.marks[-1])
+            scene.words[-1] = (scene.words[-1][0] + c, word)
             x += step
         return width
 

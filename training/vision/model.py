@@ -222,9 +222,17 @@ def views_of(grid: torch.Tensor, end: torch.Tensor, between: torch.Tensor, views
     return view if views == 1 else torch.cat([view, between.expand(n, 1, -1), view], 1)
 
 
-def attention_for_training(module, q, k, v, mask, dropout=0.0, scaling=None, **_):
-    """transformers' attention interface over `attend`; all sequences are causal and padded on the right."""
-    return attend(q, k, v, is_causal=q.shape[2] > 1 and q.shape[2] == k.shape[2], scale=scaling).transpose(1, 2).contiguous(), None
+def attention_for_training(module, q, k, v, mask, dropout=0.0, scaling=None, allowed=None, look=None, **_):
+    """transformers' attention interface over `attend`; all sequences are causal and padded on the right.
+
+    Args:
+        allowed: (n, 1, length, length) of booleans, what each token sees; left out, all before it.
+        look: called with the layer, queries, keys and their scale (`pointing.Pointing`).
+    """
+    if look is not None:
+        look(module.layer_idx, q, k, scaling)
+    how = {"is_causal": q.shape[2] > 1 and q.shape[2] == k.shape[2]} if allowed is None else {"attn_mask": allowed}
+    return attend(q, k, v, scale=scaling, **how).transpose(1, 2).contiguous(), None
 
 
 ALL_ATTENTION_FUNCTIONS.register("causal_fp32", attention_for_training)
@@ -245,16 +253,13 @@ class Phi3V(nn.Module):
         self.decoder = AutoModelForCausalLM.from_config(made, attn_implementation="causal_fp32").float()
         self.vision = ImageEmbedding(config["vision_config"], config["hidden_size"])
 
-    def hidden(self, ids: torch.Tensor, positions: torch.Tensor, rows: torch.Tensor | None, cache=None) -> torch.Tensor:
-        """The decoder's last hidden states; arguments as for `states`."""
-        return self.states(ids, positions, rows, cache).last_hidden_state
-
-    def states(self, ids: torch.Tensor, positions: torch.Tensor, rows: torch.Tensor | None, cache=None, all_layers: bool = False):
-        """What the decoder's transformers class returns.
+    def hidden(self, ids: torch.Tensor, positions: torch.Tensor, rows: torch.Tensor | None, cache=None,
+               allowed: torch.Tensor | None = None, look=None) -> torch.Tensor:
+        """The decoder's last hidden states.
 
         Args:
             ids: (n, length); negative ids stand for rows of pictures, in order. rows: (pictures, rows, hidden).
-            all_layers: fill `hidden_states` too.
+            allowed, look: as for `attention_for_training`.
         """
         x = self.decoder.model.embed_tokens(ids.clamp(min=0))
         if rows is not None:
@@ -262,7 +267,16 @@ class Phi3V(nn.Module):
         # The mask of ones keeps transformers from taking a gap in the positions for the start of another text.
         seen = torch.ones(len(ids), ids.shape[1] + (cache.get_seq_length() if cache is not None else 0), dtype=torch.long, device=ids.device)
         return self.decoder.model(inputs_embeds=x, position_ids=positions, attention_mask=seen, past_key_values=cache,
-                                  use_cache=cache is not None, output_hidden_states=all_layers)
+                                  use_cache=cache is not None, allowed=allowed, look=look).last_hidden_state
+
+
+def apart(whose: torch.Tensor) -> torch.Tensor:
+    """What each token sees: of the tokens up to itself, those of 0 and those of its own conversation (`text.side_by_side`).
+
+    Args:
+        whose: (n, length). Returns (n, 1, length, length) of booleans.
+    """
+    return ((whose[:, None] == 0) | (whose[:, None] == whose[..., None])).tril()[:, None]
 
 
 def exported_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -10,6 +10,7 @@ import json
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +21,13 @@ from training.moe.upcycle import dense_model
 from training.tokenizer import Encoder
 
 from . import train as t
-from .draw import KINDS, Mark, Scene
+from .draw import COLOUR_NAMES, KINDS, Mark, Scene, dense, place
 from .export import LIMIT, expected_shapes, export, quantized
 from .measure import load, measure, stopped
-from .model import VIEW_ROWS, Phi3V, Tower, exported_names, image_rows, merged, normalised, quarters, whole
+from .model import CELLS, VIEW_ROWS, Phi3V, Tower, apart, exported_names, image_rows, merged, normalised, quarters, whole
+from .pointing import HERE, LAYERS, NEXT, Looks, Pointing, stem
 from .symbols import Symbols, fit, start_from_text
-from .tasks import NAME, Album
+from .tasks import MIX, NAME, Album
 
 TOY = "vision-toy"
 
@@ -39,7 +41,7 @@ def toy_recipe() -> dict:
     recipe["decoder"] |= {"steps": 6}
     recipe["joint"] |= {"steps": 2, "pictures": 2}
     recipe["cache"] |= {"pictures": 200, "fitted": 50}
-    recipe["model"] |= {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2}
+    recipe["model"] |= {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3, "num_attention_heads": 2, "num_key_value_heads": 2}
     recipe["model"]["vision_config"] |= {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 2}
     return recipe
 
@@ -93,6 +95,17 @@ def check_rows(runs: Path) -> None:
     some, places, _ = t.sequence(encoder, messages, 2, image_rows(), [[3, 200], [312]])
     assert some[:4] == [ids[0], -1, -1, newline] and places[:4] == [0, 4, 201, 314] and some[4:6] == [-2, newline] and places[4:6] == [627, 628]
     assert some[6:] == ids[629:] and places[6:] == positions[629:]
+    # Side by side, each conversation is what it is alone.
+    other = [{"role": "user", "content": "How many circles are there?"}, {"role": "assistant", "content": "Two."}]
+    both = t.side_by_side(encoder, [messages, other], 2, image_rows())
+    ids, positions, mask, whose = (torch.tensor([values]) for values in both)
+    with torch.no_grad():
+        hidden = model.hidden(ids, positions, rows, allowed=apart(whose))[mask > 0]
+        alone = []
+        for each in (messages, other):
+            ids, positions, mask = (torch.tensor([values]) for values in t.sequence(encoder, each, 2, image_rows()))
+            alone.append(model.hidden(ids, positions, rows)[mask > 0])
+    assert (hidden - torch.cat(alone)).abs().max() < 1e-4
     scene = Scene("page", (255, 255, 255), marks=[Mark(40, 40, "A", "red")])
     assert np.flatnonzero(t.rows_with_marks([scene])).tolist() == [14]            # second row, second cell; thirteen rows a line
     window = torch.randn(2, 576, 32)
@@ -101,6 +114,41 @@ def check_rows(runs: Path) -> None:
     with torch.no_grad():
         first, second = (model.hidden(torch.tensor([[start, *short[1:]]]), torch.tensor([where]), rows[:, -VIEW_ROWS:])[0, -1] for start in (short[0], newline))
     assert not torch.allclose(first, second)
+
+
+def check_pointing(runs: Path) -> None:
+    """The cells that a token is about show what it names; and attention that goes there costs nothing."""
+    encoder, named = Encoder(runs / TOY), Counter()
+    for kind in MIX:
+        album = Album("train", f"pointing-{kind}")
+        for _ in range(12):
+            group = album.group(kind)
+            case = album.ask(group)
+            ids, _, mask, whose = t.side_by_side(encoder, [case.messages], len(group.scenes), image_rows())
+            places = [i for i, each in enumerate(whose) if each]
+            tokens = [encoder.tokenizer.id_to_token(ids[i]) for i in places]
+            shown = [dense(scene, CELLS) for scene in group.scenes]
+            for which, at, cells in Looks(kind, group.scenes).find(tokens, [mask[i] for i in places]):
+                word = tokens[at + (which == NEXT)].removeprefix("▁")
+                for picture, row, column in cells:
+                    what, ink = KINDS[shown[picture][0][row, column]], COLOUR_NAMES[shown[picture][1][row, column]]
+                    if kind != "crowd" or which == HERE and len(word) > 1:         # a count's working has numbers for shapes
+                        assert word == ink or stem(word) == what or word in place(28 * column + 14, 28 * row + 14), (case.messages, word, what, ink)
+                    named[kind, which] += 1
+    assert all(named[kind, which] for kind in MIX for which in (HERE, NEXT)), named
+
+    allowed = torch.ones(1, 1, 6, 6, dtype=torch.bool).tril()
+    pointing = Pointing([(HERE, 0, 4, [1]), (NEXT, 0, 5, [2, 3])], allowed)
+    keys = 9 * torch.eye(6)[None, None].expand(1, 3, 6, 6)
+    queries = keys.clone()
+    queries[..., 4, :], queries[..., 5, :] = keys[..., 1, :], keys[..., 2, :] + keys[..., 3, :]
+    for layer in LAYERS.values():
+        pointing(layer, queries, keys, 1.0)
+    loss, share = pointing.loss()
+    assert loss < 1e-6 and share > 1 - 1e-6
+    for layer in LAYERS.values():
+        pointing(layer, torch.zeros(1, 3, 6, 6), keys, 1.0)
+    assert abs(pointing.loss()[1] - (1 / 5 + 2 / 6) / 2) < 1e-6                # attention to everything alike
 
 
 def check_start(runs: Path) -> None:
@@ -229,7 +277,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         t.prepare(TOY, scratch / TOY)
-        for check, arguments in ((check_tower, ()), (check_rows, (scratch,)), (check_real_size, (scratch,)), (check_start, (scratch,)), (check_fit, ()), (check_memory, (scratch,)), (check_training, (scratch,))):
+        for check, arguments in ((check_tower, ()), (check_rows, (scratch,)), (check_pointing, (scratch,)), (check_real_size, (scratch,)), (check_start, (scratch,)), (check_fit, ()), (check_memory, (scratch,)), (check_training, (scratch,))):
             start = time.monotonic()
             check(*arguments)
             print(f"{check.__name__}: right ({time.monotonic() - start:.1f} s)", flush=True)

@@ -21,7 +21,7 @@ from .draw import COLOUR_NAMES, ICONS, SHAPES, SIZE, Artist, Scene
 
 NAME = "vision-tiny"
 # Kinds of groups of pictures, with their share of the training.
-MIX = {"lines": 0.04, "sign": 0.12, "shapes": 0.07, "crowd": 0.18, "chart": 0.17, "table": 0.12, "objects": 0.04, "pair": 0.15, "clip": 0.11}
+MIX = {"lines": 0.03, "sign": 0.14, "shapes": 0.13, "crowd": 0.14, "chart": 0.18, "table": 0.1, "objects": 0.06, "pair": 0.12, "clip": 0.1}
 SECTIONS = {
     "lines": ("read",), "sign": ("read_one", "read_colour", "read_place", "read"),
     "shapes": ("single", "colour_of", "shape_of", "place_of", "exists", "describe"), "objects": ("single", "colour_of", "place_of", "exists", "describe"),
@@ -94,6 +94,13 @@ def in_order(things: list[dict]) -> list[dict]:
 def placed(scene: Scene) -> str:
     """What a picture shows and where, in a few words."""
     return ", ".join(f"{named(t)} {t['place']}" for t in in_order(scene.facts["things"])) or "nothing"
+
+
+def compared(first: Scene, second: Scene) -> str:
+    """What two pictures show at each place where there is something, in the first and in the second."""
+    there = [{t["place"]: named(t) for t in scene.facts["things"]} for scene in (first, second)]
+    places = dict.fromkeys(t["place"] for t in in_order(first.facts["things"] + second.facts["things"]))
+    return "First and second: " + "; ".join(f"{place} {', '.join(things.get(place, 'nothing') for things in there)}" for place in places)
 
 
 def named(thing: dict) -> str:
@@ -232,8 +239,8 @@ class Album(Corpus):
         if len(fitting) > 6:
             return None
         name = {"kind": facts["kind"], "both": f"{facts['colour']} {facts['kind']}", "colour": f"{facts['colour']} shape"}[form]
-        name += "es" if name.endswith("cross") else "s"
-        return {"w": counted([(t["x"], t["y"]) for t in fitting]), "x": name, "n": str(len(fitting)), "is": "is" if len(fitting) == 1 else "are"}, "number", str(len(fitting)), None
+        several = name + ("es" if name.endswith("cross") else "s")
+        return {"w": counted([(t["x"], t["y"]) for t in fitting]), "x": several, "y": name if len(fitting) == 1 else several, "n": str(len(fitting)), "is": "is" if len(fitting) == 1 else "are"}, "number", str(len(fitting)), None
 
     def _read(self, group):
         words = [w["text"] if isinstance(w, dict) else w for w in group.facts["words"]]
@@ -279,26 +286,25 @@ class Album(Corpus):
         facts = group.facts
         i, j = self.random.randrange(len(facts["rows"])), self.random.randrange(len(facts["columns"]))
         value = str(facts["values"][i][j])
-        working = f"{facts['rows'][i]}: {self._line(facts, i)}"
+        working = f"{' '.join(facts['columns'])}; {' '.join(self._lines(facts)[i])}"      # as they stand there: the head, then the row
         return {"w": working, "x": facts["rows"][i], "c": facts["columns"][j], "n": value}, "number", value, None
 
     @staticmethod
-    def _line(facts: dict, i: int) -> str:
-        """The cells of a row with their columns' names."""
-        return ", ".join(f"{column} {value}" for column, value in zip(facts["columns"], facts["values"][i]))
+    def _lines(facts: dict) -> list[list[str]]:
+        """The words of each row of a table."""
+        return [[row, *map(str, values)] for row, values in zip(facts["rows"], facts["values"])]
 
     def _row(self, group):
-        i = self.random.randrange(len(group.facts["rows"]))
-        row, line = group.facts["rows"][i], self._line(group.facts, i)
-        return {"x": row, "y": line}, "words", (row, *re.findall(r"\w+", line)), None
+        line = self.random.choice(self._lines(group.facts))
+        return {"x": line[0], "y": " ".join(line)}, "words", tuple(line), None
 
     def _rows(self, group):
-        lines = [[row, *map(str, values)] for row, values in zip(group.facts["rows"], group.facts["values"])]
+        lines = self._lines(group.facts)
         return {"x": "; ".join(" ".join(line) for line in lines)}, "words", tuple(w for line in lines for w in line), None
 
     def _difference(self, group):
         change, before, after = (group.facts[k] for k in ("change", "before", "after"))
-        values = {"w": "First: {}. Second: {}".format(*map(placed, group.scenes)), "x": named(before), "y": after["colour"] if change == "colour" else after["kind"]}
+        values = {"w": compared(*group.scenes), "x": named(before), "y": after["colour"] if change == "colour" else after["kind"]}
         if change == "new":
             values["x"] = article(named(after))
         if change == "moved":
@@ -332,7 +338,7 @@ def draw_case(album: Album, task: str) -> Case:
 def conclusion(answer: str) -> str:
     """The last sentence of an answer.
 
-    >>> conclusion("First: red star top. Second: blue star top. The red star is blue.")
+    >>> conclusion("First and second: top red star, blue star. The red star is blue.")
     'The red star is blue'
     """
     return answer.rstrip(".").rpartition(". ")[2]

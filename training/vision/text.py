@@ -81,3 +81,22 @@ def sequence(encoder: Encoder, messages, pictures: int, rows: int, shown: Sequen
         learn = int(message["role"] == "assistant")
         add([*encoder.tokenizer.encode(message["content"], add_special_tokens=False).ids, encoder.id["<|end|>"]], learn)
     return ids, positions, mask
+
+
+def side_by_side(encoder: Encoder, conversations, pictures: int, rows: int, shown: Sequence[Sequence[int]] | None = None):
+    """Several conversations about the same pictures, which stand in the context once: ids, positions, loss mask, and to which each token belongs.
+
+    Each goes on where the pictures end, as if it were alone; attention has to keep them apart (`Phi3V.hidden`). One after the
+    other, later answers could be copied from earlier ones, and less is learned of pictures.
+
+    Returns:
+        Four lists of one length. Of the last: 0 for what all see, 1 and up for the tokens of each conversation.
+    """
+    whole: tuple[list[int], ...] = ([], [], [], [])
+    for number, messages in enumerate(conversations, 1):
+        ids, positions, mask = sequence(encoder, messages, pictures, rows, shown)
+        start = max(i for i, token in enumerate(ids) if token < 0) + 1
+        whose = [0] * start + [number] * (len(ids) - start)
+        for all_of_them, new in zip(whole, (ids, positions, mask, whose)):
+            all_of_them.extend(new if number == 1 else new[start:])
+    return whole

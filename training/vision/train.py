@@ -40,10 +40,11 @@ from training.train import (
 )
 
 from .draw import COLOUR_NAMES, KINDS, Artist, dense, pixels
-from .model import CELLS, GRID, VIEW_ROWS, Phi3V, exported_names, image_rows, merged
+from .model import CELLS, GRID, VIEW_ROWS, Phi3V, apart, exported_names, image_rows, merged
+from .pointing import Looks, Pointing, rows_of
 from .symbols import Symbols, fit, start_from_text
 from .tasks import MIX, TASKS, Album, Group, draw_case
-from .text import own_tokenizer, sequence
+from .text import own_tokenizer, sequence, side_by_side
 
 # Parts of a step; each process works on its share of them. On shapes alone the decoder learned more from the same pictures in
 # steps of two parts than of one; of four it was not compared.
@@ -53,6 +54,8 @@ PAGES = 0.75                      # share of the pictures for the tower that are
 EMPTY_WEIGHT, OTHER_WEIGHT = 0.3, 2.0   # of an empty cell, and of one with something else than a glyph, in the tower's loss
 COLOUR_WEIGHT, PLACE_WEIGHT = 0.3, 0.1  # of a mark's colour and of its cell's row and column
 ANSWER_ROOM = 200                 # tokens of questions and answers a picture
+POINT_WEIGHT = 0.3                # of the loss that tells some heads where to look
+IN_TURN = 0.12                    # share of the pictures whose questions are asked one after the other; the others are side by side
 SPARSE, EMPTY_SHOWN = 0.75, 0.1   # share of the parts that are sparse at first; share of a picture's empty rows that they show
 BLOCK = 32                        # groups whose features are made at a time
 # When each kind of pictures comes in, as a share of the steps on symbols: all at once they take many times longer to be learned.
@@ -336,36 +339,55 @@ class AnswerStage:
         return 2
 
     def batch(self, step: int, number: int, steps: int) -> tuple[torch.Tensor, ...]:
-        """One part: ids, positions, loss mask, which rows of the pictures stand in the context, and what is seen."""
+        """One part: ids, positions, loss mask, conversations, what to look at (`Pointing`), which rows of the pictures stand in the
+        context, and what is seen."""
         rng = random.Random(seeded(self.name, self.recipe["seed"], step, number))
         views, empty = self.views(step / steps), self.empty_shown(step / steps, rng)
         rows = VIEW_ROWS if views == 1 else image_rows()
         skipped = image_rows() - rows                            # one view is the last one, the global view
-        made, seen, kept = [], [], []
+        made, seen, kept, looks = [], [], [], []
         for kind in self.choose(step / steps, rng):
-            album, group, looks = self.group(kind, rng)
-            seen.append(looks)
-            messages, room = [], ANSWER_ROOM
+            album, group, shows = self.group(kind, rng)
+            seen.append(shows)
+            asked, room = [], ANSWER_ROOM
             for case in album.questions(group, 10 if len(group.scenes) == 1 else 1):
                 room -= sum(len(self.encoder.tokenizer.encode(m["content"]).ids) + 2 for m in case.messages)
-                if messages and room < 0:
+                if asked and room < 0:
                     break
-                messages += case.messages
+                asked.append(case.messages)
+            if rng.random() < IN_TURN:
+                asked = [[message for messages in asked for message in messages]]
             there = rows_with_marks(group.scenes)
             there = np.concatenate([there, [True], there])[-rows:]
             some = [there | (np.array([rng.random() for _ in range(rows)]) < empty) for _ in group.scenes]
-            made.append(sequence(self.encoder, messages, len(some), image_rows(), [skipped + np.flatnonzero(one) for one in some]))
+            made.append(side_by_side(self.encoder, asked, len(some), image_rows(), [skipped + np.flatnonzero(one) for one in some]))
+            looks += self.looks(len(made) - 1, made[-1], group, [skipped + np.flatnonzero(one) for one in some])
             kept += some
-        length = max(len(ids) for ids, _, _ in made)
+        length = max(len(ids) for ids, *_ in made)
         ids = torch.full((len(made), length), self.encoder.id["<|endoftext|>"])
-        positions, mask = torch.zeros(len(made), length, dtype=torch.long), torch.zeros(len(made), length)
-        for i, (row, where, learn) in enumerate(made):
-            ids[i, : len(row)], mask[i, : len(row)] = torch.tensor(row), torch.tensor(learn, dtype=torch.float)
-            positions[i] = torch.tensor([*where, *range(where[-1] + 1, where[-1] + 1 + length - len(where))])
+        positions, whose = torch.zeros(len(made), length, dtype=torch.long), torch.zeros(len(made), length, dtype=torch.long)
+        mask = torch.zeros(len(made), length)
+        for i, (row, where, learn, belongs) in enumerate(made):
+            for to, values in ((ids, row), (positions, where), (mask, learn), (whose, belongs)):
+                to[i, : len(row)] = torch.tensor(values, dtype=to.dtype)
         # The long RoPE table is chosen for a whole request, so short texts must meet it too.
         if rng.random() < 0.15:
             positions += self.recipe["model"]["original_max_position_embeddings"]
-        return ids, positions, mask, torch.from_numpy(np.stack(kept)), *(torch.cat(parts) for parts in zip(*seen))
+        return ids, positions, mask, whose, looks, torch.from_numpy(np.stack(kept)), *(torch.cat(parts) for parts in zip(*seen))
+
+    def looks(self, number: int, made: tuple[list[int], ...], group: Group, shown: list[np.ndarray]) -> list[tuple[str, int, int, list[int]]]:
+        """What the tokens of one sequence are about, as `Pointing` takes it."""
+        ids, _, mask, whose = made
+        at = {}
+        for picture, rows in enumerate(shown):
+            at |= {(picture, row): place for row, place in zip(rows.tolist(), (i for i, token in enumerate(ids) if token == -1 - picture))}
+        there, found = Looks(group.kind, group.scenes), []
+        for conversation in range(1, max(whose) + 1):
+            places = [i for i, each in enumerate(whose) if each == conversation]
+            tokens = [self.encoder.tokenizer.id_to_token(ids[i]) for i in places]
+            for kind, token, cells in there.find(tokens, [mask[i] for i in places]):
+                found.append((kind, number, places[token], [at[row] for cell in cells for row in rows_of(cell) if row in at]))
+        return found
 
     def batches(self, done: int, steps: int):
         """The parts of all steps from `done` on that are this process's, in order; drawn ahead where a GPU would have to wait."""
@@ -378,13 +400,16 @@ class AnswerStage:
     def part(self, step: int, number: int, steps: int) -> tuple[torch.Tensor, dict]:
         if self.stream is None:
             self.stream = self.batches(step, steps)
-        ids, positions, mask, kept, *seen = (t.to(self.team.device) for t in next(self.stream))
+        ids, positions, mask, whose, looks, kept, *seen = (t.to(self.team.device) if torch.is_tensor(t) else t for t in next(self.stream))
         rows = self.rows(seen, self.views(step / steps))
-        hidden = self.all.hidden(ids, positions, rows[kept])[:, :-1]
+        pointing = Pointing(looks, apart(whose))
+        hidden = self.all.hidden(ids, positions, rows[kept], allowed=pointing.allowed, look=pointing)[:, :-1]
         asked = mask[:, 1:] > 0
         logits = self.all.decoder.lm_head(hidden[asked]).float()
         loss = functional.cross_entropy(logits, ids[:, 1:][asked])
-        return loss, {"tokens right": (logits.detach().argmax(-1) == ids[:, 1:][asked]).sum().item(), "tokens": asked.sum().item()}
+        aside, there = pointing.loss()
+        return loss + POINT_WEIGHT * aside, {"tokens right": (logits.detach().argmax(-1) == ids[:, 1:][asked]).sum().item(), "tokens": asked.sum().item(),
+                                             "looks right": there, "looks": 1}
 
 
 def drawn(stage: AnswerStage, steps: int, place: tuple[int, int]) -> tuple[torch.Tensor, ...]:
@@ -656,7 +681,7 @@ def run_stages(rank: int, processes: int, recipe: dict, share: float, folder: Pa
 
     cache = Cache(folder, recipe["seed"], max(200, round(recipe["cache"]["pictures"] * min(1, share))), 4 * tower.width)
     if team.rank == 0:
-        cache.plan(f"{cache.pictures} pictures, {steps['tower']} steps, {sum(p.double().abs().sum().item() for p in tower.parameters()):.6f}")
+        cache.plan(f"{cache.pictures} pictures, {MIX}, {steps['tower']} steps, {sum(p.double().abs().sum().item() for p in tower.parameters()):.6f}")
     team.wait()
     cache.open()
     cache.fill(tower, team)

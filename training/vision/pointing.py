@@ -1,0 +1,182 @@
+"""Where to look: which cells of a picture a token of a conversation is about, and a loss that lets some heads attend there.
+
+We draw the pictures, so we know where the word stands that an answer spells, and which shape a question names. To find that out
+from right and wrong answers alone takes a small decoder very long: it named colours and words fluently, and took them from
+the wrong thing. Attention supervised in this way: Mi et al. 2016 (arXiv:1608.00112), for translation. Nothing of it is left in the model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from .draw import COLOUR_NAMES, GLYPHS, ICONS, SHAPES, SIZE, Scene
+from .model import CELLS, VIEW_ROWS
+
+Cell = tuple[int, int, int]       # picture, row, column
+HERE, NEXT = "here", "next"       # what a token names itself; what the token after it will name
+LAYERS = {HERE: 1, NEXT: 2}
+HEADS = 3                         # the first ones of each of these layers
+LETTERS = frozenset(GLYPHS)
+PLACE_WORDS = ("top", "middle", "bottom", "left", "right")
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A shape or an icon in a picture."""
+
+    kind: str
+    colour: str
+    place: str
+    cell: Cell
+
+
+def cell_of(picture: int, x: float, y: float) -> Cell:
+    return picture, int(y * CELLS // SIZE), int(x * CELLS // SIZE)
+
+
+class Looks:
+    """What there is to point at in the pictures of a group.
+
+    Args:
+        kind: of the group. scenes: its pictures.
+    """
+
+    def __init__(self, kind: str, scenes: Sequence[Scene]):
+        self.kind = kind
+        self.things = [Thing(t["kind"], t["colour"], t["place"], cell_of(p, t["x"], t["y"])) for p, scene in enumerate(scenes) for t in scene.facts.get("things", ())]
+        self.words: dict[str, list[list[Cell]]] = {}
+        self.inks: dict[str, set[Cell]] = {}
+        for p, scene in enumerate(scenes):
+            for word, marks in scene.words:
+                cells = [cell_of(p, m.x, m.y) for m in marks]
+                self.words.setdefault(word, []).append(cells)
+                self.inks.setdefault(marks[0].colour, set()).update(cells)
+
+    def find(self, tokens: Sequence[str], learn: Sequence[int]) -> list[tuple[str, int, set[Cell]]]:
+        """(HERE or NEXT, place of the token, cells) for the tokens of one conversation, without the pictures.
+
+        An answer's last sentence after its working says what the working has said: nothing is to be seen there.
+        """
+        plain, found, begin = [t.removeprefix("▁") for t in tokens], [], 0
+        while begin < len(plain):
+            end = begin
+            while end < len(plain) and learn[end] == learn[begin]:
+                end += 1
+            said = plain[begin:end]
+            dots = [i for i, token in enumerate(said) if token == "." and i + 2 < len(said)]
+            for i, cells in self.in_text(said[: dots[-1]] if learn[begin] and dots else said, bool(learn[begin])):
+                if cells:
+                    at = begin + i
+                    found += [(HERE, at, cells)] + [(NEXT, at - 1, cells)] * (learn[begin] and at > 0)
+            begin = end
+        return found
+
+    def in_text(self, tokens: list[str], answer: bool):
+        """The place of each token that names something, and the cells where that is."""
+        if self.kind == "crowd" and answer:
+            yield from self.in_working(tokens)
+            return
+        i, picture, last = 0, None, []
+        while i < len(tokens):
+            token, next_one = tokens[i], tokens[i + 1] if i + 1 < len(tokens) else ""
+            if answer and self.kind == "clip" and token.isdigit() and next_one == ":":
+                picture = int(token) - 1
+            elif answer and self.kind == "pair" and token in (":", ";", ","):
+                picture = 1 if token == "," else 0
+            elif token in LETTERS:
+                end = i
+                while end < len(tokens) and tokens[end] in LETTERS:
+                    end += 1
+                there = self.words.get("".join(tokens[i:end]), [])
+                yield from ((i + n, {cells[n] for cells in there}) for n in range(end - i))
+                i = end
+                continue
+            elif token in COLOUR_NAMES and not self.things:
+                yield i, self.inks.get(token, set())
+            elif token in COLOUR_NAMES or stem(token) in (*SHAPES, *ICONS):
+                colour = token if token in COLOUR_NAMES else None
+                kind = stem(next_one if colour else token)
+                kind = kind if kind in (*SHAPES, *ICONS) else None
+                last = [t for t in self.things if (colour or t.colour) == t.colour and (kind or t.kind) == t.kind and picture in (None, t.cell[0])]
+                yield i, {t.cell for t in last}
+                if colour and kind:
+                    yield i + 1, {t.cell for t in last}
+                    i += 1
+            elif answer and token in PLACE_WORDS:
+                if self.kind == "pair":
+                    # The place comes before what is there, in either picture.
+                    two = next_one in PLACE_WORDS and token in ("top", "bottom")
+                    place = f"{token} {next_one}" if two else token
+                    cells = {t.cell for t in self.things if t.place == place}
+                    yield i, cells
+                    if two:
+                        yield i + 1, cells
+                        i += 1
+                else:
+                    yield i, {t.cell for t in last if token in t.place.split()}
+            i += 1
+
+    def in_working(self, tokens: list[str]):
+        """The four rows of four places of a count: what stands at each."""
+        slots = {(row // 3, column // 3): cell for cell in (t.cell for t in self.things) for _, row, column in [cell]}
+        number = 0
+        for i, token in enumerate(tokens):
+            if re.fullmatch(r"-|\d", token):
+                yield i, {slots[divmod(number, 4)]} if divmod(number, 4) in slots else set()
+                number += 1
+
+
+def stem(word: str) -> str:
+    """
+    >>> stem("crosses"), stem("circles"), stem("star"), stem("cross")
+    ('cross', 'circle', 'star', 'cross')
+    """
+    return word if word in (*SHAPES, *ICONS) else word.removesuffix("s") if word.removesuffix("s") in (*SHAPES, *ICONS) else word.removesuffix("es")
+
+
+def rows_of(cell: Cell) -> tuple[Cell, Cell]:
+    """Both rows of a picture's 313 that show a cell, as (picture, row)."""
+    picture, row, column = cell
+    at = row * (CELLS + 1) + column
+    return (picture, at), (picture, VIEW_ROWS + 1 + at)
+
+
+class Pointing:
+    """Gathers queries and keys of the chosen layers in a forward pass, and gives the loss.
+
+    Args:
+        looks: (kind, sequence, query, keys): which keys a query should attend to. allowed: (n, 1, length, length), what each token sees.
+    """
+
+    def __init__(self, looks: Sequence[tuple[str, int, int, list[int]]], allowed: torch.Tensor):
+        self.looks, self.allowed, self.seen = looks, allowed, {}
+
+    def __call__(self, layer: int, q: torch.Tensor, k: torch.Tensor, scale: float) -> None:
+        """Queries and keys of a layer: (n, heads, length, size)."""
+        if layer in LAYERS.values():
+            self.seen[layer] = q[:, :HEADS].float() * scale, k[:, :HEADS].float()
+
+    def loss(self) -> tuple[torch.Tensor, float]:
+        """Mean negative log of the attention that goes where it should, and the mean of that attention."""
+        losses, mass = [], []
+        for kind, layer in LAYERS.items():
+            q, k = self.seen[layer]
+            for row in range(len(q)):
+                mine = [(query, keys) for which, at, query, keys in self.looks if which == kind and at == row]
+                if not mine:
+                    continue
+                queries = torch.tensor([query for query, _ in mine], device=q.device)
+                wanted = torch.zeros(len(mine), q.shape[2], dtype=torch.bool)
+                for i, (_, keys) in enumerate(mine):
+                    wanted[i, keys] = True
+                scores = (q[row][:, queries] @ k[row].mT).masked_fill(~self.allowed[row, 0, queries], -torch.inf)
+                right = scores.masked_fill(~wanted.to(q.device), -torch.inf).logsumexp(-1) - scores.logsumexp(-1)
+                losses.append(-right.flatten())
+                mass.append(right.detach().exp().flatten())
+        if not losses:
+            return torch.zeros((), device=self.allowed.device), 0.0
+        return torch.cat(losses).mean(), torch.cat(mass).mean().item()
