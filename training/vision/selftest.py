@@ -24,7 +24,19 @@ from . import train as t
 from .draw import COLOUR_NAMES, KINDS, Mark, Scene, dense, place
 from .export import LIMIT, expected_shapes, export, quantized
 from .measure import load, measure, stopped
-from .model import CELLS, VIEW_ROWS, Phi3V, Tower, apart, exported_names, image_rows, merged, normalised, quarters, whole
+from .model import (
+    CELLS,
+    VIEW_ROWS,
+    Phi3V,
+    Tower,
+    apart,
+    exported_names,
+    image_rows,
+    merged,
+    normalised,
+    quarters,
+    whole,
+)
 from .pointing import HERE, LAYERS, NEXT, Looks, Pointing, stem
 from .symbols import Symbols, fit, start_from_text
 from .tasks import MIX, NAME, Album
