@@ -20,7 +20,7 @@ Cell = tuple[int, int, int]       # picture, row, column
 HERE, NEXT = "here", "next"       # what a token names itself; what the token after it will name
 LAYERS = {HERE: 1, NEXT: 2}
 HEADS = 3                         # the first ones of each of these layers
-LETTERS = frozenset(GLYPHS)
+LETTERS, THINGS = frozenset(GLYPHS), frozenset((*SHAPES, *ICONS))
 PLACE_WORDS = ("top", "middle", "bottom", "left", "right")
 
 
@@ -97,10 +97,10 @@ class Looks:
                 continue
             elif token in COLOUR_NAMES and not self.things:
                 yield i, self.inks.get(token, set())
-            elif token in COLOUR_NAMES or stem(token) in (*SHAPES, *ICONS):
+            elif token in COLOUR_NAMES or stem(token) in THINGS:
                 colour = token if token in COLOUR_NAMES else None
                 kind = stem(next_one if colour else token)
-                kind = kind if kind in (*SHAPES, *ICONS) else None
+                kind = kind if kind in THINGS else None
                 last = [t for t in self.things if (colour or t.colour) == t.colour and (kind or t.kind) == t.kind and picture in (None, t.cell[0])]
                 yield i, {t.cell for t in last}
                 if colour and kind:
@@ -122,11 +122,12 @@ class Looks:
 
     def in_working(self, tokens: list[str]):
         """The four rows of four places of a count: what stands at each."""
-        slots = {(row // 3, column // 3): cell for cell in (t.cell for t in self.things) for _, row, column in [cell]}
+        slots = {(t.cell[1] // 3, t.cell[2] // 3): t.cell for t in self.things}
         number = 0
         for i, token in enumerate(tokens):
             if re.fullmatch(r"-|\d", token):
-                yield i, {slots[divmod(number, 4)]} if divmod(number, 4) in slots else set()
+                there = slots.get(divmod(number, 4))
+                yield i, {there} if there else set()
                 number += 1
 
 
@@ -135,7 +136,7 @@ def stem(word: str) -> str:
     >>> stem("crosses"), stem("circles"), stem("star"), stem("cross")
     ('cross', 'circle', 'star', 'cross')
     """
-    return word if word in (*SHAPES, *ICONS) else word.removesuffix("s") if word.removesuffix("s") in (*SHAPES, *ICONS) else word.removesuffix("es")
+    return next((short for short in (word, word.removesuffix("s"), word.removesuffix("es")) if short in THINGS), word)
 
 
 def rows_of(cell: Cell) -> tuple[Cell, Cell]:
