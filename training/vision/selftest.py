@@ -1,4 +1,4 @@
-"""Checks of the vision training that need torch, on miniatures, in about a minute.
+"""Checks of the vision training that need torch, on miniatures, in three minutes.
 
     python -m training.vision.selftest
 """
