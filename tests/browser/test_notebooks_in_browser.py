@@ -14,6 +14,8 @@ pytestmark = pytest.mark.browser
 PATTERN = "**/[0-9]*.ipynb" if os.environ.get("LABS_BROWSER_ALL") else "[0-9]*.ipynb"
 NOTEBOOKS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "notebooks").glob(PATTERN)
                    if ".ipynb_checkpoints" not in path.parts)
+# anywidget gives up when a page takes more than two seconds to start one. On a busy machine it may, once.
+TOO_BUSY = "[anywidget] Failed to initialize model."
 LIMIT = float(os.environ.get("LABS_NOTEBOOK_SECONDS", "180"))
 
 
@@ -21,11 +23,15 @@ LIMIT = float(os.environ.get("LABS_NOTEBOOK_SECONDS", "180"))
 def test_notebook_runs_and_its_chat_answers(notebook, open_page):
     name = "-".join(Path(notebook).with_suffix("").parts[1:])
     page = open_page(notebook)
-    cells = page.run_all(LIMIT)
+    cells, complaints = page.run_all(LIMIT), page.complaints()
+    if complaints and all(TOO_BUSY in complaint for complaint in complaints):
+        page.driver.refresh()
+        until(page._ready, 150, f"{notebook} is open again")
+        cells, complaints = page.run_all(LIMIT), page.complaints()
     page.screenshot(f"{name}-end")
     assert page.errors() == []
     assert all(cell["count"] for cell in cells if cell["source"].strip()), "every cell ran"
-    assert page.complaints() == []
+    assert complaints == []
 
     chats = page.boxes("Chat with")
     if not chats:
