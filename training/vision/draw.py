@@ -79,7 +79,7 @@ class Scene:
     facts: dict = field(default_factory=dict)
     steps: list[tuple] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
-    words: list[tuple[str, list[Mark]]] = field(default_factory=list)       # what is printed, and the marks of its letters
+    words: list[list[Mark]] = field(default_factory=list)          # the marks of each printed word's letters
 
 
 # ---- type ---------------------------------------------------------------------------------------------------
@@ -233,22 +233,22 @@ class Artist:
         width = text_width(text, name, size)
         x, rgb = round(x - {"l": 0, "m": width / 2, "r": width}[anchor]), self.rgb(colour)
         y = self.line(y, size) if settle else y
-        word: list[Mark] = []
+        begins = True
         for c in text:
             if c == " ":
                 x += size // 2
-                word = []
+                begins = True
                 continue
+            if begins:
+                scene.words.append([])
+                begins = False
             mask, advance = glyph(c, name, size)
             step = max(CELL, advance + 1)
             centre = settled(x + step / 2) if settle else x + step / 2
             left, top = round(centre - mask.width / 2), round(y) - cap_height(size)
             scene.steps.append(("glyph", left, top, c, name, size, rgb))
             scene.marks.append(Mark(left + mask.width / 2, top + cap_height(size) / 2, c, colour))
-            if not word:
-                scene.words.append(("", word))
-            word.append(scene.marks[-1])
-            scene.words[-1] = (scene.words[-1][0] + c, word)
+            scene.words[-1].append(scene.marks[-1])
             x += step
         return width
 

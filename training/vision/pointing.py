@@ -51,9 +51,9 @@ class Looks:
         self.words: dict[str, list[list[Cell]]] = {}
         self.inks: dict[str, set[Cell]] = {}
         for p, scene in enumerate(scenes):
-            for word, marks in scene.words:
+            for marks in scene.words:
                 cells = [cell_of(p, m.x, m.y) for m in marks]
-                self.words.setdefault(word, []).append(cells)
+                self.words.setdefault("".join(m.kind for m in marks), []).append(cells)
                 self.inks.setdefault(marks[0].colour, set()).update(cells)
 
     def find(self, tokens: Sequence[str], learn: Sequence[int]) -> list[tuple[str, int, set[Cell]]]:

@@ -86,7 +86,7 @@ def sequence(encoder: Encoder, messages, pictures: int, rows: int, shown: Sequen
 def side_by_side(encoder: Encoder, conversations, pictures: int, rows: int, shown: Sequence[Sequence[int]] | None = None):
     """Several conversations about the same pictures, which stand in the context once: ids, positions, loss mask, and to which each token belongs.
 
-    Each goes on where the pictures end, as if it were alone; attention has to keep them apart (`Phi3V.hidden`). One after the
+    Each goes on where the pictures end, as if it were alone; attention has to keep them apart (`model.apart`). One after the
     other, later answers could be copied from earlier ones, and less is learned of pictures.
 
     Returns:

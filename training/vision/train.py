@@ -360,8 +360,9 @@ class AnswerStage:
             there = rows_with_marks(group.scenes)
             there = np.concatenate([there, [True], there])[-rows:]
             some = [there | (np.array([rng.random() for _ in range(rows)]) < empty) for _ in group.scenes]
-            made.append(side_by_side(self.encoder, asked, len(some), image_rows(), [skipped + np.flatnonzero(one) for one in some]))
-            looks += self.looks(len(made) - 1, made[-1], group, [skipped + np.flatnonzero(one) for one in some])
+            shown = [skipped + np.flatnonzero(one) for one in some]
+            made.append(side_by_side(self.encoder, asked, len(some), image_rows(), shown))
+            looks += self.looks(len(made) - 1, made[-1], group, shown)
             kept += some
         length = max(len(ids) for ids, *_ in made)
         ids = torch.full((len(made), length), self.encoder.id["<|endoftext|>"])
