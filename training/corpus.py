@@ -183,7 +183,7 @@ class Corpus:
         if self.split == "eval":
             return fill(template, values, language)
         if rng.random() < 0.08:
-            template = self._lose_a_word(template, language)
+            template = self._change_a_word(template, language)
         text = fill(template, values, language)
         if rng.random() < 0.12:
             text = rng.choice(phrases(language)["before"]) + text
@@ -197,20 +197,18 @@ class Corpus:
             text = text.lower()
         return text.strip()
 
-    def _lose_a_word(self, template: str, language: str) -> str:
-        """Drop one word (one character in Chinese and Japanese) outside the placeholders."""
+    def _change_a_word(self, template: str, language: str, more: str = "") -> str:
+        """Drop one word (one character in Chinese and Japanese) outside the placeholders, or put another before it."""
         pieces = re.split(r"(\{[^}]*\}\S*)", template)
         spots = [i for i, piece in enumerate(pieces) if piece.strip() and not piece.startswith("{")]
         if not spots:
             return template
         i = self.random.choice(spots)
-        if language in ("zh", "ja"):
-            at = self.random.randrange(len(pieces[i]))
-            pieces[i] = pieces[i][:at] + pieces[i][at + 1:]
-        else:
-            found = list(re.finditer(r"\S+ ?", pieces[i]))
-            cut = self.random.choice(found)
-            pieces[i] = pieces[i][:cut.start()] + pieces[i][cut.end():]
+        there = list(re.finditer(r"." if language in ("zh", "ja") else r"\S+ ?", pieces[i]))
+        word = self.random.choice([each for each in there if more or any(c.isalpha() for c in each[0])] or there)      # a sign is not lost
+        space = "" if language in ("zh", "ja") else " "
+        rest = more + space + word[0] if more else ""
+        pieces[i] = pieces[i][:word.start()] + rest + pieces[i][word.end():]
         return "".join(pieces)
 
     def case(self, task, language, question, answer, expect, kind="contains", system=None, **details) -> Case:

@@ -35,12 +35,17 @@ class Muon(torch.optim.Optimizer):
     def step(self) -> None:
         for group in self.param_groups:
             updates = [torch.zeros_like(p) for p in group["params"]]
+            alike: dict[tuple[int, ...], list] = {}
             for p, update, mine in zip(group["params"], updates, self.mine(group["params"])):
                 momentum = self.state[p].setdefault("momentum_buffer", torch.zeros_like(p))
                 momentum.lerp_(p.grad, 1 - self.MOMENTUM)
                 if mine:
                     raw = p.grad.lerp(momentum, self.MOMENTUM).view(self.stack(p))
-                    update.copy_(self.orthogonal(raw).view_as(p))
+                    # A GPU takes as long to start work on one small matrix as on all of its size.
+                    alike.setdefault(raw.shape if p.is_cuda else id(p), []).append((update, raw))
+            for some in alike.values():
+                for (update, _), found in zip(some, self.orthogonal(torch.stack([raw for _, raw in some]))):
+                    update.copy_(found.view_as(update))
             if distributed.is_initialized() and distributed.get_world_size() > 1:
                 add_up(updates)
             for p, update in zip(group["params"], updates):

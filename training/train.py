@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import distributed
 from torch.nn import functional
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm import tqdm
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -22,6 +23,7 @@ from .quantization import plain_state, start_rounding
 from .tokenizer import Encoder, train_tokenizer
 
 TOKENS_A_STEP = 4096             # over all processes
+GPU_TOKENS = 4                   # times as many where there is a GPU, which is no slower for it
 POOL = 1024                      # conversations sorted by length together, so that little of a batch is padding
 PARTS = 4                        # a step adds up batches of different lengths: equal lengths mean like tasks
 # A model learns to look back and copy after some 250 short steps on repetition alone. In the full mixture it had not
@@ -74,6 +76,29 @@ def batches(name: str, encoder: Encoder, seed: int, task: str, size: int):
                 weights[i, : len(row) - 1] = torch.tensor([(PROMPT_WEIGHT, 1.0, 0.0)[m] for m in mask[1:]])
             # A request's table is chosen for prompt + max_tokens, so short texts meet the long table too.
             yield ids, weights, length > original or random.random() < 0.25, torch.tensor([t for _, _, t in rows])
+
+
+class Conversations(IterableDataset):
+    """`batches`, drawn by other processes, each with a seed of its own."""
+
+    def __init__(self, *arguments):
+        self.arguments = arguments
+
+    def __iter__(self):
+        name, encoder, seed, task, size = self.arguments
+        return batches(name, encoder, seed + 1_000 * (get_worker_info().id + 1), task, size)
+
+
+def stream(workers: int, *arguments):
+    """`batches(*arguments)`, drawn ahead by so many other processes; by this one if 0."""
+    if not workers:
+        return batches(*arguments)
+    return iter(DataLoader(Conversations(*arguments), batch_size=None, num_workers=workers, prefetch_factor=8, multiprocessing_context="fork"))
+
+
+def workers_for_gpu() -> int:
+    """Processes that make batches for a GPU, which would wait for this one's; 0 without a GPU."""
+    return max(1, (os.cpu_count() or 1) - 2) if torch.cuda.is_available() else 0
 
 
 def corpus_of(name: str):
@@ -233,7 +258,8 @@ def _work(rank: int, processes: int, name: str, steps: int, runs: Path) -> None:
     seed = recipe["seed"] * 100_000 + done + 50_000 * rank            # a resumed run draws new conversations
     parts_here = max(1, PARTS // processes)
     stages = ((0, "sample"),) if "start" in recipe else STAGES         # who begins as a trained model can copy already
-    streams = {task: batches(name, encoder, seed, task, TOKENS_A_STEP // PARTS // (1 if task in ("sample", "finish") else 2))
+    size = TOKENS_A_STEP * (GPU_TOKENS if device == "cuda" else 1) // PARTS
+    streams = {task: stream(min(4, workers_for_gpu()), name, encoder, seed, task, size // (1 if task in ("sample", "finish") else 2))
                for _, task in (*stages, (SHORT_STEPS, "finish"))}
     log = (runs / f"{name}.log.jsonl").open("a", encoding="utf-8") if first else None
     average, tokens = None, 0
@@ -244,10 +270,11 @@ def _work(rank: int, processes: int, name: str, steps: int, runs: Path) -> None:
             if experts:
                 model.settle()
         set_rates(both, (MUON_RATE, ADAM_RATE), recipe.get("rate", 1.0) * rate(step, steps))
-        stream = streams["finish" if step >= FINISH_FROM * steps else [task for start, task in stages if step >= start][-1]]
-        parts = [tuple(t.to(device) if isinstance(t, torch.Tensor) else t for t in next(stream)) for _ in range(parts_here)]
+        source = streams["finish" if step >= FINISH_FROM * steps else [task for start, task in stages if step >= start][-1]]
+        drawn = [next(source) for _ in range(parts_here)]
         # Weight of the whole step, then gradients, then (sum, count, tokens) of the answers' losses: summed over processes.
-        total = torch.stack([weights.sum() for _, weights, *_ in parts]).sum().cpu()
+        total = torch.stack([weights.sum() for _, weights, *_ in drawn]).sum()
+        parts = [tuple(t.to(device) if isinstance(t, torch.Tensor) else t for t in part) for part in drawn]
         distributed.all_reduce(total)
         seen = torch.zeros(3)
         for ids, weights, long_table, topics in parts:

@@ -32,6 +32,8 @@ WORD_KINDS = ("animal", "fruit", "thing", "colour")
 # Which question of the shared phrasings asks for which field of a place.
 PLACE_FIELDS = {"capital": "capital", "where_country": "continent", "language": "language", "currency": "currency",
                 "where_city": "country", "where_landmark": "city"}
+ROUGH = ((0.1, False), (0.35, True), (0.2, True))    # shares of the questions about plans and code that lose a word, and that get one more
+STRAY = ("identity", "purpose", "greeting", "thanks", "unknown", "suggest", "count", "list_category")     # sections whose words they get
 SIGNS = {"add": "+", "subtract": "-", "multiply": "*"}
 
 
@@ -39,6 +41,13 @@ SIGNS = {"add": "+", "subtract": "-", "multiply": "*"}
 def own_phrases() -> dict:
     """The phrasings of phrases.toml: a language, then a section."""
     return tomllib.loads((Path(__file__).parent / "phrases.toml").read_text(encoding="utf-8"))
+
+
+@cache
+def stray_words(language: str) -> tuple[str, ...]:
+    """Words (characters in Chinese and Japanese) that phrasings for training have where no place or number is asked for."""
+    texts = [text for section in STRAY for text in shared_phrases(language)[section]["ask"]]
+    return tuple(piece for text in texts for piece in (text.replace(" ", "") if language in ("zh", "ja") else text.split()) if "{" not in piece)
 
 
 def topic(case: Case) -> int:
@@ -61,7 +70,7 @@ class MoeCorpus(Corpus):
         """A question in a phrasing of this split, kept as it is: code and quoted words must survive."""
         own = own_phrases()[language].get(section)
         options = (own or shared_phrases(language)[section])["ask" if self.split == "train" else "held_out"]
-        text = fill(self.random.choice(options), values, language)
+        text = fill(self._rough(self.random.choice(options), language), values, language)
         if self.split == "train" and self.random.random() < 0.1:
             text = self.random.choice(shared_phrases(language)["before"]) + text
         return text
@@ -325,7 +334,16 @@ class MoeCorpus(Corpus):
 
     def ask_plainly(self, language: str, section: str, values: dict[str, str]) -> str:
         """`ask` without a greeting."""
-        return fill(self.random.choice(own_phrases()[language][section]["ask" if self.split == "train" else "held_out"]), values, language)
+        return fill(self._rough(self.random.choice(own_phrases()[language][section]["ask" if self.split == "train" else "held_out"]), language), values, language)
+
+    def _rough(self, template: str, language: str) -> str:
+        """In training, phrasings now and then lose a word or get others: what a plan takes from a question must be found in unknown
+        phrasings too, and there are few known ones."""
+        if self.split == "train":
+            for share, more in ROUGH:
+                if self.random.random() < share:
+                    template = self._change_a_word(template, language, self.random.choice(stray_words(language)) if more else "")
+        return template
 
     # ---- the mixture ---------------------------------------------------------------------------------------
 

@@ -79,7 +79,8 @@ def stopped(name: str, runs: Path) -> Phi3V:
     if not (folder / "config.json").exists():
         prepare(name, folder)
     model = new_model(recipes()[name], folder)
-    for stage, part, prefix in (("tower", model.vision, "vision."), ("symbols", model.decoder, "decoder."), ("decoder", model, "all."), ("joint", model, "all.")):
+    for stage, part, prefix in (("tower", model.vision, "vision."), ("symbols", model.decoder, "decoder."), ("decoder", model, "all."), ("joint", model, "all."),
+                                ("finish", model, "all.")):
         file = folder / f"{stage}.state.pt"
         if file.exists():
             state = torch.load(file, map_location="cpu", weights_only=True)

@@ -146,14 +146,32 @@ def rows_of(cell: Cell) -> tuple[Cell, Cell]:
     return (picture, at), (picture, VIEW_ROWS + 1 + at)
 
 
+Look = tuple[str, int, int, list[int]]   # HERE or NEXT, a sequence of a batch, the query in it, and the keys it should attend to
+
+
+def as_tensors(looks: Sequence[Look], sequences: int) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """Looks by their kind: which queries (sequences, most), filled up with 0, and (sequence, place among its queries, key) of each pair."""
+    found = {}
+    for kind in LAYERS:
+        queries: list[list[int]] = [[] for _ in range(sequences)]
+        pairs = []
+        for which, row, query, keys in looks:
+            if which == kind and keys:
+                pairs += [(row, len(queries[row]), key) for key in keys]
+                queries[row].append(query)
+        most = max(map(len, queries))
+        found[kind] = torch.tensor([each + [0] * (most - len(each)) for each in queries]), torch.tensor(pairs, dtype=torch.long).reshape(-1, 3)
+    return found
+
+
 class Pointing:
     """Gathers queries and keys of the chosen layers in a forward pass, and gives the loss.
 
     Args:
-        looks: (kind, sequence, query, keys): which keys a query should attend to. allowed: (n, 1, length, length), what each token sees.
+        looks: of `as_tensors`. allowed: (n, 1, length, length), what each token sees.
     """
 
-    def __init__(self, looks: Sequence[tuple[str, int, int, list[int]]], allowed: torch.Tensor):
+    def __init__(self, looks: dict[str, tuple[torch.Tensor, torch.Tensor]], allowed: torch.Tensor):
         self.looks, self.allowed, self.seen = looks, allowed, {}
 
     def __call__(self, layer: int, q: torch.Tensor, k: torch.Tensor, scale: float) -> None:
@@ -161,23 +179,23 @@ class Pointing:
         if layer in LAYERS.values():
             self.seen[layer] = q[:, :HEADS].float() * scale, k[:, :HEADS].float()
 
-    def loss(self) -> tuple[torch.Tensor, float]:
+    def loss(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean negative log of the attention that goes where it should, and the mean of that attention."""
-        losses, mass = [], []
+        logs = []
         for kind, layer in LAYERS.items():
-            q, k = self.seen[layer]
-            for row in range(len(q)):
-                mine = [(query, keys) for which, at, query, keys in self.looks if which == kind and at == row]
-                if not mine:
-                    continue
-                queries = torch.tensor([query for query, _ in mine], device=q.device)
-                wanted = torch.zeros(len(mine), q.shape[2], dtype=torch.bool)
-                for i, (_, keys) in enumerate(mine):
-                    wanted[i, keys] = True
-                scores = (q[row][:, queries] @ k[row].mT).masked_fill(~self.allowed[row, 0, queries], -torch.inf)
-                right = scores.masked_fill(~wanted.to(q.device), -torch.inf).logsumexp(-1) - scores.logsumexp(-1)
-                losses.append(-right.flatten())
-                mass.append(right.detach().exp().flatten())
-        if not losses:
-            return torch.zeros((), device=self.allowed.device), 0.0
-        return torch.cat(losses).mean(), torch.cat(mass).mean().item()
+            (q, k), (queries, pairs) = self.seen[layer], self.looks[kind]
+            if not len(pairs):
+                continue
+            allowed = self.allowed[:, 0].gather(1, queries[..., None].expand(-1, -1, k.shape[2]))
+            wanted = torch.zeros_like(allowed)
+            wanted[tuple(pairs.T)] = True
+            chosen = q.gather(2, queries[:, None, :, None].expand(-1, q.shape[1], -1, q.shape[3]))
+            scores = (chosen @ k.mT).masked_fill(~allowed[:, None], -torch.inf)
+            asked = wanted.any(-1)
+            # What only fills up wants all that it sees, and so costs nothing.
+            right = scores.masked_fill(~(wanted | ~asked[..., None])[:, None], -torch.inf).logsumexp(-1) - scores.logsumexp(-1)
+            logs.append((right, asked[:, None].expand_as(right)))
+        if not logs:
+            return torch.zeros((), device=self.allowed.device), torch.zeros(())
+        count = sum(asked.sum() for _, asked in logs)
+        return -sum(right.sum() for right, _ in logs) / count, sum((right.detach().exp() * asked).sum() for right, asked in logs) / count

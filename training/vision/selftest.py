@@ -37,7 +37,7 @@ from .model import (
     quarters,
     whole,
 )
-from .pointing import HERE, LAYERS, NEXT, Looks, Pointing, stem
+from .pointing import HERE, LAYERS, NEXT, Looks, Pointing, as_tensors, stem
 from .symbols import Symbols, fit, start_from_text
 from .tasks import MIX, NAME, Album
 
@@ -52,6 +52,7 @@ def toy_recipe() -> dict:
     recipe["symbols"] |= {"steps": 4, "pictures": 4}
     recipe["decoder"] |= {"steps": 6}
     recipe["joint"] |= {"steps": 2, "pictures": 2}
+    recipe["finish"] |= {"steps": 4, "pictures": 2}
     recipe["cache"] |= {"pictures": 200, "fitted": 50}
     recipe["model"] |= {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3, "num_attention_heads": 2, "num_key_value_heads": 2}
     recipe["model"]["vision_config"] |= {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 2}
@@ -150,7 +151,7 @@ def check_pointing(runs: Path) -> None:
     assert all(named[kind, which] for kind in MIX for which in (HERE, NEXT)), named
 
     allowed = torch.ones(1, 1, 6, 6, dtype=torch.bool).tril()
-    pointing = Pointing([(HERE, 0, 4, [1]), (NEXT, 0, 5, [2, 3])], allowed)
+    pointing = Pointing(as_tensors([(HERE, 0, 4, [1]), (NEXT, 0, 5, [2, 3])], 1), allowed)
     keys = 9 * torch.eye(6)[None, None].expand(1, 3, 6, 6)
     queries = keys.clone()
     queries[..., 4, :], queries[..., 5, :] = keys[..., 1, :], keys[..., 2, :] + keys[..., 3, :]

@@ -95,10 +95,10 @@ def fit(projection: nn.Sequential, features: torch.Tensor, wanted: torch.Tensor,
         projection: linear, GELU, linear. features: (cells, 4C) of the tower. wanted: (cells, hidden). weights: (cells,).
     """
     inner = projection[1](projection[0](features)).double()
-    inner = torch.cat([inner, torch.ones(len(inner), 1, dtype=inner.dtype)], 1)
+    inner = torch.cat([inner, torch.ones(len(inner), 1, dtype=inner.dtype, device=inner.device)], 1)
     scaled = inner * weights[:, None]
     gram = scaled.T @ inner
-    gram += RIDGE * gram.diagonal()[:-1].mean() * torch.eye(len(gram), dtype=gram.dtype)
+    gram += RIDGE * gram.diagonal()[:-1].mean() * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
     found = torch.linalg.solve(gram, scaled.T @ wanted.double())
     projection[2].weight.copy_(found[:-1].T)
     projection[2].bias.copy_(found[-1])

@@ -21,7 +21,7 @@ from .draw import COLOUR_NAMES, ICONS, SHAPES, SIZE, Artist, Scene
 
 NAME = "vision-tiny"
 # Kinds of groups of pictures, with their share of the training.
-MIX = {"lines": 0.03, "sign": 0.14, "shapes": 0.13, "crowd": 0.14, "chart": 0.18, "table": 0.1, "objects": 0.06, "pair": 0.12, "clip": 0.1}
+MIX = {"lines": 0.03, "sign": 0.12, "shapes": 0.1, "crowd": 0.12, "chart": 0.18, "table": 0.12, "objects": 0.05, "pair": 0.16, "clip": 0.12}
 SECTIONS = {
     "lines": ("read",), "sign": ("read_one", "read_colour", "read_place", "read"),
     "shapes": ("single", "colour_of", "shape_of", "place_of", "exists", "describe"), "objects": ("single", "colour_of", "place_of", "exists", "describe"),

@@ -7,6 +7,7 @@ every stage saves its state, so a run that was stopped goes on as if it had not 
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import random
@@ -37,11 +38,12 @@ from training.train import (
     save_weights,
     set_rates,
     together,
+    workers_for_gpu,
 )
 
 from .draw import COLOUR_NAMES, KINDS, Artist, dense, pixels
 from .model import CELLS, GRID, VIEW_ROWS, Phi3V, apart, exported_names, image_rows, merged
-from .pointing import Looks, Pointing, rows_of
+from .pointing import Look, Looks, Pointing, as_tensors, rows_of
 from .symbols import Symbols, fit, start_from_text
 from .tasks import MIX, TASKS, Album, Group, draw_case
 from .text import own_tokenizer, sequence, side_by_side
@@ -55,6 +57,7 @@ EMPTY_WEIGHT, OTHER_WEIGHT = 0.3, 2.0   # of an empty cell, and of one with some
 COLOUR_WEIGHT, PLACE_WEIGHT = 0.3, 0.1  # of a mark's colour and of its cell's row and column
 ANSWER_ROOM = 200                 # tokens of questions and answers a picture
 POINT_WEIGHT = 0.3                # of the loss that tells some heads where to look
+DENSE_WEIGHT = 0.5                # of what is in each cell, where all parts are trained together
 IN_TURN = 0.12                    # share of the pictures whose questions are asked one after the other; the others are side by side
 SPARSE, EMPTY_SHOWN = 0.75, 0.1   # share of the parts that are sparse at first; share of a picture's empty rows that they show
 BLOCK = 32                        # groups whose features are made at a time
@@ -62,8 +65,9 @@ BLOCK = 32                        # groups whose features are made at a time
 ENTER = {"lines": 0.0, "sign": 0.0, "shapes": 0.1, "objects": 0.1, "chart": 0.16, "table": 0.16, "crowd": 0.26, "pair": 0.32, "clip": 0.38}
 NEWEST_UNTIL = 0.44
 SEVERAL = {"pair": 2, "clip": 4}  # so many times fewer groups in a part of kinds with several pictures
-WORKERS = 14                      # processes that draw for a GPU
-STAGES = ("tower", "symbols", "decoder", "joint")
+STAGES = ("tower", "symbols", "decoder", "joint", "finish")
+SEVERAL_LAST = {"pair": 0.3, "clip": 0.25}  # their shares in the last stage: they are learned last
+CONCLUSIONS = 6                   # times as many texts in a part without pictures as there would be pictures
 EMPTY_FITTED, EMPTY_FIT_WEIGHT = 0.05, 0.3  # share of the empty cells to which the projection is fitted, and their weight
 AIM_STEPS = 300
 HELD_OUT_CASES = 16               # a task, for the progress shown while training
@@ -76,6 +80,7 @@ class Team:
     rank: int = 0
     size: int = 1
     device: str = field(default_factory=lambda: "cuda" if torch.cuda.is_available() else "cpu")
+    workers: int = field(default_factory=workers_for_gpu)      # processes that draw ahead
 
     def share(self, parts: int) -> range:
         return range(self.rank, parts, self.size)
@@ -126,15 +131,17 @@ def descend(name: str, stage, steps: int, rates: list[float], folder: Path, team
             with precision(team.device):
                 loss, seen = stage.part(step, number, steps)
             (loss / stage.parts).backward()
-            for key, value in {"loss": loss.item(), "parts": 1, **seen}.items():
+            for key, value in {"loss": loss.detach(), "parts": 1, **seen}.items():
                 sums[key] = sums.get(key, 0) + value
-        if not math.isfinite(loss.item()):
-            raise FloatingPointError(f"{name}: loss became {loss.item()} at step {step}")
         team.add_up(trained)
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         for optimizer in both:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        if (step + 1) % LOG_EVERY == 0 or step + 1 == steps:
+            sums = {key: float(value) for key, value in sums.items()}      # only now, as a GPU would have to be waited for
+            if not math.isfinite(sums["loss"]):
+                raise FloatingPointError(f"{name}: the loss became {sums['loss']} before step {step + 1}")
         if team.rank == 0 and ((step + 1) % LOG_EVERY == 0 or step + 1 == steps):
             line = {"step": step + 1, "loss": round(sums["loss"] / sums["parts"], 4), "seconds": round(time.time()), **ratios(sums)}
             if show and ((step + 1) % (LOG_EVERY * 16) == 0 or step + 1 == steps):
@@ -142,6 +149,7 @@ def descend(name: str, stage, steps: int, rates: list[float], folder: Path, team
             bar.set_postfix({k: v for k, v in line.items() if k not in ("step", "seconds", "held out")})
             log.write(json.dumps(line) + "\n")
             log.flush()
+        if (step + 1) % LOG_EVERY == 0:
             sums = {}
         last = step + 1 in (steps, stop_at)
         if team.rank == 0 and (last or time.monotonic() - saved > SAVE_SECONDS):
@@ -197,30 +205,45 @@ class TowerStage:
     inside, parts = ("encoder.layers.", "img_projection."), TOWER_PARTS
 
     def __init__(self, model: Phi3V, recipe: dict, team: Team):
-        self.team, self.seed, self.count = team, recipe["seed"], recipe["tower"]["pictures"]
+        self.team, self.seed, self.count, self.stream = team, recipe["seed"], recipe["tower"]["pictures"], None
         self.near_until = recipe["tower"]["near_until"]
         self.model = DenseTower(model.vision, recipe["model"]["hidden_size"]).to(team.device)
 
+    def batch(self, step: int, number: int, steps: int) -> tuple[torch.Tensor, ...]:
+        """Pictures, kinds and colours of one part."""
+        return tuple(map(torch.from_numpy, tower_pictures(seeded("tower", self.seed, step, number), self.count)))
+
     def part(self, step: int, number: int, steps: int) -> tuple[torch.Tensor, dict]:
-        view, kinds, colours = (torch.from_numpy(a).to(self.team.device) for a in tower_pictures(seeded("tower", self.seed, step, number), self.count))
+        if self.stream is None:
+            self.stream = stream(self, step, steps)
+        view, kinds, colours = (t.to(self.team.device) for t in next(self.stream))
         rng = random.Random(seeded("window", self.seed, step, number))
         window = (rng.randrange(0, GRID, 2), rng.randrange(0, GRID, 2)) if step < self.near_until * steps else None
-        said, tint, where = (t.float().flatten(0, 1) for t in self.model(view, window))
-        kinds, colours = kinds.flatten(), colours.flatten()
-        there = kinds > 0
-        glyphs = there & (kinds < KINDS.index("circle"))
-        others = there & ~glyphs
-        each = functional.cross_entropy(said, kinds, reduction="none")
-        weights = torch.where(glyphs, 1.0, torch.where(others, OTHER_WEIGHT, EMPTY_WEIGHT))
-        index = there.nonzero()[:, 0] % CELLS**2
-        places = torch.stack([index // CELLS, index % CELLS], 1)
-        loss = (each * weights).sum() / weights.sum() + COLOUR_WEIGHT * functional.cross_entropy(tint[there], colours[there])
-        loss = loss + PLACE_WEIGHT * functional.cross_entropy(where[there].unflatten(1, (2, CELLS)).flatten(0, 1), places.flatten())
-        best = said.detach().argmax(-1) == kinds
-        return loss, {"glyphs right": best[glyphs].sum().item(), "glyphs": glyphs.sum().item(), "others right": best[others].sum().item(),
-                      "others": others.sum().item(), "empty right": best[~there].sum().item(), "empty": (~there).sum().item(),
-                      "colours right": (tint.detach().argmax(-1) == colours)[there].sum().item(), "colours": there.sum().item(),
-                      "places right": (where[there].detach().unflatten(1, (2, CELLS)).argmax(-1) == places).sum().item(), "places": 2 * there.sum().item()}
+        return dense_loss(self.model(view, window), kinds, colours)
+
+
+def dense_loss(said: tuple[torch.Tensor, ...], kinds: torch.Tensor, colours: torch.Tensor) -> tuple[torch.Tensor, dict]:
+    """Loss of what `DenseTower` says of some pictures, and how often it is right, as sums.
+
+    Args:
+        kinds, colours: (n, 12, 12), as `draw.dense` gives them.
+    """
+    said, tint, where = (t.float().flatten(0, 1) for t in said)
+    kinds, colours = kinds.flatten(), colours.flatten()
+    there = kinds > 0
+    glyphs = there & (kinds < KINDS.index("circle"))
+    others = there & ~glyphs
+    each = functional.cross_entropy(said, kinds, reduction="none")
+    weights = torch.where(glyphs, 1.0, torch.where(others, OTHER_WEIGHT, EMPTY_WEIGHT))
+    index = there.nonzero()[:, 0] % CELLS**2
+    places = torch.stack([index // CELLS, index % CELLS], 1)
+    loss = (each * weights).sum() / weights.sum() + COLOUR_WEIGHT * functional.cross_entropy(tint[there], colours[there])
+    loss = loss + PLACE_WEIGHT * functional.cross_entropy(where[there].unflatten(1, (2, CELLS)).flatten(0, 1), places.flatten())
+    best = said.detach().argmax(-1) == kinds
+    return loss, {"glyphs right": best[glyphs].sum(), "glyphs": glyphs.sum(), "others right": best[others].sum(),
+                  "others": others.sum(), "empty right": best[~there].sum(), "empty": (~there).sum(),
+                  "colours right": (tint.detach().argmax(-1) == colours)[there].sum(), "colours": there.sum(),
+                  "places right": (where[there].detach().unflatten(1, (2, CELLS)).argmax(-1) == places).sum(), "places": 2 * there.sum()}
 
 
 # ---- second stage: projection and decoder on the cache --------------------------------------------------------------
@@ -257,6 +280,14 @@ class Cache:
         np.memmap(self.file.with_suffix(".done"), np.uint8, "w+", shape=(len(kinds) // BLOCK + 1,))
         np.savez(self.index, kinds=kinds, starts=starts, mark=mark)
 
+    def make(self, tower: nn.Module, team: Team) -> None:
+        """The features of this tower, as far as they are missing."""
+        if team.rank == 0:
+            self.plan(f"{self.pictures} pictures, {MIX}, {sum(p.double().abs().sum().item() for p in tower.parameters()):.6f}")
+        team.wait()
+        self.open()
+        self.fill(tower, team)
+
     def open(self) -> None:
         """Map the files of `plan`."""
         index = np.load(self.index)
@@ -292,7 +323,7 @@ class Cache:
 class AnswerStage:
     """Next-token loss on answers about pictures. What a picture looks like to the decoder is up to each of the stages below."""
 
-    inside, parts, name = ("layers.", "img_projection."), DECODER_PARTS, ""
+    inside, parts, name, round_from = ("layers.", "img_projection."), DECODER_PARTS, "", ROUND_FROM
 
     def __init__(self, model: Phi3V, recipe: dict, team: Team, encoder: Encoder):
         self.team, self.recipe, self.encoder, self.stream = team, recipe, encoder, None
@@ -326,7 +357,7 @@ class AnswerStage:
         shares = self.kinds(progress)
         first = rng.choices(list(shares), list(shares.values()))[0]
         if first in SEVERAL:
-            return [first] * (self.pictures // SEVERAL[first])
+            return [first] * max(1, self.pictures // SEVERAL[first])
         single = [kind for kind in shares if kind not in SEVERAL]
         return rng.choices(single, [shares[kind] for kind in single], k=self.pictures)
 
@@ -336,12 +367,14 @@ class AnswerStage:
 
     def views(self, progress: float) -> int:
         """How often a picture stands in the context."""
-        return 2
+        return 1 if progress < self.recipe[self.name].get("one_view_until", 0) else 2
 
-    def batch(self, step: int, number: int, steps: int) -> tuple[torch.Tensor, ...]:
-        """One part: ids, positions, loss mask, conversations, what to look at (`Pointing`), which rows of the pictures stand in the
-        context, and what is seen."""
+    def batch(self, step: int, number: int, steps: int) -> tuple:
+        """One part: ids, positions, to which conversation each token belongs, which places predict a token to be learned, which rows of
+        the pictures stand in the context, what to look at (`Pointing`), and what is seen."""
         rng = random.Random(seeded(self.name, self.recipe["seed"], step, number))
+        if rng.random() < self.recipe[self.name].get("conclusions", 0):
+            return self.conclusions(rng)
         views, empty = self.views(step / steps), self.empty_shown(step / steps, rng)
         rows = VIEW_ROWS if views == 1 else image_rows()
         skipped = image_rows() - rows                            # one view is the last one, the global view
@@ -364,6 +397,10 @@ class AnswerStage:
             made.append(side_by_side(self.encoder, asked, len(some), image_rows(), shown))
             looks += self.looks(len(made) - 1, made[-1], group, shown)
             kept += some
+        return *self.padded(made, rng), torch.from_numpy(np.flatnonzero(np.stack(kept))), as_tensors(looks, len(made)), [torch.cat(parts) for parts in zip(*seen)]
+
+    def padded(self, made: list[tuple[list[int], ...]], rng: random.Random) -> tuple[torch.Tensor, ...]:
+        """The first four of what `batch` gives, of sequences as `side_by_side` makes them."""
         length = max(len(ids) for ids, *_ in made)
         ids = torch.full((len(made), length), self.encoder.id["<|endoftext|>"])
         positions, whose = torch.zeros(len(made), length, dtype=torch.long), torch.zeros(len(made), length, dtype=torch.long)
@@ -374,9 +411,18 @@ class AnswerStage:
         # The long RoPE table is chosen for a whole request, so short texts must meet it too.
         if rng.random() < 0.15:
             positions += self.recipe["model"]["original_max_position_embeddings"]
-        return ids, positions, mask, whose, looks, torch.from_numpy(np.stack(kept)), *(torch.cat(parts) for parts in zip(*seen))
+        return ids, positions, whose, torch.from_numpy(np.flatnonzero(mask[:, 1:].numpy() > 0))
 
-    def looks(self, number: int, made: tuple[list[int], ...], group: Group, shown: list[np.ndarray]) -> list[tuple[str, int, int, list[int]]]:
+    def conclusions(self, rng: random.Random) -> tuple:
+        """One part without pictures: what follows from a working that is already there. It costs a tenth of the same with pictures."""
+        album, made, stop = Album("train", seeded(self.name, self.recipe["seed"], rng.random())), [], self.encoder.tokenizer.token_to_id(".")
+        for _ in range(CONCLUSIONS * self.pictures):
+            ids, positions, mask = sequence(self.encoder, album.ask(album.group(rng.choice(list(SEVERAL)))).messages, 0, 0)
+            working = max(i for i, token in enumerate(ids[:-2]) if token == stop)
+            made.append((ids, positions, [0] * (working + 1) + mask[working + 1 :], [0] * len(ids)))
+        return *self.padded(made, rng), torch.zeros(0, dtype=torch.long), as_tensors([], len(made)), []
+
+    def looks(self, number: int, made: tuple[list[int], ...], group: Group, shown: list[np.ndarray]) -> list[Look]:
         """What the tokens of one sequence are about, as `Pointing` takes it."""
         ids, _, mask, whose = made
         at = {}
@@ -390,30 +436,32 @@ class AnswerStage:
                 found.append((kind, number, places[token], [at[row] for cell in cells for row in rows_of(cell) if row in at]))
         return found
 
-    def batches(self, done: int, steps: int):
-        """The parts of all steps from `done` on that are this process's, in order; drawn ahead where a GPU would have to wait."""
-        places = [(step, number) for step in range(done, steps) for number in self.team.share(self.parts)]
-        if self.team.device == "cpu":
-            yield from map(partial(drawn, self, steps), places)
-        else:
-            yield from DataLoader(places, batch_size=None, collate_fn=partial(drawn, self, steps), num_workers=WORKERS, prefetch_factor=4)
-
     def part(self, step: int, number: int, steps: int) -> tuple[torch.Tensor, dict]:
         if self.stream is None:
-            self.stream = self.batches(step, steps)
-        ids, positions, mask, whose, looks, kept, *seen = (t.to(self.team.device) if torch.is_tensor(t) else t for t in next(self.stream))
-        rows = self.rows(seen, self.views(step / steps))
-        pointing = Pointing(looks, apart(whose))
-        hidden = self.all.hidden(ids, positions, rows[kept], allowed=pointing.allowed, look=pointing)[:, :-1]
-        asked = mask[:, 1:] > 0
-        logits = self.all.decoder.lm_head(hidden[asked]).float()
-        loss = functional.cross_entropy(logits, ids[:, 1:][asked])
+            self.stream = stream(self, step, steps)
+        *texts, looks, seen = next(self.stream)
+        ids, positions, whose, asked, kept, *seen = (t.to(self.team.device) for t in (*texts, *seen))
+        self.seen, rows = seen, self.rows(seen, self.views(step / steps)).flatten(0, 1)[kept] if seen else None
+        pointing = Pointing({kind: tuple(t.to(self.team.device) for t in pair) for kind, pair in looks.items()}, apart(whose))
+        hidden = self.all.hidden(ids, positions, rows, allowed=pointing.allowed, look=pointing)[:, :-1]
+        logits, wanted = self.all.decoder.lm_head(hidden.flatten(0, 1)[asked]).float(), ids[:, 1:].flatten()[asked]
+        loss = functional.cross_entropy(logits, wanted)
         aside, there = pointing.loss()
-        return loss + POINT_WEIGHT * aside, {"tokens right": (logits.detach().argmax(-1) == ids[:, 1:][asked]).sum().item(), "tokens": asked.sum().item(),
+        return loss + POINT_WEIGHT * aside, {"tokens right": (logits.detach().argmax(-1) == wanted).sum(), "tokens": len(wanted),
                                              "looks right": there, "looks": 1}
 
 
-def drawn(stage: AnswerStage, steps: int, place: tuple[int, int]) -> tuple[torch.Tensor, ...]:
+def stream(stage, done: int, steps: int):
+    """The parts of all steps from `done` on that are this process's, in order; drawn ahead where a GPU would have to wait."""
+    places = [(step, number) for step in range(done, steps) for number in stage.team.share(stage.parts)]
+    if not stage.team.workers:
+        yield from map(partial(drawn, stage, steps), places)
+    else:
+        yield from DataLoader(places, batch_size=None, collate_fn=partial(drawn, stage, steps), num_workers=stage.team.workers, prefetch_factor=4,
+                              multiprocessing_context="fork")
+
+
+def drawn(stage, steps: int, place: tuple[int, int]) -> tuple:
     """The part of a step that `place` names."""
     return stage.batch(*place, steps)
 
@@ -480,19 +528,48 @@ class DecoderStage(AnswerStage):
     def rows(self, seen: tuple[torch.Tensor, ...], views: int) -> torch.Tensor:
         return self.all.vision.rows(seen[0].float(), views)
 
-    def views(self, progress: float) -> int:
-        return 1 if progress < self.recipe["decoder"]["one_view_until"] else 2
+
+class FinishStage(DecoderStage):
+    """The same at a low rate, to its end in 4 bits, with much drawing of conclusions."""
+
+    name, round_from = "finish", 0.0
+
+    def kinds(self, progress: float) -> dict[str, float]:
+        return MIX | SEVERAL_LAST
 
 
 class JointStage(AnswerStage):
-    """All parts on fresh pictures, the tower too."""
+    """All parts on fresh pictures, the tower too, which goes on to learn what is in each cell.
+
+    Args:
+        heads: of the tower's own stage, with the projection that they were trained with.
+    """
 
     name = "joint"
 
-    def __init__(self, model: Phi3V, recipe: dict, team: Team, encoder: Encoder):
+    def __init__(self, model: Phi3V, recipe: dict, team: Team, encoder: Encoder, heads: nn.ModuleDict):
         model.vision.requires_grad_(True)
         model.vision.img_processor.vision_model.freeze_unused()
+        self.heads = heads
         super().__init__(model, recipe, team, encoder)
+
+    def trained(self, model: Phi3V) -> nn.Module:
+        return nn.ModuleDict({"all": model, "heads": self.heads})
+
+    def see(self, scenes) -> tuple[torch.Tensor, ...]:
+        return (*super().see(scenes), *(torch.from_numpy(np.stack(part)) for part in zip(*(dense(scene, CELLS) for scene in scenes))))
+
+    def rows(self, seen: tuple[torch.Tensor, ...], views: int) -> torch.Tensor:
+        self.features = self.all.vision.features(seen[0])
+        return self.all.vision.rows(self.features, views)
+
+    def part(self, step: int, number: int, steps: int) -> tuple[torch.Tensor, dict]:
+        loss, found = super().part(step, number, steps)
+        if not self.seen:
+            return loss, found
+        x = self.heads["img_projection"](self.features)
+        aside, more = dense_loss(tuple(self.heads[name](x) for name in ("kinds", "colours", "place")), *self.seen[1:])
+        return loss + DENSE_WEIGHT * aside, found | more
 
 
 def rows_with_marks(scenes) -> np.ndarray:
@@ -591,6 +668,13 @@ def prepare(name: str, folder: Path) -> None:
     write_json(folder / "config.json", config)
 
 
+def here(recipe: dict) -> dict:
+    """A recipe with what it says otherwise of a GPU, where there is one."""
+    parts = {key: value for key, value in recipe.items() if isinstance(value, dict)}
+    gpu = torch.cuda.is_available()
+    return recipe | {key: {**value, **(value.get("gpu", {}) if gpu else {})} for key, value in parts.items()}
+
+
 def new_model(recipe: dict, folder: Path) -> Phi3V:
     """A fresh model from the run's config.json."""
     torch.manual_seed(recipe["seed"])
@@ -605,7 +689,7 @@ def train(name: str, steps: int | None = None, runs: Path = RUNS, processes: int
         steps: another number of steps than the recipe's, all stages together; each keeps its share.
         processes: how many train together; left out, two of one thread each, or one with a GPU.
     """
-    recipe, folder = recipes()[name], runs / name
+    recipe, folder = here(recipes()[name]), runs / name
     processes = processes or process_count()
     share = steps / sum(recipe[stage]["steps"] for stage in STAGES) if steps else 1.0
     prepare(name, folder)
@@ -631,8 +715,9 @@ def first_stages(rank: int, processes: int, recipe: dict, share: float, folder: 
             descend(stage, made, steps, rates, folder, team, show=progress(made))
 
 
-def join(model: Phi3V, recipe: dict, folder: Path, team: Team) -> Symbols:
-    """Load what both first stages learned, and make the tower's features of unit size; returns the symbols."""
+def join(model: Phi3V, recipe: dict, folder: Path, team: Team) -> tuple[Symbols, nn.ModuleDict]:
+    """Load what both first stages learned, and make the tower's features of unit size; returns the symbols, and the tower's heads with
+    their projection."""
     dense_tower, symbols = DenseTower(model.vision, recipe["model"]["hidden_size"]), Symbols(recipe["model"]["hidden_size"])
     dense_tower.load_state_dict(torch.load(folder / "tower.state.pt", map_location="cpu", weights_only=True)["model"])
     saved = torch.load(folder / "symbols.state.pt", map_location="cpu", weights_only=True)["model"]
@@ -641,7 +726,8 @@ def join(model: Phi3V, recipe: dict, folder: Path, team: Team) -> Symbols:
     model.vision.img_processor.vision_model.rescale(factor)
     with torch.no_grad():
         model.vision.img_projection[0].weight /= factor
-    return symbols
+    heads = {name: getattr(dense_tower, name) for name in ("kinds", "colours", "place")}
+    return symbols, nn.ModuleDict({"img_projection": copy.deepcopy(model.vision.img_projection), **heads})
 
 
 def fit_to_symbols(model: Phi3V, symbols: Symbols, cache: Cache, groups: int) -> float:
@@ -654,10 +740,10 @@ def fit_to_symbols(model: Phi3V, symbols: Symbols, cache: Cache, groups: int) ->
             features.append(torch.from_numpy(cells).float()[chosen])
             wanted.append(symbols.cells(kinds, colours)[0, chosen].detach())
             weights.append(torch.where(kinds[0, chosen] > 0, 1.0, EMPTY_FIT_WEIGHT))
-    left = fit(model.vision.img_projection, torch.cat(features), torch.cat(wanted), torch.cat(weights))
-    project = model.vision.img_projection
+    project, device = model.vision.img_projection, model.vision.glb_GN.device
+    left = fit(project, *(torch.cat(parts).to(device) for parts in (features, wanted, weights)))
     for separator, row in ((model.vision.sub_GN, symbols.end), (model.vision.glb_GN, symbols.between)):
-        aim(project, separator, row.detach())
+        aim(project, separator, row.detach().to(device))
     return left
 
 
@@ -676,24 +762,23 @@ def run_stages(rank: int, processes: int, recipe: dict, share: float, folder: Pa
     """The stages after the first two, in order, in one of the processes that train together; what is finished is only loaded."""
     team, encoder = Team(rank, processes), Encoder(folder)
     model = new_model(recipe, folder).to(team.device)
-    symbols = join(model, recipe, folder, team)
+    symbols, heads = join(model, recipe, folder, team)
     tower = model.vision.img_processor.vision_model
     steps = {stage: math.ceil(recipe[stage]["steps"] * share) for stage in STAGES}
 
     cache = Cache(folder, recipe["seed"], max(200, round(recipe["cache"]["pictures"] * min(1, share))), 4 * tower.width)
-    if team.rank == 0:
-        cache.plan(f"{cache.pictures} pictures, {MIX}, {steps['tower']} steps, {sum(p.double().abs().sum().item() for p in tower.parameters()):.6f}")
-    team.wait()
-    cache.open()
-    cache.fill(tower, team)
+    cache.make(tower, team)
     left = fit_to_symbols(model, symbols, cache, recipe["cache"]["fitted"])
     if team.rank == 0:
         print(f"projection: {left:.1%} of the symbols' variance is left over", flush=True)
 
-    for made in (lambda: DecoderStage(model, recipe, team, encoder, cache), lambda: JointStage(model, recipe, team, encoder)):
+    for made in (lambda: DecoderStage(model, recipe, team, encoder, cache), lambda: JointStage(model, recipe, team, encoder, heads),
+                 lambda: FinishStage(model, recipe, team, encoder, cache)):
         stage = made()
+        if stage.name == "finish":
+            cache.make(tower, team)                              # another tower than before, if all were trained together
         if steps[stage.name]:
-            descend(stage.name, stage, steps[stage.name], recipe[stage.name]["rates"], folder, team, ROUND_FROM, progress(stage) if team.rank == 0 else None)
+            descend(stage.name, stage, steps[stage.name], recipe[stage.name]["rates"], folder, team, stage.round_from, progress(stage) if team.rank == 0 else None)
     if team.rank == 0:
         save_weights(exported_names(plain_state(model)), folder)
 
