@@ -12,7 +12,6 @@ from training.evaluate import evaluate
 from training.quantization import BITS, GROUP
 
 from .export import export
-from .train import STAGES, TOWER_PARTS
 
 
 def measure(name: str, seed: int, n: int, runs: Path = RUNS, checkpoints: Path = CHECKPOINTS) -> dict:
@@ -21,8 +20,7 @@ def measure(name: str, seed: int, n: int, runs: Path = RUNS, checkpoints: Path =
     Args:
         seed: of the held-out cases; n: cases a task.
     """
-    recipe = recipes()[name]
-    result = {"seed": seed, "n": n, "parameters": parameters(runs / name), "steps": {stage: recipe[stage]["steps"] for stage in STAGES},
+    result = {"seed": seed, "n": n, "parameters": parameters(runs / name),
               "4-bit": evaluate(str(checkpoints / name), seed, n)["tasks"]}
     with tempfile.TemporaryDirectory() as scratch:
         result["fp32"] = evaluate(str(export(name, runs, Path(scratch), plain=True)), seed, n)["tasks"]
@@ -36,7 +34,6 @@ def write_card(name: str, checkpoints: Path = CHECKPOINTS) -> Path:
     result = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     sight = config["vision_config"]
-    tower_pictures = result["steps"]["tower"] * TOWER_PARTS * recipe["tower"]["pictures"]
     text = f"""# {name}
 
 A small `{config["model_type"]}` model that Phi-3.5 Labs trained itself, on pictures that the project draws.
@@ -60,10 +57,7 @@ chat format are those of Phi-3.5-vision-instruct; only the sizes differ.
 
 Drawn pictures only: shapes and everyday things with their colours and places, crowds to be counted, printed words and numbers
 (capital letters), bar, line and pie charts, small tables, pairs with one difference, and clips of a few frames.
-The tower learned on {tower_pictures:,} pictures what stands where. The decoder began with the layers of `{recipe["start"]}` and learned in
-{result["steps"]["symbols"]:,} steps to answer questions in English about pictures as symbols, that is, as a perfect tower would report
-them. Then projection and decoder went on for {result["steps"]["decoder"]:,} steps with what the tower really sees in {recipe["cache"]["pictures"]:,} other
-pictures. The last fifth of these saw the decoder's weights as rounded to {BITS} bits.
+{recipe["made"].strip()}
 
 ## What it can do, measured
 
@@ -80,6 +74,7 @@ not say that it does not know. Do not use it for anything but learning.
 
 ## How to make it again
 
-`python -m training make {name}` (see training/README.md): about two hours on two CPU cores. It resumes after an interruption.
+`python -m training make {name}` (see training/README.md): hours on two CPU cores, and less accurate; a quarter of an hour on a GPU of the size
+named above, by the time that each of its steps took. It resumes after an interruption.
 """
     return put(folder, text)
