@@ -116,6 +116,17 @@ def plans_with_results(stream, language, count):
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
+def test_only_training_roughens_phrasings_and_what_is_asked_about_survives(language):
+    sections = [each for each in own_phrases()[language].values() if isinstance(each, dict)]
+    templates = [template for section in sections for template in section.get("ask", ())]
+    train, evaluation = MoeCorpus("train", 3), MoeCorpus("eval", 3)
+    rough = [(t, train._rough(t, language)) for t in templates for _ in range(20)]
+    assert all(re.findall(r"{.*?}", made) == re.findall(r"{.*?}", t) for t, made in rough)
+    assert 0.3 < sum(made != t for t, made in rough) / len(rough) < 0.8
+    assert all(evaluation._rough(t, language) == t for t in templates)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_plans_about_strangers_copy_names_that_no_place_has(language):
     stream, names = MoeCorpus("train", 4), set()
     known = {row[language] for kind in ("countries", "cities", "landmarks", "people") for row in table(kind)}

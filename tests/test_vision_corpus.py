@@ -184,3 +184,16 @@ def test_answers_say_what_the_data_says():
         case = album.ask(group, "highest")
         assert str(best) in case.messages[-1]["content"]
         assert 1 <= int(draw_case(album, "count").expect) <= 6
+
+
+def test_the_working_of_a_pair_says_where_it_differs():
+    album = Album("eval", 11)
+    for _ in range(60):
+        group = album.group("pair")
+        text = album.ask(group).messages[-1]["content"]
+        working = text.removeprefix("First and second: ").split(". ")[0].split("; ")
+        marked = [entry.removesuffix(" different") for entry in working if entry.endswith(" different")]
+        for entry in working:
+            first, second = entry.removesuffix(" different").split(", ")
+            assert first.endswith(second) != entry.endswith(" different"), text
+        assert len(marked) == (2 if group.facts["change"] == "moved" else 1), text

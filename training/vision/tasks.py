@@ -97,10 +97,14 @@ def placed(scene: Scene) -> str:
 
 
 def compared(first: Scene, second: Scene) -> str:
-    """What two pictures show at each place where there is something, in the first and in the second."""
+    """What two pictures show at each place where there is something, in the first and in the second, and whether that differs.
+
+    Said at once, of two things that stand side by side, it is learned easily; found at the end in a list of pairs, hardly.
+    """
     there = [{t["place"]: named(t) for t in scene.facts["things"]} for scene in (first, second)]
     places = dict.fromkeys(t["place"] for t in in_order(first.facts["things"] + second.facts["things"]))
-    return "First and second: " + "; ".join(f"{place} {', '.join(things.get(place, 'nothing') for things in there)}" for place in places)
+    shown = {place: [things.get(place, "nothing") for things in there] for place in places}
+    return "First and second: " + "; ".join(f"{place} {one}, {other}{' different' * (one != other)}" for place, (one, other) in shown.items())
 
 
 def named(thing: dict) -> str:

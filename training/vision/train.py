@@ -67,6 +67,8 @@ NEWEST_UNTIL = 0.44
 SEVERAL = {"pair": 2, "clip": 4}  # so many times fewer groups in a part of kinds with several pictures
 STAGES = ("tower", "symbols", "decoder", "joint", "finish")
 SEVERAL_LAST = {"pair": 0.3, "clip": 0.25}  # their shares in the last stage: they are learned last
+PAIRS = 0.7                       # share of pairs among conclusions; the others are clips
+SAID = {"pair": (";", ".", "▁different"), "clip": ()}   # what follows from a working while it is written: whether two things differ
 CONCLUSIONS = 6                   # times as many texts in a part without pictures as there would be pictures
 EMPTY_FITTED, EMPTY_FIT_WEIGHT = 0.05, 0.3  # share of the empty cells to which the projection is fitted, and their weight
 AIM_STEPS = 300
@@ -417,9 +419,11 @@ class AnswerStage:
         """One part without pictures: what follows from a working that is already there. It costs a tenth of the same with pictures."""
         album, made, stop = Album("train", seeded(self.name, self.recipe["seed"], rng.random())), [], self.encoder.tokenizer.token_to_id(".")
         for _ in range(CONCLUSIONS * self.pictures):
-            ids, positions, mask = sequence(self.encoder, album.ask(album.group(rng.choice(list(SEVERAL)))).messages, 0, 0)
+            kind = "pair" if rng.random() < PAIRS else "clip"
+            ids, positions, mask = sequence(self.encoder, album.ask(album.group(kind)).messages, 0, 0)
             working = max(i for i, token in enumerate(ids[:-2]) if token == stop)
-            made.append((ids, positions, [0] * (working + 1) + mask[working + 1 :], [0] * len(ids)))
+            said = {token for token in map(self.encoder.tokenizer.token_to_id, SAID[kind])}
+            made.append((ids, positions, [learn * (i > working or token in said) for i, (token, learn) in enumerate(zip(ids, mask))], [0] * len(ids)))
         return *self.padded(made, rng), torch.zeros(0, dtype=torch.long), as_tensors([], len(made)), []
 
     def looks(self, number: int, made: tuple[list[int], ...], group: Group, shown: list[np.ndarray]) -> list[Look]:
