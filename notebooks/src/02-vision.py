@@ -31,7 +31,7 @@ print(f"{vision.name} answers in this notebook. Why: {vision.reason}.")
 # %% [markdown]
 # `vision-tiny` is a small `phi3_v` model, the architecture of Phi-3.5-vision, that was trained for this course on pictures
 # that the project draws: shapes, signs, charts, tables, pairs and short clips. It has never seen a photograph, so ask it only about
-# pictures marked "both" in the list. **Even there it is often wrong**: its
+# pictures marked "both" in the list. **Even there it is sometimes wrong**: its
 # [model card](../data/checkpoints/vision-tiny/MODEL_CARD.md) says how often, task by task. That is why every answer in this lab
 # stands beside the truth. What you learn about tiles, tokens, prompts and speed holds for the real model too; where
 # something differs, the text says so.
@@ -275,6 +275,7 @@ del raw_model, raw_processor, fixed_model
 # %%
 import pandas as pd
 
+pd.set_option("display.max_colwidth", None)  # whole answers in the tables below
 costs = []
 for crops in (1, 4, 9, 16):
     seen = vision.ask("Read the text.", images=picture("huge-sign.png"), num_crops=crops, max_tokens=1)
@@ -470,7 +471,8 @@ print("Turned: ", vision.ask(before.question, images=[after, before]).text)
 
 # %% [markdown]
 # The answer lists both pictures before it says what differs, for the reason that you know from the table. In the other order another
-# answer is right. Three pairs, counted:
+# answer is right. Read the list and the last sentence apart: a small model may see everything rightly and then conclude something
+# wrong. Three pairs, counted:
 
 # %%
 rows = []

@@ -24,11 +24,11 @@ def find(kind: str, fits: Callable[[dict], bool]) -> tuple[Album, Group]:
 
 
 def asked(album: Album, group: Group, section: str, fits: Callable[[str], bool] = lambda question: True) -> dict[str, str]:
-    """A question in words that training never uses, and its answer."""
+    """A question in words that training never uses, and its answer, without the working that a model writes before it."""
     for _ in range(1000):
         case = album.ask(group, section)
         if case and fits(case.messages[0]["content"]):
-            return {"question": case.messages[0]["content"], "answer": case.messages[1]["content"]}
+            return {"question": case.messages[0]["content"], "answer": case.messages[1]["content"].rpartition(". ")[2]}
     raise LookupError(f"Nothing to ask: {section}.")
 
 

@@ -776,13 +776,13 @@ def run_stages(rank: int, processes: int, recipe: dict, share: float, folder: Pa
     if team.rank == 0:
         print(f"projection: {left:.1%} of the symbols' variance is left over", flush=True)
 
-    for made in (lambda: DecoderStage(model, recipe, team, encoder, cache), lambda: JointStage(model, recipe, team, encoder, heads),
-                 lambda: FinishStage(model, recipe, team, encoder, cache)):
-        stage = made()
-        if stage.name == "finish":
+    for kind, more in ((DecoderStage, cache), (JointStage, heads), (FinishStage, cache)):
+        if not steps[kind.name]:
+            continue
+        if kind is FinishStage:
             cache.make(tower, team)                              # another tower than before, if all were trained together
-        if steps[stage.name]:
-            descend(stage.name, stage, steps[stage.name], recipe[stage.name]["rates"], folder, team, stage.round_from, progress(stage) if team.rank == 0 else None)
+        stage = kind(model, recipe, team, encoder, more)
+        descend(stage.name, stage, steps[stage.name], recipe[stage.name]["rates"], folder, team, stage.round_from, progress(stage) if team.rank == 0 else None)
     if team.rank == 0:
         save_weights(exported_names(plain_state(model)), folder)
 
