@@ -66,7 +66,9 @@ ENTER = {"lines": 0.0, "sign": 0.0, "shapes": 0.1, "objects": 0.1, "chart": 0.16
 NEWEST_UNTIL = 0.44
 SEVERAL = {"pair": 2, "clip": 4}  # so many times fewer groups in a part of kinds with several pictures
 STAGES = ("tower", "symbols", "decoder", "joint", "finish")
-SEVERAL_LAST = {"pair": 0.3, "clip": 0.25}  # their shares in the last stage: they are learned last
+# Of the last stage: the share of pairs in its cache; the share of its parts that show only what there is, of pairs and clips, and how many times more.
+MORE_PAIRS = {"pair": 0.5, "clip": 0.3}
+CLOSE, CLOSE_GROUPS = 0.6, 6
 PAIRS = 0.7                       # share of pairs among conclusions; the others are clips
 SAID = {"pair": (";", ".", "▁different"), "clip": ()}   # what follows from a working while it is written: whether two things differ
 CONCLUSIONS = 6                   # times as many texts in a part without pictures as there would be pictures
@@ -257,15 +259,18 @@ class Cache:
     Groups of pictures follow from the seed; only features are stored. What was filled before a stop stays.
 
     Args:
-        folder: where the file goes. pictures: about how many it holds. width: of a merged cell.
+        folder: where the file goes. pictures: about how many it holds. width: of a merged cell. shares: of the kinds of groups.
     """
 
-    def __init__(self, folder: Path, seed: int, pictures: int, width: int):
+    def __init__(self, folder: Path, seed: int, pictures: int, width: int, shares: dict[str, float] = MIX):
         self.file, self.index = folder / "features.f16", folder / "features.npz"
-        self.seed, self.pictures, self.width = seed, pictures, width
+        self.seed, self.pictures, self.width, self.shares = seed, pictures, width, shares
 
-    def album(self, group: int) -> Album:
-        return Album("train", seeded("cache", self.seed, group))
+    def group(self, at: int) -> tuple[Album, Group]:
+        """A group, and the album that drew it."""
+        kind = random.Random(seeded("kind", self.seed, at)).choices(list(self.shares), list(self.shares.values()))[0]
+        album = Album("train", seeded("cache", self.seed, at))
+        return album, album.group(kind)
 
     def plan(self, mark: str) -> None:
         """Decide which groups there are and make room; `mark` names the tower's state, another one starts anew."""
@@ -273,7 +278,7 @@ class Cache:
             return
         kinds, starts = [], [0]
         while starts[-1] < self.pictures:
-            group = self.album(len(kinds)).group()
+            group = self.group(len(kinds))[1]
             kinds.append(group.kind)
             starts.append(starts[-1] + len(group.scenes))
         for file in (self.file, self.file.with_suffix(".done")):
@@ -285,7 +290,7 @@ class Cache:
     def make(self, tower: nn.Module, team: Team) -> None:
         """The features of this tower, as far as they are missing."""
         if team.rank == 0:
-            self.plan(f"{self.pictures} pictures, {MIX}, {sum(p.double().abs().sum().item() for p in tower.parameters()):.6f}")
+            self.plan(f"{self.pictures} pictures, {self.shares}, {sum(p.double().abs().sum().item() for p in tower.parameters()):.6f}")
         team.wait()
         self.open()
         self.fill(tower, team)
@@ -305,7 +310,7 @@ class Cache:
         blocks = [b for b in range(team.rank, len(self.done), team.size) if not self.done[b]]
         for block in tqdm(blocks, desc="cache", mininterval=5, disable=team.rank > 0):
             groups = range(block * BLOCK, min((block + 1) * BLOCK, len(self.starts) - 1))
-            scenes = [scene for g in groups for scene in self.album(g).group().scenes]
+            scenes = [scene for g in groups for scene in self.group(g)[1].scenes]
             for at in range(0, len(scenes), 16):
                 view = torch.from_numpy(np.stack([pixels(scene) for scene in scenes[at : at + 16]])).to(team.device)
                 with torch.no_grad(), precision(team.device):
@@ -354,8 +359,8 @@ class AnswerStage:
         """Shares of the kinds of pictures."""
         return MIX
 
-    def choose(self, progress: float, rng: random.Random) -> list[str]:
-        """Kinds of groups for one part. Pairs and clips have parts of their own, as they are longer."""
+    def choose(self, progress: float, rng: random.Random, empty: float) -> list[str]:
+        """Kinds of groups for one part, of which a share of the empty rows is shown. Pairs and clips have parts of their own, as they are longer."""
         shares = self.kinds(progress)
         first = rng.choices(list(shares), list(shares.values()))[0]
         if first in SEVERAL:
@@ -381,7 +386,7 @@ class AnswerStage:
         rows = VIEW_ROWS if views == 1 else image_rows()
         skipped = image_rows() - rows                            # one view is the last one, the global view
         made, seen, kept, looks = [], [], [], []
-        for kind in self.choose(step / steps, rng):
+        for kind in self.choose(step / steps, rng, empty):
             album, group, shows = self.group(kind, rng)
             seen.append(shows)
             asked, room = [], ANSWER_ROOM
@@ -497,12 +502,12 @@ class SymbolStage(AnswerStage):
     def kinds(self, progress: float) -> dict[str, float]:
         return {kind: share for kind, share in MIX.items() if ENTER[kind] <= progress}
 
-    def choose(self, progress: float, rng: random.Random) -> list[str]:
+    def choose(self, progress: float, rng: random.Random, empty: float) -> list[str]:
         newest = max(ENTER[kind] for kind in self.kinds(progress))
         if progress < NEWEST_UNTIL and newest and rng.random() < 0.5:
             some = [kind for kind in MIX if ENTER[kind] == newest]
             return rng.choices(some, k=self.pictures // max(SEVERAL.get(kind, 1) for kind in some))
-        return super().choose(progress, rng)
+        return super().choose(progress, rng, empty)
 
     def views(self, progress: float) -> int:
         return 1
@@ -521,8 +526,7 @@ class DecoderStage(AnswerStage):
 
     def group(self, kind: str, rng: random.Random) -> tuple[Album, Group, tuple[torch.Tensor, ...]]:
         at = rng.choice(self.cache.of_kind[kind])
-        album = self.cache.album(at)
-        group = album.group()
+        album, group = self.cache.group(at)
         album.random = random.Random(rng.random())               # other questions each time
         return album, group, (torch.from_numpy(self.cache.cells(at)),)
 
@@ -534,12 +538,21 @@ class DecoderStage(AnswerStage):
 
 
 class FinishStage(DecoderStage):
-    """The same at a low rate, to its end in 4 bits, with much drawing of conclusions."""
+    """The same at a low rate, to its end in 4 bits, with many pairs and clips.
+
+    Most of their parts show only the rows in which something is, so that many more fit into one; others are conclusions from text.
+    """
 
     name, round_from = "finish", 0.0
 
-    def kinds(self, progress: float) -> dict[str, float]:
-        return MIX | SEVERAL_LAST
+    def empty_shown(self, progress: float, rng: random.Random) -> float:
+        return 0.0 if rng.random() < CLOSE else super().empty_shown(progress, rng)
+
+    def choose(self, progress: float, rng: random.Random, empty: float) -> list[str]:
+        if empty:
+            return super().choose(progress, rng, empty)
+        kind = "pair" if rng.random() < PAIRS else "clip"
+        return [kind] * max(1, CLOSE_GROUPS * self.pictures // SEVERAL[kind])
 
 
 class JointStage(AnswerStage):
@@ -738,7 +751,7 @@ def fit_to_symbols(model: Phi3V, symbols: Symbols, cache: Cache, groups: int) ->
     """Bring the projection to say what the symbols say, on the first groups of the cache; returns the share left over."""
     features, wanted, weights = [], [], []
     for at in range(min(groups, len(cache.starts) - 1)):
-        for scene, cells in zip(cache.album(at).group().scenes, cache.cells(at)):
+        for scene, cells in zip(cache.group(at)[1].scenes, cache.cells(at)):
             kinds, colours = (torch.from_numpy(part).flatten()[None] for part in dense(scene, CELLS))
             chosen = (kinds[0] > 0) | (torch.rand(CELLS**2, generator=torch.Generator().manual_seed(at)) < EMPTY_FITTED)
             features.append(torch.from_numpy(cells).float()[chosen])
@@ -780,7 +793,8 @@ def run_stages(rank: int, processes: int, recipe: dict, share: float, folder: Pa
         if not steps[kind.name]:
             continue
         if kind is FinishStage:
-            cache.make(tower, team)                              # another tower than before, if all were trained together
+            more = Cache(folder, recipe["seed"] + 1, cache.pictures, cache.width, MIX | MORE_PAIRS)
+            more.make(tower, team)                               # perhaps another tower than before: all may have been trained together
         stage = kind(model, recipe, team, encoder, more)
         descend(stage.name, stage, steps[stage.name], recipe[stage.name]["rates"], folder, team, stage.round_from, progress(stage) if team.rank == 0 else None)
     if team.rank == 0:
