@@ -427,7 +427,7 @@ class AnswerStage:
             kind = "pair" if rng.random() < PAIRS else "clip"
             ids, positions, mask = sequence(self.encoder, album.ask(album.group(kind)).messages, 0, 0)
             working = max(i for i, token in enumerate(ids[:-2]) if token == stop)
-            said = {token for token in map(self.encoder.tokenizer.token_to_id, SAID[kind])}
+            said = set(map(self.encoder.tokenizer.token_to_id, SAID[kind]))
             made.append((ids, positions, [learn * (i > working or token in said) for i, (token, learn) in enumerate(zip(ids, mask))], [0] * len(ids)))
         return *self.padded(made, rng), torch.zeros(0, dtype=torch.long), as_tensors([], len(made)), []
 
