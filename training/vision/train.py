@@ -142,18 +142,19 @@ def descend(name: str, stage, steps: int, rates: list[float], folder: Path, team
         for optimizer in both:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        if (step + 1) % LOG_EVERY == 0 or step + 1 == steps:
+        now = (step + 1) % LOG_EVERY == 0 or step + 1 == steps
+        if now:
             sums = {key: float(value) for key, value in sums.items()}      # only now, as a GPU would have to be waited for
             if not math.isfinite(sums["loss"]):
                 raise FloatingPointError(f"{name}: the loss became {sums['loss']} before step {step + 1}")
-        if team.rank == 0 and ((step + 1) % LOG_EVERY == 0 or step + 1 == steps):
+        if now and team.rank == 0:
             line = {"step": step + 1, "loss": round(sums["loss"] / sums["parts"], 4), "seconds": round(time.time()), **ratios(sums)}
             if show and ((step + 1) % (LOG_EVERY * 16) == 0 or step + 1 == steps):
                 line |= show(step + 1)
             bar.set_postfix({k: v for k, v in line.items() if k not in ("step", "seconds", "held out")})
             log.write(json.dumps(line) + "\n")
             log.flush()
-        if (step + 1) % LOG_EVERY == 0:
+        if now:
             sums = {}
         last = step + 1 in (steps, stop_at)
         if team.rank == 0 and (last or time.monotonic() - saved > SAVE_SECONDS):
@@ -183,8 +184,12 @@ def tower_pictures(seed: str, count: int) -> tuple[np.ndarray, np.ndarray, np.nd
     rng, scenes = random.Random(seed), []
     for i in range(count):
         scenes.append(Artist(seeded(seed, i)).page() if rng.random() < PAGES else rng.choice(Album("train", seeded(seed, i)).group().scenes))
-    targets = [dense(scene, CELLS) for scene in scenes]
-    return np.stack([pixels(scene) for scene in scenes]), np.stack([k for k, _ in targets]), np.stack([c for _, c in targets])
+    return np.stack([pixels(scene) for scene in scenes]), *dense_of(scenes)
+
+
+def dense_of(scenes) -> tuple[np.ndarray, np.ndarray]:
+    """Kinds and colours of the cells of some scenes: (n, 12, 12) each."""
+    return tuple(np.stack(part) for part in zip(*(dense(scene, CELLS) for scene in scenes)))
 
 
 class DenseTower(nn.Module):
@@ -423,12 +428,12 @@ class AnswerStage:
     def conclusions(self, rng: random.Random) -> tuple:
         """One part without pictures: what follows from a working that is already there. It costs a tenth of the same with pictures."""
         album, made, stop = Album("train", seeded(self.name, self.recipe["seed"], rng.random())), [], self.encoder.tokenizer.token_to_id(".")
+        said = {kind: set(map(self.encoder.tokenizer.token_to_id, words)) for kind, words in SAID.items()}
         for _ in range(CONCLUSIONS * self.pictures):
             kind = "pair" if rng.random() < PAIRS else "clip"
             ids, positions, mask = sequence(self.encoder, album.ask(album.group(kind)).messages, 0, 0)
             working = max(i for i, token in enumerate(ids[:-2]) if token == stop)
-            said = set(map(self.encoder.tokenizer.token_to_id, SAID[kind]))
-            made.append((ids, positions, [learn * (i > working or token in said) for i, (token, learn) in enumerate(zip(ids, mask))], [0] * len(ids)))
+            made.append((ids, positions, [learn * (i > working or token in said[kind]) for i, (token, learn) in enumerate(zip(ids, mask))], [0] * len(ids)))
         return *self.padded(made, rng), torch.zeros(0, dtype=torch.long), as_tensors([], len(made)), []
 
     def looks(self, number: int, made: tuple[list[int], ...], group: Group, shown: list[np.ndarray]) -> list[Look]:
@@ -494,7 +499,7 @@ class SymbolStage(AnswerStage):
         return nn.ModuleDict({"decoder": model.decoder, "symbols": self.symbols})
 
     def see(self, scenes) -> tuple[torch.Tensor, ...]:
-        return tuple(torch.from_numpy(np.stack(part)).flatten(1) for part in zip(*(dense(scene, CELLS) for scene in scenes)))
+        return tuple(torch.from_numpy(part).flatten(1) for part in dense_of(scenes))
 
     def rows(self, seen: tuple[torch.Tensor, ...], views: int) -> torch.Tensor:
         return self.symbols(*seen, views)
@@ -574,7 +579,7 @@ class JointStage(AnswerStage):
         return nn.ModuleDict({"all": model, "heads": self.heads})
 
     def see(self, scenes) -> tuple[torch.Tensor, ...]:
-        return (*super().see(scenes), *(torch.from_numpy(np.stack(part)) for part in zip(*(dense(scene, CELLS) for scene in scenes))))
+        return *super().see(scenes), *map(torch.from_numpy, dense_of(scenes))
 
     def rows(self, seen: tuple[torch.Tensor, ...], views: int) -> torch.Tensor:
         self.features = self.all.vision.features(seen[0])
@@ -687,9 +692,9 @@ def prepare(name: str, folder: Path) -> None:
 
 def here(recipe: dict) -> dict:
     """A recipe with what it says otherwise of a GPU, where there is one."""
-    parts = {key: value for key, value in recipe.items() if isinstance(value, dict)}
-    gpu = torch.cuda.is_available()
-    return recipe | {key: {**value, **(value.get("gpu", {}) if gpu else {})} for key, value in parts.items()}
+    if not torch.cuda.is_available():
+        return recipe
+    return recipe | {key: value | value["gpu"] for key, value in recipe.items() if isinstance(value, dict) and "gpu" in value}
 
 
 def new_model(recipe: dict, folder: Path) -> Phi3V:
