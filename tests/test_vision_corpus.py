@@ -197,3 +197,19 @@ def test_the_working_of_a_pair_says_where_it_differs():
             first, second = entry.removesuffix(" different").split(", ")
             assert first.endswith(second) != entry.endswith(" different"), text
         assert len(marked) == (2 if group.facts["change"] == "moved" else 1), text
+
+
+def test_the_working_of_a_clip_marks_what_was_not_there_before():
+    album = Album("eval", 12)
+    for _ in range(60):
+        group = album.group("clip")
+        text = album.ask(group).messages[-1]["content"]
+        frames = [frame.split(": ")[1].split(", ") for frame in text.rsplit(". ", 1)[0].split("; ")]
+        plain = [{entry.removesuffix(" different") for entry in frame} for frame in frames]
+        for number, frame in enumerate(frames):
+            marked = {entry.removesuffix(" different") for entry in frame if entry.endswith(" different")}
+            new = plain[number] - plain[number - 1] - {"nothing"} if number else set()
+            assert marked == new, text
+            assert all(group.facts["kind"] in entry for entry in marked), text
+        if group.facts["event"] in ("turns", "appears"):
+            assert sum(entry.endswith(" different") for frame in frames for entry in frame) == 1, text

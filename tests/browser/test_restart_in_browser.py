@@ -48,10 +48,14 @@ def test_two_tabs_and_a_restart_lose_nothing(server, open_cells, tmp_path, monke
     # The second tab adds its own to what the first has tried.
     driver.switch_to.new_window("tab")
     driver.get(server.address("other.ipynb").replace("workspaces/test", "workspaces/second"))
-    cells = until(lambda: driver.find_elements(By.CSS_SELECTOR, ".jp-Notebook .jp-InputArea-editor"), 60,
-                  "the other notebook is drawn")
-    cells[0].click()  # a tab that nobody has clicked in has no current notebook
-    until(page._ready, 60, "the other notebook's kernel is idle")
+
+    def clicked() -> bool:
+        """Click in the first cell: a tab that nobody has clicked in has no current notebook."""
+        for cell in driver.find_elements(By.CSS_SELECTOR, ".jp-Notebook .jp-InputArea-editor")[:1]:
+            cell.click()
+        return page._ready()
+
+    until(clicked, 60, "the other notebook is drawn and its kernel is idle")
     page.run_all(60)
     assert page.errors() == [] and tries() == 3
 

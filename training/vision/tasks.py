@@ -91,11 +91,6 @@ def in_order(things: list[dict]) -> list[dict]:
     return sorted(things, key=lambda t: (t["y"] * 3 // SIZE, t["x"]))
 
 
-def placed(scene: Scene) -> str:
-    """What a picture shows and where, in a few words."""
-    return ", ".join(f"{named(t)} {t['place']}" for t in in_order(scene.facts["things"])) or "nothing"
-
-
 def compared(first: Scene, second: Scene) -> str:
     """What two pictures show at each place where there is something, in the first and in the second, and whether that differs.
 
@@ -105,6 +100,17 @@ def compared(first: Scene, second: Scene) -> str:
     places = dict.fromkeys(t["place"] for t in in_order(first.facts["things"] + second.facts["things"]))
     shown = {place: [things.get(place, "nothing") for things in there] for place in places}
     return "First and second: " + "; ".join(f"{place} {one}, {other}{' different' * (one != other)}" for place, (one, other) in shown.items())
+
+
+def followed(scenes: list[Scene]) -> str:
+    """What each frame of a clip shows, with the same mark behind whatever did not stand there in the frame before."""
+    frames, before = [], None
+    for number, scene in enumerate(scenes, 1):
+        shown = [f"{named(t)} {t['place']}" for t in in_order(scene.facts["things"])]
+        marked = [one + " different" * (before is not None and one not in before) for one in shown]
+        frames.append(f"{number}: {', '.join(marked) or 'nothing'}")
+        before = shown
+    return "; ".join(frames)
 
 
 def named(thing: dict) -> str:
@@ -318,8 +324,7 @@ class Album(Corpus):
     def _happens(self, group):
         facts = group.facts
         into = PATHS[facts["direction"]] if facts["event"] == "moves" else facts.get("into", "")
-        working = "; ".join(f"{number}: {placed(scene)}" for number, scene in enumerate(group.scenes, 1))
-        return {"w": working, "x": article(named(facts)), "y": into}, "terms", None, facts["event"]
+        return {"w": followed(group.scenes), "x": article(named(facts)), "y": into}, "terms", None, facts["event"]
 
     def _describe(self, group):
         facts = group.facts

@@ -68,9 +68,9 @@ SEVERAL = {"pair": 2, "clip": 4}  # so many times fewer groups in a part of kind
 STAGES = ("tower", "symbols", "decoder", "joint", "finish")
 # Of the last stage: the share of pairs in its cache; the share of its parts that show only what there is, of pairs and clips, and how many times more.
 MORE_PAIRS = {"pair": 0.5, "clip": 0.3}
-CLOSE, CLOSE_GROUPS = 0.6, 6
+CLOSE, CLOSE_GROUPS = 0.45, 6
 PAIRS = 0.7                       # share of pairs among conclusions; the others are clips
-SAID = {"pair": (";", ".", "▁different"), "clip": ()}   # what follows from a working while it is written: whether two things differ
+SAID = {"pair": (";", ".", "▁different"), "clip": (",", ";", ".", "▁different")}   # what follows from a working while it is written: whether two things differ
 CONCLUSIONS = 6                   # times as many texts in a part without pictures as there would be pictures
 EMPTY_FITTED, EMPTY_FIT_WEIGHT = 0.05, 0.3  # share of the empty cells to which the projection is fitted, and their weight
 AIM_STEPS = 300
