@@ -20,6 +20,7 @@ from .world import LANGUAGE_NAMES, LANGUAGES, fill, index, phrases, place_of_cit
 
 RELATIONS = ("capital", "capital_of", "where_city", "where_country", "language", "currency", "where_landmark",
              "colour", "opposite")
+EASY = 0.3                        # share of the products for training that have an easy factor
 PLACE_KEYS = ("country", "capital", "continent", "language", "currency")
 # Sentences of filler that fill about 940 of the 1,024 tokens, by language.
 LONGEST_TEXT = {"en": 97, "zh": 75, "ko": 49, "ja": 53, "es": 95}
@@ -295,6 +296,9 @@ class Corpus:
             if self.split == "eval":
                 while not (a < b and held_out(task, (a, b))):
                     a, b = self.random.randint(2, 12), self.random.randint(2, 12)
+            elif self.random.random() < EASY:
+                # Products that are no art, with one factor out of many: what they teach is to swap the factors.
+                a, b = self.random.choice((1, 2, 10)), self.random.randint(13, 99)
             elif a < b and held_out(task, (a, b)):
                 a, b = b, a
             result, sign = a * b, "x"

@@ -68,8 +68,10 @@ SEVERAL = {"pair": 2, "clip": 4}  # so many times fewer groups in a part of kind
 STAGES = ("tower", "symbols", "decoder", "joint", "finish")
 # Of the last stage: the share of pairs in its cache; the share of its parts that show only what there is, of pairs and clips, and how many times more.
 MORE_PAIRS = {"pair": 0.5, "clip": 0.3}
-CLOSE, CLOSE_GROUPS = 0.45, 6
-PAIRS = 0.7                       # share of pairs among conclusions; the others are clips
+OTHER_SHARES = {"pair": 0.3, "clip": 0.35, "objects": 0.1, "sign": 0.16}
+CLOSE, CLOSE_GROUPS = 0.25, 6
+DECISIVE = {"▁different": 6.0, ";": 3.0}   # weights of the tokens that say whether two things differ: a few among many
+PAIRS = 0.4                       # share of pairs among conclusions; the others are clips
 SAID = {"pair": (";", ".", "▁different"), "clip": (",", ";", ".", "▁different")}   # what follows from a working while it is written: whether two things differ
 CONCLUSIONS = 6                   # times as many texts in a part without pictures as there would be pictures
 EMPTY_FITTED, EMPTY_FIT_WEIGHT = 0.05, 0.3  # share of the empty cells to which the projection is fitted, and their weight
@@ -335,7 +337,7 @@ class Cache:
 class AnswerStage:
     """Next-token loss on answers about pictures. What a picture looks like to the decoder is up to each of the stages below."""
 
-    inside, parts, name, round_from = ("layers.", "img_projection."), DECODER_PARTS, "", ROUND_FROM
+    inside, parts, name, round_from, weights = ("layers.", "img_projection."), DECODER_PARTS, "", ROUND_FROM, None
 
     def __init__(self, model: Phi3V, recipe: dict, team: Team, encoder: Encoder):
         self.team, self.recipe, self.encoder, self.stream = team, recipe, encoder, None
@@ -459,7 +461,7 @@ class AnswerStage:
         pointing = Pointing({kind: tuple(t.to(self.team.device) for t in pair) for kind, pair in looks.items()}, apart(whose))
         hidden = self.all.hidden(ids, positions, rows, allowed=pointing.allowed, look=pointing)[:, :-1]
         logits, wanted = self.all.decoder.lm_head(hidden.flatten(0, 1)[asked]).float(), ids[:, 1:].flatten()[asked]
-        loss = functional.cross_entropy(logits, wanted)
+        loss = functional.cross_entropy(logits, wanted, self.weights)
         aside, there = pointing.loss()
         return loss + POINT_WEIGHT * aside, {"tokens right": (logits.detach().argmax(-1) == wanted).sum(), "tokens": len(wanted),
                                              "looks right": there, "looks": 1}
@@ -545,17 +547,31 @@ class DecoderStage(AnswerStage):
 class FinishStage(DecoderStage):
     """The same at a low rate, to its end in 4 bits, with many pairs and clips.
 
-    Most of their parts show only the rows in which something is, so that many more fit into one; others are conclusions from text.
+    Some of their parts show only the rows in which something is, so that many more fit into one; the others show all rows, as it will
+    be. Pairs and clips come from the cache. Single pictures are drawn anew: on a few hundred of them, descriptions got worse.
     """
 
     name, round_from = "finish", 0.0
 
+    def __init__(self, model: Phi3V, recipe: dict, team: Team, encoder: Encoder, cache: Cache):
+        super().__init__(model, recipe, team, encoder, cache)
+        self.weights = torch.ones(len(model.decoder.lm_head.weight), device=team.device)
+        for word, weight in DECISIVE.items():
+            self.weights[encoder.tokenizer.token_to_id(word)] = weight
+
+    def group(self, kind: str, rng: random.Random) -> tuple[Album, Group, tuple[torch.Tensor, ...]]:
+        return super().group(kind, rng) if kind in SEVERAL else AnswerStage.group(self, kind, rng)
+
+    def kinds(self, progress: float) -> dict[str, float]:
+        return MIX | OTHER_SHARES
+
     def empty_shown(self, progress: float, rng: random.Random) -> float:
-        return 0.0 if rng.random() < CLOSE else super().empty_shown(progress, rng)
+        return 0.0 if rng.random() < CLOSE else 1.0
 
     def choose(self, progress: float, rng: random.Random, empty: float) -> list[str]:
         if empty:
-            return super().choose(progress, rng, empty)
+            some = super().choose(progress, rng, empty)
+            return some * 2 if some[0] in SEVERAL else some
         kind = "pair" if rng.random() < PAIRS else "clip"
         return [kind] * max(1, CLOSE_GROUPS * self.pictures // SEVERAL[kind])
 
