@@ -35,9 +35,11 @@ def measure(name: str, seed: int, n: int, runs: Path = RUNS, checkpoints: Path =
     Args:
         seed: of the held-out cases; n: cases a task ("facts": a task and language).
     """
-    log = [json.loads(line) for line in (runs / f"{name}.log.jsonl").read_text(encoding="utf-8").splitlines()]
-    read = sum(max(0, later["tokens"] - earlier["tokens"]) for earlier, later in zip(log, log[1:]))
-    result = {"seed": seed, "n": n, "parameters": parameters(runs / name), "steps": recipes()[name]["steps"], "tokens": read,
+    recipe, trained = recipes()[name], {}
+    if "made" not in recipe:                # otherwise weights that came of more than one run; the recipe says of which
+        log = [json.loads(line) for line in (runs / f"{name}.log.jsonl").read_text(encoding="utf-8").splitlines()]
+        trained = {"steps": recipe["steps"], "tokens": sum(max(0, later["tokens"] - earlier["tokens"]) for earlier, later in zip(log, log[1:]))}
+    result = {"seed": seed, "n": n, "parameters": parameters(runs / name), **trained,
               "4-bit": evaluate(str(checkpoints / name), seed, n)["tasks"], "fp32": evaluate(str(runs / name), seed, n)["tasks"]}
     write_json(checkpoints / name / "evaluation.json", result)
     return result
@@ -87,6 +89,8 @@ def write_card(name: str, checkpoints: Path = CHECKPOINTS) -> Path:
     start = (f"\nIt began as `{recipe['start']}`, which is trained in the same way: attention, embeddings and head as they were, and in every layer two "
              "experts a topic with the neurons that matter most for it (sparse upcycling, arXiv:2212.05055).\n") if "start" in recipe else ""
     no_code = "no Python beyond a few lines" if moe else "no code"
+    read = recipe["made"].strip() if "made" in recipe else \
+        f"{result['steps']:,} steps of up to {TOKENS_A_STEP:,} tokens, {result['tokens'] / 1e6:.0f} M tokens in all"
     shares = ", ".join(f"{LANGUAGE_NAMES[lang]} {share:.0%}" for lang, share in recipe["languages"].items())
     text = f"""# {name}
 
@@ -107,7 +111,7 @@ sizes differ.
 
 ## What it saw
 
-{result["steps"]:,} steps of up to {TOKENS_A_STEP:,} tokens, {result["tokens"] / 1e6:.0f} M tokens in all, of generated conversations: {shares}.
+{read}, of generated conversations: {shares}.
 They speak of {len(table("countries"))} countries, {len(table("cities"))} cities, {len(table("landmarks"))} landmarks and {sum(len(words(k)) for k in ("animal", "fruit", "thing", "colour", "adjective"))} everyday words
 ({len(ALL_FACTS)} facts a language; languages other than English see {recipe["known"]:.0%} of them here), sums, differences and products,
 numbered lists, JSON objects, codes hidden in long texts, {more}names told in a chat, counting, short English stories, and
