@@ -66,8 +66,8 @@ ENTER = {"lines": 0.0, "sign": 0.0, "shapes": 0.1, "objects": 0.1, "chart": 0.16
 NEWEST_UNTIL = 0.44
 SEVERAL = {"pair": 2, "clip": 4}  # so many times fewer groups in a part of kinds with several pictures
 STAGES = ("tower", "symbols", "decoder", "joint", "finish")
-# Of the last stage: the share of pairs in its cache; the share of its parts that show only what there is, of pairs and clips, and how many times more.
-MORE_PAIRS = {"pair": 0.5, "clip": 0.3}
+# Of the last stage: what its cache holds; other shares of its parts; the share of parts that show only what there is, of pairs and clips, and how many times more.
+CACHED_LAST = {"pair": 0.5, "clip": 0.3}
 OTHER_SHARES = {"pair": 0.3, "clip": 0.35, "objects": 0.1, "sign": 0.16}
 CLOSE, CLOSE_GROUPS = 0.25, 6
 DECISIVE = {"▁different": 6.0, ";": 3.0}   # weights of the tokens that say whether two things differ: a few among many
@@ -556,8 +556,9 @@ class FinishStage(DecoderStage):
     def __init__(self, model: Phi3V, recipe: dict, team: Team, encoder: Encoder, cache: Cache):
         super().__init__(model, recipe, team, encoder, cache)
         self.weights = torch.ones(len(model.decoder.lm_head.weight), device=team.device)
+        vocabulary = encoder.tokenizer.get_vocab()
         for word, weight in DECISIVE.items():
-            self.weights[encoder.tokenizer.token_to_id(word)] = weight
+            self.weights[vocabulary[word]] = weight
 
     def group(self, kind: str, rng: random.Random) -> tuple[Album, Group, tuple[torch.Tensor, ...]]:
         return super().group(kind, rng) if kind in SEVERAL else AnswerStage.group(self, kind, rng)
@@ -814,7 +815,7 @@ def run_stages(rank: int, processes: int, recipe: dict, share: float, folder: Pa
         if not steps[kind.name]:
             continue
         if kind is FinishStage:
-            more = Cache(folder, recipe["seed"] + 1, cache.pictures, cache.width, MIX | MORE_PAIRS)
+            more = Cache(folder, recipe["seed"] + 1, cache.pictures, cache.width, CACHED_LAST)
             more.make(tower, team)                               # perhaps another tower than before: all may have been trained together
         stage = kind(model, recipe, team, encoder, more)
         descend(stage.name, stage, steps[stage.name], recipe[stage.name]["rates"], folder, team, stage.round_from, progress(stage) if team.rank == 0 else None)
