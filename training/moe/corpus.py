@@ -12,7 +12,7 @@ import tomllib
 from functools import cache
 from pathlib import Path
 
-from labs_helper.agent.plan import error_turn, read_plan, results_turn, run_plan, system_prompt, write_plan
+from labs_helper.agent.plan import Step, error_turn, read_plan, results_turn, run_plan, system_prompt, write_plan
 from labs_helper.agent.tools import TOOLS
 from labs_helper.errors import BadPlan
 from training.corpus import FACTS, Case, Corpus, worked
@@ -32,6 +32,8 @@ WORD_KINDS = ("animal", "fruit", "thing", "colour")
 # Which question of the shared phrasings asks for which field of a place.
 PLACE_FIELDS = {"capital": "capital", "where_country": "continent", "language": "language", "currency": "currency",
                 "where_city": "country", "where_landmark": "city"}
+STRANGERS = 0.3                   # share of the plans for training whose places and words are made up
+SEVERAL_WORDS = 0.4               # share of the made-up names that have several words, in languages that write spaces
 ROUGH = ((0.1, False), (0.35, True), (0.2, True))    # shares of the questions about plans and code that lose a word, and that get one more
 STRAY = ("identity", "purpose", "greeting", "thanks", "unknown", "suggest", "count", "list_category")     # sections whose words they get
 SIGNS = {"add": "+", "subtract": "-", "multiply": "*"}
@@ -166,15 +168,12 @@ class MoeCorpus(Corpus):
             plan = [plan]
         else:
             question, plan = self.random.choice((self._two_requests, self._chain, self._chain))(language)
-        copied = [arguments[key] for _, arguments in plan for key in ("name", "word") if arguments.get(key, "$1") != "$1"]
-        if self.split == "train" and self.random.random() < 0.25 and all(name in question for name in copied):      # "del" hides an "el"
+        names = [arguments[key] for _, arguments in plan for key in ("name", "word") if arguments.get(key, "$1") != "$1"]
+        if self.split == "train" and names and self.random.random() < STRANGERS and all(name in question for name in names):     # "del" hides an "el"
             return self._plan_for_a_stranger(language, question, plan)
         text = write_plan(*plan)
         results = run_plan(read_plan(text), language=language)
-        chained = len(plan) == 2 and any("$1" in value for value in plan[1][1].values())
-        final = results[-1:] if chained else results
-        said = {"a": final[0], "b": final[-1]}
-        answer = fill(own_phrases()[language]["answer_one" if len(final) == 1 else "answer_two"], said, language)
+        final, rest = self._reported(language, plan, results)
         tools = list(TOOLS)
         if self.split == "train" and self.random.random() < 0.3:        # the prompt decides which tools there are
             unused = [tool for tool in tools if tool not in {tool for tool, _ in plan}]
@@ -186,27 +185,46 @@ class MoeCorpus(Corpus):
             return Case("plan", language, (*head, {"role": "assistant", "content": text}), tuple(results), "plan", details)
         if self.random.random() < 0.2:
             head += self._mistake(plan)
-        head += [{"role": "assistant", "content": text}, {"role": "user", "content": results_turn(results)}, {"role": "assistant", "content": answer}]
-        return Case("plan", language, tuple(head), tuple(results), "plan", details)
+        return Case("plan", language, (*head, {"role": "assistant", "content": text}, *rest), tuple(results), "plan", details)
+
+    @staticmethod
+    def _chained(plan) -> bool:
+        return len(plan) == 2 and any("$1" in value for value in plan[1][1].values())
+
+    def _reported(self, language: str, plan, results: list[str]) -> tuple[list[str], list[dict]]:
+        """The results that answer a question, and the two turns after its plan: all results, and the answer from them."""
+        final = results[-1:] if self._chained(plan) else results
+        answer = fill(own_phrases()[language]["answer_one" if len(final) == 1 else "answer_two"], {"a": final[0], "b": final[-1]}, language)
+        return final, [{"role": "user", "content": results_turn(results)}, {"role": "assistant", "content": answer}]
 
     def _plan_for_a_stranger(self, language: str, question: str, plan) -> Case:
-        """The plan alone, its places and words replaced by names that do not exist: what is asked about must be copied, known or not."""
-        steps = []
+        """A plan whose places and words are replaced by names that do not exist, and so are their results: what is asked about and
+        what comes back must be copied, known or not."""
+        steps, results = [], []
         for tool, arguments in plan:
             for key in ("name", "word"):
                 if (old := arguments.get(key)) and old in question:
                     new = self._chimera(language)
                     question, arguments = question.replace(old, new, 1), {**arguments, key: new}
+            spoken = {name: code for code, name in LANGUAGE_NAMES.items()}.get(arguments.get("to"), language)
+            results.append(self._chimera(spoken) if tool in ("place", "translate") else run_plan([Step(tool, arguments)])[0])
             steps.append((tool, arguments))
         head = [{"role": "system", "content": system_prompt(TOOLS)}, {"role": "user", "content": question}]
-        return Case("plan", language, (*head, {"role": "assistant", "content": write_plan(*steps)}), (), "plan", {"steps": len(steps)})
+        _, rest = self._reported(language, steps, results)
+        return Case("plan", language, (*head, {"role": "assistant", "content": write_plan(*steps)}, *rest), (), "plan", {"steps": len(steps)})
 
     def _chimera(self, language: str) -> str:
-        """The beginning of one name and the end of another, which together are no place's."""
-        names = [row[language] for kind in ("countries", "cities", "people") for row in table(kind)]
+        """A name that is no place's: the beginning of one and the end of another, or, where names have several words, one of them changed."""
+        names = [row[language] for kind in ("countries", "cities", "landmarks", "people") for row in table(kind)]
+        long = [name for name in names if " " in name]
         while True:
-            head, tail = self.random.sample(names, 2)
-            name = (head[: self.random.randint(1, len(head))] + tail[self.random.randint(0, len(tail) - 1):]).strip()
+            if long and self.random.random() < SEVERAL_WORDS:
+                pieces = self.random.choice(long).split()
+                pieces[self.random.randrange(len(pieces))] = self.random.choice(self.random.choice(names).split())
+                name = " ".join(pieces)
+            else:
+                head, tail = self.random.sample(names, 2)
+                name = (head[: self.random.randint(1, len(head))] + tail[self.random.randint(0, len(tail) - 1):]).strip()
             if len(name) > 1 and name not in names:
                 return name
 
