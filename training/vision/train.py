@@ -224,10 +224,6 @@ class TowerStage:
         """Pictures, kinds and colours of one part."""
         return tuple(map(torch.from_numpy, tower_pictures(seeded("tower", self.seed, step, number), self.count)))
 
-    def weigh(self, ids: torch.Tensor, whose: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
-        """The weight of each token to be learned, in the order of `asked`."""
-        return torch.ones(len(asked), device=ids.device)
-
     def part(self, step: int, number: int, steps: int) -> tuple[torch.Tensor, dict]:
         if self.stream is None:
             self.stream = stream(self, step, steps)
@@ -455,6 +451,10 @@ class AnswerStage:
             for kind, token, cells in there.find(tokens, [mask[i] for i in places]):
                 found.append((kind, number, places[token], [at[row] for cell in cells for row in rows_of(cell) if row in at]))
         return found
+
+    def weigh(self, ids: torch.Tensor, whose: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
+        """The weight of each token to be learned, in the order of `asked`."""
+        return torch.ones(len(asked), device=ids.device)
 
     def part(self, step: int, number: int, steps: int) -> tuple[torch.Tensor, dict]:
         if self.stream is None:
