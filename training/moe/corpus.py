@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -200,12 +201,12 @@ class MoeCorpus(Corpus):
     def _plan_for_a_stranger(self, language: str, question: str, plan) -> Case:
         """A plan whose places and words are replaced by names that do not exist, and so are their results: what is asked about and
         what comes back must be copied, known or not."""
+        names = {given[key]: self._chimera(language) for _, given in plan for key in ("name", "word") if given.get(key, "$1") != "$1"}
+        # All in one go, long ones first: a made-up name may hold a real one.
+        question = re.sub("|".join(map(re.escape, sorted(names, key=len, reverse=True))), lambda found: names[found[0]], question)
         steps, results = [], []
         for tool, arguments in plan:
-            for key in ("name", "word"):
-                if (old := arguments.get(key)) and old in question:
-                    new = self._chimera(language)
-                    question, arguments = question.replace(old, new, 1), {**arguments, key: new}
+            arguments = arguments | {key: names[arguments[key]] for key in ("name", "word") if arguments.get(key) in names}
             spoken = {name: code for code, name in LANGUAGE_NAMES.items()}.get(arguments.get("to"), language)
             results.append(self._chimera(spoken) if tool in ("place", "translate") else run_plan([Step(tool, arguments)])[0])
             steps.append((tool, arguments))
