@@ -470,8 +470,8 @@ print("Answer: ", vision.ask(before.question, images=[before, after]).text)
 print("Turned: ", vision.ask(before.question, images=[after, before]).text)
 
 # %% [markdown]
-# The answer lists both pictures, place by place, and marks what is `different`, before it concludes: for the reason that you know from
-# the table. In the other order another answer is right. Read the list and the last sentence apart: a small model may see everything
+# The bundled model lists both pictures, place by place, and marks what is `different`, before it concludes: for the reason that you
+# know from the table. In the other order another answer is right. Read the list and the last sentence apart: a small model may see everything
 # rightly and then conclude something wrong. Three pairs, counted:
 
 # %%
@@ -530,7 +530,7 @@ print("Answer:", told.text)
 print(f"{len(told.images)} frames, {sum(told.images)} of {told.prompt_tokens} tokens, {told.seconds:.1f} s")
 
 # %% [markdown]
-# In its list of frames `different` stands behind what was not there in the frame before.
+# In the bundled model's list of frames `different` stands behind what was not there in the frame before.
 #
 # More frames are not always better: every frame costs its tokens, and twelve fill the original length. The bundled model saw
 # clips of three to five frames. Try `count=3` and `count=5`, and say what is lost and what is gained.
