@@ -171,7 +171,7 @@ class MoeCorpus(Corpus):
             question, plan = self.random.choice((self._two_requests, self._chain, self._chain))(language)
         names = [arguments[key] for _, arguments in plan for key in ("name", "word") if arguments.get(key, "$1") != "$1"]
         if self.split == "train" and names and self.random.random() < STRANGERS and all(name in question for name in names):     # "del" hides an "el"
-            return self._plan_for_a_stranger(language, question, plan)
+            return self._plan_for_a_stranger(language, question, plan, names)
         text = write_plan(*plan)
         results = run_plan(read_plan(text), language=language)
         final, rest = self._reported(language, plan, results)
@@ -188,25 +188,22 @@ class MoeCorpus(Corpus):
             head += self._mistake(plan)
         return Case("plan", language, (*head, {"role": "assistant", "content": text}, *rest), tuple(results), "plan", details)
 
-    @staticmethod
-    def _chained(plan) -> bool:
-        return len(plan) == 2 and any("$1" in value for value in plan[1][1].values())
-
     def _reported(self, language: str, plan, results: list[str]) -> tuple[list[str], list[dict]]:
         """The results that answer a question, and the two turns after its plan: all results, and the answer from them."""
-        final = results[-1:] if self._chained(plan) else results
+        chained = len(plan) == 2 and any("$1" in value for value in plan[1][1].values())
+        final = results[-1:] if chained else results
         answer = fill(own_phrases()[language]["answer_one" if len(final) == 1 else "answer_two"], {"a": final[0], "b": final[-1]}, language)
         return final, [{"role": "user", "content": results_turn(results)}, {"role": "assistant", "content": answer}]
 
-    def _plan_for_a_stranger(self, language: str, question: str, plan) -> Case:
+    def _plan_for_a_stranger(self, language: str, question: str, plan, names: list[str]) -> Case:
         """A plan whose places and words are replaced by names that do not exist, and so are their results: what is asked about and
         what comes back must be copied, known or not."""
-        names = {given[key]: self._chimera(language) for _, given in plan for key in ("name", "word") if given.get(key, "$1") != "$1"}
+        made_up = {name: self._chimera(language) for name in names}
         # All in one go, long ones first: a made-up name may hold a real one.
-        question = re.sub("|".join(map(re.escape, sorted(names, key=len, reverse=True))), lambda found: names[found[0]], question)
+        question = re.sub("|".join(map(re.escape, sorted(made_up, key=len, reverse=True))), lambda found: made_up[found[0]], question)
         steps, results = [], []
         for tool, arguments in plan:
-            arguments = arguments | {key: names[arguments[key]] for key in ("name", "word") if arguments.get(key) in names}
+            arguments = arguments | {key: made_up[arguments[key]] for key in ("name", "word") if arguments.get(key) in made_up}
             spoken = {name: code for code, name in LANGUAGE_NAMES.items()}.get(arguments.get("to"), language)
             results.append(self._chimera(spoken) if tool in ("place", "translate") else run_plan([Step(tool, arguments)])[0])
             steps.append((tool, arguments))

@@ -452,7 +452,7 @@ class AnswerStage:
                 found.append((kind, number, places[token], [at[row] for cell in cells for row in rows_of(cell) if row in at]))
         return found
 
-    def weigh(self, ids: torch.Tensor, whose: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
+    def weigh(self, ids: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
         """The weight of each token to be learned, in the order of `asked`."""
         return torch.ones(len(asked), device=ids.device)
 
@@ -465,7 +465,7 @@ class AnswerStage:
         pointing = Pointing({kind: tuple(t.to(self.team.device) for t in pair) for kind, pair in looks.items()}, apart(whose))
         hidden = self.all.hidden(ids, positions, rows, allowed=pointing.allowed, look=pointing)[:, :-1]
         logits, wanted = self.all.decoder.lm_head(hidden.flatten(0, 1)[asked]).float(), ids[:, 1:].flatten()[asked]
-        weights = self.weigh(ids, whose, asked)
+        weights = self.weigh(ids, asked)
         loss = (functional.cross_entropy(logits, wanted, reduction="none") * weights).sum() / weights.sum()
         aside, there = pointing.loss()
         return loss + POINT_WEIGHT * aside, {"tokens right": (logits.detach().argmax(-1) == wanted).sum(), "tokens": len(wanted),
@@ -565,16 +565,13 @@ class FinishStage(DecoderStage):
         for word, weight in DECISIVE.items():
             self.weights[vocabulary[word]] = weight
 
-    def weigh(self, ids: torch.Tensor, whose: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
+    def weigh(self, ids: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
         """Words that decide weigh more, and so does what stands behind the first sentence about several pictures: the conclusion."""
-        wanted, several = ids[:, 1:].flatten()[asked], (ids == -2).any(1)
-        row = asked // (ids.shape[1] - 1)
-        conversation = row * (whose.max() + 1) + whose[:, 1:].flatten()[asked]
-        stops = (wanted == self.stop).long()
-        before, new = stops.cumsum(0) - stops, torch.ones_like(asked, dtype=torch.bool)
-        new[1:] = conversation[1:] != conversation[:-1]
-        first = torch.where(new, torch.arange(len(asked), device=ids.device), 0).cummax(0).values
-        return self.weights[wanted] * torch.where((before > before[first]) & several[row], CONCLUDED, 1.0)
+        wanted, several = ids[:, 1:].flatten()[asked], (ids == -2).any(1, keepdim=True)
+        stops = torch.zeros_like(ids[:, 1:])
+        stops.view(-1)[asked] = (wanted == self.stop).long()
+        behind = several & (stops.cumsum(1) > stops)             # about several pictures there is one conversation in a sequence
+        return self.weights[wanted] * torch.where(behind.flatten()[asked], CONCLUDED, 1.0)
 
     def kinds(self, progress: float) -> dict[str, float]:
         return MIX | OTHER_SHARES
