@@ -129,20 +129,22 @@ def test_only_training_roughens_phrasings_and_what_is_asked_about_survives(langu
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_plans_about_strangers_copy_names_that_no_place_has(language):
     """The names are in the question, and what the tools say about them is in the answer."""
-    stream, names = MoeCorpus("train", 4), set()
+    stream, names, texts = MoeCorpus("train", 4), set(), set()
     known = {row[language] for kind in ("countries", "cities", "landmarks", "people") for row in table(kind)}
     for case in (stream.plan(language) for _ in range(400)):
         if not case.expect:
             _, question, plan, results, answer = (message["content"] for message in case.messages)
             plan = read_plan(plan)
             made = {a[key] for _, a in plan for key in ("name", "word") if a.get(key, "$1") != "$1"}
-            assert made and all(name in question for name in made)
+            texts |= (counted := {a["text"] for _, a in plan if "text" in a})
+            assert made | counted and all(name in question for name in made | counted)
             said = [line.partition(" = ")[2] for line in results.splitlines()[1:]]
             chained = any("$1" in value for value in plan[-1].arguments.values())
             assert len(said) == len(plan) and all(result in answer for result in said[chained:])
             names |= made
     assert len(names) > 40 and not names & known
     assert any(" " in name for name in names) or language in ("zh", "ja")
+    assert any(len(set(text.split())) < len(text.split()) for text in texts)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -33,6 +33,7 @@ WORD_KINDS = ("animal", "fruit", "thing", "colour")
 # Which question of the shared phrasings asks for which field of a place.
 PLACE_FIELDS = {"capital": "capital", "where_country": "continent", "language": "language", "currency": "currency",
                 "where_city": "country", "where_landmark": "city"}
+COPIED = ("name", "word", "text")  # arguments of a plan that stand in the question, letter by letter
 STRANGERS = 0.3                   # share of the plans for training whose places and words are made up
 SEVERAL_WORDS = 0.4               # share of the made-up names that have several words, in languages that write spaces
 ROUGH = ((0.1, False), (0.35, True), (0.2, True))    # shares of the questions about plans and code that lose a word, and that get one more
@@ -169,7 +170,7 @@ class MoeCorpus(Corpus):
             plan = [plan]
         else:
             question, plan = self.random.choice((self._two_requests, self._chain, self._chain))(language)
-        names = [arguments[key] for _, arguments in plan for key in ("name", "word") if arguments.get(key, "$1") != "$1"]
+        names = [arguments[key] for _, arguments in plan for key in COPIED if arguments.get(key, "$1") != "$1"]
         if self.split == "train" and names and self.random.random() < STRANGERS and all(name in question for name in names):     # "del" hides an "el"
             return self._plan_for_a_stranger(language, question, plan, names)
         text = write_plan(*plan)
@@ -197,15 +198,19 @@ class MoeCorpus(Corpus):
 
     def _plan_for_a_stranger(self, language: str, question: str, plan, names: list[str]) -> Case:
         """A plan whose places and words are replaced by names that do not exist, and so are their results: what is asked about and
-        what comes back must be copied, known or not."""
+        what comes back must be copied, known or not. Words that are counted are replaced as well, and some of them stand twice."""
         made_up = {name: self._chimera(language) for name in names}
+        for text in (arguments["text"] for tool, arguments in plan if tool == "word_count"):
+            some = [self._chimera(language).split()[-1].lower() for _ in range(self.random.randint(1, 4))]
+            made_up[text] = " ".join(self.random.choices(some, k=len(text.split())))
         # All in one go, long ones first: a made-up name may hold a real one.
         question = re.sub("|".join(map(re.escape, sorted(made_up, key=len, reverse=True))), lambda found: made_up[found[0]], question)
         steps, results = [], []
         for tool, arguments in plan:
-            arguments = arguments | {key: made_up[arguments[key]] for key in ("name", "word") if arguments.get(key) in made_up}
+            arguments = arguments | {key: made_up[arguments[key]] for key in COPIED if arguments.get(key) in made_up}
             spoken = {name: code for code, name in LANGUAGE_NAMES.items()}.get(arguments.get("to"), language)
-            results.append(self._chimera(spoken) if tool in ("place", "translate") else run_plan([Step(tool, arguments)])[0])
+            known = {key: value.replace("$1", results[0] if results else "") for key, value in arguments.items()}
+            results.append(self._chimera(spoken) if tool in ("place", "translate") else run_plan([Step(tool, known)])[0])
             steps.append((tool, arguments))
         head = [{"role": "system", "content": system_prompt(TOOLS)}, {"role": "user", "content": question}]
         _, rest = self._reported(language, steps, results)
@@ -222,7 +227,7 @@ class MoeCorpus(Corpus):
                 name = " ".join(pieces)
             else:
                 head, tail = self.random.sample(names, 2)
-                name = (head[: self.random.randint(1, len(head))] + tail[self.random.randint(0, len(tail) - 1):]).strip()
+                name = (head[: self.random.randint(1, len(head))] + tail[self.random.randint(0, len(tail) - 1):].lower()).strip()
             if len(name) > 1 and name not in names:
                 return name
 

@@ -177,17 +177,21 @@ def place(x: float, y: float) -> str:
 # ---- scenes ---------------------------------------------------------------------------------------------------
 
 
+EVENTS = {"moves": 4, "turns": 1, "appears": 1, "disappears": 1}    # how often each thing happens in a clip
+
+
 class Artist:
     """Draws scenes. The same seed always gives the same ones.
 
     Args:
         seed: any integer or string.
         word: makes the words to print; left out, real and random ones by turns. Corpora give one that keeps to their split.
+        events: how often each thing happens in clips.
     """
 
-    def __init__(self, seed: int | str, word=None):
+    def __init__(self, seed: int | str, word=None, events: dict[str, int] = EVENTS):
         self.random = random.Random(seed)
-        self.word = word or self.any_word
+        self.word, self.events = word or self.any_word, events
 
     def any_word(self, shortest: int = 3, longest: int = 5) -> str:
         """A real word, a random string or a number, of 3 to 5 characters."""
@@ -575,7 +579,7 @@ class Artist:
         rng, count = self.random, self.random.randint(3, 5)
         first = self.things(rng.randint(1, 2), SHAPES)
         actor, *rest = rng.sample(first.facts["things"], len(first.facts["things"]))
-        event = rng.choices(("moves", "turns", "appears", "disappears"), (4, 1, 1, 1))[0]
+        event = rng.choices(list(self.events), list(self.events.values()))[0]
         facts = {"event": event, "kind": actor["kind"], "colour": actor["colour"], "frames": count}
         frames = [dict(actor) for _ in range(count)]
         cut = rng.randint(1, count - 1)                            # where what happens at once happens

@@ -17,7 +17,7 @@ from pathlib import Path
 from training.corpus import Case, Corpus
 from training.world import fill
 
-from .draw import COLOUR_NAMES, ICONS, SHAPES, SIZE, Artist, Scene
+from .draw import COLOUR_NAMES, EVENTS, ICONS, SHAPES, SIZE, Artist, Scene
 
 NAME = "vision-tiny"
 # Kinds of groups of pictures, with their share of the training.
@@ -35,6 +35,8 @@ TASKS = {
     "table cell": (("table",), ("cell",)), "difference": (("pair",), ("difference",)), "clip": (("clip",), ("happens",)),
     "description": (("shapes", "objects"), ("describe",)),
 }
+# Clips for training show the harder things more often: beside a new thing there may be an older one, which is easily named for it.
+TRAINED_EVENTS = {"moves": 2, "turns": 2, "appears": 3, "disappears": 1}
 PATHS = {"right": "left to right", "left": "right to left", "down": "top to bottom", "up": "bottom to top"}
 TERMS = {*COLOUR_NAMES, *SHAPES, *ICONS, "top", "bottom", "left", "right", "middle", "gone", "new", "moved", "moves", "turns", "appears",
          "disappears", "yes", "no"}
@@ -132,7 +134,7 @@ class Album(Corpus):
 
     def __init__(self, split: str, seed: int | str):
         super().__init__(split, seed, NAME, {"en": 1.0})
-        self.artist = Artist(f"{split}-{seed}-pictures", self.word)
+        self.artist = Artist(f"{split}-{seed}-pictures", self.word, TRAINED_EVENTS if split == "train" else EVENTS)
 
     def template(self, language: str, section: str) -> str:
         return self.random.choice(phrases()[section]["ask" if self.split == "train" else "held_out"])
