@@ -13,7 +13,16 @@ import tomllib
 from functools import cache
 from pathlib import Path
 
-from labs_helper.agent.plan import Step, error_turn, read_plan, results_turn, run_plan, system_prompt, write_plan
+from labs_helper.agent.plan import (
+    Step,
+    error_turn,
+    read_plan,
+    results_turn,
+    run_plan,
+    run_step,
+    system_prompt,
+    write_plan,
+)
 from labs_helper.agent.tools import TOOLS
 from labs_helper.errors import BadPlan
 from training.corpus import FACTS, Case, Corpus, worked
@@ -209,8 +218,7 @@ class MoeCorpus(Corpus):
         for tool, arguments in plan:
             arguments = arguments | {key: made_up[arguments[key]] for key in COPIED if arguments.get(key) in made_up}
             spoken = {name: code for code, name in LANGUAGE_NAMES.items()}.get(arguments.get("to"), language)
-            known = {key: value.replace("$1", results[0] if results else "") for key, value in arguments.items()}
-            results.append(self._chimera(spoken) if tool in ("place", "translate") else run_plan([Step(tool, known)])[0])
+            results.append(self._chimera(spoken) if tool in ("place", "translate") else run_step(Step(tool, arguments), results)[1])
             steps.append((tool, arguments))
         head = [{"role": "system", "content": system_prompt(TOOLS)}, {"role": "user", "content": question}]
         _, rest = self._reported(language, steps, results)
