@@ -14,8 +14,8 @@ from labs_helper.errors import BadPlan
 from training.corpus import Corpus
 from training.evaluate import MOE_TASKS, TASKS, right, tasks_of
 from training.moe.ablation import preferences, questions
-from training.moe.corpus import TOPICS, MoeCorpus, own_phrases, same_code, topic
-from training.world import LANGUAGES, table
+from training.moe.corpus import TOPICS, MoeCorpus, bare, own_phrases, same_code, topic
+from training.world import LANGUAGES, phrases, table
 
 
 def plan_texts(case):
@@ -26,10 +26,25 @@ def plan_texts(case):
 def test_held_out_phrasings_are_never_training_phrasings(language):
     for name, section in own_phrases()[language].items():
         if isinstance(section, dict):
-            plain = {re.sub(r"[\W_]+", "", p).casefold() for p in section["ask"]}
-            assert not plain & {re.sub(r"[\W_]+", "", p).casefold() for p in section["held_out"]}, name
+            assert not {bare(p) for p in section["ask"]} & {bare(p) for p in section["held_out"]}, name
             assert len(section["ask"]) > len(section["held_out"]) >= 1, name
     assert set(own_phrases()[language]) == set(own_phrases()["en"])
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_spliced_phrasings_are_new_and_never_held_out_ones(language):
+    stream, sections, made, whole = MoeCorpus("train", 3), ("capital", "where_city", "translate", "add", "json_place"), 0, 0
+    for name in sections:
+        section = phrases(language)[name]
+        drawn = {stream.template(language, name) for _ in range(2000)}
+        assert set(section["ask"]) <= drawn, name
+        made, whole = made + len(drawn - {*section["ask"]}), whole + len(section["ask"])
+        assert not {bare(p) for p in drawn} & {bare(p) for p in section["held_out"]}, name
+        slots = {tuple(sorted(re.findall(r"{(\w+)", p))) for p in section["ask"]}
+        assert all(tuple(sorted(re.findall(r"{(\w+)", p))) in slots for p in drawn), name
+    assert made > (0.2 if language in ("ko", "ja") else 1) * whole        # there the place comes first, with nothing before it
+    held_out = MoeCorpus("eval", 3)
+    assert all(held_out.template(language, "capital") in phrases(language)["capital"]["held_out"] for _ in range(50))
 
 
 def test_places_and_operands_of_plans_never_meet():

@@ -43,7 +43,11 @@ WORD_KINDS = ("animal", "fruit", "thing", "colour")
 PLACE_FIELDS = {"capital": "capital", "where_country": "continent", "language": "language", "currency": "currency",
                 "where_city": "country", "where_landmark": "city"}
 COPIED = ("name", "word", "text")  # arguments of a plan that stand in the question, letter by letter
-STRANGERS = 0.3                   # share of the plans for training whose places and words are made up
+# Shares of the tasks of instruct-tiny, plans and Python. For training more plans than at first; the evaluation keeps its cases.
+SHARES = {"train": (0.62, 0.27, 0.11), "eval": (0.74, 0.14, 0.12)}
+STRANGERS = 0.4                   # share of the plans for training whose places and words are made up
+TWICE = 0.3                       # share of the texts for training to be counted in which words stand twice
+SPLICED = 0.25                    # share of the phrasings for training that end as another one of the same question does
 SEVERAL_WORDS = 0.4               # share of the made-up names that have several words, in languages that write spaces
 ROUGH = ((0.1, False), (0.35, True), (0.2, True))    # shares of the questions about plans and code that lose a word, and that get one more
 STRAY = ("identity", "purpose", "greeting", "thanks", "unknown", "suggest", "count", "list_category")     # sections whose words they get
@@ -61,6 +65,11 @@ def stray_words(language: str) -> tuple[str, ...]:
     """Words (characters in Chinese and Japanese) that phrasings for training have where no place or number is asked for."""
     texts = [text for section in STRAY for text in shared_phrases(language)[section]["ask"]]
     return tuple(piece for text in texts for piece in (text.replace(" ", "") if language in ("zh", "ja") else text.split()) if "{" not in piece)
+
+
+def bare(text: str) -> str:
+    """A phrasing without what does not make it another one: spaces, signs, capitals."""
+    return re.sub(r"[\W_]+", "", text).casefold()
 
 
 def topic(case: Case) -> int:
@@ -81,12 +90,36 @@ class MoeCorpus(Corpus):
 
     def ask(self, language: str, section: str, values: dict[str, str]) -> str:
         """A question in a phrasing of this split, kept as it is: code and quoted words must survive."""
-        own = own_phrases()[language].get(section)
-        options = (own or shared_phrases(language)[section])["ask" if self.split == "train" else "held_out"]
-        text = fill(self._rough(self.random.choice(options), language), values, language)
+        text = self.ask_plainly(language, section, values)
         if self.split == "train" and self.random.random() < 0.1:
             text = self.random.choice(shared_phrases(language)["before"]) + text
         return text
+
+    def template(self, language: str, section: str) -> str:
+        """A phrasing of this split. In training its end is now and then another's: there are few whole ones."""
+        return self._phrasing(shared_phrases(language)[section])
+
+    def _phrasing(self, phrasings: dict) -> str:
+        """`template` of one section of either file."""
+        chosen = self.random.choice(phrasings["ask" if self.split == "train" else "held_out"])
+        if self.split == "train" and self.random.random() < SPLICED:
+            made = self._spliced(chosen, self.random.choice(phrasings["ask"]))
+            return chosen if bare(made) in map(bare, phrasings["held_out"]) else made
+        return chosen
+
+    def _spliced(self, one: str, other: str) -> str:
+        """The beginning of one phrasing and, from a placeholder on, the end of another with the same placeholders in the same order.
+
+        Where that leaves hardly a word beside the placeholders, nothing says what is asked: then the first as it is.
+        """
+        first, second = (re.split(r"(\{[^}]*\})", text) for text in (one, other))
+        names = [[re.match(r"\{(\w+)", piece)[1] for piece in pieces[1::2]] for pieces in (first, second)]
+        if not names[0] or names[0] != names[1]:
+            return one
+        cut = self.random.randrange(1, len(first), 2)
+        made = first[:cut] + second[cut:]       # the placeholder as in the second: a Korean particle belongs to what follows
+        length = [sum(len(piece) for piece in pieces[::2]) for pieces in (made, first, second)]
+        return "".join(made) if length[0] >= min(length[1:]) else one
 
     # ---- Python --------------------------------------------------------------------------------------------
 
@@ -332,7 +365,14 @@ class MoeCorpus(Corpus):
 
     def _word_count(self, language: str):
         rng = self.random
-        text = self.draw(lambda: " ".join(rng.choice(words(rng.choice(WORD_KINDS)))[language] for _ in range(rng.randint(2, 6))), "plan", "count")
+
+        def make():
+            drawn = [rng.choice(words(rng.choice(WORD_KINDS)))[language] for _ in range(rng.randint(2, 6))]
+            if self.split == "train" and rng.random() < TWICE:
+                drawn = rng.choices(drawn[:3], k=len(drawn))
+            return " ".join(drawn)
+
+        text = self.draw(make, "plan", "count")
         return self.ask(language, "word_count", {"t": text}), ("word_count", {"text": text})
 
     def _two_requests(self, language: str):
@@ -363,7 +403,8 @@ class MoeCorpus(Corpus):
 
     def ask_plainly(self, language: str, section: str, values: dict[str, str]) -> str:
         """`ask` without a greeting."""
-        return fill(self._rough(self.random.choice(own_phrases()[language][section]["ask" if self.split == "train" else "held_out"]), language), values, language)
+        phrasings = own_phrases()[language].get(section) or shared_phrases(language)[section]
+        return fill(self._rough(self._phrasing(phrasings), language), values, language)
 
     def _rough(self, template: str, language: str) -> str:
         """In training, phrasings now and then lose a word or get others: what a plan takes from a question must be found in unknown
@@ -377,8 +418,8 @@ class MoeCorpus(Corpus):
     # ---- the mixture ---------------------------------------------------------------------------------------
 
     def sample(self) -> Case:
-        """One conversation of the training mixture: three quarters as instruct-tiny's, then plans and Python."""
-        return self.random.choices((super().sample, self.plan, self.python), (0.74, 0.14, 0.12))[0]()
+        """One conversation of the training mixture: mostly as instruct-tiny's, then plans and Python."""
+        return self.random.choices((super().sample, self.plan, self.python), SHARES[self.split])[0]()
 
     def finish(self) -> Case:
         exact = (self.arithmetic, self.json_object, self.json_object, self.numbered_list, self.steered_fact, self.plan, self.plan, self.plan, self.plan, self.python)
