@@ -43,13 +43,17 @@ WORD_KINDS = ("animal", "fruit", "thing", "colour")
 PLACE_FIELDS = {"capital": "capital", "where_country": "continent", "language": "language", "currency": "currency",
                 "where_city": "country", "where_landmark": "city"}
 COPIED = ("name", "word", "text")  # arguments of a plan that stand in the question, letter by letter
-# Shares of the tasks of instruct-tiny, plans and Python. For training more plans than at first; the evaluation keeps its cases.
-SHARES = {"train": (0.62, 0.27, 0.11), "eval": (0.74, 0.14, 0.12)}
+# Shares of the tasks of instruct-tiny, plans, Python and, besides, what is outside the small world. For training other ones than at
+# first; the evaluation keeps its cases.
+SHARES = {"train": (0.60, 0.25, 0.10, 0.05), "eval": (0.74, 0.14, 0.12, 0)}
 STRANGERS = 0.4                   # share of the plans for training whose places and words are made up
 TWICE = 0.3                       # share of the texts for training to be counted in which words stand twice
 SPLICED = 0.25                    # share of the phrasings for training that end as another one of the same question does
 SEVERAL_WORDS = 0.4               # share of the made-up names that have several words, in languages that write spaces
 ROUGH = ((0.1, False), (0.35, True), (0.2, True))    # shares of the questions about plans and code that lose a word, and that get one more
+LITTER = 0.12                     # share of the other questions for training that get a stray word
+CLEAN = ("repeat", "list_given", "json_person", "needle")       # but these: a word too many might belong to what is copied
+MIXED = 0.5                       # share of the questions outside the small world that are put together from two
 STRAY = ("identity", "purpose", "greeting", "thanks", "unknown", "suggest", "count", "list_category")     # sections whose words they get
 SIGNS = {"add": "+", "subtract": "-", "multiply": "*"}
 
@@ -96,8 +100,11 @@ class MoeCorpus(Corpus):
         return text
 
     def template(self, language: str, section: str) -> str:
-        """A phrasing of this split. In training its end is now and then another's: there are few whole ones."""
-        return self._phrasing(shared_phrases(language)[section])
+        """A phrasing of this split. In training its end is now and then another's, or a stray word is in it: there are few whole ones."""
+        template = self._phrasing(shared_phrases(language)[section])
+        if self.split == "train" and section not in CLEAN and self.random.random() < LITTER:
+            template = self._change_a_word(template, language, self.random.choice(stray_words(language)))
+        return template
 
     def _phrasing(self, phrasings: dict) -> str:
         """`template` of one section of either file."""
@@ -120,6 +127,20 @@ class MoeCorpus(Corpus):
         made = first[:cut] + second[cut:]       # the placeholder as in the second: a Korean particle belongs to what follows
         length = [sum(len(piece) for piece in pieces[::2]) for pieces in (made, first, second)]
         return "".join(made) if length[0] >= min(length[1:]) else one
+
+    def unknown(self, language: str | None = None) -> Case:
+        """Something outside the small world. In training there is more of it, also the beginning of one question with the end of
+        another: there is no end of what the model does not know, and what is like nothing it knows is not to be guessed."""
+        language = language or self.language()
+        if self.split == "eval" or self.random.random() < 0.4:
+            return super().unknown(language)
+        known, space = shared_phrases(language)["unknown"], "" if language in ("zh", "ja") else " "
+        topics = self.random.sample([*known["topics"], *own_phrases()[language]["topics"]], 2)
+        question = topics[0]
+        if self.random.random() < MIXED:
+            first, second = (text.split(" ") if space else list(text) for text in topics)
+            question = space.join(first[: self.random.randint(1, len(first))] + second[self.random.randrange(len(second)):])
+        return self.case("unknown", language, question, known["answer"], (known["answer"],), system=self.plain_system(language))
 
     # ---- Python --------------------------------------------------------------------------------------------
 
@@ -419,7 +440,7 @@ class MoeCorpus(Corpus):
 
     def sample(self) -> Case:
         """One conversation of the training mixture: mostly as instruct-tiny's, then plans and Python."""
-        return self.random.choices((super().sample, self.plan, self.python), SHARES[self.split])[0]()
+        return self.random.choices((super().sample, self.plan, self.python, self.unknown), SHARES[self.split])[0]()
 
     def finish(self) -> Case:
         exact = (self.arithmetic, self.json_object, self.json_object, self.numbered_list, self.steered_fact, self.plan, self.plan, self.plan, self.plan, self.python)
