@@ -44,7 +44,7 @@ def batches(name: str, encoder: Encoder, seed: int, task: str, size: int):
     Yields (ids, weights, long_table, topics): ids (rows, length) int64; weights (rows, length - 1) of the next tokens in
     the loss; topics (rows,), places in moe.corpus.TOPICS, 0 for models without experts.
     """
-    recipe = recipes()[name]
+    recipe = recipe_here(name)
     limit, original = recipe["model"]["max_position_embeddings"], recipe["model"]["original_max_position_embeddings"]
     kind, topic = corpus_of(name)
     corpus = kind("train", seed, name, recipe["languages"], recipe["known"])
@@ -52,7 +52,7 @@ def batches(name: str, encoder: Encoder, seed: int, task: str, size: int):
     pad = encoder.id["<|endoftext|>"]
     while True:
         pool = []
-        while len(pool) < POOL:
+        while len(pool) < recipe.get("pool", POOL):
             case = draw()
             ids, mask = encoder.conversation(case.messages)
             if len(ids) <= limit:
@@ -94,6 +94,12 @@ def stream(workers: int, *arguments):
     if not workers:
         return batches(*arguments)
     return iter(DataLoader(Conversations(*arguments), batch_size=None, num_workers=workers, prefetch_factor=8, multiprocessing_context="fork"))
+
+
+def recipe_here(name: str) -> dict:
+    """A recipe, with what differs where there is a GPU if there is one."""
+    recipe = recipes()[name]
+    return recipe | (recipe.get("gpu", {}) if torch.cuda.is_available() else {})
 
 
 def workers_for_gpu() -> int:
@@ -198,7 +204,7 @@ def train(name: str, steps: int | None = None, runs: Path = RUNS) -> Path:
     for each other at every small operation, and stall when anything else runs. The folder holds config.json, the tokenizer files and, at the end,
     model.safetensors. What the run needs to resume (NAME.state.pt) and its losses (NAME.log.jsonl) lie beside it.
     """
-    recipe = recipes()[name]
+    recipe = recipe_here(name)
     folder = runs / name
     folder.mkdir(parents=True, exist_ok=True)
     source = tokenizer_folder(name, runs)
@@ -240,7 +246,7 @@ def _member(rank: int, work, processes: int, meeting: str | None, arguments: tup
 
 def _work(rank: int, processes: int, name: str, steps: int, runs: Path) -> None:
     """One process of the training. They hold equal weights; each reads its own conversations."""
-    recipe, folder, first = recipes()[name], runs / name, rank == 0
+    recipe, folder, first = recipe_here(name), runs / name, rank == 0
     encoder = Encoder(folder)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if first:
@@ -256,10 +262,11 @@ def _work(rank: int, processes: int, name: str, steps: int, runs: Path) -> None:
         upcycle(model, recipe["start"], recipe["seed"])
     original, experts = recipe["model"]["original_max_position_embeddings"], "routing" in recipe
     seed = recipe["seed"] * 100_000 + done + 50_000 * rank            # a resumed run draws new conversations
-    parts_here = max(1, PARTS // processes)
+    a_step = recipe.get("parts", PARTS)
+    parts_here = max(1, a_step // processes)
     stages = ((0, "sample"),) if "start" in recipe else STAGES         # who begins as a trained model can copy already
-    size = TOKENS_A_STEP * (GPU_TOKENS if device == "cuda" else 1) // PARTS
-    streams = {task: stream(min(4, workers_for_gpu()), name, encoder, seed, task, size // (1 if task in ("sample", "finish") else 2))
+    size = recipe.get("tokens", TOKENS_A_STEP * (GPU_TOKENS if device == "cuda" else 1)) // a_step
+    streams = {task: stream(min(6, workers_for_gpu()), name, encoder, seed, task, size // (1 if task in ("sample", "finish") else 2))
                for _, task in (*stages, (SHORT_STEPS, "finish"))}
     log = (runs / f"{name}.log.jsonl").open("a", encoding="utf-8") if first else None
     average, tokens = None, 0

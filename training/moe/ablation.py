@@ -4,7 +4,9 @@
     python -m training.moe.ablation data/checkpoints/moe-tiny --seed 7 --each 60 --experts 8
 
 With several, those of the same topic follow, by preference: where two experts share a topic, one alone is hardly missed.
-They are chosen on other conversations than they are measured on, so that the choice cannot fit the questions.
+They are chosen on other conversations than they are measured on, so that the choice cannot fit the questions. Two accuracies are
+measured: of whole answers, and of the single tokens of the reference answers, each predicted from the right ones before it. A whole
+answer can survive many a shaken token, so the second shows smaller losses.
 """
 
 from __future__ import annotations
@@ -61,6 +63,28 @@ def accuracy(model, asked: list[tuple[str, Case]], without=()) -> dict[str, floa
     return {name: round(sum(found) / len(found), 4) for name, found in good.items()}
 
 
+def token_accuracy(folder: Path, asked: list[tuple[str, Case]], without=()) -> dict[str, float]:
+    """Share of the tokens of the reference answers that are the model's first choice, by topic."""
+    from labs_helper.engines.experts import Watch
+    from labs_helper.engines.mlx_text import MLXText
+    from labs_helper.worker import WORKER
+    from training.tokenizer import Encoder
+
+    engine, encoder = MLXText(folder), Encoder(folder)
+    good: dict[str, list[np.ndarray]] = {}
+    for name, case in tqdm(asked, desc=f"tokens without {list(without)}" if without else "tokens", mininterval=5):
+        ids, mask = encoder.conversation(case.messages)
+
+        def chosen(ids=ids):
+            engine.load(len(ids))
+            with Watch(engine.config, without, record=False):
+                return np.array(engine.logits(ids).argmax(-1))
+
+        answered = np.array(mask[1:]) == 1
+        good.setdefault(name, []).append((WORKER.call(chosen)[:-1] == ids[1:])[answered])
+    return {name: round(float(np.concatenate(found).mean()), 4) for name, found in good.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.moe.ablation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
@@ -78,11 +102,13 @@ def main() -> None:
     best = liked.argsort(axis=None)[::-1][: options.experts]
     gone = [(int(layer), int(expert)) for layer, expert in zip(*np.unravel_index(best, liked.shape))]
     model, asked = load(str(options.folder)), questions(options.seed, options.each)
-    whole, less = accuracy(model, asked), accuracy(model, asked, gone)
-    lost = {name: round(whole[name] - less[name], 4) for name in whole}
-    own = TOPICS[place]
-    print(json.dumps({"gone (layer, expert)": gone, "topic": own, "preference": round(float(preference.max()), 3), "all experts": whole,
-                      "without it": less, "lost": lost, "its own topic loses most": lost[own] > max(v for k, v in lost.items() if k != own)}, indent=1))
+    own, report = TOPICS[place], {}
+    for what, measure in (("answers", lambda *less: accuracy(model, asked, *less)), ("tokens", lambda *less: token_accuracy(options.folder, asked, *less))):
+        whole, less = measure(), measure(gone)
+        lost = {name: round(whole[name] - less[name], 4) for name in whole}
+        report[what] = {"all experts": whole, "without it": less, "lost": lost,
+                        "its own topic loses most": lost[own] > max(v for k, v in lost.items() if k != own)}
+    print(json.dumps({"gone (layer, expert)": gone, "topic": own, "preference": round(float(preference.max()), 3), **report}, indent=1))
 
 
 if __name__ == "__main__":
