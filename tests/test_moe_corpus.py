@@ -16,6 +16,8 @@ from training.corpus import Corpus
 from training.evaluate import MOE_TASKS, TASKS, right, tasks_of
 from training.moe.ablation import preferences, questions, token_accuracy
 from training.moe.corpus import TOPICS, MoeCorpus, bare, own_phrases, same_code, topic
+from training.moe.routing import one_pass
+from training.tokenizer import Encoder
 from training.world import LANGUAGES, phrases, table
 
 
@@ -253,8 +255,9 @@ def test_questions_of_the_ablation_are_held_out_and_equal_in_number():
 def test_the_tokens_of_reference_answers_show_what_an_ablation_costs():
     asked = [(name, case) for name, case in questions(3, 2) if name in ("numbers", "plan")]
     folder = CHECKPOINTS / "moe-tiny"
-    whole = token_accuracy(folder, asked)
+    run, encoder = one_pass(folder), Encoder(folder)
+    whole = token_accuracy(run, encoder, asked)
     # Upcycling deals the experts out in the order of the topics, two a topic: plans come last.
-    less = token_accuracy(folder, asked, [(layer, expert) for layer in range(4) for expert in (14, 15)])
+    less = token_accuracy(run, encoder, asked, [(layer, expert) for layer in range(4) for expert in (14, 15)])
     assert set(whole) == {"numbers", "plan"} and min(whole.values()) > 0.9
     assert less["numbers"] > 0.9 and less["plan"] < whole["plan"] - 0.1

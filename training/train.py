@@ -44,7 +44,7 @@ def batches(name: str, encoder: Encoder, seed: int, task: str, size: int):
     Yields (ids, weights, long_table, topics): ids (rows, length) int64; weights (rows, length - 1) of the next tokens in
     the loss; topics (rows,), places in moe.corpus.TOPICS, 0 for models without experts.
     """
-    recipe = recipe_here(name)
+    recipe = here(recipes()[name])
     limit, original = recipe["model"]["max_position_embeddings"], recipe["model"]["original_max_position_embeddings"]
     kind, topic = corpus_of(name)
     corpus = kind("train", seed, name, recipe["languages"], recipe["known"])
@@ -96,10 +96,11 @@ def stream(workers: int, *arguments):
     return iter(DataLoader(Conversations(*arguments), batch_size=None, num_workers=workers, prefetch_factor=8, multiprocessing_context="fork"))
 
 
-def recipe_here(name: str) -> dict:
-    """A recipe, with what differs where there is a GPU if there is one."""
-    recipe = recipes()[name]
-    return recipe | (recipe.get("gpu", {}) if torch.cuda.is_available() else {})
+def here(recipe: dict) -> dict:
+    """A recipe, its parts too, with what it says otherwise of a GPU, where there is one."""
+    if not torch.cuda.is_available():
+        return recipe
+    return {key: here(value) if isinstance(value, dict) else value for key, value in recipe.items()} | recipe.get("gpu", {})
 
 
 def workers_for_gpu() -> int:
@@ -204,7 +205,7 @@ def train(name: str, steps: int | None = None, runs: Path = RUNS) -> Path:
     for each other at every small operation, and stall when anything else runs. The folder holds config.json, the tokenizer files and, at the end,
     model.safetensors. What the run needs to resume (NAME.state.pt) and its losses (NAME.log.jsonl) lie beside it.
     """
-    recipe = recipe_here(name)
+    recipe = here(recipes()[name])
     folder = runs / name
     folder.mkdir(parents=True, exist_ok=True)
     source = tokenizer_folder(name, runs)
@@ -246,7 +247,7 @@ def _member(rank: int, work, processes: int, meeting: str | None, arguments: tup
 
 def _work(rank: int, processes: int, name: str, steps: int, runs: Path) -> None:
     """One process of the training. They hold equal weights; each reads its own conversations."""
-    recipe, folder, first = recipe_here(name), runs / name, rank == 0
+    recipe, folder, first = here(recipes()[name]), runs / name, rank == 0
     encoder = Encoder(folder)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if first:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from training.corpus import Case
 from training.evaluate import LONGEST_ANSWER, right
 
 from .corpus import TOPICS, MoeCorpus, topic
-from .routing import cases, counts_of, through_mlx
+from .routing import cases, counts_of, one_pass, through_mlx
 
 CHOSEN_ON = 24                   # conversations a topic, from which the expert is chosen
 # One question a topic that has an answer to check. Languages are asked for facts.
@@ -63,25 +64,17 @@ def accuracy(model, asked: list[tuple[str, Case]], without=()) -> dict[str, floa
     return {name: round(sum(found) / len(found), 4) for name, found in good.items()}
 
 
-def token_accuracy(folder: Path, asked: list[tuple[str, Case]], without=()) -> dict[str, float]:
-    """Share of the tokens of the reference answers that are the model's first choice, by topic."""
-    from labs_helper.engines.experts import Watch
-    from labs_helper.engines.mlx_text import MLXText
-    from labs_helper.worker import WORKER
-    from training.tokenizer import Encoder
+def token_accuracy(run, encoder, asked: list[tuple[str, Case]], without=()) -> dict[str, float]:
+    """Share of the tokens of the reference answers that are the model's first choice, by topic.
 
-    engine, encoder = MLXText(folder), Encoder(folder)
+    Args:
+        run: of `routing.one_pass`. encoder: of the same checkpoint.
+    """
     good: dict[str, list[np.ndarray]] = {}
     for name, case in tqdm(asked, desc=f"tokens without {list(without)}" if without else "tokens", mininterval=5):
         ids, mask = encoder.conversation(case.messages)
-
-        def chosen(ids=ids):
-            engine.load(len(ids))
-            with Watch(engine.config, without, record=False):
-                return np.array(engine.logits(ids).argmax(-1))
-
-        answered = np.array(mask[1:]) == 1
-        good.setdefault(name, []).append((WORKER.call(chosen)[:-1] == ids[1:])[answered])
+        scores, _ = run(ids, without)
+        good.setdefault(name, []).append((scores.argmax(-1)[:-1] == ids[1:])[np.array(mask[1:]) == 1])
     return {name: round(float(np.concatenate(found).mean()), 4) for name, found in good.items()}
 
 
@@ -95,15 +88,15 @@ def main() -> None:
     from labs_helper import load
     from training.tokenizer import Encoder
 
-    conversations = cases(options.seed, CHOSEN_ON)
-    preference = preferences(conversations, counts_of(conversations, Encoder(options.folder), through_mlx(options.folder)))
+    conversations, encoder = cases(options.seed, CHOSEN_ON), Encoder(options.folder)
+    preference = preferences(conversations, counts_of(conversations, encoder, through_mlx(options.folder)))
     place = int(np.unravel_index(preference.argmax(), preference.shape)[2])
     liked = preference[..., place]
     best = liked.argsort(axis=None)[::-1][: options.experts]
     gone = [(int(layer), int(expert)) for layer, expert in zip(*np.unravel_index(best, liked.shape))]
     model, asked = load(str(options.folder)), questions(options.seed, options.each)
     own, report = TOPICS[place], {}
-    for what, measure in (("answers", lambda *less: accuracy(model, asked, *less)), ("tokens", lambda *less: token_accuracy(options.folder, asked, *less))):
+    for what, measure in (("answers", partial(accuracy, model, asked)), ("tokens", partial(token_accuracy, one_pass(options.folder), encoder, asked))):
         whole, less = measure(), measure(gone)
         lost = {name: round(whole[name] - less[name], 4) for name in whole}
         report[what] = {"all experts": whole, "without it": less, "lost": lost,

@@ -94,24 +94,31 @@ def through_torch(folder: Path, state: Path | None = None, untrained: bool = Fal
     return choices
 
 
-def through_mlx(folder: Path) -> Callable[[list[int]], list[np.ndarray]]:
-    """The routers of a checkpoint as the course runs it."""
+def one_pass(folder: Path) -> Callable:
+    """A checkpoint as the course runs it: a function of token ids, and of (layer, expert) pairs to leave out, that gives the scores
+    (tokens, vocabulary) and what the routers did."""
     from labs_helper.engines.experts import Watch
     from labs_helper.engines.mlx_text import MLXText
     from labs_helper.worker import WORKER
 
     engine = MLXText(folder)
 
-    def choices(ids: list[int]) -> list[np.ndarray]:
+    def run(ids: list[int], without=()):
         def work():
             engine.load(len(ids))
-            with Watch(engine.config) as watch:
-                engine.logits(ids)
-            return list(watch.routing().experts.swapaxes(0, 1))
+            with Watch(engine.config, without) as watch:
+                scores = engine.logits(ids)
+            return scores, watch.routing()
 
         return WORKER.call(work)
 
-    return choices
+    return run
+
+
+def through_mlx(folder: Path) -> Callable[[list[int]], list[np.ndarray]]:
+    """The routers of a checkpoint as the course runs it."""
+    run = one_pass(folder)
+    return lambda ids: list(run(ids)[1].experts.swapaxes(0, 1))
 
 
 def main() -> None:

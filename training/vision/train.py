@@ -29,6 +29,7 @@ from training.tokenizer import STOP_TOKENS, Encoder
 from training.train import (
     ROUND_FROM,
     add_up,
+    here,
     load_state,
     optimizers,
     precision,
@@ -715,13 +716,6 @@ def prepare(name: str, folder: Path) -> None:
                "embd_layer": {"embedding_cls": "image", "hd_transform_order": "sub_glb", "projection_cls": "mlp", "use_hd_transform": True,
                               "with_learnable_separator": True}}
     write_json(folder / "config.json", config)
-
-
-def here(recipe: dict) -> dict:
-    """A recipe with what it says otherwise of a GPU, where there is one."""
-    if not torch.cuda.is_available():
-        return recipe
-    return recipe | {key: value | value["gpu"] for key, value in recipe.items() if isinstance(value, dict) and "gpu" in value}
 
 
 def new_model(recipe: dict, folder: Path) -> Phi3V:
