@@ -484,8 +484,9 @@ def stream(stage, done: int, steps: int):
 
 
 def drawn(stage, steps: int, place: tuple[int, int]) -> tuple:
-    """The part of a step that `place` names."""
-    return stage.batch(*place, steps)
+    """The part of a step that `place` names, in the precision of its numbers also where the step computes in 16 bits."""
+    with torch.autocast("cpu", enabled=False):
+        return stage.batch(*place, steps)
 
 
 class SymbolStage(AnswerStage):
