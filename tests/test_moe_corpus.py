@@ -14,9 +14,9 @@ from labs_helper.errors import BadPlan
 from training.config import CHECKPOINTS
 from training.corpus import Corpus
 from training.evaluate import MOE_TASKS, TASKS, right, tasks_of
-from training.moe.ablation import preferences, questions, token_accuracy
+from training.moe.ablation import most_special, preferences, questions, token_accuracy
 from training.moe.corpus import TOPICS, MoeCorpus, bare, own_phrases, same_code, topic
-from training.moe.routing import one_pass
+from training.moe.routing import cases, counts_of, one_pass, through_mlx
 from training.tokenizer import Encoder
 from training.world import LANGUAGES, phrases, table
 
@@ -240,7 +240,7 @@ def test_the_most_specialised_expert_is_the_one_that_a_topic_has_to_itself():
     counts[3, 1, 0, 5] = 9                  # topic 3 goes to expert 5 of layer 1 alone
     preference = preferences([(place, []) for place in range(len(TOPICS))], counts)
     assert preference.shape == (2, 16, len(TOPICS))
-    assert np.unravel_index(preference.argmax(), preference.shape) == (1, 5, 3)
+    assert most_special(preference) == (3, [(1, 5)])
     assert preference.max() == pytest.approx(1 - 1 / 16)
 
 
@@ -257,7 +257,18 @@ def test_the_tokens_of_reference_answers_show_what_an_ablation_costs():
     folder = CHECKPOINTS / "moe-tiny"
     run, encoder = one_pass(folder), Encoder(folder)
     whole = token_accuracy(run, encoder, asked)
-    # Upcycling deals the experts out in the order of the topics, two a topic: plans come last.
+    # The training deals the experts out in the order of the topics, two a topic: plans come last.
     less = token_accuracy(run, encoder, asked, [(layer, expert) for layer in range(4) for expert in (14, 15)])
     assert set(whole) == {"numbers", "plan"} and min(whole.values()) > 0.9
     assert less["numbers"] > 0.9 and less["plan"] < whole["plan"] - 0.1
+
+
+def test_without_its_most_specialised_expert_the_model_loses_that_topic_and_no_other():
+    folder = CHECKPOINTS / "moe-tiny"
+    run, encoder = one_pass(folder), Encoder(folder)
+    conversations, asked = cases(3, 4), questions(3, 3)
+    place, gone = most_special(preferences(conversations, counts_of(conversations, encoder, through_mlx(folder))))
+    whole, less = token_accuracy(run, encoder, asked), token_accuracy(run, encoder, asked, gone)
+    lost = {name: whole[name] - less[name] for name in whole}
+    own = lost.pop(TOPICS[place])
+    assert own > 0.03 and own > 3 * max(lost.values())

@@ -15,7 +15,8 @@ from labs_helper.engines.mlx_text import MLXText  # noqa: E402
 from labs_helper.figures import mutual_information as counted_information  # noqa: E402
 from labs_helper.worker import WORKER  # noqa: E402
 from training import config, export, train  # noqa: E402
-from training.moe import routing  # noqa: E402
+from training.corpus import Corpus  # noqa: E402
+from training.moe import routing, upcycle  # noqa: E402
 from training.moe.corpus import TOPICS, MoeCorpus  # noqa: E402
 from training.moe.model import Router, mutual_information, new_model  # noqa: E402
 from training.muon import Muon  # noqa: E402
@@ -159,16 +160,58 @@ def test_the_routing_losses_pull_towards_idle_experts_and_towards_sides(random_f
         router.logits = torch.zeros(8, 16)
         router.logits[:4, 0] = router.logits[4:, 2] = 1
         router.logits.requires_grad_()
-        balance, special, reached = router.losses(topics, torch.ones(8, dtype=torch.bool))
-    assert reached == pytest.approx(1, abs=1e-2)
+        balance, special = router.losses(topics, torch.ones(8, dtype=torch.bool))
+    assert mutual_information(router.load[0]) == pytest.approx(1, abs=1e-2)
     downhill = -torch.autograd.grad(balance, router.logits, retain_graph=True)[0]
     assert (downhill[:, 5] > 0).all() and (downhill[:4, 0] < 0).all() and (downhill[4:, 2] < 0).all()
     downhill = -torch.autograd.grad(special, router.logits)[0]
     assert (downhill[:4, 0] > 0).all() and (downhill[:4, 2] < 0).all() and (downhill[4:, 2] > 0).all()
     # Padding counts for nothing.
-    before = router.load[1].clone()
+    before = router.load[:, 1].clone()
     router.losses(topics, torch.tensor([True] * 4 + [False] * 4))
-    assert torch.equal(router.load[1], before)
+    assert torch.equal(router.load[:, 1], before)
+    # Who has reached the target is left alone.
+    assert router.losses(topics, torch.ones(8, dtype=torch.bool), target=0.5)[1] == 0
+
+
+def test_second_choices_that_are_shared_lose_their_sides_and_first_ones_keep_them(random_folder, monkeypatch):
+    folder, _ = random_folder
+    monkeypatch.setattr("training.moe.model.ENOUGH", 1)
+    router = Router(new_model(folder, 1, {}).config, topics=2, shared=True)
+    topics = torch.tensor([0] * 4 + [1] * 4)
+    for _ in range(400):  # topic 0 has experts 0 and 1, topic 1 has 2 and 3, in this order
+        router.logits = torch.zeros(8, 16)
+        router.logits[:4, 0] = router.logits[4:, 2] = 4
+        router.logits[:4, 1] = router.logits[4:, 3] = 2
+        router.logits.requires_grad_()
+        balance, special = router.losses(topics, torch.ones(8, dtype=torch.bool))
+    downhill = -torch.autograd.grad(special, router.logits, retain_graph=True)[0]
+    assert (downhill[:4, 1] < 0).all() and (downhill[4:, 3] < 0).all()  # away from the topic's second expert
+    assert (downhill[:4, 0] > 0).all() and (downhill[4:, 2] > 0).all()
+    assert (downhill[:4, 3] > 0).all()  # the other topic's may become one of all
+    downhill = -torch.autograd.grad(balance, router.logits)[0]
+    assert (downhill[:, 5] > 0).all() and (downhill[:4, 1] < 0).all()  # the load is that of both choices
+
+
+@pytest.mark.slow
+def test_a_model_begins_as_the_dense_one_also_where_second_choices_are_shared(monkeypatch):
+    monkeypatch.setattr(upcycle, "CONVERSATIONS", 200)
+    model = new_model(config.CHECKPOINTS / "moe-tiny", 1, {"shared": [3]})
+    upcycle.upcycle(model, "instruct-tiny", 1)
+    model.eval()
+    encoder, corpus = Encoder(config.CHECKPOINTS / "moe-tiny"), Corpus("train", 2)
+    losses, chosen = [], []
+    with torch.no_grad():
+        for _ in range(40):
+            ids, mask = encoder.conversation(corpus.sample().messages)
+            ids, weights = torch.tensor([ids[:256]]), torch.tensor([mask[1:256]]).clamp_min(0).float()
+            total, each = train.loss_of(model, ids, weights, False, 256)
+            losses.append(each)
+            chosen.append(model.routers[3].chosen % 2)
+    assert torch.cat(losses).mean() < 0.5  # 7.8, the logarithm of the vocabulary, if it knew nothing
+    # As first choices the experts for a topic win there, as second ones those for all.
+    first, second = torch.cat(chosen).float().mean(0)
+    assert first < 0.4 and second > 0.7
 
 
 def test_mutual_information_of_known_tables():
@@ -227,7 +270,7 @@ def test_training_goes_on_where_it_stopped_and_ends_in_a_checkpoint_that_answers
         patch.setattr(train, "save_state", stop)
         state = torch.load(runs / "moe-tiny.state.pt", weights_only=True)
         assert state["step"] == 2 and not (source / "model.safetensors").exists()
-        assert state["model"]["model.layers.0.mlp.router.load"].sum() == pytest.approx(len(TOPICS), abs=1e-3)
+        assert state["model"]["model.layers.0.mlp.router.load"].sum() == pytest.approx(2 * len(TOPICS), abs=1e-3)
         train._work(0, 1, "moe-tiny", 4, runs)
     assert torch.load(runs / "moe-tiny.state.pt", weights_only=True)["step"] == 4
 

@@ -393,22 +393,31 @@ bars(long, x="topic", y="right", group="model", unit="right answers of 6", maxim
      title=f"Right answers with and without expert {expert} of layer {layer}")
 
 # %% [markdown]
-# Six questions a topic are few: one answer more or less is no finding. Does the expert's own topic suffer most? Often hardly
-# at all: a topic has more than one expert, and the next best takes over. So take away **all** that prefer this topic: the eight
-# with the largest preference, two for each layer on average.
+# Six questions a topic are few: one answer more or less is no finding. All of one topic and none of the others is.
+#
+# Is every expert missed like this one? No. The last layer of `moe-tiny` was trained so that a topic has **one** expert to
+# itself there, and the second choice of a token is open to all topics. In the layers before it, **two** experts share a topic,
+# and its tokens use both. Take one of such a pair away, and then both.
 
 # %%
-eight = (table - others)[topic].nlargest(8).index.tolist()
-rights["without eight"] = count_right(ask_all(without=eight))
-print(f"without {eight}, which prefer {topic!r}:")
+liked = (table - others)[topic].drop(index=layer, level="layer")
+pairs = liked.groupby("layer", group_keys=False).nlargest(2)  # the two that prefer this topic most, in each layer
+pair = pairs[[pairs.groupby("layer").sum().idxmax()]].index.tolist()
+rights["without one of a pair"] = count_right(ask_all(without=pair[:1]))
+rights["without both"] = count_right(ask_all(without=pair))
+print(f"the pair {pair} has {pairs[pair].sum():.0%} more of the first choices of {topic!r} than of the others'")
 rights
 
 # %% [markdown]
-# Takeaway: one expert is hardly missed; all experts of a topic are. In `moe-tiny` the training rewarded experts for taking
-# sides, so that you can see it. Mixtral had no such reward: its authors saw no clear pattern by subject, and some by the form of
-# words (Mixtral paper, section 5).
+# Takeaway: an expert is missed if no other does its work. In a pair, one does the work of both, so "nothing happens without it"
+# does not mean "it has learned nothing". DeepSeekMoE goes against such doubles by design: some experts see every token, so that
+# the others need not all learn what is common (DeepSeekMoE paper, section 3.2).
 #
-# **Your turn:** take away the eight that prefer another topic. A request for an expert that is not there is refused in words:
+# In `moe-tiny` the training rewarded experts for taking sides, so that you can see it. Mixtral had no such reward: its authors
+# saw no clear pattern by subject, and some by the form of words (Mixtral paper, section 5).
+#
+# **Your turn:** take away the expert that another topic has to itself in the last layer. A request for an expert that is not
+# there is refused in words:
 
 # %%
 from labs_helper.errors import BadRequest
@@ -703,7 +712,8 @@ experts(moe, "Where is Changsha?", "서울은 어디에 있나요?", max_tokens=
 #
 # **Further reading:** the [Phi-3 technical report](https://arxiv.org/abs/2404.14219), the
 # [SparseMixer paper](https://arxiv.org/abs/2310.00811), [GRIN](https://arxiv.org/abs/2409.12136), the
-# [SlimMoE paper](https://arxiv.org/abs/2506.18349), the [Mixtral paper](https://arxiv.org/abs/2401.04088) and the
+# [SlimMoE paper](https://arxiv.org/abs/2506.18349), the [Mixtral paper](https://arxiv.org/abs/2401.04088), the
+# [DeepSeekMoE paper](https://arxiv.org/abs/2401.06066) and the
 # [model card](https://huggingface.co/microsoft/Phi-3.5-MoE-instruct).
 #
 # **Next:** [07: agents](07-agents.ipynb): this model plans, and tools that are real do the work.

@@ -43,6 +43,18 @@ def preferences(conversations, counts: np.ndarray) -> np.ndarray:
     return shares - others
 
 
+def most_special(preference: np.ndarray, experts: int = 1) -> tuple[int, list[tuple[int, int]]]:
+    """The topic of the most specialised expert, and the (layer, expert) pairs that prefer this topic most.
+
+    Args:
+        preference: of `preferences`. experts: how many pairs.
+    """
+    place = int(np.unravel_index(preference.argmax(), preference.shape)[2])
+    liked = preference[..., place]
+    best = liked.argsort(axis=None)[::-1][:experts]
+    return place, [(int(layer), int(expert)) for layer, expert in zip(*np.unravel_index(best, liked.shape))]
+
+
 def questions(seed: int, each: int) -> list[tuple[str, Case]]:
     """Held-out questions, `each` of every topic."""
     found = []
@@ -90,10 +102,7 @@ def main() -> None:
 
     conversations, encoder = cases(options.seed, CHOSEN_ON), Encoder(options.folder)
     preference = preferences(conversations, counts_of(conversations, encoder, through_mlx(options.folder)))
-    place = int(np.unravel_index(preference.argmax(), preference.shape)[2])
-    liked = preference[..., place]
-    best = liked.argsort(axis=None)[::-1][: options.experts]
-    gone = [(int(layer), int(expert)) for layer, expert in zip(*np.unravel_index(best, liked.shape))]
+    place, gone = most_special(preference, options.experts)
     model, asked = load(str(options.folder)), questions(options.seed, options.each)
     own, report = TOPICS[place], {}
     for what, measure in (("answers", partial(accuracy, model, asked)), ("tokens", partial(token_accuracy, one_pass(options.folder), encoder, asked))):

@@ -14,6 +14,7 @@ from transformers.models.phimoe.modeling_phimoe import PhimoeRotaryEmbedding, Ph
 from .corpus import TOPICS
 
 MEMORY, ENOUGH = 0.95, 100       # of the running shares: some twenty batches with so many tokens of a topic
+OPEN = 0.1                       # mutual information of topics and second choices, where these are shared, that is let be
 GATE_BITS = HEAD_BITS = 8        # the router decides by small differences; so does the head among languages
 
 
@@ -35,14 +36,17 @@ class Rotary(PhimoeRotaryEmbedding):
 class Router(PhimoeTopKRouter):
     """The router in fp32 whatever the rest computes in; remembers its last decisions and a running table of them.
 
-    `load` (topics, experts) is for each topic the share of its tokens that each expert wins. It runs over many batches,
-    because one batch holds few topics: conversations of one length are often of one kind.
+    `load` (2, topics, experts) is for each topic the share of its tokens that each expert wins, as first and as second choice.
+    It runs over many batches, because one batch holds few topics: conversations of one length are often of one kind.
+
+    Args:
+        shared: the second choices belong to no topic. Else two experts come to share a topic, and neither is missed.
     """
 
-    def __init__(self, config: PhimoeConfig, topics: int):
+    def __init__(self, config: PhimoeConfig, topics: int, shared: bool = False):
         super().__init__(config)
-        self.bits = GATE_BITS
-        self.register_buffer("load", torch.full((topics, config.num_local_experts), 1 / config.num_local_experts))
+        self.bits, self.shared = GATE_BITS, shared
+        self.register_buffer("load", torch.full((2, topics, config.num_local_experts), 1 / config.num_local_experts))
 
     def forward(self, hidden_states: torch.Tensor):
         with torch.autocast(hidden_states.device.type, enabled=False):
@@ -51,8 +55,8 @@ class Router(PhimoeTopKRouter):
         self.logits, self.chosen = logits, chosen
         return logits, weights, chosen
 
-    def losses(self, topics: torch.Tensor, known: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, float]:
-        """Load balance and specialisation of the last batch, and the normalised mutual information so far.
+    def losses(self, topics: torch.Tensor, known: torch.Tensor, target: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
+        """Load balance and specialisation of the last batch.
 
         Both are linear in the router's probabilities p(e), with q the running shares, all topics weighing the same:
         balance = mean of sum over e of p(e) log(q(e) x experts), which pulls away from busy experts and hardest towards idle
@@ -60,21 +64,35 @@ class Router(PhimoeTopKRouter):
         turned. Their gradients are those of the entropy of q(e) and of the mutual information, which Mod-Squad trains for
         tasks (Chen et al. 2022, arXiv:2212.08066).
 
+        Where second choices are shared, `specialisation` adds theirs with the other sign, and the load is that of both choices:
+        what DeepSeekMoE builds in, some experts for all and the others each for something (Dai et al. 2024, arXiv:2401.06066).
+
         Args:
             topics: (tokens,) the topic of each token. known: (tokens,) which tokens count; padding does not.
+            target: normalised mutual information beyond which first choices are left alone: more sides cost more than they show.
         """
-        probabilities, topics = self.logits.softmax(-1)[known], topics[known]
+        logits, topics = self.logits[known], topics[known]
+        best = logits.argmax(-1, keepdim=True)
+        rest = logits.masked_fill(torch.zeros_like(logits, dtype=torch.bool).scatter(-1, best, True), -torch.inf)
         with torch.no_grad():
-            now = torch.zeros_like(self.load)
-            best = self.logits.argmax(-1)[known]
-            now.view(-1).index_add_(0, topics * now.shape[1] + best, torch.ones(len(topics), device=now.device))
-            tokens = now.sum(1, keepdim=True)
-            step = (1 - MEMORY) * (tokens / ENOUGH).clamp(max=1)
-            self.load.lerp_(now / tokens.clamp_min(1), step.expand_as(now))
-            share = self.load.mean(0)
+            for load, chosen in zip(self.load, (best[:, 0], rest.argmax(-1))):
+                now = torch.zeros_like(load)
+                now.view(-1).index_add_(0, topics * now.shape[1] + chosen, torch.ones(len(topics), device=now.device))
+                tokens = now.sum(1, keepdim=True)
+                load.lerp_(now / tokens.clamp_min(1), ((1 - MEMORY) * (tokens / ENOUGH).clamp(max=1)).expand_as(now))
+            share = self.load.mean(1)                                                     # (2, experts)
+            gain = ((self.load + 1e-4) / (share[:, None] + 1e-4)).log().clamp(-2, 2)
+            share = share.mean(0) if self.shared else share[0]
             busy = (share * len(share)).clamp_min(0.01).log()
-            gain = ((self.load + 1e-4) / (share + 1e-4)).log().clamp(-2, 2)
-        return (probabilities.mean(0) * busy).sum(), -(probabilities * gain[topics]).sum(-1).mean(), mutual_information(self.load)
+        first, special = logits.softmax(-1), torch.zeros((), device=logits.device)
+        if mutual_information(self.load[0]) < target:
+            special = special - (first * gain[0][topics]).sum(-1).mean()
+        if not self.shared:
+            return (first.mean(0) * busy).sum(), special
+        second = rest.softmax(-1)
+        if mutual_information(self.load[1]) > OPEN:
+            special = special + (second * gain[1][topics]).sum(-1).mean()
+        return ((first + second).mean(0) / 2 * busy).sum(), special
 
 
 def mutual_information(counts: torch.Tensor) -> float:
@@ -105,14 +123,14 @@ class Phimoe(PhimoeForCausalLM):
 
     def __init__(self, config: PhimoeConfig, topics: int = 1, routing: dict | None = None):
         super().__init__(config)
-        self.routing = {"balance": 0.0, "special": 0.0, "target": 0.0, **(routing or {})}
+        self.routing = {"balance": 0.0, "special": 0.0, "target": 0.0, "shared": [], **(routing or {})}
         self.model.rotary_emb = Rotary(config)
         self.lm_head.bits = HEAD_BITS
-        for layer in self.model.layers:
+        for i, layer in enumerate(self.model.layers):
             experts = layer.mlp.experts
             experts.stacked = ("gate_up_proj", "down_proj")         # rounded like matrices
             experts.gate_up_proj.matrices = 2 * config.num_local_experts      # w1 and w3 of an expert lie one above the other
-            router = Router(config, topics)
+            router = Router(config, topics, i in self.routing["shared"])
             # Zeros: while all experts score alike, SparseMixer draws among all of them. Random weights would send most tokens of
             # a text to a few experts, by what its untrained context happens to average to.
             torch.nn.init.zeros_(router.weight)
@@ -127,18 +145,13 @@ class Phimoe(PhimoeForCausalLM):
 
         Args:
             weights: (rows, length - 1) of the next tokens in the loss. topics: (rows,).
-
-        A layer is pushed to specialise only until its mutual information reaches the target: beyond that, sides cost more
-        than they show.
         """
         known = functional.pad(weights > 0, (1, 0)).flatten()
         each = topics[:, None].expand(-1, weights.shape[1] + 1).flatten()
         total = torch.zeros((), device=weights.device)
         for router in self.routers:
-            balance, special, reached = router.losses(each, known)
-            total = total + self.routing["balance"] * balance
-            if reached < self.routing["target"]:
-                total = total + self.routing["special"] * special
+            balance, special = router.losses(each, known, self.routing["target"])
+            total = total + self.routing["balance"] * balance + self.routing["special"] * special
         return total / len(self.routers)
 
     def settle(self) -> None:
@@ -147,9 +160,10 @@ class Phimoe(PhimoeForCausalLM):
             router.eval()
 
     def routing_now(self) -> dict[str, list[float]]:
-        """For the log: each layer's mutual information and smallest share of an expert, from the running counts."""
-        return {"information": [round(mutual_information(r.load), 3) for r in self.routers],
-                "least": [round(r.load.mean(0).min().item(), 4) for r in self.routers]}
+        """For the log: each layer's mutual information, of first and second choices, and smallest share of an expert, from the running counts."""
+        return {"information": [round(mutual_information(r.load[0]), 3) for r in self.routers],
+                "of second": [round(mutual_information(r.load[1]), 3) for r in self.routers],
+                "least": [round(r.load.mean((0, 1)).min().item(), 4) for r in self.routers]}
 
     @staticmethod
     def published(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

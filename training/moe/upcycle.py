@@ -3,6 +3,8 @@ take sides from the first step.
 
 Attention, embeddings and head are those of the dense model. Two experts a topic hold the neurons of the dense MLP that matter most
 for that topic, as MoEfication finds them (Zhang et al. 2021, arXiv:2110.01786), and the router begins as a linear guess of the topic.
+In layers whose second choices are shared, a topic has one expert, and the others hold the neurons of tokens that are alike whatever
+the topic.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from scipy.cluster.vq import kmeans2
 from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -21,6 +24,8 @@ from .corpus import TOPICS, MoeCorpus, topic
 CONVERSATIONS = 640              # from which neurons and topics are measured
 RIDGE = 1.0                      # of the topic's regression, as a share of the mean variance of a feature
 SHARPNESS = 4.0                  # of the router's scores; small enough that training moves them easily
+# Of the scores of experts for all topics, and what these have on top: a likely one comes between the topic's own and the other topics'.
+SHARED_SHARPNESS, SHARED_LEVEL = 2.0, 1.0
 
 
 def dense_model(folder: Path) -> torch.nn.Module:
@@ -42,51 +47,69 @@ def dense_model(folder: Path) -> torch.nn.Module:
     return model
 
 
-class Seen:
-    """What passes through the dense model's MLPs on conversations of every topic: inputs, and how busy each neuron is."""
-
-    def __init__(self, dense: torch.nn.Module, encoder: Encoder, seed: int):
-        self.inputs = [[] for _ in dense.model.layers]
-        self.busy = [torch.zeros(len(TOPICS), dense.config.intermediate_size) for _ in dense.model.layers]
-        self.topics: list[torch.Tensor] = []
-        corpus = MoeCorpus("train", seed)
-        hooks = [layer.mlp.down_proj.register_forward_pre_hook(self._neurons(i)) for i, layer in enumerate(dense.model.layers)]
-        hooks += [layer.mlp.register_forward_pre_hook(self._input(i)) for i, layer in enumerate(dense.model.layers)]
-        with torch.no_grad():
-            for _ in range(CONVERSATIONS):
-                case = corpus.sample()
-                ids = encoder.conversation(case.messages)[0][:dense.config.original_max_position_embeddings]
-                self.now = topic(case)
-                self.topics.append(torch.full((len(ids),), self.now))
-                dense.model(torch.tensor([ids]), use_cache=False)
-        for hook in hooks:
-            hook.remove()
-
-    def _input(self, layer: int):
-        return lambda module, args: self.inputs[layer].append(args[0][0])
-
-    def _neurons(self, layer: int):
-        def add(module, args):
-            self.busy[layer][self.now] += args[0][0].abs().sum(0) * module.weight.norm(dim=0)
-
-        return add
+def inputs_of_mlps(dense: torch.nn.Module, encoder: Encoder, seed: int) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """What the dense model's MLPs get on conversations of every topic, each (tokens, hidden), and the topic of each token."""
+    inputs, topics = [[] for _ in dense.model.layers], []
+    corpus = MoeCorpus("train", seed)
+    hooks = [layer.mlp.register_forward_pre_hook(lambda module, args, i=i: inputs[i].append(args[0][0])) for i, layer in enumerate(dense.model.layers)]
+    with torch.no_grad():
+        for _ in range(CONVERSATIONS):
+            case = corpus.sample()
+            ids = encoder.conversation(case.messages)[0][:dense.config.original_max_position_embeddings]
+            topics.append(torch.full((len(ids),), topic(case)))
+            dense.model(torch.tensor([ids]), use_cache=False)
+    for hook in hooks:
+        hook.remove()
+    return [torch.cat(found) for found in inputs], torch.cat(topics)
 
 
-def router_weights(inputs: torch.Tensor, topics: torch.Tensor, experts: int) -> torch.Tensor:
-    """(experts, hidden) of a router that guesses the topic by ridge regression; each topic has an equal number of experts.
+def guess(inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """(8, hidden): the weights of a ridge regression of eight labels on a layer's inputs, all labels weighing the same."""
+    wanted = functional.one_hot(labels, len(TOPICS)).float()
+    share = 1 / wanted.sum(0).clamp_min(1)[labels]
+    return ridge(inputs, wanted - wanted.mean(1, keepdim=True), share)
 
-    Args:
-        inputs: (tokens, hidden) of the MLP. topics: (tokens,).
-    """
-    wanted = functional.one_hot(topics, len(TOPICS)).float()
-    share = 1 / wanted.sum(0).clamp_min(1)[topics]                      # all topics weigh the same
-    wanted = wanted - wanted.mean(1, keepdim=True)
+
+def ridge(inputs: torch.Tensor, wanted: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    """(columns, hidden) weights that give `wanted` (tokens, columns), each token weighing its `share`."""
     scaled = inputs * share[:, None]
     gram = inputs.T @ scaled
     gram += RIDGE * gram.diagonal().mean() * torch.eye(len(gram))
-    guess = torch.linalg.solve(gram, scaled.T @ wanted).T               # (topics, hidden)
-    weights = guess.repeat_interleave(experts // len(TOPICS), 0) * SHARPNESS
-    return weights + torch.randn_like(weights) * 0.05 * weights.norm(dim=1, keepdim=True) / weights.shape[1] ** 0.5
+    return torch.linalg.solve(gram, scaled.T @ wanted).T
+
+
+def alike(inputs: torch.Tensor, topics: torch.Tensor, seed: int) -> torch.Tensor:
+    """(tokens,) one of eight groups of tokens that are alike, apart from what their topic adds."""
+    means = torch.stack([inputs[topics == place].mean(0) for place in range(len(TOPICS))])
+    return torch.from_numpy(kmeans2((inputs - means[topics]).numpy(), len(TOPICS), minit="++", seed=seed)[1]).long()
+
+
+def busiest(inputs: torch.Tensor, labels: torch.Tensor, mlp: torch.nn.Module) -> torch.Tensor:
+    """(8, neurons): for each label the places of the dense MLP's neurons, the busiest first."""
+    gate, up = mlp.gate_up_proj(inputs).chunk(2, dim=-1)
+    busy = (functional.silu(gate) * up).abs() * mlp.down_proj.weight.norm(dim=0)
+    return torch.zeros(len(TOPICS), busy.shape[1]).index_add_(0, labels, busy).argsort(dim=1, descending=True)
+
+
+def sides(inputs: torch.Tensor, topics: torch.Tensor, mlp: torch.nn.Module, width: int, shared: bool, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """How the experts of a layer begin: the router's weights (16, hidden), and the neurons of each expert (16, width).
+
+    Experts 2t and 2t + 1 are those of topic t; if `shared`, 2t alone is, and 2t + 1 that of tokens that are alike.
+    """
+    own, of_topic = guess(inputs, topics) * SHARPNESS, busiest(inputs, topics, mlp)
+    if not shared:
+        # Dealt out, so that both experts of a topic matter.
+        routers, neurons = (own, own), of_topic[:, : 2 * width].unflatten(1, (width, 2)).unbind(2)
+    else:
+        kinds = alike(inputs, topics, seed)
+        even = torch.full((len(inputs),), 1 / len(inputs))
+        level = ridge(inputs, torch.ones(len(inputs), 1), even)         # nearly the same for every token
+        level *= SHARED_LEVEL / (inputs @ level.T).mean()
+        routers = own, guess(inputs, kinds) * SHARED_SHARPNESS + level
+        neurons = of_topic[:, :width], busiest(inputs, kinds, mlp)[:, :width]
+    weights = torch.stack(routers, 1).flatten(0, 1)
+    weights = weights + torch.randn_like(weights) * 0.05 * weights.norm(dim=1, keepdim=True) / weights.shape[1] ** 0.5
+    return weights, torch.stack(neurons, 1).flatten(0, 1)
 
 
 @torch.no_grad()
@@ -100,8 +123,7 @@ def upcycle(model, dense_name: str, seed: int, checkpoints: Path = CHECKPOINTS) 
     """
     dense = dense_model(checkpoints / dense_name)
     torch.manual_seed(seed)
-    seen = Seen(dense, Encoder(checkpoints / dense_name), seed)
-    topics = torch.cat(seen.topics)
+    inputs, topics = inputs_of_mlps(dense, Encoder(checkpoints / dense_name), seed)
     old, new = dense.config, model.config
     head = old.hidden_size // old.num_attention_heads
     shrink = old.num_key_value_heads // new.num_key_value_heads
@@ -118,12 +140,8 @@ def upcycle(model, dense_name: str, seed: int, checkpoints: Path = CHECKPOINTS) 
             getattr(target.self_attn, name).weight.copy_(matrix.unflatten(0, (-1, shrink, head)).mean(1).flatten(0, 1))
         target.self_attn.o_proj.weight.copy_(source.self_attn.o_proj.weight)
         experts, router = target.mlp.experts, target.mlp.router
-        router.weight.copy_(router_weights(torch.cat(seen.inputs[i]), topics, len(router.weight)))
+        weights, neurons = sides(inputs[i], topics, source.mlp, new.intermediate_size, router.shared, seed)
+        router.weight.copy_(weights)
         gate, up = source.mlp.gate_up_proj.weight.chunk(2)
-        each = len(router.weight) // len(TOPICS)
-        for number, busy in enumerate(seen.busy[i]):
-            best = busy.argsort(descending=True)[: each * new.intermediate_size]
-            for j in range(each):
-                mine = best[j::each]                                    # dealt out, so that both experts of a topic matter
-                experts.gate_up_proj[each * number + j] = torch.cat([gate[mine], up[mine]])
-                experts.down_proj[each * number + j] = source.mlp.down_proj.weight[:, mine]
+        experts.gate_up_proj.copy_(torch.cat([gate[neurons], up[neurons]], dim=1))
+        experts.down_proj.copy_(source.mlp.down_proj.weight.T[neurons].transpose(1, 2))
