@@ -88,8 +88,8 @@ def write_card(name: str, checkpoints: Path = CHECKPOINTS) -> Path:
     sides = ("A loss on the routers kept every expert busy and rewarded experts for taking sides among languages, numbers, Python and "
              "plans, so that the course can show it: read their specialisation as encouraged, not as found.\n") if moe else ""
     if shared:
-        sides += (f"In layer {', '.join(map(str, shared))} (the first is 0) it rewarded that of first choices only, and kept second choices open to "
-                  "all topics: there a topic has one expert to itself, elsewhere two.\n")
+        sides += (f"In layer {', '.join(map(str, shared))} (the first is 0) it also kept second choices open to all topics: there a topic has one expert to "
+                  "itself, elsewhere two.\n")
     start = (f"\nIt began as `{recipe['start']}`, which is trained in the same way: attention, embeddings and head as they were, and in every layer two "
              "experts a topic with the neurons that matter most for it (sparse upcycling, arXiv:2212.05055).\n") if "start" in recipe else ""
     no_code = "no Python beyond a few lines" if moe else "no code"

@@ -393,7 +393,8 @@ bars(long, x="topic", y="right", group="model", unit="right answers of 6", maxim
      title=f"Right answers with and without expert {expert} of layer {layer}")
 
 # %% [markdown]
-# Six questions a topic are few: one answer more or less is no finding. All of one topic and none of the others is.
+# Six questions a topic are few: one answer more or less is no finding. Half of one topic and none of the others is. With sixty
+# questions a topic, `moe-tiny` gets 58 plans right, and 17 without this expert; of the other topics it loses none.
 #
 # Is every expert missed like this one? No. The last layer of `moe-tiny` was trained so that a topic has **one** expert to
 # itself there, and the second choice of a token is open to all topics. In the layers before it, **two** experts share a topic,
@@ -403,9 +404,10 @@ bars(long, x="topic", y="right", group="model", unit="right answers of 6", maxim
 liked = (table - others)[topic].drop(index=layer, level="layer")
 pairs = liked.groupby("layer", group_keys=False).nlargest(2)  # the two that prefer this topic most, in each layer
 pair = pairs[[pairs.groupby("layer").sum().idxmax()]].index.tolist()
+rights = rights.drop(columns="difference")
 rights["without one of a pair"] = count_right(ask_all(without=pair[:1]))
 rights["without both"] = count_right(ask_all(without=pair))
-print(f"the pair {pair} has {pairs[pair].sum():.0%} more of the first choices of {topic!r} than of the others'")
+print(f"the pair {pair}: together {table[topic][pair].sum():.0%} of the first choices of {topic!r} in their layer")
 rights
 
 # %% [markdown]
