@@ -85,9 +85,9 @@ def shown(board):
 
 
 def kept(board):
-    """Every result in the file, in order of the clock."""
+    """Every result in the file, by tries. On the board's clock two may swap that are milliseconds apart."""
     with sqlite3.connect(board.storage.file) as connection:
-        return connection.execute("select exercise, status, tries from result order by at").fetchall()
+        return connection.execute("select exercise, status, tries from result order by tries, at").fetchall()
 
 
 # --- A learner and a board -----------------------------------------------------------------------------------------
