@@ -205,7 +205,7 @@ def test_a_model_begins_as_the_dense_one_also_where_second_choices_are_shared(mo
         for _ in range(40):
             ids, mask = encoder.conversation(corpus.sample().messages)
             ids, weights = torch.tensor([ids[:256]]), torch.tensor([mask[1:256]]).clamp_min(0).float()
-            total, each = train.loss_of(model, ids, weights, False, 256)
+            _, each = train.loss_of(model, ids, weights, False, 256)
             losses.append(each)
             chosen.append(model.routers[3].chosen % 2)
     assert torch.cat(losses).mean() < 0.5  # 7.8, the logarithm of the vocabulary, if it knew nothing
