@@ -1,7 +1,7 @@
 # Phi-3.5 Labs. `make lab` and `make test` are all a newcomer needs; each sets up .venv on its first use.
 #
 #   make lab                       JupyterLab on notebooks/00-start-here.ipynb     PORT=8888  BROWSER=0
-#   make test                      every test, every notebook of both editions     TESTS="tests/test_models.py"
+#   make test                      every test, every notebook of both editions     TESTS="tests/models/test_models.py"
 #   make browser-test              JupyterLab in headless Chromium
 #   make hub-test                  JupyterHub with three learners in headless Chromium (needs npm)
 #   make notebooks                 both editions from notebooks/src                LABS="00 01"

@@ -25,10 +25,11 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from labs_helper import machine
+from labs_helper import doctor
 from labs_helper.engines.mlx_text import import_mlx_lm
-from labs_helper.models import Model, load
-from labs_helper.worker import WORKER
+from labs_helper.engines.worker import WORKER
+from labs_helper.models.load import load
+from labs_helper.models.model import Model
 
 QUESTION = "Count from 1 to 40."
 FOLLOW_UP = "And backwards?"
@@ -55,9 +56,7 @@ class Plain:
     def times(self, question: str, tokens: int) -> list[float]:
         """When the question was asked and when each token came, in seconds."""
         marks = [time.perf_counter()]
-        prompt = self.tokenizer.apply_chat_template(
-            [{"role": "user", "content": question}], add_generation_prompt=True
-        )
+        prompt = self.tokenizer.apply_chat_template([{"role": "user", "content": question}], add_generation_prompt=True)
         for _ in self._generate(self.model, self.tokenizer, prompt, max_tokens=tokens):
             marks.append(time.perf_counter())
         return marks
@@ -159,11 +158,19 @@ def main() -> None:
         "second turn: prefilled over conversation tokens": turns["share"],
     }
     report = {
-        "checkpoint": as_stored.name, "machine": machine.versions(), "blas": machine._blas_row().found,
-        "runs": chosen.runs, "tokens": chosen.tokens, "prompt_tokens": prompt_tokens, "decode": decode,
-        "first_token": first, "second_turn": turns, "ratios": ratios,
-        "bytes": {ours: as_stored.engine.bytes, fp32: expanded.engine.bytes}, "system": platform.platform(terse=True),
-    }  # fmt: skip
+        "checkpoint": as_stored.name,
+        "machine": doctor.versions(),
+        "blas": doctor._blas_row().found,
+        "runs": chosen.runs,
+        "tokens": chosen.tokens,
+        "prompt_tokens": prompt_tokens,
+        "decode": decode,
+        "first_token": first,
+        "second_turn": turns,
+        "ratios": ratios,
+        "bytes": {ours: as_stored.engine.weight_bytes, fp32: expanded.engine.weight_bytes},
+        "system": platform.platform(terse=True),
+    }
     show(report)
     if chosen.json:
         chosen.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
@@ -186,8 +193,10 @@ def show(report: dict) -> None:
             f"{name:<26}{decode['tokens_per_second']:>10.0f}{decode['tokens_per_second_best']:>8.0f}"
             f"{first['seconds_to_first_token'] * 1e3:>18.1f}{first['seconds_to_first_token_best'] * 1e3:>8.1f}"
         )
-    print(f"(median and best of {report['runs']}; {report['tokens']} tokens; first token after "
-          f"{report['prompt_tokens']} prompt tokens)")  # fmt: skip
+    print(
+        f"(median and best of {report['runs']}; {report['tokens']} tokens; first token after "
+        f"{report['prompt_tokens']} prompt tokens)"
+    )
     for name, value in report["ratios"].items():
         print(f"{name:<50}{value:>8.3f}")
     turns = report["second_turn"]

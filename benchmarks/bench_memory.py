@@ -29,7 +29,8 @@ def measure(path: str | Path, tokens: int) -> dict:
     """
     from PIL import Image
 
-    from labs_helper import budget, store
+    from labs_helper import store
+    from labs_helper.capacity import estimate
     from labs_helper.engines.base import Request
     from labs_helper.engines.mlx_text import MLXText, import_mlx_lm
     from labs_helper.engines.mlx_vision import MLXVision
@@ -42,8 +43,12 @@ def measure(path: str | Path, tokens: int) -> dict:
     tag, images = ("<|image_1|>\n", (Image.new("RGB", (336, 336), "red"),)) if sees else ("", ())
 
     def asked(words: int) -> Request:
-        return Request(({"role": "user", "content": tag + "1" * words},), images=images, num_crops=1 if sees else None,
-                       max_tokens=3)  # fmt: skip
+        return Request(
+            ({"role": "user", "content": tag + "1" * words},),
+            images=images,
+            num_crops=1 if sees else None,
+            max_tokens=3,
+        )
 
     engine.load_tokenizer()
     request = asked(max(1, tokens - len(engine.render(asked(1)))))
@@ -52,11 +57,15 @@ def measure(path: str | Path, tokens: int) -> dict:
     for _ in engine.stream(request, lambda: False):
         pass
     total = engine.report.prompt_tokens + 3
-    need = budget.of_folder(path, total, on_cpu=on_cpu, crops=1 if sees else 0)
+    need = estimate.of_folder(path, total, on_cpu=on_cpu, crops=1 if sees else 0)
     found = {
-        "tokens": total, "weights": need.weights, "estimate": need.weights + need.cache + need.work,
-        "measured": engine.report.peak_memory - before, "loaded": engine.bytes, "table": engine.report.rope_table,
-    }  # fmt: skip
+        "tokens": total,
+        "weights": need.weights,
+        "estimate": need.weights + need.cache + need.work,
+        "measured": engine.report.peak_memory - before,
+        "loaded": engine.weight_bytes,
+        "table": engine.report.rope_table,
+    }
     engine.close()
     return found
 
@@ -76,8 +85,10 @@ def main() -> None:
     from benchmarks.shapes import make
 
     rows = {}
-    print(f"{'shape':<10}{'tokens':>8}{'weights, MB':>14}{'estimate':>10}{'measured':>10}{'ratio':>8}"
-          f"{'without weights':>18}")  # fmt: skip
+    print(
+        f"{'shape':<10}{'tokens':>8}{'weights, MB':>14}{'estimate':>10}{'measured':>10}{'ratio':>8}"
+        f"{'without weights':>18}"
+    )
     with tempfile.TemporaryDirectory(prefix="labs-shapes-") as scratch:
         for shape in options.shapes:
             path = make(Path(scratch) / shape, shape, options.layers)
@@ -85,8 +96,10 @@ def main() -> None:
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             row = rows[shape] = json.loads(done.stdout.splitlines()[-1])
             rest = (row["estimate"] - row["weights"]) / (row["measured"] - row["loaded"])
-            print(f"{shape:<10}{row['tokens']:>8}{row['loaded'] / 1e6:>14.0f}{row['estimate'] / 1e6:>10.0f}"
-                  f"{row['measured'] / 1e6:>10.0f}{row['estimate'] / row['measured']:>8.3f}{rest:>18.3f}")  # fmt: skip
+            print(
+                f"{shape:<10}{row['tokens']:>8}{row['loaded'] / 1e6:>14.0f}{row['estimate'] / 1e6:>10.0f}"
+                f"{row['measured'] / 1e6:>10.0f}{row['estimate'] / row['measured']:>8.3f}{rest:>18.3f}"
+            )
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 

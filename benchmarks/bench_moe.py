@@ -21,8 +21,8 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from labs_helper import machine
-from labs_helper.models import load
+from labs_helper import doctor
+from labs_helper.models.load import load
 
 QUESTION = "Where is Changsha?"
 
@@ -51,7 +51,7 @@ def main() -> None:
     decode = {side: statistics.median(seen) for side, seen in speeds.items()}
     # Of each round by itself: rounds differ more than sides do.
     ratio = statistics.median(recorded / plain for plain, recorded in zip(speeds["plain"], speeds["recorded"]))
-    result = {"checkpoint": model.name, "machine": machine.versions(), "decode": decode, "recorded over plain": ratio}
+    result = {"checkpoint": model.name, "machine": doctor.versions(), "decode": decode, "recorded over plain": ratio}
     print(f"\n{model.name}   {result['machine']}")
     for side, speed in decode.items():
         print(f"{side:<12}{speed:8.1f} tokens/s")

@@ -52,9 +52,13 @@ def llama(options: argparse.Namespace) -> dict:
     engine._stop_ids = frozenset()
     prompt = engine.render(Request(({"role": "user", "content": QUESTION},), max_tokens=options.tokens))
     wish = {
-        "prompt": list(prompt.ids), "max_tokens": options.tokens, "stream": True, "cache_prompt": True,
-        "temperature": 0.0, "ignore_eos": True,
-    }  # fmt: skip
+        "prompt": list(prompt.ids),
+        "max_tokens": options.tokens,
+        "stream": True,
+        "cache_prompt": True,
+        "temperature": 0.0,
+        "ignore_eos": True,
+    }
     ours, plain = [], []
     for _ in range(options.runs):
         marks: list[float] = []
@@ -81,7 +85,7 @@ def mlx(options: argparse.Namespace) -> dict:
     engine.load(64)
     engine._stop_ids = frozenset()
     marks = run_engine(engine, 4)
-    size = engine.bytes
+    size = engine.weight_bytes
     engine.close()
     return {"speeds": [speed(marks)], "bytes": size}
 
@@ -93,8 +97,17 @@ def transformers(options: argparse.Namespace) -> dict:
     from transformers.models.phi3.modeling_phi3 import Phi3RotaryEmbedding
 
     values = json.loads((Path(options.model) / "config.json").read_text("utf-8"))
-    kept = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
-            "vocab_size", "max_position_embeddings", "original_max_position_embeddings", "rope_scaling")  # fmt: skip
+    kept = (
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "num_key_value_heads",
+        "vocab_size",
+        "max_position_embeddings",
+        "original_max_position_embeddings",
+        "rope_scaling",
+    )
     config = Phi3Config(**{key: values[key] for key in kept}, pad_token_id=0, attn_implementation="sdpa")
     with torch.device("meta"):
         model = Phi3ForCausalLM(config).to(torch.bfloat16)
@@ -136,8 +149,18 @@ SIDES = {"llama": llama, "mlx": mlx, "transformers": transformers}
 
 def in_a_process(side: str, model: Path, options: argparse.Namespace, python: str) -> dict:
     """One side in a process of its own."""
-    command = [python, __file__, "--side", side, "--model", str(model), "--tokens", str(options.tokens), "--runs",
-               str(options.runs)]  # fmt: skip
+    command = [
+        python,
+        __file__,
+        "--side",
+        side,
+        "--model",
+        str(model),
+        "--tokens",
+        str(options.tokens),
+        "--runs",
+        str(options.runs),
+    ]
     # PyTorch's Python has packages of its own: nothing of this one should come in between.
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode:
@@ -171,13 +194,12 @@ def main() -> None:
         print(json.dumps(SIDES[options.side](options)))
         return
     from benchmarks.shapes import make, make_gguf
-    from labs_helper import machine
+    from labs_helper import doctor
 
     torch = with_torch(options.torch)
     table, layer = 32064 * 3072, 4 * 3072**2 + 3 * 3072 * 8192
     read = 1 - table / (2 * table + options.layers * layer)  # a token reads one row of the table of embeddings
-    report = {"layers": options.layers, "read": read, "machine": machine.versions(),
-              "bandwidth": bandwidth()}  # fmt: skip
+    report = {"layers": options.layers, "read": read, "machine": doctor.versions(), "bandwidth": bandwidth()}
     with tempfile.TemporaryDirectory(prefix="labs-real-", dir=options.folder) as scratch:
         gguf = make_gguf(Path(scratch) / "gguf", options.layers)
         report["llama"] = in_a_process("llama", gguf, options, sys.executable)
@@ -196,9 +218,11 @@ def show(report: dict) -> None:
     ours, plain = (max(report["llama"][key]) for key in ("ours", "plain"))
     mlx_speed, other = max(report["mlx"]["speeds"]), report["transformers"]
     wide = report["bandwidth"]
-    rows = [("llama.cpp through labs_helper", ours, report["llama"]["bytes"]),
-            ("llama.cpp's own loop", plain, report["llama"]["bytes"]),
-            ("MLX on the CPU, 4 bits", mlx_speed, report["mlx"]["bytes"])]  # fmt: skip
+    rows = [
+        ("llama.cpp through labs_helper", ours, report["llama"]["bytes"]),
+        ("llama.cpp's own loop", plain, report["llama"]["bytes"]),
+        ("MLX on the CPU, 4 bits", mlx_speed, report["mlx"]["bytes"]),
+    ]
     if other:
         rows.append(("transformers, bfloat16", max(other["speeds"]), other["bytes"]))
     print(f"Phi-3.5-mini's shape, {report['layers']} of 32 layers, random weights   {report['machine']}")

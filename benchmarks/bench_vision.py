@@ -24,8 +24,10 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from labs_helper import machine
-from labs_helper.models import Model, load
+from labs_helper import doctor
+from labs_helper.common.units import size
+from labs_helper.models.load import load
+from labs_helper.models.model import Model
 
 CASES = {"one picture": ("What is in this picture?", 1), "four frames": ("What happens in these frames?", 4)}
 SIDE = 336  # pixels
@@ -66,16 +68,20 @@ def measure(model: Model, question: str, pictures: int, options: argparse.Namesp
 def one_side(options: argparse.Namespace) -> dict:
     """All cases in this process."""
     model = load(options.checkpoint)
-    if not model.sees:
+    if not model.takes_images:
         raise SystemExit(f"{model.name} is a text model; give a checkpoint that sees.")
     model.ask("Hello", max_tokens=1)
     model.engine._stop_ids = frozenset()
     cases = {name: measure(model, *case, options) for name, case in CASES.items()}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return {
-        "checkpoint": model.name, "machine": machine.versions(), "blas": machine._blas_row().found, "cases": cases,
-        "bytes_of_the_weights": model.engine.bytes, "peak_memory_process": peak,
-    }  # fmt: skip
+        "checkpoint": model.name,
+        "machine": doctor.versions(),
+        "blas": doctor._blas_row().found,
+        "cases": cases,
+        "bytes_of_the_weights": model.engine.weight_bytes,
+        "peak_memory_process": peak,
+    }
 
 
 def in_a_process(**environment: str) -> dict:
@@ -113,12 +119,9 @@ def show(side: dict) -> None:
     for name, case in side["cases"].items():
         print(
             f"{name:<14}{case['prompt_tokens']:>14}{case['seconds_to_first_token']:>16.2f}{case['seconds']:>11.2f}"
-            f"{case['seconds_best']:>8.2f}{machine.size(case['peak_memory_mlx']):>13}"
+            f"{case['seconds_best']:>8.2f}{size(case['peak_memory_mlx']):>13}"
         )
-    print(
-        f"weights {machine.size(side['bytes_of_the_weights'])}, whole process at most "
-        f"{machine.size(side['peak_memory_process'])}"
-    )
+    print(f"weights {size(side['bytes_of_the_weights'])}, whole process at most {size(side['peak_memory_process'])}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python -m benchmarks.shapes mini FOLDER --layers 2 [--layout old]
 
 They load through the same way as the real ones, with every correction. What is true in them: the configuration (from
-labs_helper/catalog.toml), the names and shapes of the tensors, 4-bit weights with 16-bit scales in groups of 64, a
+labs_helper/catalog/models.toml), the names and shapes of the tensors, 4-bit weights with 16-bit scales in groups of 64, a
 vocabulary that is longer than the tokenizer, the files of the two layouts. What is not: the weights, LongRoPE's factors
 (smooth ones of the same range, see training.config.rope_factors) and the tokenizer, which is that of instruct-tiny.
 """
@@ -19,10 +19,12 @@ from labs_helper import catalog
 from labs_helper.engines.mlx_text import import_mlx_lm
 
 SHAPES = {
-    "mini": "phi-3.5-mini-instruct-4bit", "vision": "phi-3.5-vision-instruct-4bit", "moe": "phi-3.5-moe-instruct-4bit",
-}  # fmt: skip
+    "mini": "phi-3.5-mini-instruct-4bit",
+    "vision": "phi-3.5-vision-instruct-4bit",
+    "moe": "phi-3.5-moe-instruct-4bit",
+}
 CODE = {"phi3": "phi3", "phi3_v": "phi3_v", "phimoe": "phimoe"}
-TINY = catalog.home() / "data/checkpoints/instruct-tiny"
+TINY = catalog.course_folder() / "data/checkpoints/instruct-tiny"
 
 
 def configuration(shape: str, layers: int | None = None, **changes) -> dict:
@@ -45,10 +47,16 @@ def configuration(shape: str, layers: int | None = None, **changes) -> dict:
         scaling |= {"short_mscale": 1.19, "long_mscale": 1.19, "original_max_position_embeddings": 4096}
         config |= {"num_experts_per_tok": 2, "router_jitter_noise": 0.01, "attention_bias": True, "lm_head_bias": True}
     return config | {
-        "architectures": ["PhiMoEForCausalLM" if shape == "moe" else "Phi3ForCausalLM"], "rms_norm_eps": 1e-5,
-        "rope_theta": 10000.0, "rope_scaling": scaling, "original_max_position_embeddings": 4096,
-        "hidden_act": "silu", "tie_word_embeddings": False, "bos_token_id": 1, "eos_token_id": 32000,
-    }  # fmt: skip
+        "architectures": ["PhiMoEForCausalLM" if shape == "moe" else "Phi3ForCausalLM"],
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0,
+        "rope_scaling": scaling,
+        "original_max_position_embeddings": 4096,
+        "hidden_act": "silu",
+        "tie_word_embeddings": False,
+        "bos_token_id": 1,
+        "eos_token_id": 32000,
+    }
 
 
 def make(
@@ -78,8 +86,12 @@ def make(
     config = configuration(shape, layers, **changes)
     Model, Args = model_classes() if shape == "vision" else _get_classes(config)
     model = Model(Args.from_dict(config))
-    nn.quantize(model, group_size=64, bits=4, class_predicate=lambda path, module: (
-        hasattr(module, "to_quantized") and module.weight.shape[-1] % 64 == 0))  # fmt: skip
+    nn.quantize(
+        model,
+        group_size=64,
+        bits=4,
+        class_predicate=lambda path, module: hasattr(module, "to_quantized") and module.weight.shape[-1] % 64 == 0,
+    )
     mx.random.seed(seed)
     parameters = dict(tree_flatten(model.parameters()))
     for name, value in parameters.items():
@@ -115,10 +127,13 @@ def make_gguf(folder: str | Path, layers: int | None = None, seed: int = 0) -> P
     settings(writer, config)
     vocabulary(writer, TINY, config)
     shapes = {
-        "token_embd": (config["vocab_size"], hidden), "output": (config["vocab_size"], hidden),
-        "attn_qkv": (3 * hidden, hidden), "attn_output": (hidden, hidden), "ffn_up": (2 * wide, hidden),
+        "token_embd": (config["vocab_size"], hidden),
+        "output": (config["vocab_size"], hidden),
+        "attn_qkv": (3 * hidden, hidden),
+        "attn_output": (hidden, hidden),
+        "ffn_up": (2 * wide, hidden),
         "ffn_down": (hidden, wide),
-    }  # fmt: skip
+    }
     for name in names(config["num_hidden_layers"]).values():
         kind = name.split(".")[-1]
         if kind.endswith("_norm"):

@@ -6,8 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from labs_helper import catalog, machine, store, workshop
+from labs_helper import catalog, doctor, store
 from labs_helper.board import rules
+from labs_helper.common.units import size
+from labs_helper.course import workshop
 from labs_helper.errors import BadRequest, LabError
 
 
@@ -33,8 +35,11 @@ def main(arguments: list[str] | None = None) -> int:
     _add_models(commands.add_parser("models", help="list, fetch, verify, move and remove models"))
     notebooks = commands.add_parser("notebooks", help="make the notebooks from their sources")
     notebooks.add_argument("action", choices=("build", "check", "new"))
-    notebooks.add_argument("names", nargs="*", help="for example 01-instruct; all of them if none is given. "
-                                                    "For new: a number and a name, 08 my-lab")  # fmt: skip
+    notebooks.add_argument(
+        "names",
+        nargs="*",
+        help="for example 01-instruct; all of them if none is given. For new: a number and a name, 08 my-lab",
+    )
     notebooks.set_defaults(run=_notebooks)
     _add_workshop(commands.add_parser("workshop", help="for instructors: timetable, pre-flight, board, zip, slides"))
     _add_board(commands.add_parser("board", help="join or leave the class board; without either, say where you are"))
@@ -74,8 +79,10 @@ def _add_models(models: argparse.ArgumentParser) -> None:
     made.add_argument("destination", help="a folder that does not exist yet")
     made.add_argument("--bits", type=int, default=4, help="2, 3, 4, 5, 6, 8; 16 rounds nothing (default: 4)")
     made.add_argument("--group-size", type=int, metavar="N", help="weights that share a scale: 32, 64 or 128")
-    made.add_argument("--dtype", help="of scales and norms: float32 for a CPU, float16 or bfloat16 for a Mac's GPU "
-                                      "(default: as in the source)")  # fmt: skip
+    made.add_argument(
+        "--dtype",
+        help="of scales and norms: float32 for a CPU, float16 or bfloat16 for a Mac's GPU (default: as in the source)",
+    )
     made.add_argument("--recipe", help="a mixture of mlx-lm in place of bits, for example mixed_3_6")
     made.add_argument("--text", metavar="FILE", help="a short text to compare source and result on")
     serve = action("serve", _serve, "give the models of this computer to others in the room, read-only")
@@ -130,13 +137,13 @@ def _add_board(board: argparse.ArgumentParser) -> None:
 
 
 def _doctor(chosen) -> int:
-    report = machine.check_setup(chosen.lab)
+    report = doctor.check_setup(chosen.lab)
     print(report)
     return 0 if report.ok else 1
 
 
 def _reset(chosen) -> int:
-    from labs_helper import reset
+    from labs_helper.course import reset
 
     for lab in chosen.labs:
         print(reset.restore(lab))
@@ -159,7 +166,7 @@ def _list(chosen) -> int:
         except LabError as error:
             here = "no" if type(error).__name__ == "ModelNotHere" else "broken"
         context = "unknown" if card.context is None else f"{card.context:,}"
-        disk = machine.size(card.bytes_on_disk)
+        disk = size(card.bytes_on_disk)
         rows.append((card.name, card.role, card.tier, here, disk, card.format, context, card.licence or ""))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
@@ -173,7 +180,7 @@ def _fetch(chosen) -> int:
 
 
 def _remove(chosen) -> int:
-    print(f"Removed; {machine.size(store.remove(chosen.name))} of disk are free again.")
+    print(f"Removed; {size(store.remove(chosen.name))} of disk are free again.")
     return 0
 
 
@@ -193,7 +200,7 @@ def _verify(chosen) -> int:
 
 
 def _convert(chosen) -> int:
-    from labs_helper import convert
+    from labs_helper.engines import convert
 
     text = None
     if chosen.text is not None:
@@ -201,10 +208,17 @@ def _convert(chosen) -> int:
             text = Path(chosen.text).read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             raise BadRequest(f"{chosen.text} cannot be read ({error}).", "Name a text file in UTF-8.") from error
-    print(convert.convert(
-        chosen.source, chosen.destination, bits=chosen.bits, group_size=chosen.group_size, dtype=chosen.dtype,
-        recipe=chosen.recipe, text=text,
-    ))  # fmt: skip
+    print(
+        convert.convert(
+            chosen.source,
+            chosen.destination,
+            bits=chosen.bits,
+            group_size=chosen.group_size,
+            dtype=chosen.dtype,
+            recipe=chosen.recipe,
+            text=text,
+        )
+    )
     return 0
 
 
@@ -221,7 +235,7 @@ def _serve(chosen) -> int:
 
 
 def _notebooks(chosen) -> int:
-    from labs_helper import authoring  # needs jupytext and nbclient, which only authors have
+    from labs_helper.course import authoring  # needs jupytext and nbclient, which only authors have
 
     if chosen.action == "build":
         authoring.build(chosen.names or None)
@@ -235,7 +249,7 @@ def _notebooks(chosen) -> int:
 
 
 def _new(names: list[str]) -> int:
-    from labs_helper import authoring, template
+    from labs_helper.course import authoring, template
 
     if len(names) != 2:
         raise BadRequest("A new lab needs a number and a name.", "For example: labs notebooks new 08 my-lab")
@@ -257,10 +271,10 @@ def _preflight(chosen) -> int:
 
 
 def _zip(chosen) -> int:
-    from labs_helper import release
+    from labs_helper.course import release
 
     made = release.build(chosen.destination)
-    print(f"Written: {made} ({machine.size(made.stat().st_size)})")
+    print(f"Written: {made} ({size(made.stat().st_size)})")
     return 0
 
 
@@ -302,8 +316,10 @@ def _join(chosen) -> int:
     from labs_helper.exercises import progress
 
     shown = client.join(chosen.address, chosen.code, chosen.alias)
-    print(f"You are on the class board as {shown}. It gets the number of an exercise, passed or not, tries and time, "
-          "and never an answer.\nTo leave: labs board leave")  # fmt: skip
+    print(
+        f"You are on the class board as {shown}. It gets the number of an exercise, passed or not, tries and time, "
+        "and never an answer.\nTo leave: labs board leave"
+    )
     if not progress.is_on():
         print("LABS_PROGRESS is off: nothing is sent until it is on.")
     return 0

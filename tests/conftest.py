@@ -47,7 +47,7 @@ def tiny_moe(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def moe(tiny_moe):
     """A Model over the shared random phimoe, one for all tests of a file."""
-    from labs_helper.models import load
+    from labs_helper.models.load import load
 
     loaded = load(str(tiny_moe))
     yield loaded
@@ -60,7 +60,7 @@ def tiny_gguf(tmp_path_factory) -> Path:
     from labs_helper import catalog
     from training.to_gguf import convert
 
-    source = catalog.home() / "data/checkpoints/instruct-tiny"
+    source = catalog.course_folder() / "data/checkpoints/instruct-tiny"
     return convert(source, tmp_path_factory.mktemp("gguf") / "instruct-tiny", tokenizer=False).parent
 
 
@@ -80,7 +80,7 @@ def serving(prepare: str, module: str, name: str):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    folder = catalog.home() / "data/checkpoints" / name
+    folder = catalog.course_folder() / "data/checkpoints" / name
     code = (
         f"import sys, threading, os; {prepare}; threading.Timer(120, os._exit, (9,)).start();"
         f"import {module} as server;"
@@ -120,7 +120,7 @@ def mlx_vision_server():
 @pytest.fixture
 def model(tiny_checkpoint):
     """A fresh Model over the shared random checkpoint."""
-    from labs_helper.models import load
+    from labs_helper.models.load import load
 
     loaded = load(str(tiny_checkpoint))
     yield loaded

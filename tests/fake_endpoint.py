@@ -75,8 +75,12 @@ class FakeEndpoint:
         for text in self.answer:
             handler.piece(text)
         handler.piece(None, "stop")
-        usage = {"prompt_tokens": 12, "completion_tokens": 9, "total_tokens": 21,
-                 "prompt_tokens_details": {"cached_tokens": 5}}  # fmt: skip
+        usage = {
+            "prompt_tokens": 12,
+            "completion_tokens": 9,
+            "total_tokens": 21,
+            "prompt_tokens_details": {"cached_tokens": 5},
+        }
         handler.event(choices=[], usage=usage)
         handler.wfile.write(b"data: [DONE]\n\n")
 

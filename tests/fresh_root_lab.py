@@ -27,8 +27,9 @@ def start() -> tuple[subprocess.Popen, str]:
     """JupyterLab, and the token that it prints with its address. Raises RuntimeError if it does not come."""
     log = Path("jupyterlab.log")
     with log.open("wb") as out:
-        server = subprocess.Popen(["make", "lab", "BROWSER=0", f"PORT={PORT}"], stdout=out, stderr=subprocess.STDOUT,
-                                  start_new_session=True)  # fmt: skip
+        server = subprocess.Popen(
+            ["make", "lab", "BROWSER=0", f"PORT={PORT}"], stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+        )
     end = time.monotonic() + 120
     while time.monotonic() < end and server.poll() is None:
         found = re.search(rf"http://127\.0\.0\.1:{PORT}/\S*\?token=(\w+)", log.read_text(errors="replace"))
@@ -45,8 +46,9 @@ async def run(notebook: str, token: str) -> int:
 
     Raises RuntimeError at the first cell that ends in an error.
     """
-    with httpx.Client(base_url=f"http://127.0.0.1:{PORT}", headers={"Authorization": f"token {token}"}, timeout=60,
-                      trust_env=False) as server:  # fmt: skip
+    with httpx.Client(
+        base_url=f"http://127.0.0.1:{PORT}", headers={"Authorization": f"token {token}"}, timeout=60, trust_env=False
+    ) as server:
         page = server.get(f"/lab/tree/{notebook}").raise_for_status().text
         if "jupyter-config-data" not in page:
             raise RuntimeError("The page is not JupyterLab.")
@@ -61,8 +63,9 @@ async def run(notebook: str, token: str) -> int:
         ask = uuid.uuid4().hex
         header = {"msg_id": ask, "msg_type": "execute_request", "username": "", "session": "fresh", "version": "5.3"}
         content = {"code": source, "silent": False, "stop_on_error": True}
-        await channel.write_message(json.dumps({"header": header, "parent_header": {}, "metadata": {},
-                                                "channel": "shell", "content": content}))  # fmt: skip
+        await channel.write_message(
+            json.dumps({"header": header, "parent_header": {}, "metadata": {}, "channel": "shell", "content": content})
+        )
         while True:
             received = await asyncio.wait_for(channel.read_message(), 300)
             if received is None:

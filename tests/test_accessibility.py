@@ -14,8 +14,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = [path for folder in ("notebooks", "notebooks/solutions") for path in sorted((ROOT / folder).glob("*.ipynb"))
-             if ".copy-" not in path.name]  # fmt: skip
+NOTEBOOKS = [
+    path
+    for folder in ("notebooks", "notebooks/solutions")
+    for path in sorted((ROOT / folder).glob("*.ipynb"))
+    if ".copy-" not in path.name
+]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -36,8 +40,9 @@ def levels(text):
 
 def heading_problems(found):
     problems = [] if found.count(1) == 1 and found[0] == 1 else [f"{found.count(1)} headings of level 1, not one first"]
-    return problems + [f"level {after} follows level {before}" for before, after in zip(found, found[1:])
-                       if after > before + 1]  # fmt: skip
+    return problems + [
+        f"level {after} follows level {before}" for before, after in zip(found, found[1:]) if after > before + 1
+    ]
 
 
 @pytest.mark.parametrize(("found", "count"), [([1, 2, 3, 2], 0), ([1, 3], 1), ([2, 1], 1), ([1, 2, 1], 1), ([], 1)])
@@ -134,8 +139,9 @@ def test_widgets_are_there_as_text_where_no_kernel_runs():
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             assert VIEW not in data, "without a kernel this is an error message"
-            shown += bool(re.search(r"^(chat|compare|look|benchmarks)\(", "".join(cell["source"]), re.M)
-                          and data.get("text/html"))  # fmt: skip
+            shown += bool(
+                re.search(r"^(chat|compare|look|benchmarks)\(", "".join(cell["source"]), re.M) and data.get("text/html")
+            )
     assert shown >= 3
     # What the chat of the last section said: question and answer.
     assert "Where is Changsha?" in text and "And Lima?" in text

@@ -51,8 +51,8 @@ def test_notebooks_hand_over_to_authoring(monkeypatch, capsys):
         build=lambda names: calls.append(("build", names)),
         check=lambda names: calls.append(("check", names)) or ["01-instruct is out of date"],
     )
-    monkeypatch.setitem(sys.modules, "labs_helper.authoring", fake)
-    monkeypatch.setattr("labs_helper.authoring", fake, raising=False)
+    monkeypatch.setitem(sys.modules, "labs_helper.course.authoring", fake)
+    monkeypatch.setattr("labs_helper.course.authoring", fake, raising=False)
     assert cli.main(["notebooks", "build"]) == 0
     assert cli.main(["notebooks", "check", "01-instruct"]) == 1
     assert calls == [("build", None), ("check", ["01-instruct"])]

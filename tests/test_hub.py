@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 import yaml
 
-from labs_helper import workshop
+from labs_helper.course import workshop
 
 ROOT = Path(__file__).resolve().parent.parent
 VALUES = yaml.safe_load((ROOT / "docs/hub/values.yaml").read_text("utf-8"))["singleuser"]
@@ -58,8 +58,9 @@ def test_every_setting_is_one_that_the_course_reads():
 
 def test_a_server_of_somebody_else_is_not_started():
     assert configured(LABS_HUB_SERVED="").JupyterHub.services == []
-    (service,) = configured(LABS_HUB_PYTHON=sys.executable, LABS_HUB_ENDPOINT="http://127.0.0.1:9123/v1",
-                            LABS_HUB_SERVED="/models/x").JupyterHub.services  # fmt: skip
+    (service,) = configured(
+        LABS_HUB_PYTHON=sys.executable, LABS_HUB_ENDPOINT="http://127.0.0.1:9123/v1", LABS_HUB_SERVED="/models/x"
+    ).JupyterHub.services
     assert service["command"][0] == sys.executable
     assert service["command"][-6:] == ["--model", "/models/x", "--host", "127.0.0.1", "--port", "9123"]
     assert service.get("user") == ("nobody" if os.geteuid() == 0 else None)

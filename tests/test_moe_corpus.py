@@ -195,10 +195,19 @@ def test_mistakes_are_of_every_kind_that_a_plan_can_have_and_sums_larger_than_th
         said |= {m["content"] for m in case.messages if m["role"] == "user" and m["content"].startswith("Error: ")}
         sums += [int(n) for text in plan_texts(case) for n in re.findall(r'"(\d+) [-+*] \d+"', text)]
     for words in (
-        "not JSON", 'with "steps"', "1 to 2 steps", "there is no tool", " needs ", "must be a string", "not known yet",
-        "field must be one of country", "to must be one of English", "no place is called", "dictionary has no",
+        "not JSON",
+        'with "steps"',
+        "1 to 2 steps",
+        "there is no tool",
+        " needs ",
+        "must be a string",
+        "not known yet",
+        "field must be one of country",
+        "to must be one of English",
+        "no place is called",
+        "dictionary has no",
         "the calculator knows",
-    ):  # fmt: skip
+    ):
         assert any(words in each for each in said), words
     assert 0.2 < sum(n > 99 for n in sums) / len(sums) < 0.5
 
@@ -209,8 +218,10 @@ def test_every_topic_comes_up_and_the_prompt_names_every_tool():
     assert set(found) == set(range(len(TOPICS)))
     assert all(tool in system_prompt() for tool in TOOLS)
     # What the evaluation asks is what the agent asks.
-    assert all(case.prompt[0]["content"] == system_prompt() and len(case.prompt) == 2
-               for case in (MoeCorpus("eval", 4).plan() for _ in range(50)))  # fmt: skip
+    assert all(
+        case.prompt[0]["content"] == system_prompt() and len(case.prompt) == 2
+        for case in (MoeCorpus("eval", 4).plan() for _ in range(50))
+    )
 
 
 def test_only_a_phimoe_is_measured_on_plans(tmp_path):
@@ -237,7 +248,7 @@ def test_the_questions_of_the_notebook_are_held_out_cases_and_in_sync():
 def test_the_most_specialised_expert_is_the_one_that_a_topic_has_to_itself():
     counts = np.ones((len(TOPICS), 2, 2, 16))
     counts[3, 1, 0] = 0
-    counts[3, 1, 0, 5] = 9                  # topic 3 goes to expert 5 of layer 1 alone
+    counts[3, 1, 0, 5] = 9  # topic 3 goes to expert 5 of layer 1 alone
     preference = preferences([(place, []) for place in range(len(TOPICS))], counts)
     assert preference.shape == (2, 16, len(TOPICS))
     assert most_special(preference) == (3, [(1, 5)])

@@ -12,8 +12,8 @@ torch = pytest.importorskip("torch", reason="needs the training extra")
 distributed = torch.distributed
 
 from labs_helper.engines.mlx_text import MLXText  # noqa: E402
+from labs_helper.engines.worker import WORKER  # noqa: E402
 from labs_helper.figures import mutual_information as counted_information  # noqa: E402
-from labs_helper.worker import WORKER  # noqa: E402
 from training import config, export, train  # noqa: E402
 from training.corpus import Corpus  # noqa: E402
 from training.moe import routing, upcycle  # noqa: E402
@@ -25,13 +25,27 @@ from training.tokenizer import Encoder, train_tokenizer  # noqa: E402
 
 ORIGINAL, CONTEXT = 64, 256
 RECIPE = {
-    "architecture": "phimoe", "seed": 1, "steps": 4, "languages": {"en": 1.0}, "known": 1.0, "tokenizer": "words",
+    "architecture": "phimoe",
+    "seed": 1,
+    "steps": 4,
+    "languages": {"en": 1.0},
+    "known": 1.0,
+    "tokenizer": "words",
     "routing": {"balance": 0.05, "special": 0.02, "target": 0.5},
-    "model": {"vocab_size": 1600, "hidden_size": 64,
-              "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
-              "num_key_value_heads": 1, "num_local_experts": 16, "num_experts_per_tok": 2, "router_jitter_noise": 0.01,
-              "original_max_position_embeddings": ORIGINAL, "max_position_embeddings": CONTEXT},
-}  # fmt: skip
+    "model": {
+        "vocab_size": 1600,
+        "hidden_size": 64,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "num_local_experts": 16,
+        "num_experts_per_tok": 2,
+        "router_jitter_noise": 0.01,
+        "original_max_position_embeddings": ORIGINAL,
+        "max_position_embeddings": CONTEXT,
+    },
+}
 
 
 @pytest.fixture(scope="module")

@@ -41,11 +41,20 @@ def test_making_a_model_loads_neither_mlx_nor_transformers(tiny_checkpoint):
 
 def test_the_public_names():
     assert set(labs_helper.__all__) == {
-        "check_setup", "load", "chat", "look", "compare", "experts", "benchmarks", "check", "hint", "memory"
-    }  # fmt: skip
+        "check_setup",
+        "load",
+        "chat",
+        "look",
+        "compare",
+        "experts",
+        "benchmarks",
+        "check",
+        "hint",
+        "memory",
+    }
     assert len(labs_helper.__all__) <= 10
     assert set(labs_helper.__all__) <= set(dir(labs_helper))
-    assert labs_helper.load.__module__ == "labs_helper.models"
+    assert labs_helper.load.__module__ == "labs_helper.models.model"
     with pytest.raises(AttributeError, match="check_setup"):
         _ = labs_helper.no_such_name
 
@@ -59,8 +68,15 @@ def test_an_error_shows_two_sentences_and_no_stack():
 
 @pytest.mark.parametrize(
     "name",
-    ["ModelNotHere", "NotEnoughMemory", "CheckpointRefused", "BadImage", "BadRequest", "EndpointFailed",
-     "DownloadFailed"],
+    [
+        "ModelNotHere",
+        "NotEnoughMemory",
+        "CheckpointRefused",
+        "BadImage",
+        "BadRequest",
+        "EndpointFailed",
+        "DownloadFailed",
+    ],
 )
 def test_all_errors_are_one_family(name):
     assert issubclass(getattr(errors, name), errors.LabError)

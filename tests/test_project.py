@@ -14,7 +14,7 @@ from statistics import median
 
 import pytest
 
-from labs_helper import authoring
+from labs_helper.course import authoring
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -69,10 +69,16 @@ def link_problems(text: str, folder: Path) -> list[str]:
 
 
 def picture_problems(text: str) -> list[str]:
-    problems = [f"picture without alt text at ...{text[m.start() : m.end() + 40]}" for m in PICTURE.finditer(text)
-                if not m[1].strip()]
-    problems += [f"picture without alt text: {tag}" for tag in IMG.findall(text)
-                 if not re.search(r"""\balt=["'][^"']*\S[^"']*["']""", tag)]
+    problems = [
+        f"picture without alt text at ...{text[m.start() : m.end() + 40]}"
+        for m in PICTURE.finditer(text)
+        if not m[1].strip()
+    ]
+    problems += [
+        f"picture without alt text: {tag}"
+        for tag in IMG.findall(text)
+        if not re.search(r"""\balt=["'][^"']*\S[^"']*["']""", tag)
+    ]
     return problems
 
 
@@ -181,7 +187,7 @@ def allowed(name: str) -> set[str]:
         return CORE | EXTRAS["x86"]  # the extra is for this engine
     if name == "labs_helper/board/server.py":
         return CORE | EXTRAS["board"]  # the instructor's side; a learner's machine never imports it
-    if name.startswith("labs_helper/") and name != "labs_helper/authoring.py" or name.startswith("notebooks/"):
+    if (name.startswith("labs_helper/") and name != "labs_helper/course/authoring.py") or name.startswith("notebooks/"):
         return CORE
     if name.startswith("docs/site/"):
         return EXTRAS["site"]

@@ -22,7 +22,7 @@ problems = runpy.run_path(str(ROOT / "docs/site/check.py"))["problems"]
         ('<a href="../outside.html">a</a>', 1),
         ('<script src="https://cdn.example.org/x.js"></script><link href="//fonts.example.org/f.css">', 2),
     ],
-)  # fmt: skip
+)
 def test_links_and_requests_are_found(tmp_path, body, found):
     site = tmp_path / "site"
     (site / "other").mkdir(parents=True)

@@ -35,7 +35,7 @@ def test_every_dense_target_has_its_centre_in_its_cell_and_none_is_lost(kind):
         assert len(inside) == len(scene.marks)
         for mark in inside:
             at = int(mark.y // draw.PATCH), int(mark.x // draw.PATCH)
-            if mark.kind in GLYPHS:                # glyphs never share a patch
+            if mark.kind in GLYPHS:  # glyphs never share a patch
                 assert KINDS[kinds[at]] == mark.kind and COLOUR_NAMES[colours[at]] == mark.colour
             else:
                 assert kinds[at] > 0

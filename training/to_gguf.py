@@ -19,7 +19,7 @@ import numpy as np
 _LAYER = {
     "self_attn.qkv_proj": "attn_qkv", "self_attn.o_proj": "attn_output", "mlp.gate_up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
-}  # fmt: skip
+}
 
 
 def names(layers: int) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """How people ask about the small world that the bundled checkpoints know, and how one answers them.
 
-The facts are the course's own (`labs_helper.world`), the phrasings live in TOML files under `training/phrases` (one file
+The facts are the course's own (`labs_helper.agent.world`), the phrasings live in TOML files under `training/phrases` (one file
 a language). This module reads them and fills sentences.
 """
 
@@ -11,7 +11,7 @@ import tomllib
 from functools import cache
 from pathlib import Path
 
-from labs_helper.world import LANGUAGE_NAMES, LANGUAGES, index, table, words
+from labs_helper.agent.world import LANGUAGE_NAMES, LANGUAGES, index, table, words
 
 __all__ = ["LANGUAGES", "LANGUAGE_NAMES", "fill", "index", "particle", "phrases", "place_of_city", "place_of_landmark", "table", "words"]
 

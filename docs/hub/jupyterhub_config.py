@@ -32,9 +32,13 @@ c = get_config()  # noqa: F821  JupyterHub puts it there
 
 # Each start brings what has changed in the course. nbgitpuller never overwrites what a learner has changed.
 c.Spawner.default_url = "/git-pull?" + urlencode(
-    {"repo": COURSE, "branch": BRANCH, "targetpath": FOLDER,
-     "urlpath": f"lab/tree/{FOLDER}/notebooks/00-start-here.ipynb"}
-)  # fmt: skip
+    {
+        "repo": COURSE,
+        "branch": BRANCH,
+        "targetpath": FOLDER,
+        "urlpath": f"lab/tree/{FOLDER}/notebooks/00-start-here.ipynb",
+    }
+)
 
 c.Spawner.environment.update(
     {

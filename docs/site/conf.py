@@ -14,8 +14,14 @@ copyright = "Phi-3.5 Labs contributors, MIT licence"
 language = "en"
 extensions = ["myst_nb"]
 root_doc = "docs/site/index"
-include_patterns = ["docs/site/index.md", "*.md", "docs/*.md", "images/README.md", "data/checkpoints/*/MODEL_CARD.md",
-                    "notebooks/solutions/[0-9]*.ipynb"]  # fmt: skip
+include_patterns = [
+    "docs/site/index.md",
+    "*.md",
+    "docs/*.md",
+    "images/README.md",
+    "data/checkpoints/*/MODEL_CARD.md",
+    "notebooks/solutions/[0-9]*.ipynb",
+]
 templates_path = ["templates"]
 
 html_theme = "furo"

@@ -6,8 +6,8 @@
 `tools` has the functions on the allow-list, `plan` the form of a plan, `loop` the way from a question to an answer.
 """
 
-from .loop import Event, Trace, solve
-from .plan import (
+from labs_helper.agent.loop import Event, Trace, solve
+from labs_helper.agent.plan import (
     MAX_STEPS,
     Step,
     error_turn,
@@ -19,7 +19,7 @@ from .plan import (
     system_prompt,
     write_plan,
 )
-from .tools import TOOLS, Tool, toolbox
+from labs_helper.agent.tools import TOOLS, Tool, toolbox
 
 __all__ = [
     "MAX_STEPS",

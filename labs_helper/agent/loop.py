@@ -18,9 +18,8 @@ from labs_helper.agent.plan import (
     system_prompt,
 )
 from labs_helper.agent.tools import TOOLS, Tool
+from labs_helper.common.markup import escape, printable
 from labs_helper.errors import BadPlan, BadRequest, CutOff, LabError
-from labs_helper.figures.base import escape
-from labs_helper.figures.text import printable
 
 HIGHEST_STEPS = 9  # a reference is a dollar sign and one digit
 REPAIRS = 1
@@ -93,10 +92,18 @@ class Trace:
 
 
 def solve(
-    model, question: str, *, tools: Mapping[str, Tool] = TOOLS, language: str | None = None, constrained: bool = True,
-    max_steps: int = MAX_STEPS, max_tokens: int = 200, seconds: float = 120, detailed: bool | None = None,
+    model,
+    question: str,
+    *,
+    tools: Mapping[str, Tool] = TOOLS,
+    language: str | None = None,
+    constrained: bool = True,
+    max_steps: int = MAX_STEPS,
+    max_tokens: int = 200,
+    seconds: float = 120,
+    detailed: bool | None = None,
     on_event: Callable[[Event], None] | None = None,
-) -> Trace:  # fmt: skip
+) -> Trace:
     """Answer a question with tools: ask for a plan, check it, run it, ask for the answer.
 
     A plan that cannot be used goes back to the model once, with what is wrong. What the model writes is only ever read:

@@ -267,9 +267,12 @@ def run_plan(
 
 
 def run_step(
-    step: Step, results: Sequence[str], tools: Mapping[str, Tool] = TOOLS, language: str | None = None,
+    step: Step,
+    results: Sequence[str],
+    tools: Mapping[str, Tool] = TOOLS,
+    language: str | None = None,
     seconds: float | None = None,
-) -> tuple[dict[str, Any], str]:  # fmt: skip
+) -> tuple[dict[str, Any], str]:
     """The arguments of the next step with earlier results filled in, and what the tool gives for them.
 
     results: what the steps before this one gave. The rest as for `run_plan`.

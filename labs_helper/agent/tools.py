@@ -19,8 +19,8 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, create_model
 
+from labs_helper.agent.world import LANGUAGE_NAMES, LANGUAGES, index, table, words
 from labs_helper.errors import BadPlan, BadRequest
-from labs_helper.world import LANGUAGE_NAMES, LANGUAGES, index, table, words
 
 MAX_EXPRESSION = 40  # characters the calculator reads
 MAX_TEXT = 2000  # characters of an argument and of a result

@@ -23,8 +23,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from labs_helper import personal
 from labs_helper.board import rules
+from labs_helper.common import personal
 from labs_helper.errors import BadRequest, EndpointFailed, LabError
 
 TIMEOUT = 5.0  # seconds that a message may take
@@ -200,15 +200,22 @@ def send() -> Round:
         while True:
             rows = connection.execute(
                 "select id, exercise, status, tries, at from outbox where state = 'waiting' and learner = ?"
-                " order by at limit ?", (chosen.learner, size)).fetchall()  # fmt: skip
+                " order by at limit ?",
+                (chosen.learner, size),
+            ).fetchall()
             if not rows:
                 return Round(sent, 0)
             now = time.time()
             results = [
-                {"id": id, "exercise": exercise, "status": kind, "tries": min(tries, rules.TRIES),
-                 "age": min(max(0.0, now - at), rules.AGE)}
+                {
+                    "id": id,
+                    "exercise": exercise,
+                    "status": kind,
+                    "tries": min(tries, rules.TRIES),
+                    "age": min(max(0.0, now - at), rules.AGE),
+                }
                 for id, exercise, kind, tries, at in rows
-            ]  # fmt: skip
+            ]
             status, state, trouble, wait = 0, "sent", "", 0.0
             try:
                 status, _, wait = _post(chosen, "/api/results", {"alias": chosen.alias, "results": results})
@@ -219,7 +226,8 @@ def send() -> Round:
                     state = "refused"
                 elif status != 200:
                     trouble = {401: "The board has another join code now.", 429: "The board is busy."}.get(
-                        status, f"The board answers {status}.")  # fmt: skip
+                        status, f"The board answers {status}."
+                    )
             except LabError as error:
                 trouble = error.what
             if trouble:
@@ -266,7 +274,7 @@ class _Sender:
             with self._lock:
                 # With a code that is wrong nothing changes by itself: once more with the next check, not before.
                 over = not done.waiting or done.refused
-                if self._ending.is_set() or over and not self._again:
+                if self._ending.is_set() or (over and not self._again):
                     self._thread = None
                     return
             if done.trouble:
@@ -310,8 +318,12 @@ def _post(chosen: Settings, path: str, content: dict) -> tuple[int, dict, float]
 
     parts = urlsplit(chosen.address)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    headers = {"Authorization": f"Bearer {chosen.code}", "X-Learner": chosen.learner,
-               "Content-Type": "application/json", "Connection": "close"}  # fmt: skip
+    headers = {
+        "Authorization": f"Bearer {chosen.code}",
+        "X-Learner": chosen.learner,
+        "Content-Type": "application/json",
+        "Connection": "close",
+    }
     connection = kind(parts.hostname, parts.port, timeout=TIMEOUT)
     try:
         connection.request("POST", path, json.dumps(content).encode(), headers)

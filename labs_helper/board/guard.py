@@ -171,8 +171,11 @@ class Guard:
 async def _answer(send, status: int, words: str, wait: float = 0.0) -> None:
     content = json.dumps({"detail": words}).encode()
     # What is left of a refused message is not read: the connection ends.
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode()),
-               (b"connection", b"close")]  # fmt: skip
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(content)).encode()),
+        (b"connection", b"close"),
+    ]
     if wait:
         headers.append((b"retry-after", str(math.ceil(wait)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})

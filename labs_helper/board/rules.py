@@ -16,14 +16,74 @@ AGE = 7 * 24 * 3600.0  # seconds that a result may have waited to be sent
 # Without 0 and O, 1 and I and L: a code is read from a wall and typed.
 _SIGNS = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
 _CODE = 8
-_KINDS = (
-    "Brave Bright Calm Cheerful Clever Curious Eager Fair Gentle Happy Honest Jolly Kind Lively Lucky Merry Mild Neat "
-    "Nimble Patient Polite Proud Quick Quiet Ready Sharp Steady Sunny Swift Warm Wise Witty"
-).split()
-_ANIMALS = (
-    "Badger Beaver Bee Bison Crane Deer Dolphin Eagle Falcon Finch Fox Gecko Hare Heron Ibis Koala Lark Lemur Lynx "
-    "Marten Mole Newt Otter Owl Panda Penguin Raven Robin Seal Swan Tern Wren"
-).split()
+_KINDS = [
+    "Brave",
+    "Bright",
+    "Calm",
+    "Cheerful",
+    "Clever",
+    "Curious",
+    "Eager",
+    "Fair",
+    "Gentle",
+    "Happy",
+    "Honest",
+    "Jolly",
+    "Kind",
+    "Lively",
+    "Lucky",
+    "Merry",
+    "Mild",
+    "Neat",
+    "Nimble",
+    "Patient",
+    "Polite",
+    "Proud",
+    "Quick",
+    "Quiet",
+    "Ready",
+    "Sharp",
+    "Steady",
+    "Sunny",
+    "Swift",
+    "Warm",
+    "Wise",
+    "Witty",
+]
+_ANIMALS = [
+    "Badger",
+    "Beaver",
+    "Bee",
+    "Bison",
+    "Crane",
+    "Deer",
+    "Dolphin",
+    "Eagle",
+    "Falcon",
+    "Finch",
+    "Fox",
+    "Gecko",
+    "Hare",
+    "Heron",
+    "Ibis",
+    "Koala",
+    "Lark",
+    "Lemur",
+    "Lynx",
+    "Marten",
+    "Mole",
+    "Newt",
+    "Otter",
+    "Owl",
+    "Panda",
+    "Penguin",
+    "Raven",
+    "Robin",
+    "Seal",
+    "Swan",
+    "Tern",
+    "Wren",
+]
 
 
 def new_code() -> str:

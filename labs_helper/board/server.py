@@ -79,8 +79,11 @@ def create_app(storage: Storage, exercises: Mapping[str, str], limits: Limits | 
     def refused(_request, error: RequestValidationError) -> JSONResponse:
         # Where it is wrong and why; never what was sent.
         first = error.errors()[0]
-        place = ".".join(str(part)[:20] for part in first["loc"][:4] if part in Batch.model_fields
-                         or part in Submission.model_fields or isinstance(part, int))  # fmt: skip
+        place = ".".join(
+            str(part)[:20]
+            for part in first["loc"][:4]
+            if part in Batch.model_fields or part in Submission.model_fields or isinstance(part, int)
+        )
         return JSONResponse({"detail": f"Refused: {place or 'the message'}: {first['type']}."}, 422)
 
     @app.get("/")
@@ -121,8 +124,10 @@ def _page() -> tuple[str, str]:
     page = Path(__file__).with_name("page.html").read_text("utf-8")
 
     def sums(tag: str) -> str:
-        return " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-                        for text in re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.S))  # fmt: skip
+        return " ".join(
+            f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+            for text in re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.S)
+        )
 
     policy = (
         f"default-src 'none'; script-src {sums('script')}; style-src {sums('style')}; connect-src 'self'; "
@@ -142,8 +147,15 @@ class Board:
             print(board.join_commands)
     """
 
-    def __init__(self, data: Path, exercises: Mapping[str, str], host: str = "127.0.0.1", port: int = rules.PORT, *,
-                 limits: Limits | None = None):  # fmt: skip
+    def __init__(
+        self,
+        data: Path,
+        exercises: Mapping[str, str],
+        host: str = "127.0.0.1",
+        port: int = rules.PORT,
+        *,
+        limits: Limits | None = None,
+    ):
         self.host = host
         kind = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(kind)
@@ -164,10 +176,20 @@ class Board:
             self._socket.close()
             raise
         settings = uvicorn.Config(
-            create_app(self.storage, exercises, limits), log_level="error", access_log=False, server_header=False,
-            lifespan="off", ws="none", limit_concurrency=400, timeout_keep_alive=5, timeout_graceful_shutdown=2,
-            h11_max_incomplete_event_size=HEADERS, http="h11", loop="asyncio", proxy_headers=False,
-        )  # fmt: skip
+            create_app(self.storage, exercises, limits),
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            ws="none",
+            limit_concurrency=400,
+            timeout_keep_alive=5,
+            timeout_graceful_shutdown=2,
+            h11_max_incomplete_event_size=HEADERS,
+            http="h11",
+            loop="asyncio",
+            proxy_headers=False,
+        )
         self._server = uvicorn.Server(settings)
         # Not in the main thread: there uvicorn would take Ctrl-C for itself.
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True, name="labs-board")

@@ -137,8 +137,10 @@ class Storage:
             cells[learner][exercise] = {"status": status, "tries": tries, "since": first if passed is None else passed}
 
         def stuck(learner: str) -> float:
-            return min((each["since"] for each in cells[learner].values() if each["status"] == "try again"),
-                       default=float("inf"))  # fmt: skip
+            return min(
+                (each["since"] for each in cells[learner].values() if each["status"] == "try again"),
+                default=float("inf"),
+            )
 
         people.sort(key=lambda person: (stuck(person[0]), person[1].casefold()))
         learners = [{"alias": alias, "cells": cells[learner]} for learner, alias in people]
@@ -155,8 +157,10 @@ class Storage:
             return row[1]
         if not row and len(self._learners) >= LEARNERS:
             raise BoardFull("The board is full.")
-        taken = {name.casefold() for (name,) in
-                 self._connection.execute("select alias from learner where learner != ?", (learner,))}  # fmt: skip
+        taken = {
+            name.casefold()
+            for (name,) in self._connection.execute("select alias from learner where learner != ?", (learner,))
+        }
         shown, number = alias, 1
         while shown.casefold() in taken:
             number += 1

@@ -95,11 +95,17 @@ def _probe() -> bool:
     from mlx_lm.models import phi3
 
     config = {
-        "model_type": "phi3", "hidden_size": 32, "num_hidden_layers": 1, "intermediate_size": 32,
-        "num_attention_heads": 1, "rms_norm_eps": 1e-5, "vocab_size": 16, "max_position_embeddings": 64,
+        "model_type": "phi3",
+        "hidden_size": 32,
+        "num_hidden_layers": 1,
+        "intermediate_size": 32,
+        "num_attention_heads": 1,
+        "rms_norm_eps": 1e-5,
+        "vocab_size": 16,
+        "max_position_embeddings": 64,
         "original_max_position_embeddings": 16,
         "rope_scaling": {"type": "longrope", "short_factor": [1.0] * 16, "long_factor": [8.0] * 16},
-    }  # fmt: skip
+    }
     model = phi3.Model(phi3.ModelArgs.from_dict(config))
     # Fixed weights and not random ones: the verdict is the same each time.
     parameters = [

@@ -16,9 +16,16 @@ import math
 from labs_helper.errors import CheckpointRefused
 
 _KNOWN = {
-    "type", "rope_type", "rope_theta", "partial_rotary_factor", "short_factor", "long_factor", "factor",
-    "attention_factor", "original_max_position_embeddings",
-}  # fmt: skip
+    "type",
+    "rope_type",
+    "rope_theta",
+    "partial_rotary_factor",
+    "short_factor",
+    "long_factor",
+    "factor",
+    "attention_factor",
+    "original_max_position_embeddings",
+}
 _SCALES = {"short_mscale", "long_mscale"}  # phimoe names a scale of queries and keys for each table
 # mlx-lm takes both names; mlx_vlm.load() stumbles over "longrope" where it reads the tokenizer of phi3_v.
 _NAMES = {"phi3": "longrope", "phimoe": "longrope", "phi3_v": "su"}
@@ -58,9 +65,11 @@ def classic(config: dict) -> dict:
     original = _one("original_max_position_embeddings", settings, made, 4096 if kind != "phimoe" else None)
     if original is None:
         raise _refusal("no original_max_position_embeddings, so it is unknown where the tables change")
-    if kind == "phimoe" and original == made.get("max_position_embeddings") and (
-        settings["short_factor"] != settings["long_factor"]
-    ):  # fmt: skip
+    if (
+        kind == "phimoe"
+        and original == made.get("max_position_embeddings")
+        and (settings["short_factor"] != settings["long_factor"])
+    ):
         # What transformers 5.23 writes where the length stood beside rope_scaling and not inside: it is lost there.
         raise _refusal("an original_max_position_embeddings that is the whole context, so the tables never change")
     made["original_max_position_embeddings"] = original

@@ -18,16 +18,15 @@ and is left out where the installed mlx-vlm is right already.
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from types import SimpleNamespace
 
-from labs_helper import images
 from labs_helper.corrections import before_mlx, limits, longrope
 from labs_helper.errors import BadRequest
+from labs_helper.pictures import images
+from labs_helper.pictures.tags import TAG, check_tags, numbers_in
 
 PARTS = ("sizes", "tiles", "pictures", "prompt", "cache")
-TAG = re.compile(r"<\|image_(\d+)\|>")
 _originals: list[tuple[object, str, object]] = []
 
 
@@ -116,8 +115,10 @@ def vision_models():
             self.image_dim_out = width
             self.glb_GN, self.sub_GN = mx.zeros([1, 1, 4 * width]), mx.zeros([1, 1, 1, 4 * width])
             self.img_projection = [
-                nn.Linear(4 * width, config.hidden_size), nn.GELU(), nn.Linear(config.hidden_size, config.hidden_size)
-            ]  # fmt: skip
+                nn.Linear(4 * width, config.hidden_size),
+                nn.GELU(),
+                nn.Linear(config.hidden_size, config.hidden_size),
+            ]
 
     class RepairedVisionModel(SizedVisionModel):
         def __call__(self, img_embeds, txt_embeds=None, img_sizes=None, positions=None, output_hidden_states=None):
@@ -146,17 +147,6 @@ def vision_model():
 
 
 # -- the prompt -------------------------------------------------------------------------------------------
-
-
-def image_prompt(question: str, pictures: int = 1, first: int = 1) -> str:
-    """A question with its picture tags as the card of Phi-3.5-vision writes them: ascending, each on its own line.
-
-    first: the number of the first picture, for later turns of a conversation.
-
-    Example:
-        image_prompt("What differs?", 2)      # '<|image_1|>\\n<|image_2|>\\nWhat differs?'
-    """
-    return "".join(f"<|image_{first + i}|>\n" for i in range(pictures)) + question
 
 
 def encode(encode_text, text: str, tokens_of_pictures) -> list[int]:
@@ -256,7 +246,7 @@ def _process_single_image(self, image):
     """Stands in for Phi3VImageProcessor's: the picture keeps its shape. Returns (views, (height, width))."""
     image = images.open_image(image)
     plan = images.layout(*image.size, self.num_crops)
-    return images.pixel_values(image, self.num_crops, self.image_mean, self.image_std), plan.padded[::-1]
+    return images.pixel_values(image, plan, self.image_mean, self.image_std), plan.padded[::-1]
 
 
 def _convert_images_texts_to_inputs(self, images, texts, **_):
@@ -265,7 +255,7 @@ def _convert_images_texts_to_inputs(self, images, texts, **_):
     from mlx_vlm.models.phi3_v.processing_phi3_v import BatchFeature
 
     images = images or []
-    check_tags([int(tag) for tag in TAG.findall(texts)], len(images))
+    check_tags(numbers_in(texts), len(images))
 
     def encode_text(text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False)
@@ -274,24 +264,6 @@ def _convert_images_texts_to_inputs(self, images, texts, **_):
     ids = encode(encode_text, texts, counts)
     data = {"input_ids": mx.array([ids]), "attention_mask": mx.ones((1, len(ids)), mx.int32)}
     return BatchFeature(data=data | (dict(self.image_processor(images)) if images else {}))
-
-
-def check_tags(numbers: list[int], pictures: int) -> None:
-    """Raise BadRequest unless the tags are 1 to `pictures`, ascending, each once.
-
-    mlx-vlm places pictures in the order in which tags appear, whatever their numbers, and leaves the second place of
-    a repeated tag unfilled.
-
-    Example:
-        check_tags([1, 2], 2)
-    """
-    if numbers != list(range(1, pictures + 1)):
-        found = ", ".join(f"<|image_{number}|>" for number in numbers) or "none"
-        wanted = ", ".join(f"<|image_{number}|>" for number in range(1, pictures + 1)) or "none"
-        raise BadRequest(
-            f"The picture tags in the text are: {found}. With {pictures} picture(s) they must be: {wanted}.",
-            "Leave the tags out: the labs write them. Or write each once, in ascending order, before the question.",
-        )
 
 
 def _refusing(attention):
@@ -350,9 +322,12 @@ def _tiles_right() -> bool:
     tower.img_processor = SimpleNamespace(vision_model=_NumberedPatches(states))
     count = images.image_tokens(1, 2)
     filled = phi3_v.VisionModel.__call__(
-        tower, mx.zeros((1, 3, 3, 1, 1)), mx.zeros((1, count, 4 * width)), mx.array([[336, 672]]),
+        tower,
+        mx.zeros((1, 3, 3, 1, 1)),
+        mx.zeros((1, count, 4 * width)),
+        mx.array([[336, 672]]),
         [[0, i] for i in range(count)],
-    )  # fmt: skip
+    )
     cells = states[:, 1:].reshape(3, 12, 2, 12, 2, width).transpose(0, 1, 3, 2, 4, 5).reshape(3, 12, 12, 4 * width)
     return mx.array_equal(filled, arrange(tower, cells, 1, 2)[None]).item()
 
@@ -377,7 +352,9 @@ def _pictures_right() -> bool:
     from PIL import Image
 
     pixels, _ = phi3_v.Phi3VImageProcessor(num_crops=4)._process_single_image(Image.new("RGB", (640, 360)))
-    return bool(np.allclose(pixels, images.pixel_values(Image.new("RGB", (640, 360)), 4), atol=1e-4))
+    return bool(
+        np.allclose(pixels, images.pixel_values(Image.new("RGB", (640, 360)), images.layout(640, 360, 4)), atol=1e-4)
+    )
 
 
 def _prompt_right() -> bool:
@@ -426,10 +403,16 @@ def _probe_model():
     from mlx_vlm.models.phi3_v.phi3_v import TransformerBlock
 
     config = phi3_v.ModelConfig(
-        hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=1, num_key_value_heads=1,
-        vocab_size=16, max_position_embeddings=64, original_max_position_embeddings=16,
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        num_key_value_heads=1,
+        vocab_size=16,
+        max_position_embeddings=64,
+        original_max_position_embeddings=16,
         rope_scaling={"type": "longrope", "short_factor": [1.0] * 16, "long_factor": [8.0] * 16},
-    )  # fmt: skip
+    )
     block = TransformerBlock(config)
     block.update(
         tree_map_with_path(
@@ -441,6 +424,10 @@ def _probe_model():
 
 
 _PROBES = {
-    "sizes": _sizes_right, "tiles": _tiles_right, "pictures": _pictures_right, "prompt": _prompt_right,
-    "cache": _cache_right, "table": _table_right,
-}  # fmt: skip
+    "sizes": _sizes_right,
+    "tiles": _tiles_right,
+    "pictures": _pictures_right,
+    "prompt": _prompt_right,
+    "cache": _cache_right,
+    "table": _table_right,
+}

@@ -17,6 +17,7 @@ from labs_helper.errors import BadRequest
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas
 
 
 @dataclass(frozen=True)
@@ -26,18 +27,58 @@ class Routing:
     experts: (tokens, layers, rank) the chosen experts, best first.
     weights: (tokens, layers, rank) what each one's output is multiplied with. The two need not sum to 1.
     gates: (tokens, layers, experts) the router's value for every expert, before any was taken away.
+    pieces: the readable form of each token; empty if only ids went through the model.
+    prompt_tokens: how many of the tokens are the prompt.
     """
 
     experts: np.ndarray
     weights: np.ndarray
     gates: np.ndarray
+    pieces: tuple[str, ...] = ()
+    prompt_tokens: int = 0
 
     def __len__(self) -> int:
         return len(self.experts)
 
+    def frame(self) -> pandas.DataFrame:
+        """Which experts each token went to: a row for each token, layer and rank.
+
+        Columns: position (from 0), token, part ("prompt" or "answer"), layer, expert, rank (1 is the better), weight
+        (what the expert's output is multiplied with; the two of a token need not sum to 1) and gate (the router's
+        value for this expert; `gates` has those of all experts). The last token of an answer is here too: it went
+        through the model, though nothing came after it.
+
+        Example:
+            answer = load("moe").ask("What is 47 + 38?", record_experts=True)
+            answer.routing.frame().query("layer == 0 and rank == 1")
+        """
+        import numpy as np
+        import pandas
+
+        position, layer, rank = np.indices(self.experts.shape).reshape(3, -1)
+        tokens = np.array(self.pieces or [""] * len(self), dtype=object)
+        return pandas.DataFrame(
+            {
+                "position": position,
+                "token": tokens[position],
+                "part": np.where(position < self.prompt_tokens, "prompt", "answer"),
+                "layer": layer,
+                "expert": self.experts.ravel(),
+                "rank": rank + 1,
+                "weight": self.weights.ravel(),
+                "gate": np.take_along_axis(self.gates, self.experts, axis=-1).ravel(),
+            }
+        )
+
     def first(self, tokens: int) -> Routing:
         """The record of the first tokens only."""
-        return replace(self, experts=self.experts[:tokens], weights=self.weights[:tokens], gates=self.gates[:tokens])
+        return replace(
+            self,
+            experts=self.experts[:tokens],
+            weights=self.weights[:tokens],
+            gates=self.gates[:tokens],
+            pieces=self.pieces[:tokens],
+        )
 
 
 def checked(config: dict, without: Iterable[tuple[int, int]]) -> dict[int, list[int]]:
@@ -126,8 +167,10 @@ class Watch:
         mx.async_eval(self._calls[self._settled :])
         self._settled = len(self._calls)
 
-    def routing(self, tokens: int | None = None) -> Routing | None:
-        """The record of all tokens, or of the first so many; None if there is none."""
+    def routing(
+        self, tokens: int | None = None, pieces: tuple[str, ...] = (), prompt_tokens: int = 0
+    ) -> Routing | None:
+        """The record of all tokens, or of the first `tokens`; None if there is none. See `Routing`."""
         if not self._calls:
             return None
         import mlx.core as mx
@@ -140,7 +183,8 @@ class Watch:
                 for layer in range(self._layers)
             ]
             found.append(np.array(mx.stack(layers, axis=1).astype(mx.int32 if kind == 0 else mx.float32)))
-        return Routing(*found).first(len(found[0]) if tokens is None else tokens)
+        whole = Routing(*found, pieces=pieces, prompt_tokens=prompt_tokens)
+        return whole if tokens is None else whole.first(tokens)
 
 
 def while_watching(watch: Watch | None, steps: Iterator) -> Iterator:

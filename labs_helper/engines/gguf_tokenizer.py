@@ -44,9 +44,14 @@ def load(front: Gguf):
         return tokens[id] if isinstance(id, int) and 0 <= id < len(tokens) else None
 
     return PreTrainedTokenizerFast(
-        tokenizer_object=backend, chat_template=template, bos_token=named("bos"), eos_token=named("eos"),
-        unk_token=named("unknown"), pad_token=named("padding"), clean_up_tokenization_spaces=False,
-    )  # fmt: skip
+        tokenizer_object=backend,
+        chat_template=template,
+        bos_token=named("bos"),
+        eos_token=named("eos"),
+        unk_token=named("unknown"),
+        pad_token=named("padding"),
+        clean_up_tokenization_spaces=False,
+    )
 
 
 def _template_beside(folder: Path) -> str | None:
@@ -76,17 +81,18 @@ def build(settings: dict, file: Path):
     special = {piece for id, piece in enumerate(pieces) if kinds[id] in (_CONTROL, _USER_DEFINED)}
     normal = {piece: scores[id] for piece, id in vocabulary.items() if piece not in special}
     unknown = pieces[settings.get("tokenizer.ggml.unknown_token_id", 0)]
-    tokenizer = Tokenizer(
-        models.BPE(vocabulary, merges(normal), unk_token=unknown, fuse_unk=True, byte_fallback=True)
-    )
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges(normal), unk_token=unknown, fuse_unk=True, byte_fallback=True))
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(MARK), normalizers.Replace(" ", MARK)])
     tokenizer.decoder = decoders.Sequence(
         [decoders.Replace(MARK, " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
-    tokenizer.add_special_tokens([
-        AddedToken(piece, rstrip=piece not in _KEEP_SPACE, normalized=False, special=True)
-        for piece in vocabulary if piece in special or piece == unknown
-    ])  # fmt: skip
+    tokenizer.add_special_tokens(
+        [
+            AddedToken(piece, rstrip=piece not in _KEEP_SPACE, normalized=False, special=True)
+            for piece in vocabulary
+            if piece in special or piece == unknown
+        ]
+    )
     return tokenizer
 
 

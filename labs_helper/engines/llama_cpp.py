@@ -21,12 +21,17 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from labs_helper import machine, store
+from labs_helper import store
+from labs_helper.capacity import limits
+from labs_helper.capacity.require import require
+from labs_helper.common.platforms import has_llama_cpp
+from labs_helper.common.translate import _
 from labs_helper.engines import gguf_tokenizer
-from labs_helper.engines.base import Alternative, Report, Request, Sampling, Token
+from labs_helper.engines.base import Candidate, Prepared, Report, Request, Sampling, Token
 from labs_helper.engines.pieces import Pieces
 from labs_helper.engines.prompts import Prompts
 from labs_helper.errors import BadRequest, CheckpointRefused, LabError, NotEnoughMemory
@@ -47,14 +52,15 @@ class LlamaCpp(Prompts):
 
     Example:
         engine = LlamaCpp("models/phi-3.5-mini-instruct-q4-gguf")
-        for token in engine.stream(Request(({"role": "user", "content": "Hi"},)), lambda: False): ...
+        prepared = engine.prepare(Request(({"role": "user", "content": "Hi"},)))
+        for token in engine.stream(prepared, lambda: False): ...
     """
 
     def __init__(self, path: str | Path, threads: int | None = None, exact: bool = False, ships_code: bool = False):
         super().__init__()
         self.path, self.threads, self.exact, self.ships_code = Path(path), threads, exact, ships_code
         self.report = Report()
-        self.bytes = 0  # of the weights in memory
+        self.weight_bytes = 0  # of the weights in memory
         self._front: gguf.Gguf | None = None
         self._server = None
         self._room = 0  # tokens of the open context
@@ -80,7 +86,7 @@ class LlamaCpp(Prompts):
         tokenizer = gguf_tokenizer.load(self._front)
         self._pieces = Pieces(tokenizer)
         named = [self._front.settings.get(f"tokenizer.ggml.{key}_token_id") for key in ("eos", "eot")]
-        self._stop_ids = self._stops(tokenizer, *named)
+        self.stop_ids = self._stops(tokenizer, *named)
         self._tokenizer = tokenizer
 
     def table_for(self, total_tokens: int) -> str | None:
@@ -111,15 +117,15 @@ class LlamaCpp(Prompts):
         if self._server is not None:
             self._end_server()  # before the memory is asked for: the old context goes first
         try:
-            machine.require(self.path, usual)
+            require(self.path, usual)
         except NotEnoughMemory:
-            machine.require(self.path, needed)
+            require(self.path, needed)
             usual = needed
         self._server = self._open(usual)
-        self._room, self.bytes = usual, self._front.file.stat().st_size
+        self._room, self.weight_bytes = usual, self._front.file.stat().st_size
 
     def _open(self, room: int):
-        if not machine.has_llama_cpp():
+        if not has_llama_cpp():
             raise LabError("llama.cpp is not installed.", "Install it: pip install 'labs-helper[x86]'.")
         import xllamacpp
 
@@ -148,48 +154,56 @@ class LlamaCpp(Prompts):
     def _end_server(self) -> None:
         if self._call is not None:
             self._call.join()
-        self._server, self._room, self.bytes, self._call = None, 0, 0, None
+        self._server, self._room, self.weight_bytes, self._call = None, 0, 0, None
         gc.collect()
 
     def close(self) -> None:
         """Give weights, cache and vocabulary back."""
         self._end_server()
-        self._tokenizer = self._pieces = self._rendered = self._front = None
+        self._tokenizer = self._pieces = self._front = None
 
-    def prepare(self, request: Request) -> None:
-        """Check the request and load what is missing for it. Raises a LabError."""
+    def prepare(self, request: Request) -> Prepared:
+        """Check and render a request, and load what is missing for it. Raises a LabError."""
         if request.images:
-            raise BadRequest("This engine takes no pictures.", 'Take a model that sees: load("vision").')
+            raise BadRequest(_("This engine takes no pictures."), _('Use a model that takes pictures: load("vision").'))
         if request.schema is not None:
-            # Its grammars do not know the space that begins an answer, and are given up there without a word.
-            raise BadRequest("llama.cpp does not hold this model to a schema.", "Take the same model in MLX's format.")
+            # Its grammars do not know the space that begins an answer, and are silently dropped there.
+            raise BadRequest(
+                _("llama.cpp cannot hold this model to a schema."), _("Use the same model in MLX's format.")
+            )
         self.load_tokenizer()
-        prompt = self.render(request)
-        self._check(request, prompt)
-        self.load(len(prompt) + request.max_tokens)
+        start = time.perf_counter()
+        prepared = self.place(request)
+        self._check(prepared)
+        seconds = time.perf_counter() - start
+        self.load(prepared.total_tokens)
+        return replace(prepared, seconds=seconds)
 
     # -- generation ---------------------------------------------------------------------------------
 
-    def stream(self, request: Request, cancelled: Callable[[], bool]) -> Iterator[Token]:
+    def stream(self, prepared: Prepared, cancelled: Callable[[], bool]) -> Iterator[Token]:
         """Generate tokens until a stop token, max_tokens, or until `cancelled()` says so.
 
         llama.cpp keeps the last request's cache and reuses it as far as the new prompt begins with the same ids.
         Afterwards `report` tells how it went.
         """
-        start = time.perf_counter()
-        self.prepare(request)
-        prompt = self.render(request)
+        start = time.perf_counter() - prepared.seconds
+        request, prompt = prepared.request, prepared.prompt
         sampling = request.sampling.seeded()
         report = self.report = Report(
-            prompt=prompt, prompt_tokens=len(prompt), sampling=sampling,
-            rope_table=self.table_for(len(prompt) + request.max_tokens),
-        )  # fmt: skip
+            prompt=prompt,
+            prompt_tokens=len(prompt),
+            sampling=sampling,
+            rope_table=self.table_for(prepared.total_tokens),
+        )
         text, first = self._pieces.stream(), True
         chunks, leave = SimpleQueue(), threading.Event()
         self._call = threading.Thread(
-            target=_complete, args=(self._server, self._wish(request, prompt.ids, sampling), chunks, leave),
-            name="labs-llama", daemon=True,
-        )  # fmt: skip
+            target=_complete,
+            args=(self._server, self._wish(request, prompt.ids, sampling), chunks, leave),
+            name="labs-llama",
+            daemon=True,
+        )
         self._call.start()
         try:
             for chunk in _until(chunks, cancelled):
@@ -200,15 +214,15 @@ class LlamaCpp(Prompts):
                 report.generated_tokens = (chunk.get("usage") or {}).get("completion_tokens")
                 for entry in entries:
                     if first:
-                        report.prefill_seconds, first = time.perf_counter() - start, False
+                        report.seconds_to_first_token, first = time.perf_counter() - start, False
                     if cancelled():
                         return
                     for id in self._unannounced(entry):
                         yield Token(text.add(id), id, math.nan, (), self._pieces.readable(id))
-                    stop = entry["id"] in self._stop_ids
+                    stop = entry["id"] in self.stop_ids
                     if stop:
                         report.finish_reason = "stop"
-                    yield self._token(entry, "" if stop else text.add(entry["id"]), request.alternatives)
+                    yield self._token(entry, "" if stop else text.add(entry["id"]), request.top_logprobs)
                     if stop:
                         return
         except GeneratorExit:
@@ -218,16 +232,22 @@ class LlamaCpp(Prompts):
             leave.set()
             self._call.join()  # at most one token or one chunk of a prompt: llama.cpp then hears the stop
             report.seconds = time.perf_counter() - start
-            report.peak_memory = machine.memory_used()
+            report.peak_memory = limits.used()
 
     def _wish(self, request: Request, ids: tuple[int, ...], sampling: Sampling) -> dict:
         # Only these two samplers, in this order: llama.cpp's defaults would cut and penalise besides.
         return {
-            "prompt": list(ids), "max_tokens": request.max_tokens, "stream": True, "cache_prompt": True,
-            "return_progress": True, "n_probs": max(1, min(request.alternatives, self.config["vocab_size"])),
-            "temperature": sampling.temperature, "top_p": sampling.top_p, "seed": sampling.seed or 0,
+            "prompt": list(ids),
+            "max_tokens": request.max_tokens,
+            "stream": True,
+            "cache_prompt": True,
+            "return_progress": True,
+            "n_probs": max(1, min(request.top_logprobs, self.config["vocab_size"])),
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "seed": sampling.seed or 0,
             "samplers": ["top_p", "temperature"],
-        }  # fmt: skip
+        }
 
     def _unannounced(self, entry: dict) -> list[int]:
         """The tokens of single bytes that came before this one; -1 for a byte that has no token of its own."""
@@ -236,10 +256,10 @@ class LlamaCpp(Prompts):
         known = self._tokenizer.get_vocab() if held else {}
         return [known.get(f"<0x{byte:02X}>", -1) for byte in held]
 
-    def _token(self, entry: dict, text: str, alternatives: int) -> Token:
+    def _token(self, entry: dict, text: str, top_logprobs: int) -> Token:
         others = [
-            Alternative(self._pieces.readable(other["id"]), other["id"], other["logprob"])
-            for other in entry["top_logprobs"][:alternatives]
+            Candidate(self._pieces.readable(other["id"]), other["id"], other["logprob"])
+            for other in entry["top_logprobs"][:top_logprobs]
         ]
         return Token(text, entry["id"], entry["logprob"], tuple(others), self._pieces.readable(entry["id"]))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from labs_helper.corrections import longrope
 from labs_helper.engines import experts
-from labs_helper.engines.base import Prompt, Request
+from labs_helper.engines.base import Prepared, Request
 from labs_helper.engines.mlx_base import MLXEngine, import_mlx_lm
 
 __all__ = ["MLXText", "import_mlx_lm"]
@@ -23,15 +23,15 @@ class MLXText(MLXEngine):
         model, config = load_model(self.path, trust_remote_code=False)
         return model, model, config
 
-    def _choose_table(self, total_tokens: int) -> str | None:
-        return longrope.apply(self._model, self.config, total_tokens)
+    def choose_table(self, total_tokens: int) -> str | None:
+        return longrope.apply(self.model, self.config, total_tokens)
 
-    def _check(self, request: Request, prompt: Prompt) -> None:
-        super()._check(request, prompt)
-        if request.without_experts:
-            experts.checked(self.config, request.without_experts)
+    def _check(self, prepared: Prepared) -> None:
+        super()._check(prepared)
+        if prepared.request.without_experts:
+            experts.checked(self.config, prepared.request.without_experts)
 
-    def _watch(self, request: Request) -> experts.Watch | None:
+    def watch(self, request: Request) -> experts.Watch | None:
         if not (request.record_experts or request.without_experts):
             return None
         return experts.Watch(self.config, request.without_experts, request.record_experts)

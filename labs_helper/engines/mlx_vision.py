@@ -6,15 +6,21 @@ picture i have the id -i. mlx-lm then generates from rows and tokens alike, in c
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any
 
-from labs_helper import images, store
+from labs_helper import store
+from labs_helper.common.translate import _
 from labs_helper.corrections import vision
-from labs_helper.engines.base import Prompt, Request
-from labs_helper.engines.mlx_base import MLXEngine, Stopped
+from labs_helper.engines.base import PlacedPicture, Prepared, Prompt, Request, Stopped
+from labs_helper.engines.mlx_base import MLXEngine
 from labs_helper.errors import CheckpointRefused
+from labs_helper.pictures import images
+from labs_helper.pictures.tags import check_tags, numbers_in
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 NUM_CROPS = 4  # what the published checkpoint ships with
 
@@ -69,7 +75,7 @@ class MLXVision(MLXEngine):
     Example:
         engine = MLXVision("data/checkpoints/vision-tiny")
         request = Request(({"role": "user", "content": "<|image_1|>\\nWhat is this?"},), images=(picture,))
-        for token in engine.stream(request, lambda: False): ...
+        for token in engine.stream(engine.prepare(request), lambda: False): ...
     """
 
     num_crops = NUM_CROPS
@@ -77,7 +83,7 @@ class MLXVision(MLXEngine):
     def __init__(self, path, ships_code: bool = False):
         super().__init__(path, ships_code)
         self._mean, self._std = images.MEAN, images.STD
-        self._rows: dict[str, object] = {}  # by picture, of the last request
+        self._rows: dict[str, Any] = {}  # by picture, of the last request
 
     # -- loading ------------------------------------------------------------------------------------
 
@@ -98,13 +104,18 @@ class MLXVision(MLXEngine):
         file = self.path / "preprocessor_config.json"
         if not file.is_file():
             return
-        settings = store.read_json(file)
-        crops = settings.get("num_crops", NUM_CROPS)
-        numbers = [settings.get("image_mean", images.MEAN), settings.get("image_std", images.STD)]
-        good = all(
-            isinstance(three, (list, tuple)) and len(three) == 3
-            and all(isinstance(n, (int, float)) and math.isfinite(n) for n in three) for three in numbers
-        ) and 0 not in numbers[1]  # fmt: skip
+        values = store.read_json(file)
+        crops = values.get("num_crops", NUM_CROPS)
+        numbers = [values.get("image_mean", images.MEAN), values.get("image_std", images.STD)]
+        good = (
+            all(
+                isinstance(three, (list, tuple))
+                and len(three) == 3
+                and all(isinstance(n, (int, float)) and math.isfinite(n) for n in three)
+                for three in numbers
+            )
+            and 0 not in numbers[1]
+        )
         if not good or isinstance(crops, bool) or not isinstance(crops, int) or not 1 <= crops <= images.MOST_CROPS:
             raise CheckpointRefused(f"{file} has settings that cannot be used.", "Copy the whole checkpoint again.")
         self.num_crops, self._mean, self._std = crops, *numbers
@@ -112,13 +123,11 @@ class MLXVision(MLXEngine):
     def _read(self):
         from mlx_lm.utils import load_model
 
-        model, config = load_model(
-            self.path, get_model_classes=lambda config: model_classes(), trust_remote_code=False
-        )
+        model, config = load_model(self.path, get_model_classes=lambda config: model_classes(), trust_remote_code=False)
         return model, Decoder(model), config
 
-    def _choose_table(self, total_tokens: int) -> str | None:
-        return vision.choose_table(self._model, self.config, total_tokens)
+    def choose_table(self, total_tokens: int) -> str | None:
+        return vision.choose_table(self.model, self.config, total_tokens)
 
     def close(self) -> None:
         """Give weights, cache, pictures and tokenizer back."""
@@ -127,86 +136,82 @@ class MLXVision(MLXEngine):
 
     # -- prompts ------------------------------------------------------------------------------------
 
-    def _layouts(self, request: Request) -> list[images.Layout]:
+    def place(self, request: Request) -> Prepared:
+        """A request with its prompt, and its pictures as they are cut, before anything is checked or loaded."""
         crops = request.num_crops or self.num_crops
-        return [images.layout(*image.size, crops) for image in request.images]
-
-    def _image_tokens(self, request: Request) -> tuple[int, ...]:
-        return tuple(plan.tokens for plan in self._layouts(request))
-
-    def _encode_prompt(self, text: str, request: Request) -> Prompt:
-        vision.check_tags([int(tag) for tag in vision.TAG.findall(text)], len(request.images))
-        ids = vision.encode(self._encode, text, self._image_tokens(request))
+        pictures = tuple(PlacedPicture.place(image, crops) for image in request.images)
+        text = self._template(request)
+        check_tags(numbers_in(text), len(pictures))
+        ids = vision.encode(self._encode, text, [picture.tokens for picture in pictures])
         with self._tokenizing:
             begin = self._tokenizer.encode("", add_special_tokens=True)  # <s>, if the tokenizer's own files add it
         if ids[: len(begin)] != begin:
             ids = begin + ids
-        pieces = (f"<picture {-id}>" if id < 0 else self._pieces.readable(id) for id in ids)
-        return Prompt(text, tuple(ids), tuple(pieces))
+        pieces = (f"<picture {-id}>" if id < 0 else self.pieces.readable(id) for id in ids)
+        return Prepared(request, Prompt(text, tuple(ids), tuple(pieces)), pictures)
 
-    def _costs(self, request: Request) -> str:
-        costs = self._image_tokens(request)
+    def _costs(self, prepared: Prepared) -> str:
+        costs = prepared.image_tokens
         if not costs:
             return ""
-        each = f"{costs[0]:,} tokens each" if len(set(costs)) == 1 else f"{', '.join(map(str, costs))} tokens"
-        return (
-            f" Of the prompt, {len(costs)} picture(s) take {each}; show fewer pictures or take a smaller num_crops "
-            f"(now {request.num_crops or self.num_crops})."
-        )
+        if len(set(costs)) == 1:
+            each = _("{tokens:,} tokens each").format(tokens=costs[0])
+        else:
+            each = _("{tokens} tokens").format(tokens=", ".join(map(str, costs)))
+        return " " + _(
+            "Of the prompt, {count} picture(s) take {each}; show fewer pictures or use a smaller num_crops (now {crops})."
+        ).format(count=len(costs), each=each, crops=prepared.pictures[0].num_crops)
 
     # -- pictures -----------------------------------------------------------------------------------
 
-    def _names(self, request: Request) -> list[str]:
-        """A name for each picture that changes with any of its pixels and with the way it is cut."""
-        crops = request.num_crops or self.num_crops
-        return [
-            hashlib.blake2b(f"{crops} {image.size}".encode() + image.tobytes(), digest_size=16).hexdigest()
-            for image in request.images
-        ]
-
-    def _identities(self, prompt: Prompt, request: Request) -> tuple:
+    def identities(self, prepared: Prepared) -> tuple[Hashable, ...]:
+        """What is at each place of the prompt: a token id, or the name of the picture."""
         # mlx-vlm compares ids only, and -1 is the same for every picture (generate/common.py, PromptCacheState).
-        names = self._names(request)
-        return tuple(names[-id - 1] if id < 0 else id for id in prompt.ids)
+        names = [picture.name for picture in prepared.pictures]
+        return tuple(names[-id - 1] if id < 0 else id for id in prepared.prompt.ids)
 
-    def _embeddings(self, prompt: Prompt, request: Request, reused: int, cancelled: Callable[[], bool]):
+    def embeddings(self, prepared: Prepared, reused: int, cancelled: Callable[[], bool]) -> Any:
+        """Rows of the decoder's width from place `reused` on, (places, hidden); None where no picture is left."""
         import mlx.core as mx
 
-        ids = prompt.ids[reused:]
+        ids = prepared.prompt.ids[reused:]
         if not any(id < 0 for id in ids):
             self._rows = {}
             return None
         known, self._rows = self._rows, {}
-        rows = self._model.model.embed_tokens(mx.maximum(mx.array(ids), 0))
-        for number, (name, image) in enumerate(zip(self._names(request), request.images), start=1):
+        rows = self.model.model.embed_tokens(mx.maximum(mx.array(ids), 0))
+        for number, picture in enumerate(prepared.pictures, start=1):
             if -number not in ids:
                 continue  # the prompt cache has it
-            made = known.get(name)
+            made = known.get(picture.name)
             if made is None:
-                made = self.picture_rows(image, request.num_crops, cancelled)
-            self._rows[name] = made
+                made = self._rows_of(picture, cancelled)
+            self._rows[picture.name] = made
             # A prompt cache may end inside a picture, if its request was stopped there.
             first, count = ids.index(-number), ids.count(-number)
             rows[first : first + count] = made[-count:].astype(rows.dtype)
         mx.eval(rows)
         return rows
 
-    def picture_rows(self, image, num_crops: int | None = None, cancelled: Callable[[], bool] = lambda: False):
+    def picture_rows(self, image: Image.Image, num_crops: int | None = None) -> Any:
         """A picture as the decoder gets it: (tokens, hidden).
-
-        The views go through the tower one by one: that needs little memory, and Stop is heard between two. A
-        picture of one tile is the same as its global view and is looked at once.
 
         Example:
             engine.picture_rows(open_image("a.png")).shape      # (313, 256)
         """
+        return self._rows_of(PlacedPicture.place(image, num_crops or self.num_crops), lambda: False)
+
+    def _rows_of(self, picture: PlacedPicture, cancelled: Callable[[], bool]) -> Any:
+        """The views go through the tower one by one: that needs little memory, and Stop is heard between two.
+
+        A picture of one tile is the same as its global view and goes through once.
+        """
         import mlx.core as mx
 
-        crops = num_crops or self.num_crops
-        tower, plan = self._model.vision_model, images.layout(*image.size, crops)
-        pixels = images.pixel_values(image, crops, self._mean, self._std)
+        tower, plan = self.model.vision_model, picture.layout
+        pixels = images.pixel_values(picture.image, plan, self._mean, self._std)
         seen = []
-        for view in pixels[:1] if plan.tiles == 1 else pixels:
+        for view in pixels[: picture.views]:
             if cancelled():
                 raise Stopped
             seen.append(vision.features(tower, mx.array(view[None]).astype(tower.glb_GN.dtype)))
@@ -215,13 +220,12 @@ class MLXVision(MLXEngine):
         mx.eval(rows)
         return rows
 
-    def logits(self, request: Request):
+    def logits(self, request: Request) -> Any:
         """The model's raw scores for every place of a request's prompt: (tokens, vocabulary) in fp32.
 
         Example:
             engine.logits(request).shape
         """
-        self.prepare(request)
-        prompt = self.render(request)
-        embeddings = self._embeddings(prompt, request, 0, lambda: False)
-        return self._all_logits(prompt.ids, len(prompt) + request.max_tokens, embeddings)
+        prepared = self.prepare(request)
+        embeddings = self.embeddings(prepared, 0, lambda: False)
+        return self._all_logits(prepared.prompt.ids, prepared.total_tokens, embeddings)

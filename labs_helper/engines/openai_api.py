@@ -17,34 +17,32 @@ import math
 import time
 from collections.abc import Callable, Coroutine, Iterator
 
-from labs_helper import endpoints
-from labs_helper.corrections.vision import TAG
-from labs_helper.endpoints import Endpoint
-from labs_helper.engines.base import Alternative, Prompt, Report, Request, Token
+from labs_helper.catalog import endpoints
+from labs_helper.catalog.endpoints import Endpoint
+from labs_helper.common.translate import _
+from labs_helper.engines.base import Candidate, Prepared, Prompt, Report, Request, Stopped, Token
 from labs_helper.errors import BadRequest, EndpointFailed, LabError
+from labs_helper.pictures.tags import TAG
 
 RETRIES = 3  # after a refused connection, 408, 409, 429 and 5xx; the client waits longer each time, as the server says
 CONNECT_SECONDS = 10
-MOST_ALTERNATIVES = 10  # mlx_lm.server takes up to 11, OpenAI up to 20
+MOST_TOP_LOGPROBS = 10  # mlx_lm.server takes up to 11, OpenAI up to 20
 _PNG_BYTES = 1_500_000  # a larger picture goes as JPEG
-
-
-class Stopped(Exception):
-    """Somebody pressed Stop."""
 
 
 class OpenAIApi:
     """One model behind an address. Nothing is asked before the first request.
 
-    endpoint: where; see `labs_helper.endpoints`.
+    endpoint: where; see `labs_helper.catalog.endpoints`.
 
     Example:
         engine = OpenAIApi(endpoints.from_environment())
-        for token in engine.stream(Request(({"role": "user", "content": "Hi"},)), lambda: False): ...
+        prepared = engine.prepare(Request(({"role": "user", "content": "Hi"},)))
+        for token in engine.stream(prepared, lambda: False): ...
     """
 
     loaded = tokenizer_ready = True  # there is nothing to load
-    bytes = 0
+    weight_bytes = 0
     context = None
 
     def __init__(self, endpoint: Endpoint):
@@ -57,10 +55,11 @@ class OpenAIApi:
     def load_tokenizer(self) -> None:
         """Nothing: the server keeps it."""
 
-    def prepare(self, request: Request) -> None:
-        """Check the request. Raises BadRequest."""
+    def prepare(self, request: Request) -> Prepared:
+        """Check and render a request. Raises BadRequest."""
         if request.num_crops is not None:
-            raise BadRequest("The server decides how a picture is cut.", "Leave out num_crops.")
+            raise BadRequest(_("The server decides how a picture is cut."), _("Leave out num_crops."))
+        return Prepared(request, self.render(request))
 
     def render(self, request: Request) -> Prompt:
         """The messages as they are sent, in JSON, with pictures shortened. There are no ids: the server makes them."""
@@ -79,14 +78,13 @@ class OpenAIApi:
 
     # -- generation ---------------------------------------------------------------------------------
 
-    def stream(self, request: Request, cancelled: Callable[[], bool]) -> Iterator[Token]:
+    def stream(self, prepared: Prepared, cancelled: Callable[[], bool]) -> Iterator[Token]:
         """The answer piece by piece, until its end or until `cancelled()`. Afterwards `report` tells how it went.
 
         Raises EndpointFailed with what to do for everything that can go wrong between here and the server.
         """
-        start = time.perf_counter()
-        self.prepare(request)
-        report = self.report = Report(prompt=self.render(request), sampling=request.sampling)
+        start, request = time.perf_counter(), prepared.request
+        report = self.report = Report(prompt=prepared.prompt, sampling=request.sampling)
         loop, client, pieces, said = asyncio.new_event_loop(), None, 0, []
         try:
             client = self._client()
@@ -95,20 +93,21 @@ class OpenAIApi:
             answer = self._guard(lambda: _run(loop, self._ask(client, request), cancelled), 0)
             chunks = aiter(answer)
             while (chunk := self._guard(lambda: _run(loop, _next(chunks), cancelled), pieces)) is not None:
-                token = self._guard(lambda: self._take(chunk, request.alternatives), pieces)
+                token = self._guard(lambda: self._take(chunk, request.top_logprobs), pieces)
                 if token is None:
                     continue
                 if not pieces:
-                    report.prefill_seconds = time.perf_counter() - start
+                    report.seconds_to_first_token = time.perf_counter() - start
                 pieces += 1
                 said.append(token.text)
                 yield token
             if report.finish_reason == "cancelled":  # nobody pressed Stop, and yet no end was announced
                 raise EndpointFailed(
-                    f"{self.endpoint.host} broke off after {pieces} pieces of the answer." if pieces else
-                    f"{self.endpoint.host} answered, but not in the form of a chat.",
+                    f"{self.endpoint.host} broke off after {pieces} pieces of the answer."
+                    if pieces
+                    else f"{self.endpoint.host} answered, but not in the form of a chat.",
                     "Ask again. If it happens each time, look at the server's own log and at LABS_ENDPOINT.",
-                )  # fmt: skip
+                )
             if request.schema is not None and report.finish_reason == "stop" and not _is_json("".join(said)):
                 raise EndpointFailed(
                     f"{self.endpoint.host} took the schema and did not keep to it: this is no JSON.",
@@ -130,9 +129,11 @@ class OpenAIApi:
         import openai
 
         client = openai.AsyncOpenAI(
-            base_url=self.endpoint.url, api_key=endpoints.key(), max_retries=RETRIES,
+            base_url=self.endpoint.url,
+            api_key=endpoints.key(),
+            max_retries=RETRIES,
             timeout=openai.Timeout(self.endpoint.timeout, connect=CONNECT_SECONDS),
-        )  # fmt: skip
+        )
         # The client takes these from OPENAI_... variables. They belong to another service and stay here.
         client.organization = client.project = client.admin_api_key = None
         client._custom_headers = {}
@@ -140,19 +141,25 @@ class OpenAIApi:
 
     async def _ask(self, client, request: Request):
         sampling, options = request.sampling, {}
-        if request.alternatives:
-            options |= {"logprobs": True, "top_logprobs": min(request.alternatives, MOST_ALTERNATIVES)}
+        if request.top_logprobs:
+            options |= {"logprobs": True, "top_logprobs": min(request.top_logprobs, MOST_TOP_LOGPROBS)}
         if sampling.temperature > 0 and sampling.seed is not None:
             options["seed"] = sampling.seed
         if request.schema is not None:
             form = {"name": "answer", "schema": json.loads(request.schema), "strict": True}
             options["response_format"] = {"type": "json_schema", "json_schema": form}
         return await client.chat.completions.create(
-            model=self.model, messages=_messages(request, _data_url), max_tokens=request.max_tokens, stream=True,
-            temperature=sampling.temperature, top_p=sampling.top_p, stream_options={"include_usage": True}, **options,
-        )  # fmt: skip
+            model=self.model,
+            messages=_messages(request, _data_url),
+            max_tokens=request.max_tokens,
+            stream=True,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            stream_options={"include_usage": True},
+            **options,
+        )
 
-    def _take(self, chunk, alternatives: int) -> Token | None:
+    def _take(self, chunk, top_logprobs: int) -> Token | None:
         """The piece of text in a chunk; the counts and the reason to stop, which come in the last ones, are kept."""
         report, usage = self.report, chunk.usage
         if usage is not None:
@@ -161,7 +168,7 @@ class OpenAIApi:
             report.cached_tokens = getattr(usage.prompt_tokens_details, "cached_tokens", None) or 0
         for choice in chunk.choices[:1]:
             report.finish_reason = choice.finish_reason or report.finish_reason
-        return _token(chunk, alternatives)
+        return _token(chunk, top_logprobs)
 
     def _guard(self, step: Callable, pieces: int):
         """Run a step, and turn what goes wrong into one sentence.
@@ -250,7 +257,7 @@ def _data_url(image) -> str:
 # -- what comes back ----------------------------------------------------------------------------------------
 
 
-def _token(chunk, alternatives: int) -> Token | None:
+def _token(chunk, top_logprobs: int) -> Token | None:
     """The piece of text in a chunk; None for a chunk without any."""
     choice = chunk.choices[0] if chunk.choices else None
     text = (choice.delta.content if choice is not None and choice.delta is not None else None) or ""
@@ -261,8 +268,7 @@ def _token(chunk, alternatives: int) -> Token | None:
         return Token(text, -1, math.nan, (), text)
     entry = entries[0]
     others = [
-        Alternative(other.token or "", _id(other), other.logprob)
-        for other in (entry.top_logprobs or [])[:alternatives]
+        Candidate(other.token or "", _id(other), other.logprob) for other in (entry.top_logprobs or [])[:top_logprobs]
     ]
     return Token(text, _id(entry), entry.logprob, tuple(others), entry.token or text)
 
@@ -332,7 +338,7 @@ def _explain_status(error, endpoint: Endpoint, model: str | None) -> EndpointFai
         )
     return EndpointFailed(
         f"{host} did not accept the request ({code}: {said}).",
-        "A shorter prompt, fewer max_tokens, no pictures, schema or alternatives may help: servers differ in what they "
+        "A shorter prompt, fewer max_tokens, no pictures, schema or top_logprobs may help: servers differ in what they "
         "take.",
     )
 

@@ -48,10 +48,6 @@ class Pieces:
         self.strips_first = not self._byte_level and "Strip(" in repr(getattr(backend, "decoder", None))
         self._alphabet = byte_alphabet()
 
-    def is_special(self, id: int) -> bool:
-        """Whether a token only marks structure and adds no text."""
-        return id in self._special
-
     def bytes_of(self, id: int) -> bytes:
         """The bytes a token adds to the text; none for special tokens and for ids without a piece."""
         if not 0 <= id < len(self._tokens) or id in self._special or self._tokens[id] is None:

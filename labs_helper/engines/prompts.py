@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
-from labs_helper.engines.base import Prompt, Request
+from labs_helper.common.translate import _
+from labs_helper.engines.base import Prepared, Prompt, Request
 from labs_helper.engines.pieces import Pieces
 from labs_helper.errors import BadRequest
 
@@ -15,13 +17,18 @@ ALWAYS_STOP = ("<|end|>", "<|endoftext|>")
 class Prompts:
     """From a request to the prompt's text and ids. The engine sets `_tokenizer`, `_pieces` and `config`."""
 
-    def __init__(self):
-        self.config: dict = {}
-        self._tokenizer = None
+    def __init__(self) -> None:
+        self.config: dict[str, Any] = {}
+        self._tokenizer: Any = None
         self._pieces: Pieces | None = None
-        self._stop_ids: frozenset[int] = frozenset()
-        self._rendered: tuple[Request, Prompt] | None = None
+        self.stop_ids: frozenset[int] = frozenset()
         self._tokenizing = threading.Lock()  # fast tokenizers do not like two threads at once
+
+    @property
+    def pieces(self) -> Pieces:
+        """The bytes and readable forms of the tokens. The tokenizer has to be there."""
+        assert self._pieces is not None, "load_tokenizer() comes first"
+        return self._pieces
 
     @property
     def tokenizer_ready(self) -> bool:
@@ -35,24 +42,23 @@ class Prompts:
 
     def render(self, request: Request) -> Prompt:
         """The exact prompt of a request: chat template, token ids, readable pieces."""
-        kept = self._rendered
-        if kept is not None and kept[0] is request:
-            return kept[1]
+        return self.place(request).prompt
+
+    def place(self, request: Request) -> Prepared:
+        """A request with its prompt and its pictures, before anything is checked or loaded."""
+        return Prepared(request, self.encode(self._template(request)))
+
+    def _template(self, request: Request) -> str:
         with self._tokenizing:
-            text = self._tokenizer.apply_chat_template(
+            text: str = self._tokenizer.apply_chat_template(
                 [dict(message) for message in request.messages], add_generation_prompt=True, tokenize=False
             )
-        prompt = self._encode_prompt(text, request)
-        self._rendered = (request, prompt)
-        return prompt
-
-    def _encode_prompt(self, text: str, request: Request) -> Prompt:
-        return self.encode(text)
+        return text
 
     def encode(self, text: str) -> Prompt:
         """A text as it is, without template, as tokens."""
         ids = tuple(self._encode(text))
-        return Prompt(text, ids, tuple(self._pieces.readable(id) for id in ids))
+        return Prompt(text, ids, tuple(self.pieces.readable(id) for id in ids))
 
     def _encode(self, text: str) -> list[int]:
         with self._tokenizing:
@@ -65,15 +71,18 @@ class Prompts:
         known = tokenizer.get_vocab()
         return frozenset(ids | {known[name] for name in ALWAYS_STOP if name in known})
 
-    def _check(self, request: Request, prompt: Prompt) -> None:
-        asked, room = len(prompt) + request.max_tokens, self.context
-        if room is not None and asked > room:
+    def _check(self, prepared: Prepared) -> None:
+        room = self.context
+        if room is not None and prepared.total_tokens > room:
             raise BadRequest(
-                f"The prompt has {len(prompt):,} tokens and max_tokens is {request.max_tokens:,}; together they "
-                f"are more than the model's context of {room:,}.{self._costs(request)}",
-                "Shorten the prompt, start a new conversation, or lower max_tokens.",
+                _(
+                    "The prompt has {prompt:,} tokens and max_tokens is {answer:,}; together they are more than the "
+                    "model's context of {room:,}."
+                ).format(prompt=len(prepared.prompt), answer=prepared.request.max_tokens, room=room)
+                + self._costs(prepared),
+                _("Shorten the prompt, start a new conversation, or lower max_tokens."),
             )
 
-    def _costs(self, request: Request) -> str:
+    def _costs(self, prepared: Prepared) -> str:
         """What else to say about a prompt that is too long."""
         return ""

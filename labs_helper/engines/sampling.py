@@ -16,8 +16,8 @@ class Picker:
     has its own random key made of seed and place, so an answer depends on nothing but its seed.
     """
 
-    def __init__(self, sampling, alternatives: int):
-        self.sampling, self.alternatives = sampling, alternatives
+    def __init__(self, sampling, top_logprobs: int):
+        self.sampling, self.top_logprobs = sampling, top_logprobs
         self._facts: deque = deque()
         self._place = 0
 
@@ -30,8 +30,8 @@ class Picker:
             logprobs = logprobs - mx.logsumexp(logprobs, axis=-1, keepdims=True)
         token = self._pick(mx, logprobs)
         facts = [mx.take_along_axis(logprobs, token[:, None], axis=-1)]
-        if self.alternatives:
-            best = mx.argsort(-logprobs, axis=-1)[:, : self.alternatives]
+        if self.top_logprobs:
+            best = mx.argsort(-logprobs, axis=-1)[:, : self.top_logprobs]
             facts += [best, mx.take_along_axis(logprobs, best, axis=-1)]
         mx.async_eval(token, facts)
         self._facts.append(facts)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import importlib
 
-from . import limit, progress
-from .base import CheckResult, Exercise, Hint, NotYet, TryAgain, is_unfilled
+from labs_helper.exercises import limit, progress
+from labs_helper.exercises.base import CheckResult, Exercise, Hint, NotYet, TryAgain, is_unfilled
 
 __all__ = ["CheckResult", "Hint", "all_exercises", "check", "hint"]
 
@@ -102,7 +102,7 @@ def _look(exercise: Exercise, value: object) -> tuple[str, str]:
             f"No result after {limit.SECONDS:g} seconds, so it was stopped. Look for a loop that never ends."
         )
     # The value comes from outside: its own methods may raise anything, `exit()` included, and a learner's cell must
-    # go on. The kind of error is passed on in words; tests/test_exercises.py holds the checks themselves to account.
+    # go on. The kind of error is passed on in words; tests/exercises/test_exercises.py holds the checks themselves to account.
     except BaseException as error:
         return "try again", f"Your answer could not be read: {_kind_of(error)}: {_as_text(error)[:200]}"
 

@@ -109,9 +109,15 @@ def is_unfilled(value: object, depth: int = 3) -> bool:
 def kind(value: object) -> str:
     """Name a value's type in a learner's words. Example: `kind("a")` is "a text (str)"."""
     names = {
-        str: "a text (str)", bool: "True or False (bool)", int: "a whole number (int)", float: "a number (float)",
-        list: "a list", tuple: "a tuple", dict: "a dict", set: "a set",
-    }  # fmt: skip
+        str: "a text (str)",
+        bool: "True or False (bool)",
+        int: "a whole number (int)",
+        float: "a number (float)",
+        list: "a list",
+        tuple: "a tuple",
+        dict: "a dict",
+        set: "a set",
+    }
     return names.get(type(value), f"a {type(value).__name__}")
 
 

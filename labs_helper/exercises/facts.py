@@ -6,7 +6,7 @@ import csv
 import json
 from functools import cache
 
-from labs_helper.catalog import home
+from labs_helper.catalog import course_folder
 
 
 @cache
@@ -15,7 +15,7 @@ def published(table: str) -> tuple[tuple[str, str, str, float], ...]:
 
     Example: `published("phi35_mini_main")`. The csv module is used, not pandas, so a check answers at once.
     """
-    with (home() / "data" / "benchmarks" / f"{table}.csv").open(encoding="utf-8", newline="") as file:
+    with (course_folder() / "data" / "benchmarks" / f"{table}.csv").open(encoding="utf-8", newline="") as file:
         return tuple(
             (row["model"], row["benchmark"], row["category"], float(row["value"])) for row in csv.DictReader(file)
         )
@@ -32,7 +32,7 @@ def score(table: str, model: str, benchmark: str, category: str | None = None) -
 @cache
 def stop_ids(checkpoint: str) -> frozenset[int]:
     """The stop ids in a bundled checkpoint's generation_config.json. Example: `stop_ids("instruct-tiny")`."""
-    path = home() / "data" / "checkpoints" / checkpoint / "generation_config.json"
+    path = course_folder() / "data" / "checkpoints" / checkpoint / "generation_config.json"
     found = json.loads(path.read_text(encoding="utf-8"))["eos_token_id"]
     return frozenset(found if isinstance(found, list) else [found])
 
@@ -40,6 +40,6 @@ def stop_ids(checkpoint: str) -> frozenset[int]:
 @cache
 def special_id(checkpoint: str, token: str) -> int:
     """The id of a special token of a bundled checkpoint. Example: `special_id("instruct-tiny", "<|end|>")`."""
-    path = home() / "data" / "checkpoints" / checkpoint / "tokenizer.json"
+    path = course_folder() / "data" / "checkpoints" / checkpoint / "tokenizer.json"
     added = json.loads(path.read_text(encoding="utf-8"))["added_tokens"]
     return next(entry["id"] for entry in added if entry["content"] == token)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Exercise, TryAgain, text
+from labs_helper.exercises.base import Exercise, TryAgain, text
 
 
 def _place_of_changsha(value: object) -> str:

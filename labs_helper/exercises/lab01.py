@@ -5,8 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-from . import facts
-from .base import Exercise, NotYet, TryAgain, as_list, is_unfilled, kind, number, numbers, returned, text
+from labs_helper.exercises import facts
+from labs_helper.exercises.base import (
+    Exercise,
+    NotYet,
+    TryAgain,
+    as_list,
+    is_unfilled,
+    kind,
+    number,
+    numbers,
+    returned,
+    text,
+)
 
 # --- 1.1 The prompt by hand -------------------------------------------------------------------------------
 
@@ -107,7 +118,7 @@ def _temperature(value: object) -> str:
 
 # --- 1.4 What a language costs ----------------------------------------------------------------------------
 
-# The notebook shows the same three sentences; tests/test_exercises.py compares them.
+# The notebook shows the same three sentences; tests/exercises/test_exercises.py compares them.
 SENTENCES = {
     "English": "The capital of France is Paris, and people there speak French.",
     "Chinese": "法国的首都是巴黎，那里的人说法语。",
@@ -155,9 +166,10 @@ def _language_cost(value: object) -> str:
 def _average(table: str, model: str, leave_out: str, instead: float, benchmarks: Iterable[str] | None = None) -> float:
     """The mean of a table's column with one score replaced."""
     rows = [
-        row for row in facts.published(table)
+        row
+        for row in facts.published(table)
         if row[0] == model and row[1] != "Average of the table" and (benchmarks is None or row[1] in benchmarks)
-    ]  # fmt: skip
+    ]
     return sum(instead if row[1] == leave_out else row[3] for row in rows) / len(rows)
 
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from .base import Exercise, NotYet, TryAgain, a_function, as_list, is_unfilled, kind, number, returned, text
+from labs_helper.exercises.base import (
+    Exercise,
+    NotYet,
+    TryAgain,
+    a_function,
+    as_list,
+    is_unfilled,
+    kind,
+    number,
+    returned,
+    text,
+)
 
 # --- 2.1 What a picture costs -----------------------------------------------------------------------------
 
@@ -142,8 +153,16 @@ def _join(value: object) -> str:
 
 # --- 2.5 How well it was read -----------------------------------------------------------------------------
 
-READINGS = (("OPEN", "OPEN"), ("OPFN", "OPEN"), ("OPN", "OPEN"), ("OPPEN", "OPEN"), ("", "TAXI"), ("EXIT 7", "EXIT 77"),
-            ("CAT", "DOGS"), ("NEPO", "OPEN"))  # fmt: skip
+READINGS = (
+    ("OPEN", "OPEN"),
+    ("OPFN", "OPEN"),
+    ("OPN", "OPEN"),
+    ("OPPEN", "OPEN"),
+    ("", "TAXI"),
+    ("EXIT 7", "EXIT 77"),
+    ("CAT", "DOGS"),
+    ("NEPO", "OPEN"),
+)
 
 
 def error_rate(read: str, truth: str) -> float:
@@ -302,7 +321,7 @@ EXERCISES = (
         "Make a table of an answer",
         _table,
         (
-            'Split at commas first. Then each part is a label, a space and a number: part.split() gives both.',
+            "Split at commas first. Then each part is a label, a space and a number: part.split() gives both.",
             "strip() takes spaces from both ends; strip(' .') takes a full stop as well. int() makes a number.",
             'pd.DataFrame([(p.split()[0], int(p.split()[1])) for p in answer.strip(" .").split(",")], '
             'columns=["label", "value"])',

@@ -6,15 +6,20 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 
-from .base import Exercise, TryAgain, a_function, as_list, kind, number, returned
+from labs_helper.exercises.base import Exercise, TryAgain, a_function, as_list, kind, number, returned
 
 # --- 3.1 Parameters from the shapes ------------------------------------------------------------------------
 
 # The shapes of catalog.toml, where their sources are.
 PHI_35_MOE = {
-    "hidden_size": 4096, "intermediate_size": 6400, "num_hidden_layers": 32, "num_attention_heads": 32,
-    "num_key_value_heads": 8, "num_local_experts": 16, "vocab_size": 32064,
-}  # fmt: skip
+    "hidden_size": 4096,
+    "intermediate_size": 6400,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "num_local_experts": 16,
+    "vocab_size": 32064,
+}
 PHI_MINI_MOE = {**PHI_35_MOE, "intermediate_size": 960}
 SMALL = {**PHI_35_MOE, "hidden_size": 512, "intermediate_size": 640, "num_hidden_layers": 3, "num_key_value_heads": 32}
 CLOSE = 2e-3  # biases and norms are a thousandth of these models at most: counting them is not the point
@@ -49,9 +54,12 @@ def parameters(shape: Mapping[str, int], experts: int) -> int:
 def _parameters(value: object) -> str:
     function = a_function(value, "parameters")
     for name, shape, experts in (
-        ("phi_35_moe", PHI_35_MOE, 16), ("phi_35_moe", PHI_35_MOE, 2), ("phi_mini_moe", PHI_MINI_MOE, 16),
-        ("another shape", SMALL, 16), ("another shape", SMALL, 2),
-    ):  # fmt: skip
+        ("phi_35_moe", PHI_35_MOE, 16),
+        ("phi_35_moe", PHI_35_MOE, 2),
+        ("phi_mini_moe", PHI_MINI_MOE, 16),
+        ("another shape", SMALL, 16),
+        ("another shape", SMALL, 2),
+    ):
         call, right, part = f"parameters({name}, {experts})", parameters(shape, experts), parts(shape)
         given = number(returned(function(dict(shape), experts)), call)
 
@@ -176,10 +184,19 @@ def _records():
         [(0.5, 0.5), (1.0, 1.0), (0.6, 0.6), (1.0, 0.98)],
     ):
         rows = [
-            {"position": place // 2, "layer": place % 2, "rank": rank, "weight": weight, "expert": rank, "token": "a",
-             "part": "prompt", "gate": 1.0}
-            for place, pair in enumerate(weights) for rank, weight in enumerate(pair, 1)
-        ]  # fmt: skip
+            {
+                "position": place // 2,
+                "layer": place % 2,
+                "rank": rank,
+                "weight": weight,
+                "expert": rank,
+                "token": "a",
+                "part": "prompt",
+                "gate": 1.0,
+            }
+            for place, pair in enumerate(weights)
+            for rank, weight in enumerate(pair, 1)
+        ]
         yield pd.DataFrame(rows)
 
 
@@ -312,9 +329,15 @@ def _bytes(value: object) -> str:
 # --- 3.6 A cache of experts ------------------------------------------------------------------------------------
 
 REQUESTS = (
-    ("ABAB", 1), ("ABAB", 2), ("AABBAA", 1), ("ABCABC", 2), ("ABACABAD", 2), ("ABCDABCD", 4), ("AAAA", 3),
+    ("ABAB", 1),
+    ("ABAB", 2),
+    ("AABBAA", 1),
+    ("ABCABC", 2),
+    ("ABACABAD", 2),
+    ("ABCDABCD", 4),
+    ("AAAA", 3),
     ("ABCBADCBAB", 3),
-)  # fmt: skip
+)
 
 
 def hit_rate(requests: Sequence, room: int, *, touch: bool = True) -> float:

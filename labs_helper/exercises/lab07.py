@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from .base import Exercise, NotYet, TryAgain, a_function, kind, number, returned
+from labs_helper.exercises.base import Exercise, NotYet, TryAgain, a_function, kind, number, returned
 
 # --- 7.1 A calculator without eval ------------------------------------------------------------------------
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from labs_helper import personal
 from labs_helper.board import client as board
+from labs_helper.common import personal
 from labs_helper.errors import BadRequest, LabError
 
 WAIT = 1.0  # seconds that a check waits for its entry at most

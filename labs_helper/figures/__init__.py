@@ -3,14 +3,21 @@
 Each function imports what it draws with, so importing this package is cheap.
 """
 
-from .bars import bars, token_counts
-from .base import Figure
-from .expert_costs import cost_quality, expert_memory, family, hit_rates
-from .experts import compare_experts, expert_load, expert_map, expert_tokens, mutual_information, specialisation
-from .plots import kv_bytes_per_token, kv_cache, needle_heatmap, prefill, rope_tables
-from .published import benchmark_chart, benchmark_table
-from .tiles import crops_cost, frames_view, side_by_side, tile_view, token_cost, wrong_order
-from .tokens import token_view
+from labs_helper.figures.bars import bars, token_counts
+from labs_helper.figures.base import Figure
+from labs_helper.figures.expert_costs import cost_quality, expert_memory, family, hit_rates
+from labs_helper.figures.experts import (
+    compare_experts,
+    expert_load,
+    expert_map,
+    expert_tokens,
+    mutual_information,
+    specialisation,
+)
+from labs_helper.figures.plots import kv_bytes_per_token, kv_cache, needle_heatmap, prefill, rope_tables
+from labs_helper.figures.published import benchmark_chart, benchmark_table
+from labs_helper.figures.tiles import crops_cost, frames_view, side_by_side, tile_view, token_cost, wrong_order
+from labs_helper.figures.tokens import token_view
 
 __all__ = [
     "Figure",

@@ -10,9 +10,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..errors import BadRequest
-from .base import Figure, escape, records
-from .text import display_width, number, shorten, text_table
+from labs_helper.common.markup import escape
+from labs_helper.errors import BadRequest
+from labs_helper.figures.base import Figure, records
+from labs_helper.figures.text import display_width, number, shorten, text_table
 
 # Okabe and Ito's palette, made for readers who do not tell all colours apart (jfly.uni-koeln.de/color).
 _COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7A7A7A", "#B8A900"]

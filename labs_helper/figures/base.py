@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-import html as _html
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .text import printable
+from labs_helper.common.markup import escape
 
 
 @dataclass(frozen=True)
@@ -153,16 +152,6 @@ def caption(takeaway: str, source: str = "") -> str:
     if source:
         parts.append(f"<small>Source: {escape(source)}</small>")
     return f'<figcaption style="margin-top:0.3em;line-height:1.4">{"<br>".join(parts)}</figcaption>' if parts else ""
-
-
-def escape(text: object) -> str:
-    """Text made safe for HTML and SVG, in content and in attributes.
-
-    Example:
-        >>> escape('<b title="x">')
-        '&lt;b title=&quot;x&quot;&gt;'
-    """
-    return _html.escape(printable(str(text)), quote=True)
 
 
 def records(frame: Any) -> list[dict[str, Any]]:

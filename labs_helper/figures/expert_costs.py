@@ -6,12 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .. import budget, catalog, free
-from ..errors import BadRequest
-from .base import Figure, caption, escape, records
-from .plots import _STYLES, _canvas
-from .published import read
-from .text import number, text_table
+from labs_helper import catalog
+from labs_helper.capacity import estimate, limits
+from labs_helper.common.markup import escape
+from labs_helper.errors import BadRequest
+from labs_helper.figures.base import Figure, caption, records
+from labs_helper.figures.plots import _STYLES, _canvas
+from labs_helper.figures.published import read
+from labs_helper.figures.text import number, text_table
 
 _FAMILY = {
     "Phi-3.5-MoE": "phi-3.5-moe-instruct-4bit",
@@ -36,9 +38,13 @@ def family() -> dict[str, dict]:
 
 
 def expert_memory(
-    models: Mapping[str, dict] | None = None, *, bits: Sequence[int] = (16, 8, 4, 3),
-    macs: Sequence[int] = (8, 16, 24, 32, 48, 64), tokens: int = 4096, group_size: int = 64,
-) -> Figure:  # fmt: skip
+    models: Mapping[str, dict] | None = None,
+    *,
+    bits: Sequence[int] = (16, 8, 4, 3),
+    macs: Sequence[int] = (8, 16, 24, 32, 48, 64),
+    tokens: int = 4096,
+    group_size: int = 64,
+) -> Figure:
     """A table: what a model needs at each bit width, and the smallest Mac that gives its GPU so much.
 
     Arguments:
@@ -69,19 +75,28 @@ def expert_memory(
             config = dict(shapes)
             if width < 16:
                 config["quantization"] = {"bits": width, "group_size": group_size}
-            need = budget.need(config, budget.table_of(config), tokens, on_cpu=False)
-            fits = [mac for mac in sorted(macs) if free.gpu_share(mac * 2**30) >= need.total]
+            need = estimate.need(config, estimate.table_of(config), tokens, on_cpu=False)
+            fits = [mac for mac in sorted(macs) if limits.gpu_share(mac * 2**30) >= need.total]
             rows.append(
                 {
-                    "model": name, "bits": width, "weights": need.weights, "need": need.total,
+                    "model": name,
+                    "bits": width,
+                    "weights": need.weights,
+                    "need": need.total,
                     "smallest Mac": fits[0] if fits else None,
                 }
-            )  # fmt: skip
+            )
     columns = ["model", "bits", "weights (GB)", "needed (GB)", "smallest Mac (GB)"]
     cells = [
-        [row["model"], row["bits"], f"{row['weights'] / 1e9:.1f}", f"{row['need'] / 1e9:.1f}",
-         row["smallest Mac"] or f"more than {max(macs)}"] for row in rows
-    ]  # fmt: skip
+        [
+            row["model"],
+            row["bits"],
+            f"{row['weights'] / 1e9:.1f}",
+            f"{row['need'] / 1e9:.1f}",
+            row["smallest Mac"] or f"more than {max(macs)}",
+        ]
+        for row in rows
+    ]
     first = next(iter(models))
     four = next((row for row in rows if row["model"] == first and row["bits"] == 4), rows[0])
     where = f"a Mac with {four['smallest Mac']} GB" if four["smallest Mac"] else f"more than {max(macs)} GB"
@@ -91,13 +106,16 @@ def expert_memory(
     )
     head = "".join(f'<th scope="col" style="{_CELL}">{escape(column)}</th>' for column in columns)
     body = "".join(
-        "<tr>" + f'<th scope="row" style="{_CELL}">{escape(line[0])}</th>'
-        + "".join(f'<td style="{_CELL}">{escape(cell)}</td>' for cell in line[1:]) + "</tr>" for line in cells
-    )  # fmt: skip
+        "<tr>"
+        + f'<th scope="row" style="{_CELL}">{escape(line[0])}</th>'
+        + "".join(f'<td style="{_CELL}">{escape(cell)}</td>' for cell in line[1:])
+        + "</tr>"
+        for line in cells
+    )
     html = (
         f'<figure style="margin:0.5em 0;overflow-x:auto"><table style="border-collapse:collapse"><thead><tr>{head}</tr>'
         f"</thead><tbody>{body}</tbody></table>"
-        f"{caption(takeaway, 'computed from the shapes, see labs_helper/budget.py')}</figure>"
+        f"{caption(takeaway, 'computed from the shapes, see labs_helper/capacity/estimate.py')}</figure>"
     )
     text = "\n".join([text_table(columns, cells, right=range(1, 5)), takeaway])
     return Figure(
@@ -146,11 +164,20 @@ def cost_quality(test: str = "MMLU") -> Figure:
         colour, _, mark = _STYLES[place % len(_STYLES)]
         axis.plot(row["active"], row["score"], mark, color=colour, markersize=8)
         right = row["active"] > 9
-        axis.annotate(row["model"], (row["active"], row["score"]), xytext=(-8 if right else 8, -3), fontsize=8,
-                      textcoords="offset points", ha="right" if right else "left")  # fmt: skip
-    axis.set(title=f"{test}: score over work for a token", ylabel="score (0 to 100)",
-             xlim=(0, 1.08 * rows[-1]["active"]),
-             xlabel="billions of parameters that one token goes through")  # fmt: skip
+        axis.annotate(
+            row["model"],
+            (row["active"], row["score"]),
+            xytext=(-8 if right else 8, -3),
+            fontsize=8,
+            textcoords="offset points",
+            ha="right" if right else "left",
+        )
+    axis.set(
+        title=f"{test}: score over work for a token",
+        ylabel="score (0 to 100)",
+        xlim=(0, 1.08 * rows[-1]["active"]),
+        xlabel="billions of parameters that one token goes through",
+    )
     axis.grid(True, color="#dddddd", linewidth=0.6)
     axis.margins(y=0.12)
     moe = next(row for row in rows if "MoE" in row["model"])
@@ -190,15 +217,27 @@ def hit_rates(frame: Any, *, title: str = "Experts kept in memory, the others on
     rows = []
     for row in sorted(given, key=lambda row: row["experts"]):
         total = row["hits"] + row["misses"]
-        rows.append({"experts": row["experts"], "hits": row["hits"], "misses": row["misses"],
-                     "hit rate": row["hits"] / total if total else 0.0})  # fmt: skip
+        rows.append(
+            {
+                "experts": row["experts"],
+                "hits": row["hits"],
+                "misses": row["misses"],
+                "hit rate": row["hits"] / total if total else 0.0,
+            }
+        )
     fig, axes = _canvas(6.4, 3.2, 1)
     axis, places = axes[0], range(len(rows))
     colour, line, mark = _STYLES[0]
     axis.plot(places, [row["hit rate"] for row in rows], color=colour, linestyle=line, marker=mark)
     for place, row in enumerate(rows):
-        axis.annotate(f"{row['hit rate']:.0%}", (place, row["hit rate"]), xytext=(0, 6), textcoords="offset points",
-                      ha="center", fontsize=8)  # fmt: skip
+        axis.annotate(
+            f"{row['hit rate']:.0%}",
+            (place, row["hit rate"]),
+            xytext=(0, 6),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+        )
     axis.set_xticks(places, [str(row["experts"]) for row in rows])
     axis.set(title=title, xlabel="experts that fit into memory", ylabel="hit rate", ylim=(-0.05, 1.1))
     axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
@@ -211,16 +250,17 @@ def hit_rates(frame: Any, *, title: str = "Experts kept in memory, the others on
     columns = ["experts", "hits", "misses", "hit rate"]
     cells = [[row["experts"], row["hits"], row["misses"], f"{row['hit rate']:.0%}"] for row in rows]
     return Figure.from_matplotlib(
-        fig, alt=f"Line chart of the hit rate at {len(rows)} budgets. {takeaway}", takeaway=takeaway, rows=rows,
+        fig,
+        alt=f"Line chart of the hit rate at {len(rows)} budgets. {takeaway}",
+        takeaway=takeaway,
+        rows=rows,
         text="\n".join([text_table(columns, cells, right=range(4)), takeaway]),
-    )  # fmt: skip
+    )
 
 
 def _parameters(model: str) -> tuple[float | None, float | None]:
     """Billions of parameters (for a token, in all), from the facts or from the name ("Llama-3.1-8B-Instruct")."""
-    facts = {
-        row["attribute"]: row["value"] for row in read("model_facts") if row["model"] == model
-    }  # fmt: skip
+    facts = {row["attribute"]: row["value"] for row in read("model_facts") if row["model"] == model}
     if "parameters_active" in facts:
         return float(facts["parameters_active"]), float(facts["parameters_total_unique"])
     if "parameters_total" in facts:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import colorsys
 from typing import TYPE_CHECKING, Any
 
-from ..errors import BadRequest
-from .base import Figure, caption, escape
-from .plots import _STYLES, _canvas, latin
-from .text import shorten, text_table, visible
+from labs_helper.common.markup import escape
+from labs_helper.errors import BadRequest
+from labs_helper.figures.base import Figure, caption
+from labs_helper.figures.plots import _STYLES, _canvas, latin
+from labs_helper.figures.text import shorten, text_table, visible
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,10 +78,20 @@ def expert_tokens(routing: Any, layer: int = 0, *, title: str = "") -> Figure:
     columns = ["#", "token", "part", "first", "weight", "second", "weight"]
     table = text_table(
         columns,
-        [[r["position"], visible(r["token"]), r["part"], r["first"], f"{r['first weight']:.2f}", r["second"],
-          f"{r['second weight']:.2f}"] for r in rows],
+        [
+            [
+                r["position"],
+                visible(r["token"]),
+                r["part"],
+                r["first"],
+                f"{r['first weight']:.2f}",
+                r["second"],
+                f"{r['second weight']:.2f}",
+            ]
+            for r in rows
+        ],
         right=[0, 3, 4, 5, 6],
-    )  # fmt: skip
+    )
     heading = f"<p><strong>{escape(title)}</strong></p>" if title else ""
     html = f'<figure style="margin:0.5em 0">{heading}{boxes}{caption(takeaway)}</figure>'
     alt = f"{len(rows)} tokens, each with the numbers of its two experts in layer {layer}. {takeaway}"
@@ -163,11 +174,15 @@ def expert_load(routing: Any, *, title: str = "Load of the experts", experts: in
     choices = int((frame["layer"] == layers[0]).sum())
     rows = [
         {
-            "layer": int(layer), "idlest": int(row.argmin()), "least": float(row.min()),
-            "busiest": int(row.argmax()), "most": float(row.max()), "idle experts": int((row == 0).sum()),
+            "layer": int(layer),
+            "idlest": int(row.argmin()),
+            "least": float(row.min()),
+            "busiest": int(row.argmax()),
+            "most": float(row.max()),
+            "idle experts": int((row == 0).sum()),
         }
         for layer, row in zip(layers, shares, strict=True)
-    ]  # fmt: skip
+    ]
     worst = max(rows, key=lambda row: row["most"])
     least = min(row["least"] for row in rows)
     takeaway = (
@@ -187,9 +202,13 @@ def expert_load(routing: Any, *, title: str = "Load of the experts", experts: in
 
 
 def compare_experts(
-    first: Any, second: Any, names: tuple[str, str] = ("first prompt", "second prompt"), *, rank: int | None = 1,
+    first: Any,
+    second: Any,
+    names: tuple[str, str] = ("first prompt", "second prompt"),
+    *,
+    rank: int | None = 1,
     experts: int = EXPERTS,
-) -> Figure:  # fmt: skip
+) -> Figure:
     """Draw the experts of two prompts side by side, and say how much they share.
 
     The overlap of a layer is the sum over its experts of the smaller of the two shares: 1 if both prompts use the
@@ -226,10 +245,14 @@ def compare_experts(
         f"({overlap[least]:.0%}), most in layer {layers[most]} ({overlap[most]:.0%})."
     )
     rows = [
-        {"layer": int(layer), "overlap": float(overlap[i]),
-         "first's busiest": int(pair[0][0][i].argmax()), "second's busiest": int(pair[1][0][i].argmax())}
+        {
+            "layer": int(layer),
+            "overlap": float(overlap[i]),
+            "first's busiest": int(pair[0][0][i].argmax()),
+            "second's busiest": int(pair[1][0][i].argmax()),
+        }
         for i, layer in enumerate(layers)
-    ]  # fmt: skip
+    ]
     tables = "\n".join(
         f"{name}, in per cent\n{_share_table('layer', layers, shares)}"
         for (shares, _), name in zip(pair, names, strict=True)
@@ -242,9 +265,14 @@ def compare_experts(
 
 
 def specialisation(
-    frame: pandas.DataFrame, *, by: str = "topic", unit: str = "conversation", shuffles: int = 200, seed: int = 0,
+    frame: pandas.DataFrame,
+    *,
+    by: str = "topic",
+    unit: str = "conversation",
+    shuffles: int = 200,
+    seed: int = 0,
     experts: int = EXPERTS,
-) -> Figure:  # fmt: skip
+) -> Figure:
     """Measure whether experts take sides: how much a token's first expert tells about the topic, against chance.
 
     The number is the normalised mutual information of topic and expert, in each layer: 0 if the expert says nothing
@@ -293,12 +321,14 @@ def specialisation(
     information, dealt = information_and_chance(counts, topic_of, shuffles, seed)
     rows = [
         {
-            "layer": int(layer), "information": float(information[i]), "chance": float(dealt[:, i].mean()),
+            "layer": int(layer),
+            "information": float(information[i]),
+            "chance": float(dealt[:, i].mean()),
             "chance_95": float(np.quantile(dealt[:, i], 0.95)),
             "p": float((1 + (dealt[:, i] >= information[i]).sum()) / (1 + shuffles)),
         }
         for i, layer in enumerate(layers)
-    ]  # fmt: skip
+    ]
     best = int(information.argmax())
     fig = _draw_specialisation(found[:, best], rows, topics, by, layers[best])
     top = rows[best]
@@ -454,8 +484,15 @@ def _heat(axis: Any, shares: np.ndarray, labels: Any, what: str, title: str, top
     if len(shares) <= _MOST_NUMBERS:
         for i, row in enumerate(shares):
             for j, value in enumerate(row):
-                axis.text(j, i, f"{100 * value:.0f}", ha="center", va="center", fontsize=7.5,
-                          color="white" if value < 0.55 * top else "black")  # fmt: skip
+                axis.text(
+                    j,
+                    i,
+                    f"{100 * value:.0f}",
+                    ha="center",
+                    va="center",
+                    fontsize=7.5,
+                    color="white" if value < 0.55 * top else "black",
+                )
     axis.set_xticks(range(shares.shape[1]), [str(expert) for expert in range(shares.shape[1])], fontsize=7.5)
     axis.set_yticks(range(len(shares)), [latin(str(label)) for label in labels], fontsize=8)
     axis.set(title=latin(title), xlabel="expert (cells: per cent of the row)", ylabel=what)
@@ -470,12 +507,21 @@ def _draw_specialisation(shares: np.ndarray, rows: list[dict], topics: list, by:
     ):
         axes[1].plot(places, [row[key] for row in rows], color=colour, linestyle=line, marker=mark, label=words)
     for place, row in enumerate(rows):
-        axes[1].annotate(f"{row['information']:.2f}", (place, row["information"]), xytext=(0, 5),
-                         textcoords="offset points", ha="center", fontsize=8)  # fmt: skip
+        axes[1].annotate(
+            f"{row['information']:.2f}",
+            (place, row["information"]),
+            xytext=(0, 5),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+        )
     axes[1].set_xticks(places, [str(row["layer"]) for row in rows])
-    axes[1].set(title=f"What the expert says about the {latin(by)}", xlabel="layer",
-                ylabel="normalised mutual information", ylim=(0, min(1.05, 0.1 + 1.2 * max(
-                    max(row["information"], row["chance_95"]) for row in rows))))  # fmt: skip
+    axes[1].set(
+        title=f"What the expert says about the {latin(by)}",
+        xlabel="layer",
+        ylabel="normalised mutual information",
+        ylim=(0, min(1.05, 0.1 + 1.2 * max(max(row["information"], row["chance_95"]) for row in rows))),
+    )
     axes[1].legend(fontsize=8)
     return fig
 

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..errors import BadRequest
-from .base import Figure, records
-from .text import number, text_table
+from labs_helper.errors import BadRequest
+from labs_helper.figures.base import Figure, records
+from labs_helper.figures.text import number, text_table
 
 # layers, key/value heads, head size. Source: the public configurations, kept in data/benchmarks/model_facts.csv.
 KV_SHAPES = {"Phi-3.5-mini": (32, 32, 96), "Phi-3.5-MoE": (32, 8, 128)}

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from ..errors import BadRequest
-from .bars import bars
-from .base import Figure, caption, escape
-from .text import text_table
+from labs_helper.common.markup import escape
+from labs_helper.errors import BadRequest
+from labs_helper.figures.bars import bars
+from labs_helper.figures.base import Figure, caption
+from labs_helper.figures.text import text_table
 
 FOLDER = Path(__file__).resolve().parents[2] / "data" / "benchmarks"
 
@@ -80,7 +81,7 @@ def read(table: str) -> list[dict]:
 
 def can_draw(table: str) -> bool:
     """Whether a table holds scores of models on tests, so that a chart makes sense."""
-    return _CHART_COLUMNS <= set(read(table)[0])
+    return set(read(table)[0]) >= _CHART_COLUMNS
 
 
 def models(table: str, test: str | None = None) -> list[str]:

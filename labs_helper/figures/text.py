@@ -6,6 +6,8 @@ import math
 import unicodedata
 from collections.abc import Sequence
 
+from labs_helper.common.markup import printable
+
 # Whitespace that a reader must be able to see in a token. The signs are ordinary characters, so that they
 # also survive in plain text. SentencePiece marks a leading space the same way as the first of them.
 _SIGNS = {" ": "␣", "\n": "↵", "\t": "⇥", "\r": "␍", "▁": "␣"}
@@ -55,21 +57,6 @@ def text_table(columns: Sequence[str], rows: Sequence[Sequence[object]], right: 
         return "  ".join(parts).rstrip()
 
     return "\n".join([line(columns), line(["-" * width for width in widths])] + [line(row) for row in cells])
-
-
-def printable(text: str) -> str:
-    """`text` without control characters, which are illegal in SVG and can steer a terminal.
-
-    Line breaks and tabs stay; every other control character and lone surrogates become U+FFFD.
-
-    Example:
-        >>> printable("a\\x1b[0mb") == "a\\ufffd[0mb"
-        True
-    """
-    return "".join(
-        "\ufffd" if (unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t\r") or c in "\ufffe\uffff" else c
-        for c in text
-    )
 
 
 def visible(piece: str) -> str:

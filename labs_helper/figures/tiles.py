@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..errors import BadRequest
-from ..images import TILE, VIEW_TOKENS, Layout, layout, open_image, padded, views
-from .base import Figure, escape, records
-from .plots import _STYLES, _canvas, latin
-from .text import number, shorten, text_table
+from labs_helper.common.markup import escape
+from labs_helper.errors import BadRequest
+from labs_helper.figures.base import Figure, records
+from labs_helper.figures.plots import _STYLES, _canvas, latin
+from labs_helper.figures.text import number, shorten, text_table
+from labs_helper.pictures.images import TILE, VIEW_TOKENS, Layout, layout, open_image, padded, views
+from labs_helper.pictures.thumbnails import data_address
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -41,7 +41,7 @@ def tile_view(image: Any, num_crops: int, *, name: str = "") -> Figure:
     """
     image = open_image(image)
     plan = layout(*image.size, num_crops)
-    whole, *tiles = views(image, num_crops)
+    whole, *tiles = views(image, plan)
     rows: list[dict[str, Any]] = [
         {"part": f"tile {i + 1}", "row": i // plan.columns + 1, "column": i % plan.columns + 1, "tokens": VIEW_TOKENS}
         for i in range(plan.tiles)
@@ -110,7 +110,7 @@ def wrong_order(image: Any, num_crops: int) -> Figure:
 
     image = open_image(image)
     plan = layout(*image.size, num_crops)
-    right, stretched = padded(image, num_crops), image.resize(plan.padded, Image.Resampling.BICUBIC)
+    right, stretched = padded(image, plan), image.resize(plan.padded, Image.Resampling.BICUBIC)
     wide, cell, wrong = plan.columns * _CELLS, TILE // _CELLS, 0
     shuffled = Image.new("RGB", plan.padded)
     for place in range(plan.tiles * VIEW_TOKENS):
@@ -123,19 +123,29 @@ def wrong_order(image: Any, num_crops: int) -> Figure:
         shuffled.paste(stretched.crop(box), (to[0] * cell, to[1] * cell))
     total = plan.tiles * VIEW_TOKENS
     bent = (plan.padded[0] / image.width) / (plan.padded[1] / image.height)
-    row = {"rows": plan.rows, "columns": plan.columns, "cells": total, "cells in the wrong place": wrong,
-           "stretched in width": round(bent, 3)}  # fmt: skip
+    row = {
+        "rows": plan.rows,
+        "columns": plan.columns,
+        "cells": total,
+        "cells in the wrong place": wrong,
+        "stretched in width": round(bent, 3),
+    }
     takeaway = (
-        f"Plain mlx-vlm puts {wrong:,} of {total:,} cells in the wrong place" if wrong else
-        f"With {_tiles(plan)} no cell is in the wrong place"
-    )  # fmt: skip
+        f"Plain mlx-vlm puts {wrong:,} of {total:,} cells in the wrong place"
+        if wrong
+        else f"With {_tiles(plan)} no cell is in the wrong place"
+    )
     if abs(bent - 1) > 0.01:
         takeaway += f" and makes things {max(bent, 1 / bent):.2f} times too {'wide' if bent > 1 else 'tall'}"
     takeaway += "."
     scale = min(364 / plan.padded[0], 420 / plan.padded[1])
     w, h = (round(side * scale) for side in plan.padded)
-    parts = [_words(8, 22, "as it should be"), _image(right, 8, 32, w, h), _words(388, 22, "as plain mlx-vlm sees it"),
-             _image(shuffled, 388, 32, w, h)]  # fmt: skip
+    parts = [
+        _words(8, 22, "as it should be"),
+        _image(right, 8, 32, w, h),
+        _words(388, 22, "as plain mlx-vlm sees it"),
+        _image(shuffled, 388, 32, w, h),
+    ]
     alt = (
         f"Two pictures of {_tiles(plan)}. Left: the picture as it should reach the model, its ratio kept, with white "
         f"padding. Right: what plain mlx-vlm makes of it, stretched and with strips of the tiles mixed. {takeaway}"
@@ -164,10 +174,13 @@ def frames_view(frames: Iterable[Any]) -> Figure:
     shown = [item if hasattr(item, "score") else None for item in items]
     pictures = [item.image if frame else open_image(item) for item, frame in zip(items, shown)]
     rows = [
-        {"frame": frame.index if frame else i, "seconds": frame.seconds if frame else None,
-         "change": frame.score if frame else None}
+        {
+            "frame": frame.index if frame else i,
+            "seconds": frame.seconds if frame else None,
+            "change": frame.score if frame else None,
+        }
         for i, frame in enumerate(shown)
-    ]  # fmt: skip
+    ]
     total = getattr(frames, "total", max(row["frame"] for row in rows) + 1)
     across = min(4, len(items))
     wide = min(240, (_WIDTH - 16) // across - 8)
@@ -192,13 +205,16 @@ def frames_view(frames: Iterable[Any]) -> Figure:
     columns = ["#", "frame", "seconds", "change"]
     table = text_table(
         columns,
-        [[i, row["frame"], *("-" if row[c] is None else f"{row[c]:.3f}" for c in columns[2:])]
-         for i, row in enumerate(rows, 1)],
+        [
+            [i, row["frame"], *("-" if row[c] is None else f"{row[c]:.3f}" for c in columns[2:])]
+            for i, row in enumerate(rows, 1)
+        ],
         right=range(4),
-    )  # fmt: skip
+    )
     alt = f"{len(items)} frames of a clip in order of time, and a line that shows where each one stands. {takeaway}"
-    return Figure.from_svg(_svg(parts, y + 34), alt=alt, takeaway=takeaway, text=f"{table}\n{takeaway}", rows=rows,
-                           width=_WIDTH)  # fmt: skip
+    return Figure.from_svg(
+        _svg(parts, y + 34), alt=alt, takeaway=takeaway, text=f"{table}\n{takeaway}", rows=rows, width=_WIDTH
+    )
 
 
 def side_by_side(images: Iterable[Any], *, takeaway: str = "") -> Figure:
@@ -241,8 +257,14 @@ def side_by_side(images: Iterable[Any], *, takeaway: str = "") -> Figure:
     ]
     height = 24 + -(-len(items) // across) * (high + 30)
     alt = f"{len(items)} pictures in order. {' '.join(told)} {takeaway}".strip()
-    return Figure.from_svg(_svg(parts, height), alt=alt, takeaway=takeaway, text="\n".join([*told, takeaway]).strip(),
-                           rows=rows, width=_WIDTH)  # fmt: skip
+    return Figure.from_svg(
+        _svg(parts, height),
+        alt=alt,
+        takeaway=takeaway,
+        text="\n".join([*told, takeaway]).strip(),
+        rows=rows,
+        width=_WIDTH,
+    )
 
 
 def token_cost(frame: Any, crops: Sequence[int] = (1, 4, 16), *, context: int | None = None) -> Figure:
@@ -260,14 +282,20 @@ def token_cost(frame: Any, crops: Sequence[int] = (1, 4, 16), *, context: int | 
         >>> token_cost([{"picture": "icon", "width": 20, "height": 20}], [1, 4]).rows[1]["tokens"]
         757
     """
-    from .bars import bars
+    from labs_helper.figures.bars import bars
 
     rows = []
     for row in _needed(records(frame), ("picture", "width", "height")):
         for most in crops:
             plan = layout(int(row["width"]), int(row["height"]), most)
-            rows.append({"picture": f"{row['picture']} ({row['width']} x {row['height']})", "num_crops": str(most),
-                         "tiles": plan.tiles, "tokens": plan.tokens})  # fmt: skip
+            rows.append(
+                {
+                    "picture": f"{row['picture']} ({row['width']} x {row['height']})",
+                    "num_crops": str(most),
+                    "tiles": plan.tiles,
+                    "tokens": plan.tokens,
+                }
+            )
     dear, cheap = (choose(rows, key=lambda row: row["tokens"]) for choose in (max, min))
     takeaway = (
         f"From {cheap['tokens']:,} tokens ({cheap['picture']}, num_crops {cheap['num_crops']}) to {dear['tokens']:,} "
@@ -276,8 +304,9 @@ def token_cost(frame: Any, crops: Sequence[int] = (1, 4, 16), *, context: int | 
     if context:
         takeaway += f" A context of {context:,} tokens has room for {context // dear['tokens']} of the dearest."
     named = [{**row, "num_crops": f"num_crops {row['num_crops']}"} for row in rows]
-    drawn = bars(named, x="picture", y="tokens", group="num_crops", title="Tokens of a picture", unit="tokens",
-                 takeaway=takeaway)  # fmt: skip
+    drawn = bars(
+        named, x="picture", y="tokens", group="num_crops", title="Tokens of a picture", unit="tokens", takeaway=takeaway
+    )
     return Figure(html=drawn.html, text=drawn.text, alt=drawn.alt, takeaway=takeaway, rows=tuple(rows))
 
 
@@ -328,11 +357,24 @@ def crops_cost(frame: Any, *, x: str = "num_crops", title: str = "", takeaway: s
         for column, (colour, line, mark) in zip(names, _STYLES):
             below = len(names) > 1 and column == names[0]  # the first token always comes before the end
             heights = [v * factor for v in mean[column]]
-            axis.plot(places, heights, color=colour, linestyle=line, marker=mark, markersize=5,
-                      label=_NAMES.get(column, column))  # fmt: skip
+            axis.plot(
+                places,
+                heights,
+                color=colour,
+                linestyle=line,
+                marker=mark,
+                markersize=5,
+                label=_NAMES.get(column, column),
+            )
             for at in zip(places, heights):
-                axis.annotate(_brief(at[1]), at, xytext=(0, -13 if below else 6), textcoords="offset points",
-                              ha="center", fontsize=8)  # fmt: skip
+                axis.annotate(
+                    _brief(at[1]),
+                    at,
+                    xytext=(0, -13 if below else 6),
+                    textcoords="offset points",
+                    ha="center",
+                    fontsize=8,
+                )
         axis.set(title=words, xlabel=x, xticks=places, xticklabels=[number(p) for p in places])
         top = max(max(mean[c]) for c in names) * factor or 1
         axis.set_ylim(-0.12 * top if len(names) > 1 else 0, 1.22 * top)
@@ -343,12 +385,15 @@ def crops_cost(frame: Any, *, x: str = "num_crops", title: str = "", takeaway: s
     if title:
         fig.suptitle(latin(title), fontsize=11)
     if not takeaway:
-        told = [f"{_NAMES.get(c, c).replace('to', 'seconds to', 1) if c in _NAMES else c} {_brief(mean[c][0])} to "
-                f"{_brief(mean[c][-1])}" + (f" ({mean[c][-1] / mean[c][0]:.1f} times)" if mean[c][0] > 0 else "")
-                for c in columns]  # fmt: skip
+        told = [
+            f"{_NAMES.get(c, c).replace('to', 'seconds to', 1) if c in _NAMES else c} {_brief(mean[c][0])} to "
+            f"{_brief(mean[c][-1])}" + (f" ({mean[c][-1] / mean[c][0]:.1f} times)" if mean[c][0] > 0 else "")
+            for c in columns
+        ]
         takeaway = f"From {x} {number(places[0])} to {number(places[-1])}: {'; '.join(told)}."
-    table = text_table([x, *columns], [[row[x], *(_brief(row[c]) for c in columns)] for row in rows],
-                       right=range(1 + len(columns)))  # fmt: skip
+    table = text_table(
+        [x, *columns], [[row[x], *(_brief(row[c]) for c in columns)] for row in rows], right=range(1 + len(columns))
+    )
     return Figure.from_matplotlib(
         fig,
         alt=f"{len(panels)} line charts over {x}: {', '.join(words for words, _, _ in panels)}. {takeaway}",
@@ -404,33 +449,11 @@ def _badge(x: float, y: float, words: str, size: int) -> str:
     )
 
 
-def address(image: Image.Image, width: int, height: int) -> str:
-    """A small copy of a picture as a data address, for HTML and SVG.
-
-    It is shrunk to fit width x height (and half as much again, for sharp screens) and stored as PNG or JPEG, whichever
-    takes fewer bytes.
-
-    Example:
-        >>> from PIL import Image
-        >>> address(Image.new("RGB", (600, 400)), 60, 60)[:22]
-        'data:image/png;base64,'
-    """
-    from PIL import Image
-
-    small = image.convert("RGB")
-    small.thumbnail((round(1.5 * width), round(1.5 * height)), Image.Resampling.LANCZOS)
-    drawing, photo = io.BytesIO(), io.BytesIO()
-    small.quantize(128, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(drawing, "PNG", optimize=True)
-    small.save(photo, "JPEG", quality=85)
-    data, mime = min((drawing.getvalue(), "image/png"), (photo.getvalue(), "image/jpeg"), key=lambda pair: len(pair[0]))
-    return f"data:{mime};base64,{base64.b64encode(data).decode('ascii')}"
-
-
 def _image(image: Image.Image, x: float, y: float, width: int, height: int | None = None) -> str:
     height = height or width
     box = f'x="{x:.1f}" y="{y:.1f}" width="{width}" height="{height}"'
     return (
-        f'<image {box} preserveAspectRatio="none" href="{address(image, width, height)}"/>'
+        f'<image {box} preserveAspectRatio="none" href="{data_address(image, width, height)}"/>'
         f'<rect {box} fill="none" stroke="#555" stroke-width="1"/>'
     )
 

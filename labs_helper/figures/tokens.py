@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .base import Figure, caption, escape
-from .text import percent, text_table, visible
+from labs_helper.common.markup import escape
+from labs_helper.figures.base import Figure, caption
+from labs_helper.figures.text import percent, text_table, visible
 
 _BOX = "display:inline-block;margin:0 2px 6px 0;padding:1px 3px;text-align:center;vertical-align:top;line-height:1.35"
 
@@ -19,7 +20,7 @@ def token_view(answer: Any, *, title: str = "") -> Figure:
 
     Arguments:
         answer: an `Answer`, or anything with `.tokens`; each token has `.text` (and `.piece`), `.id`, `.logprob`
-            (natural logarithm) and `.alternatives` (same fields, best first). A list of such tokens also works.
+            (natural logarithm) and `.top_logprobs` (same fields, best first). A list of such tokens also works.
         title: a heading above the tokens.
 
     Returns:
@@ -27,7 +28,7 @@ def token_view(answer: Any, *, title: str = "") -> Figure:
 
     Example:
         >>> from labs_helper import load                                       # doctest: +SKIP
-        >>> token_view(load("instruct").ask("Hello", alternatives=3))          # doctest: +SKIP
+        >>> token_view(load("instruct").ask("Hello", top_logprobs=3))          # doctest: +SKIP
 
     Source of the number: probability = exp(log-probability) of the token that was chosen.
     """
@@ -40,7 +41,7 @@ def token_view(answer: Any, *, title: str = "") -> Figure:
             "id": token.id,
             "probability": math.exp(min(0.0, token.logprob)),
             "alternatives": tuple(
-                (other.text, other.id, math.exp(min(0.0, other.logprob))) for other in token.alternatives
+                (other.text, other.id, math.exp(min(0.0, other.logprob))) for other in token.top_logprobs
             ),
         }
         for index, token in enumerate(tokens)
@@ -51,12 +52,12 @@ def token_view(answer: Any, *, title: str = "") -> Figure:
             visible(_piece(token)),
             str(token.id),
             percent(token.logprob),
-            ", ".join(f"{visible(other.text)} {percent(other.logprob)}" for other in token.alternatives),
+            ", ".join(f"{visible(other.text)} {percent(other.logprob)}" for other in token.top_logprobs),
         ]
         for row, token in zip(rows, tokens, strict=True)
     ]
     columns = ["#", "token", "id", "probability", "alternatives"]
-    if not any(token.alternatives for token in tokens):
+    if not any(token.top_logprobs for token in tokens):
         columns, shown = columns[:4], [row[:4] for row in shown]
 
     takeaway = _takeaway(rows)
@@ -83,8 +84,8 @@ def _box(row: dict[str, Any], token: Any) -> str:
     probability = row["probability"]
     thickness = 1 + round(5 * probability)
     hover = f"token {row['position']}, id {token.id}, {percent(token.logprob)}"
-    if token.alternatives:
-        hover += "; also: " + ", ".join(f"{visible(o.text)} {percent(o.logprob)}" for o in token.alternatives)
+    if token.top_logprobs:
+        hover += "; also: " + ", ".join(f"{visible(o.text)} {percent(o.logprob)}" for o in token.top_logprobs)
     # Thickness carries the same fact as the number. Nothing is said by colour.
     return (
         f'<span style="{_BOX}" title="{escape(hover)}">'

@@ -29,14 +29,40 @@ from labs_helper.store.checkpoint import (
     verify,
     weight_table,
 )
-from labs_helper.store.places import card_for, gguf_file, locate, looks_like_path, models_folders, real_card
+from labs_helper.store.places import card_for, gguf_file, is_here, locate, looks_like_path, models_folders, real_card
 
-_LATER = {"fetch": "supply", "check": "supply", "remove": "supply", "export": "packs", "import_pack": "packs",
-          "serve": "lan"}  # fmt: skip
+_LATER = {
+    "fetch": "supply",
+    "check": "supply",
+    "remove": "supply",
+    "export": "packs",
+    "import_pack": "packs",
+    "serve": "lan",
+}
 
-__all__ = ["ARCHITECTURES", "DTYPE_BYTES", "card_for", "check", "check_settings", "export", "fetch", "gguf_file",
-           "import_pack", "is_complete", "locate", "looks_like_path", "models_folders", "read_header", "read_json",
-           "real_card", "remove", "serve", "verify", "weight_table"]  # fmt: skip
+__all__ = [
+    "ARCHITECTURES",
+    "DTYPE_BYTES",
+    "card_for",
+    "check",
+    "check_settings",
+    "export",
+    "fetch",
+    "gguf_file",
+    "import_pack",
+    "is_complete",
+    "is_here",
+    "locate",
+    "looks_like_path",
+    "models_folders",
+    "read_header",
+    "read_json",
+    "real_card",
+    "remove",
+    "serve",
+    "verify",
+    "weight_table",
+]
 
 
 def __getattr__(name: str):

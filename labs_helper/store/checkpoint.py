@@ -11,9 +11,22 @@ from labs_helper.errors import CheckpointRefused, ModelNotHere
 
 ARCHITECTURES = ("phi3", "phi3_v", "phimoe")
 DTYPE_BYTES = {
-    "F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2,
-    "I8": 1, "U8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "BOOL": 1,
-}  # fmt: skip
+    "F64": 8,
+    "I64": 8,
+    "U64": 8,
+    "F32": 4,
+    "I32": 4,
+    "U32": 4,
+    "F16": 2,
+    "BF16": 2,
+    "I16": 2,
+    "U16": 2,
+    "I8": 1,
+    "U8": 1,
+    "F8_E4M3": 1,
+    "F8_E5M2": 1,
+    "BOOL": 1,
+}
 INDEX = "model.safetensors.index.json"
 _HEADER_LIMIT = 100_000_000  # the format's own limit for a header, in bytes
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
@@ -206,9 +219,7 @@ def _check_rope(path: Path, config: dict) -> None:
     if scaling is None:
         return
     if not isinstance(scaling, dict):
-        raise CheckpointRefused(
-            f"'rope_scaling' in config.json of {path} is not an object.", "Copy config.json again."
-        )
+        raise CheckpointRefused(f"'rope_scaling' in config.json of {path} is not an object.", "Copy config.json again.")
     if "short_factor" not in scaling and "long_factor" not in scaling:
         return
     heads = config.get("num_attention_heads") or 1

@@ -110,8 +110,12 @@ def addresses(host: str, port: int) -> list[str]:
         return [local_address(host, port)]
     import psutil
 
-    found = [each.address for cards in psutil.net_if_addrs().values() for each in cards
-             if each.family == socket.AF_INET and not each.address.startswith("127.")]  # fmt: skip
+    found = [
+        each.address
+        for cards in psutil.net_if_addrs().values()
+        for each in cards
+        if each.family == socket.AF_INET and not each.address.startswith("127.")
+    ]
     return [local_address(address, port) for address in found] or [local_address(host, port)]
 
 

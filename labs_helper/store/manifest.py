@@ -139,8 +139,14 @@ class Manifest:
         return cls.parse(file.read_bytes(), str(folder))
 
     @classmethod
-    def of(cls, folder: Path, name: str, repository: str | None = None, revision: str | None = None,
-           on_bytes: Callable[[int], object] = lambda count: None) -> Manifest:  # fmt: skip
+    def of(
+        cls,
+        folder: Path,
+        name: str,
+        repository: str | None = None,
+        revision: str | None = None,
+        on_bytes: Callable[[int], object] = lambda count: None,
+    ) -> Manifest:
         """Make the manifest of a folder by reading all of its data files.
 
         on_bytes: told how many bytes were read, for a progress bar.

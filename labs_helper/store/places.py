@@ -8,6 +8,7 @@ from pathlib import Path
 
 from labs_helper import catalog
 from labs_helper.catalog import ModelCard
+from labs_helper.common import settings
 from labs_helper.errors import BadRequest, CheckpointRefused, ModelNotHere
 from labs_helper.store import gguf
 from labs_helper.store.checkpoint import is_complete, read_json
@@ -21,10 +22,10 @@ def models_folders() -> list[Path]:
     Example:
         models_folders()[0]
     """
-    named = os.environ.get("LABS_MODELS_DIR")
-    if named:
-        return [Path(named).expanduser()]
-    return [catalog.home() / "models", Path.home() / ".cache" / "phi35-labs"]
+    named = settings.MODELS_DIR.get()
+    if named is not None:
+        return [named]
+    return [catalog.course_folder() / "models", Path.home() / ".cache" / "phi35-labs"]
 
 
 def locate(card: ModelCard) -> Path:
@@ -58,6 +59,19 @@ def locate(card: ModelCard) -> Path:
     )
 
 
+def is_here(card: ModelCard) -> bool:
+    """Whether a model is on this machine.
+
+    Example:
+        is_here(catalog.find("instruct", "real")[0])
+    """
+    try:
+        locate(card)
+    except ModelNotHere:
+        return False
+    return True
+
+
 def _in_hub_cache(card: ModelCard) -> Path | None:
     """The newest complete snapshot in the Hugging Face cache, without going online."""
     # Imported here: huggingface_hub takes longer to import than everything else in this module together.
@@ -81,8 +95,10 @@ def real_card(name: str) -> ModelCard:
     for card in catalog.find(name):
         if card.tier == "real":
             return card
-    raise BadRequest(f"{name} is part of the course: it is never fetched, imported or removed.",
-                     "Name a real model; `labs models list` shows them.")  # fmt: skip
+    raise BadRequest(
+        f"{name} is part of the course: it is never fetched, imported or removed.",
+        "Name a real model; `labs models list` shows them.",
+    )
 
 
 def card_for(path: str | Path) -> ModelCard:
@@ -108,13 +124,18 @@ def card_for(path: str | Path) -> ModelCard:
     def number(key: str) -> int | None:
         return config[key] if isinstance(config.get(key), int) else None
 
-    size = catalog.folder_bytes(path)
     return ModelCard(
-        name=path.name, role="custom", tier="custom", architecture=str(config.get("model_type")),
-        context=number("max_position_embeddings"), original_context=number("original_max_position_embeddings"),
-        bytes_on_disk=size, bytes_in_memory=size, source=f"the folder {path}", path=path,
-        format="gguf" if file else "mlx", file=file.name if file else None,
-    )  # fmt: skip
+        name=path.name,
+        role="custom",
+        tier="custom",
+        architecture=str(config.get("model_type")),
+        context=number("max_position_embeddings"),
+        bytes_on_disk=catalog.folder_bytes(path),
+        source=f"the folder {path}",
+        path=path,
+        format="gguf" if file else "mlx",
+        file=file.name if file else None,
+    )
 
 
 def gguf_file(path: str | Path) -> Path | None:

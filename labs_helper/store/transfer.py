@@ -150,9 +150,12 @@ def _check_status(response: httpx.Response, remote: Remote) -> None:
             f"The server does not let you have {remote.name} ({status}).",
             "Log in with `hf auth login`, and accept the licence on the model's page if it asks for that.",
         )
-    raise DownloadFailed(f"The server has no {remote.name} any more ({status})." if status in (404, 410) else
-                         f"The server answers {status} for {remote.name}.",
-                         "Start the command again; it asks for a new list of the files.")  # fmt: skip
+    raise DownloadFailed(
+        f"The server has no {remote.name} any more ({status})."
+        if status in (404, 410)
+        else f"The server answers {status} for {remote.name}.",
+        "Start the command again; it asks for a new list of the files.",
+    )
 
 
 def _announced(response: httpx.Response, have: int) -> int | None:

@@ -1,11 +1,11 @@
 """Widgets for the notebooks. They submit work and return; they never touch mlx."""
 
-from .benchmark_explorer import BenchmarkExplorer, benchmarks
-from .comparison import Comparison, compare
-from .conversation import Chat, chat
-from .expert_explorer import ExpertExplorer, experts
-from .look import Look, look
-from .token_explorer import TokenExplorer, tokens
+from labs_helper.widgets.benchmark_explorer import BenchmarkExplorer, benchmarks
+from labs_helper.widgets.comparison import Comparison, compare
+from labs_helper.widgets.conversation import Chat, chat
+from labs_helper.widgets.expert_explorer import ExpertExplorer, experts
+from labs_helper.widgets.look import Look, look
+from labs_helper.widgets.token_explorer import TokenExplorer, tokens
 
 __all__ = [
     "BenchmarkExplorer",

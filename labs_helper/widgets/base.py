@@ -11,8 +11,9 @@ import anywidget
 import ipywidgets
 import traitlets
 
-from ..errors import LabError
-from ..figures.base import Figure, escape
+from labs_helper.common.markup import escape
+from labs_helper.errors import LabError
+from labs_helper.figures.base import Figure
 
 # Ten updates a second look fluent. Each one resends the whole text, so more would only cost.
 UPDATE_SECONDS = 0.1
@@ -269,7 +270,7 @@ def on_enter(field: ipywidgets.Text, act: Callable[[], None]) -> None:
 def as_model(model: Any) -> Any:
     """A `Model` from a `Model`, a role such as "instruct", or None (then "instruct")."""
     if model is None or isinstance(model, str):
-        from ..models import load
+        from labs_helper.models import load
 
         return load(model or "instruct")
     return model
@@ -300,15 +301,23 @@ def controls(**changes: Any) -> dict[str, ipywidgets.Widget]:
     """
     return {
         "temperature": number_field(
-            "Temperature", changes.get("temperature", 0.0), 0.0, 2.0, 0.1,
+            "Temperature",
+            changes.get("temperature", 0.0),
+            0.0,
+            2.0,
+            0.1,
             tooltip="0 always takes the likeliest token; higher is more varied",
         ),
         "top_p": number_field(
-            "Top-p", changes.get("top_p", 1.0), 0.05, 1.0, 0.05,
+            "Top-p",
+            changes.get("top_p", 1.0),
+            0.05,
+            1.0,
+            0.05,
             tooltip="Choose among the likeliest tokens that together have this probability",
         ),
         "max_tokens": most_tokens(changes.get("max_tokens", 256)),
-    }  # fmt: skip
+    }
 
 
 def most_tokens(value: int) -> ipywidgets.BoundedIntText:
@@ -325,9 +334,15 @@ def number_field(label: str, value: float, least: float, most: float, step: floa
     """
     kind = ipywidgets.BoundedIntText if isinstance(value, int) else ipywidgets.BoundedFloatText
     return kind(
-        value=value, min=least, max=most, step=step, description=f"{label} ({least:g} to {most:g})", tooltip=tooltip,
-        style={"description_width": "12em"}, layout={"width": "19em"},
-    )  # fmt: skip
+        value=value,
+        min=least,
+        max=most,
+        step=step,
+        description=f"{label} ({least:g} to {most:g})",
+        tooltip=tooltip,
+        style={"description_width": "12em"},
+        layout={"width": "19em"},
+    )
 
 
 def statistics_line(answer: Any) -> str:

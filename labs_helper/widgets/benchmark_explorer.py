@@ -8,10 +8,11 @@ from typing import Any
 import ipywidgets
 import traitlets
 
-from ..errors import BadRequest
-from ..figures import published
-from ..figures.base import Figure, escape
-from .base import LabWidget
+from labs_helper.common.markup import escape
+from labs_helper.errors import BadRequest
+from labs_helper.figures import published
+from labs_helper.figures.base import Figure
+from labs_helper.widgets.base import LabWidget
 
 _ALL = "all tests"
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import ipywidgets
 
-from ..errors import BadRequest
-from ..figures.base import Figure, escape
-from ..figures.text import printable
-from .base import JobWidget, as_model, counted, error_words, statistics_line
+from labs_helper.common.markup import escape, printable
+from labs_helper.errors import BadRequest
+from labs_helper.figures.base import Figure
+from labs_helper.widgets.base import JobWidget, as_model, counted, error_words, statistics_line
 
 _CELL = "text-align:left;vertical-align:top;padding:4px 8px;border:1px solid #bbb;white-space:normal;line-height:1.4"
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import ipywidgets
 
-from ..figures.base import Figure, escape
-from ..figures.text import printable
-from .base import JobWidget, as_model, controls, counted, error_words, on_enter, statistics_line
-from .markdown import markdown, streaming
+from labs_helper.common.markup import escape, printable
+from labs_helper.figures.base import Figure
+from labs_helper.widgets.base import JobWidget, as_model, controls, counted, error_words, on_enter, statistics_line
+from labs_helper.widgets.markdown import markdown, streaming
 
 
 @dataclass

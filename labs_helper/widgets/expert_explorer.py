@@ -6,10 +6,11 @@ from typing import Any
 
 import ipywidgets
 
-from ..errors import BadRequest
-from ..figures.base import Figure, escape
-from ..figures.experts import compare_experts, expert_load, expert_map, expert_tokens
-from .base import JobWidget, as_model, counted, error_words, most_tokens, on_enter, statistics_line
+from labs_helper.common.markup import escape
+from labs_helper.errors import BadRequest
+from labs_helper.figures.base import Figure
+from labs_helper.figures.experts import compare_experts, expert_load, expert_map, expert_tokens
+from labs_helper.widgets.base import JobWidget, as_model, counted, error_words, most_tokens, on_enter, statistics_line
 
 VIEWS = {"tokens": "tokens by expert", "map": "layers by experts", "load": "load of the experts"}
 
@@ -49,13 +50,21 @@ class ExpertExplorer(JobWidget):
         )
         self.max_tokens = most_tokens(max_tokens)
         self.layer = ipywidgets.Dropdown(
-            options=[(f"layer {layer}", layer)], value=layer, description="Layer", style=style,
-            layout={"width": "18em"}, tooltip="Which layer's experts to show under the tokens",
-        )  # fmt: skip
+            options=[(f"layer {layer}", layer)],
+            value=layer,
+            description="Layer",
+            style=style,
+            layout={"width": "18em"},
+            tooltip="Which layer's experts to show under the tokens",
+        )
         self.choice = ipywidgets.Dropdown(
-            options=[(words, name) for name, words in VIEWS.items()], value=view,
-            description="View", style=style, layout={"width": "26em"}, tooltip="What to draw of the same record",
-        )  # fmt: skip
+            options=[(words, name) for name, words in VIEWS.items()],
+            value=view,
+            description="View",
+            style=style,
+            layout={"width": "26em"},
+            tooltip="What to draw of the same record",
+        )
         self.run_button = ipywidgets.Button(
             description="Show experts", button_style="primary", tooltip="Answer and show the experts (or press Enter)"
         )
@@ -150,7 +159,7 @@ class ExpertExplorer(JobWidget):
             self._end()
             return
         self.answers.append(answer)
-        layers = answer.experts.experts.shape[1]
+        layers = answer.routing.experts.shape[1]
         if self._todo and not self._stopping:
             self._next()
             return

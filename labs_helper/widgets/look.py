@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
-from ..errors import BadImage, LabError
-from ..figures.base import Figure, escape
-from ..figures.text import printable
-from ..figures.tiles import address, tile_view
-from ..gallery import Picture, course_pictures, folder, is_clip
-from ..images import checked_crops, layout, open_image
-from ..keyframes import keyframes
-from .base import as_model, controls, error_words, on_enter
-from .conversation import Turn, TurnWidget
-from .paste import PasteBox
+from labs_helper.common.markup import escape, printable
+from labs_helper.errors import BadImage, LabError
+from labs_helper.figures.base import Figure
+from labs_helper.figures.tiles import tile_view
+from labs_helper.pictures.gallery import Picture, course_pictures, folder, is_clip
+from labs_helper.pictures.images import checked_crops, layout, open_image
+from labs_helper.pictures.keyframes import keyframes
+from labs_helper.pictures.thumbnails import data_address
+from labs_helper.widgets.base import as_model, controls, error_words, on_enter
+from labs_helper.widgets.conversation import Turn, TurnWidget
+from labs_helper.widgets.paste import PasteBox
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -44,7 +45,7 @@ class Shown:
     @cached_property
     def small(self) -> str:
         """A small copy as a data address: made once, shown in several places."""
-        return address(self.image, 200, 200)
+        return data_address(self.image, 200, 200)
 
 
 @dataclass
@@ -79,14 +80,20 @@ class Look(TurnWidget):
         row = ipywidgets.Layout(flex_flow="row wrap", overflow="visible", align_items="center")
         self.choice = ipywidgets.Dropdown(
             options=[("(choose)", ""), *((_label(name, rows), name) for name, rows in self._course.items())],
-            value="", description="Course picture", style=style, layout=ipywidgets.Layout(width="30em"),
-        )  # fmt: skip
+            value="",
+            description="Course picture",
+            style=style,
+            layout=ipywidgets.Layout(width="30em"),
+        )
         self.add_button = ipywidgets.Button(description="Add it", tooltip="Put the chosen picture into the list")
         self.preview = ipywidgets.HTML()
         self.upload = ipywidgets.FileUpload(
-            accept="image/*", multiple=True, description="Upload pictures", icon="",  # an icon would be read aloud
+            accept="image/*",
+            multiple=True,
+            description="Upload pictures",
+            icon="",  # an icon would be read aloud
             layout=ipywidgets.Layout(width="14em"),
-        )  # fmt: skip
+        )
         self.paste = PasteBox(self._pasted, self.say, MOST_UPLOAD)
         self.path = ipywidgets.Text(description="Path of a file", style=style, layout=ipywidgets.Layout(width="30em"))
         self.path_button = ipywidgets.Button(description="Add path", tooltip="Open a picture or clip of this computer")
@@ -96,9 +103,12 @@ class Look(TurnWidget):
         own = "of the model" + (f" ({self._own_crops})" if self._own_crops else "")
         values = sorted({*CROPS, *([] if num_crops is None else [checked_crops(num_crops)])})
         self.crops = ipywidgets.Dropdown(
-            options=[(own, 0), *((str(n), n) for n in values)], value=num_crops or 0, description="num_crops",
-            style=style, layout=ipywidgets.Layout(width="20em"),
-        )  # fmt: skip
+            options=[(own, 0), *((str(n), n) for n in values)],
+            value=num_crops or 0,
+            description="num_crops",
+            style=style,
+            layout=ipywidgets.Layout(width="20em"),
+        )
         self.views_box = ipywidgets.Checkbox(description="Show what the model sees", value=False, indent=False)
         self.views = ipywidgets.HTML()
         self.message = ipywidgets.Text(value=prompt, description="Your question", style=style, layout=wide)
@@ -269,11 +279,14 @@ class Look(TurnWidget):
 
         text = ipywidgets.HTML(layout=ipywidgets.Layout(width="32em"))
         return ipywidgets.HBox(
-            [text, button(f"Move {number} up", "Show it to the model earlier", lambda: self.move(number, -1)),
-             button(f"Move {number} down", "Show it to the model later", lambda: self.move(number, 1)),
-             button(f"Remove {number}", "Take it out of the list", lambda: self.remove(number))],
+            [
+                text,
+                button(f"Move {number} up", "Show it to the model earlier", lambda: self.move(number, -1)),
+                button(f"Move {number} down", "Show it to the model later", lambda: self.move(number, 1)),
+                button(f"Remove {number}", "Take it out of the list", lambda: self.remove(number)),
+            ],
             layout=ipywidgets.Layout(flex_flow="row wrap", overflow="visible", align_items="center"),
-        )  # fmt: skip
+        )
 
     def _cost_words(self) -> str:
         costs = self.tokens
@@ -359,9 +372,11 @@ class Look(TurnWidget):
             html=f"<div>{html}{self._finished}</div>",
             text="\n".join(lines),
             alt=f"{_pictures(len(self.pictures))} and {len(self.turns)} questions to {name}.",
-            rows=tuple({"pictures": turn.names, "question": turn.question, "answer": turn.reply, "error": turn.error}
-                       for turn in self.turns),
-        )  # fmt: skip
+            rows=tuple(
+                {"pictures": turn.names, "question": turn.question, "answer": turn.reply, "error": turn.error}
+                for turn in self.turns
+            ),
+        )
 
     def _turn_html(self, **how: Any) -> str:
         turn = self.turns[-1]
@@ -408,8 +423,7 @@ def look(
     Example:
         >>> look("vision", "images/vision/sign.png", "What does the sign say?")      # doctest: +SKIP
     """
-    return Look(model, images, prompt, num_crops=num_crops, max_tokens=max_tokens, temperature=temperature,
-                top_p=top_p)  # fmt: skip
+    return Look(model, images, prompt, num_crops=num_crops, max_tokens=max_tokens, temperature=temperature, top_p=top_p)
 
 
 # -- where pictures come from -----------------------------------------------------------------------------------
@@ -437,10 +451,13 @@ def _from_course(one: Picture) -> list[Shown]:
 def _frames(path: Path, alt: str, inside: Path | None = None) -> list[Shown]:
     """The keyframes of a clip. The first one carries the description of the whole."""
     return [
-        Shown(f"{path.name}, frame {frame.index}", frame.image,
-              f"Frame {frame.index} of the same clip." if number else f"Frame {frame.index}. {alt}")
+        Shown(
+            f"{path.name}, frame {frame.index}",
+            frame.image,
+            f"Frame {frame.index} of the same clip." if number else f"Frame {frame.index}. {alt}",
+        )
         for number, frame in enumerate(keyframes(path, CLIP_FRAMES, inside=inside))
-    ]  # fmt: skip
+    ]
 
 
 def _from_upload(name: str, data: bytes) -> Shown:

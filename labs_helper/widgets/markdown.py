@@ -12,8 +12,7 @@ from urllib.parse import urlsplit
 
 import mistune
 
-from ..figures.base import escape
-from ..figures.text import printable
+from labs_helper.common.markup import escape, printable
 
 
 class _Careful(mistune.HTMLRenderer):

@@ -6,9 +6,10 @@ from typing import Any
 
 import ipywidgets
 
-from ..figures.base import Figure, escape
-from ..figures.tokens import token_view
-from .base import JobWidget, as_model, controls, counted, error_words, on_enter, statistics_line
+from labs_helper.common.markup import escape
+from labs_helper.figures.base import Figure
+from labs_helper.figures.tokens import token_view
+from labs_helper.widgets.base import JobWidget, as_model, controls, counted, error_words, on_enter, statistics_line
 
 
 class TokenExplorer(JobWidget):
@@ -25,7 +26,7 @@ class TokenExplorer(JobWidget):
         alternatives: int = 5,
     ) -> None:
         self.model = as_model(model)
-        self.alternatives = alternatives
+        self.top_logprobs = alternatives
         self.answer: Any = None
         self._error = ""
         self._question = ""
@@ -75,7 +76,7 @@ class TokenExplorer(JobWidget):
             text,
             on_token=self._on_token,
             on_done=self._on_done,
-            alternatives=self.alternatives,
+            top_logprobs=self.top_logprobs,
             **{name: field.value for name, field in self.settings.items()},
         )
         return self
@@ -121,7 +122,7 @@ def tokens(
 ) -> TokenExplorer:
     """Explore an answer token by token.
 
-    Without a mouse: `token_view(model.ask("…", alternatives=5))`.
+    Without a mouse: `token_view(model.ask("…", top_logprobs=5))`.
 
     Arguments:
         model: a `Model`, a role, or None for "instruct".
@@ -139,5 +140,5 @@ def tokens(
         >>> tokens("instruct", "The capital of Kenya is")                 # doctest: +SKIP
     """
     return TokenExplorer(
-        model, prompt, max_tokens=max_tokens, temperature=temperature, top_p=top_p, alternatives=alternatives
+        model, prompt, max_tokens=max_tokens, temperature=temperature, top_p=top_p, top_logprobs=alternatives
     )

@@ -48,7 +48,7 @@ print(f"{moe.name} answers in this notebook. Why: {moe.reason}.")
 # %%
 answer = moe.ask("What is 47 + 38?", record_experts=True)
 print(answer.text)
-answer.routing.head(8)
+answer.routing.frame().head(8)
 
 # %% [markdown]
 # `record_experts=True` keeps what the routers do. The table has a row for each token, layer and rank: the expert, the weight
@@ -57,7 +57,9 @@ answer.routing.head(8)
 # %%
 plain = moe.ask("What is 47 + 38?")
 assert [token.id for token in plain.tokens] == [token.id for token in answer.tokens]
-print(f"{len(answer.experts)} tokens were recorded: {answer.prompt_tokens} of the prompt, {answer.generated_tokens} of the answer")
+print(
+    f"{len(answer.routing)} tokens were recorded: {answer.prompt_tokens} of the prompt, {answer.generated_tokens} of the answer"
+)
 
 # %% [markdown]
 # The prompt is recorded too: it goes through the same layers. That is why such a request never uses the memory of an earlier
@@ -105,9 +107,9 @@ pd.DataFrame(shapes).fillna("")
 # Write a function of a shape and a number of experts. With all 16 it gives the size of the model; with the 2 that a token
 # uses, the parameters that one token goes through.
 
+
 # %% tags=["exercise"]
-def parameters(shape, experts):
-    ...  # tables + layers * (attention + router + experts * one expert)
+def parameters(shape, experts): ...  # tables + layers * (attention + router + experts * one expert)
 
 
 # %% tags=["solution"]
@@ -140,8 +142,12 @@ assert round(counted(large, 16) / 1e9, 1) == 41.9 and round(counted(large, 2) / 
 
 # %%
 shared = counted(large, 0)
-print(f"experts: {1 - shared / counted(large, 16):.0%} of all parameters, {1 - shared / counted(large, 2):.0%} of a token's")
-print(f"with 64 experts: {counted(large, 64) / 1e9:.0f} billion in all, {counted(large, 2) / 1e9:.1f} billion for a token")
+print(
+    f"experts: {1 - shared / counted(large, 16):.0%} of all parameters, {1 - shared / counted(large, 2):.0%} of a token's"
+)
+print(
+    f"with 64 experts: {counted(large, 64) / 1e9:.0f} billion in all, {counted(large, 2) / 1e9:.1f} billion for a token"
+)
 
 # %% [markdown]
 # Takeaway: the number of experts decides the memory. The number that a token uses decides the work. A dense model cannot
@@ -153,10 +159,10 @@ print(f"with 64 experts: {counted(large, 64) / 1e9:.0f} billion in all, {counted
 # The router is one matrix. It makes a number for each expert, the **gate**. Here are the sixteen gates of one token.
 
 # %%
-gates = answer.experts.gates
+gates = answer.routing.gates
 print(gates.shape, "tokens, layers, experts")
-place, layer = divmod(int(answer.experts.weights.sum(-1).argmin()), gates.shape[1])
-token = answer.routing.query(f"position == {place} and layer == {layer}")
+place, layer = divmod(int(answer.routing.weights.sum(-1).argmin()), gates.shape[1])
+token = answer.routing.frame().query(f"position == {place} and layer == {layer}")
 pd.DataFrame({"gate": gates[place, layer]}).round(3).T
 
 # %%
@@ -182,8 +188,7 @@ token.round(3)
 import math
 
 
-def route(gates, jitter=0.01):
-    ...  # twice: the best gate, the near ones, the weight; then take the best away
+def route(gates, jitter=0.01): ...  # twice: the best gate, the near ones, the weight; then take the best away
 
 
 # %% tags=["solution"]
@@ -210,11 +215,11 @@ check("3.2", route)  # for help, run hint("3.2")
 from labs_helper.exercises.lab03 import route as by_hand
 
 wrong = 0
-for position in range(len(answer.experts)):
+for position in range(len(answer.routing)):
     for depth in range(gates.shape[1]):
         expected = by_hand(gates[position, depth].tolist())
-        experts_used = answer.experts.experts[position, depth].tolist()
-        weights_used = answer.experts.weights[position, depth].tolist()
+        experts_used = answer.routing.experts[position, depth].tolist()
+        weights_used = answer.routing.weights[position, depth].tolist()
         same = all(abs(w - e[1]) < 1e-4 for w, e in zip(weights_used, expected))
         wrong += [e[0] for e in expected] != experts_used or not same
 print(f"{wrong} of {position + 1} x {depth + 1} places differ from the record")
@@ -226,9 +231,9 @@ assert wrong == 0
 # A weight near 1 means: no other expert came near. How often do **both** experts of a token count fully, with weights above
 # 0.99? Take the table of `answer.routing` and return the share of (token, layer) places.
 
+
 # %% tags=["exercise"]
-def share_of_full(routing):
-    ...  # routing.groupby(["position", "layer"]) has the two weights of a place
+def share_of_full(routing): ...  # routing.groupby(["position", "layer"]) has the two weights of a place
 
 
 # %% tags=["solution"]
@@ -242,8 +247,8 @@ check("3.3", share_of_full)  # for help, run hint("3.3")
 # %%
 from labs_helper.exercises.lab03 import share_of_full as full
 
-sums = answer.experts.weights.sum(-1)
-print(f"both weights full: {full(answer.routing):.0%}; sums between {sums.min():.2f} and {sums.max():.2f}")
+sums = answer.routing.weights.sum(-1)
+print(f"both weights full: {full(answer.routing.frame()):.0%}; sums between {sums.min():.2f} and {sums.max():.2f}")
 
 # %% [markdown]
 # In Mixtral, another mixture of experts, the two weights come from **one** softmax, and sum to 1. Here each weight has a softmax
@@ -259,8 +264,9 @@ print(f"both weights full: {full(answer.routing):.0%}; sums between {sums.min():
 # %%
 from labs_helper import catalog
 
-questions = pd.read_csv(catalog.home() / "data" / "questions" / "moe.csv", keep_default_na=False)
+questions = pd.read_csv(catalog.course_folder() / "data" / "questions" / "moe.csv", keep_default_na=False)
 questions.groupby("topic", sort=False).first()[["question", "expect"]]
+
 
 # %%
 def ask_all(without=()):
@@ -272,6 +278,7 @@ def ask_all(without=()):
 
 
 answers = ask_all()
+
 
 # %%
 def count_right(answers):
@@ -290,8 +297,10 @@ count_right(answers)
 from labs_helper.figures import expert_load
 
 talks = pd.concat(
-    [answer.routing.assign(topic=topic, conversation=number)
-     for number, (answer, topic) in enumerate(zip(answers, questions["topic"]))],
+    [
+        answer.routing.frame().assign(topic=topic, conversation=number)
+        for number, (answer, topic) in enumerate(zip(answers, questions["topic"]))
+    ],
     ignore_index=True,
 )
 expert_load(talks)
@@ -312,8 +321,7 @@ expert_load(talks)
 import numpy as np
 
 
-def shared_information(table):
-    ...  # shares, three entropies, and the quotient
+def shared_information(table): ...  # shares, three entropies, and the quotient
 
 
 # %% tags=["solution"]
@@ -375,12 +383,14 @@ table = pd.crosstab([first["layer"], first["expert"]], first["topic"])
 table = table / first.groupby("topic").size() * gates.shape[1]  # shares of each topic's tokens, in every layer
 others = (table.sum(axis=1).to_numpy()[:, None] - table) / (table.shape[1] - 1)
 layer, expert, topic = (table - others).stack().idxmax()
-print(f"expert {expert} of layer {layer}: {table.at[(layer, expert), topic]:.0%} of the first choices of {topic!r}, "
-      f"{others.at[(layer, expert), topic]:.0%} of the other topics")
+print(
+    f"expert {expert} of layer {layer}: {table.at[(layer, expert), topic]:.0%} of the first choices of {topic!r}, "
+    f"{others.at[(layer, expert), topic]:.0%} of the other topics"
+)
 
 # %%
 ablated = ask_all(without=[(layer, expert)])
-assert expert not in set(ablated[0].routing.query(f"layer == {layer}")["expert"])
+assert expert not in set(ablated[0].routing.frame().query(f"layer == {layer}")["expert"])
 rights = pd.DataFrame({"all experts": count_right(answers), "without it": count_right(ablated)})
 rights["difference"] = rights["without it"] - rights["all experts"]
 rights
@@ -389,8 +399,15 @@ rights
 from labs_helper.figures import bars
 
 long = rights.drop(columns="difference").reset_index().melt("topic", var_name="model", value_name="right")
-bars(long, x="topic", y="right", group="model", unit="right answers of 6", maximum=6,
-     title=f"Right answers with and without expert {expert} of layer {layer}")
+bars(
+    long,
+    x="topic",
+    y="right",
+    group="model",
+    unit="right answers of 6",
+    maximum=6,
+    title=f"Right answers with and without expert {expert} of layer {layer}",
+)
 
 # %% [markdown]
 # Six questions a topic are few: one answer more or less is no finding, half of one topic and none of the others is. With sixty
@@ -437,9 +454,11 @@ except BadRequest as problem:
 #
 # ### Exercise 3.5 (easy, 5 minutes): compute the bytes of quantized weights
 
+
 # %% tags=["exercise"]
-def weight_bytes(parameters, bits, group):
-    ...  # bits of a weight, its part of what the group shares, and eight bits a byte
+def weight_bytes(
+    parameters, bits, group
+): ...  # bits of a weight, its part of what the group shares, and eight bits a byte
 
 
 # %% tags=["solution"]
@@ -487,6 +506,7 @@ raw_model, _ = mlx_lm.load(str(moe.path))
 blocks = [layer.block_sparse_moe for layer in raw_model.layers]
 kept = [block.gate for block in blocks]  # the routers as they came
 print(kept[0])
+
 
 # %%
 def weights_of(gate):
@@ -547,7 +567,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from labs_helper.convert import convert
+from labs_helper.engines.convert import convert
 
 raw_model = blocks = kept = None
 made = Path(tempfile.mkdtemp())
@@ -635,9 +655,9 @@ frugal.moe_offload_store.stats()
 # `requests` are experts in the order in which they are needed, `room` is how many fit. When there is no room, the one that was
 # **not used for longest** leaves. Return the share of requests that are hits.
 
+
 # %% tags=["exercise"]
-def hit_rate(requests, room):
-    ...  # keep a list of the experts in memory, the one used last at its end
+def hit_rate(requests, room): ...  # keep a list of the experts in memory, the one used last at its end
 
 
 # %% tags=["solution"]
@@ -671,7 +691,7 @@ hit_rates(rates)
 # %%
 from labs_helper.exercises.lab03 import hit_rate as simulated
 
-ordered = answer.routing.query("part == 'answer'").sort_values(["position", "layer", "rank"])
+ordered = answer.routing.frame().query("part == 'answer'").sort_values(["position", "layer", "rank"])
 requests = list(zip(ordered["layer"], ordered["expert"]))
 print({room: f"{simulated(requests, room):.0%}" for room in (1, 4, 8, 16, 32, total)})
 

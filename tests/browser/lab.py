@@ -32,9 +32,20 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 ROOT = Path(__file__).resolve().parents[2]
-_FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-          "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
-          "--disable-extensions", "--mute-audio", "--window-size=1280,1600")
+_FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--disable-extensions",
+    "--mute-audio",
+    "--window-size=1280,1600",
+)
 _SETTINGS = {
     # Cells far from the visible part must stay in the page, or the tests cannot find their widgets.
     "notebook-extension/tracker": {"windowingMode": "none", "autoStartDefaultKernel": True},
@@ -71,7 +82,7 @@ def until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
     while True:
         try:
             found = condition()
-        except StaleElementReferenceException:      # redrawn while we looked: look again
+        except StaleElementReferenceException:  # redrawn while we looked: look again
             found = None
         if found:
             return found
@@ -80,8 +91,9 @@ def until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
         time.sleep(0.05)
 
 
-def axe_findings(driver: webdriver.Chrome, inside: str = "body", outside: tuple[str, ...] = (),
-                 without: tuple[str, ...] = ()) -> list[str]:
+def axe_findings(
+    driver: webdriver.Chrome, inside: str = "body", outside: tuple[str, ...] = (), without: tuple[str, ...] = ()
+) -> list[str]:
     """Serious and critical findings of axe-core in the page that is open, one line for each place.
 
     Arguments:
@@ -94,10 +106,18 @@ def axe_findings(driver: webdriver.Chrome, inside: str = "body", outside: tuple[
         "const [inside, outside, without, done] = arguments;"
         "axe.run({include: [inside], exclude: outside}, {resultTypes: ['violations'],"
         " rules: Object.fromEntries(without.map(name => [name, {enabled: false}]))})"
-        ".then(result => done(result.violations), error => done(String(error)));", inside, list(outside), list(without))
+        ".then(result => done(result.violations), error => done(String(error)));",
+        inside,
+        list(outside),
+        list(without),
+    )
     assert isinstance(found, list), found
-    return [f"{rule['id']}: {node['html'][:200]} ({node['failureSummary']})" for rule in found for node in rule["nodes"]
-            if rule["impact"] in ("serious", "critical")]
+    return [
+        f"{rule['id']}: {node['html'][:200]} ({node['failureSummary']})"
+        for rule in found
+        for node in rule["nodes"]
+        if rule["impact"] in ("serious", "critical")
+    ]
 
 
 class LabServer:
@@ -123,23 +143,40 @@ class LabServer:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(values), encoding="utf-8")
         environment = os.environ | {
-            "LABS_DEQUANTIZE": "0",          # the slower kernels: an answer lasts long enough to press Stop in it
-            "JUPYTER_CONFIG_DIR": str(self.home / "config"), "JUPYTER_DATA_DIR": str(self.home / "data"),
-            "JUPYTER_RUNTIME_DIR": str(self.home / "runtime"), "JUPYTERLAB_SETTINGS_DIR": str(settings),
-            "JUPYTERLAB_WORKSPACES_DIR": str(self.home / "workspaces"), "IPYTHONDIR": str(self.home / "ipython"),
-            "JUPYTER_PREFER_ENV_PATH": "1", "LABS_MODELS": "tiny", "HF_HUB_OFFLINE": "1", "MLX_DISABLE_COMPILE": "1",
+            "LABS_DEQUANTIZE": "0",  # the slower kernels: an answer lasts long enough to press Stop in it
+            "JUPYTER_CONFIG_DIR": str(self.home / "config"),
+            "JUPYTER_DATA_DIR": str(self.home / "data"),
+            "JUPYTER_RUNTIME_DIR": str(self.home / "runtime"),
+            "JUPYTERLAB_SETTINGS_DIR": str(settings),
+            "JUPYTERLAB_WORKSPACES_DIR": str(self.home / "workspaces"),
+            "IPYTHONDIR": str(self.home / "ipython"),
+            "JUPYTER_PREFER_ENV_PATH": "1",
+            "LABS_MODELS": "tiny",
+            "HF_HUB_OFFLINE": "1",
+            "MLX_DISABLE_COMPILE": "1",
             "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         }
-        command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ServerApp.ip=127.0.0.1",
-                   f"--ServerApp.port={self.port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={self.folder}",
-                   f"--IdentityProvider.token={self.token}", "--LabApp.expose_app_in_browser=True",
-                   "--LabApp.news_url=None", "--LabApp.extension_manager=readonly"]
+        command = [
+            sys.executable,
+            "-m",
+            "jupyterlab",
+            "--no-browser",
+            "--ServerApp.ip=127.0.0.1",
+            f"--ServerApp.port={self.port}",
+            "--ServerApp.port_retries=0",
+            f"--ServerApp.root_dir={self.folder}",
+            f"--IdentityProvider.token={self.token}",
+            "--LabApp.expose_app_in_browser=True",
+            "--LabApp.news_url=None",
+            "--LabApp.extension_manager=readonly",
+        ]
         if hasattr(os, "geteuid") and os.geteuid() == 0:
             command.append("--allow-root")
         with self.log.open("wb") as log:
             # A session of its own, so that everything it starts can be ended together with it.
-            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment,
-                                            cwd=self.folder, start_new_session=True)
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, env=environment, cwd=self.folder, start_new_session=True
+            )
         try:
             until(self._answers, 120, f"JupyterLab answers; its log is {self.log}")
         except BaseException:
@@ -155,7 +192,7 @@ class LabServer:
             for kernel in self._call("GET", "/api/kernels"):
                 self._call("DELETE", f"/api/kernels/{kernel['id']}")
         except (OSError, ValueError):
-            pass        # the server is gone already; what is left of its group ends below
+            pass  # the server is gone already; what is left of its group ends below
         for sign, seconds in ((signal.SIGTERM, 10), (signal.SIGKILL, 5)):
             try:
                 os.killpg(self.process.pid, sign)
@@ -180,8 +217,9 @@ class LabServer:
             return False
 
     def _call(self, method: str, path: str) -> Any:
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", method=method,
-                                         headers={"Authorization": f"token {self.token}"})
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}", method=method, headers={"Authorization": f"token {self.token}"}
+        )
         with urllib.request.urlopen(request, timeout=10) as answer:
             body = answer.read()
         return json.loads(body) if body else {}
@@ -200,8 +238,10 @@ class Focus:
 
 def write_notebook(path: Path, cells: list[str]) -> None:
     """A notebook of these code cells."""
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells],
-                                        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(source) for source in cells],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+    )
     nbformat.write(notebook, path)
 
 
@@ -231,7 +271,8 @@ class Page:
         self.driver.set_script_timeout(seconds)
         self.driver.execute_async_script(
             "const done = arguments[arguments.length - 1];"
-            "window.jupyterapp.commands.execute('notebook:run-all-cells').then(done, e => done(String(e)));")
+            "window.jupyterapp.commands.execute('notebook:run-all-cells').then(done, e => done(String(e)));"
+        )
         until(lambda: self._status() == "idle", 30, "the kernel is idle after the last cell")
         return self.cells()
 
@@ -240,31 +281,44 @@ class Page:
         return self.driver.execute_script(
             "return window.jupyterapp.shell.currentWidget.content.widgets.filter(c => c.model.type === 'code')"
             ".map(c => ({source: c.model.sharedModel.getSource(), count: c.model.executionCount,"
-            " outputs: c.model.outputs.toJSON()}));")
+            " outputs: c.model.outputs.toJSON()}));"
+        )
 
     def errors(self) -> list[str]:
         """Every error output, as "name: value"."""
-        return [f"{output['ename']}: {output['evalue']}" for cell in self.cells() for output in cell["outputs"]
-                if output["output_type"] == "error"]
+        return [
+            f"{output['ename']}: {output['evalue']}"
+            for cell in self.cells()
+            for output in cell["outputs"]
+            if output["output_type"] == "error"
+        ]
 
     def complaints(self) -> list[str]:
         """Severe messages of the browser's console that concern widgets or our pictures."""
         words = ("widget", "Widget", "data:image")
-        return [entry["message"] for entry in self.driver.get_log("browser")
-                if entry["level"] == "SEVERE" and any(word in entry["message"] for word in words)]
+        return [
+            entry["message"]
+            for entry in self.driver.get_log("browser")
+            if entry["level"] == "SEVERE" and any(word in entry["message"] for word in words)
+        ]
 
     # -- what a person does -------------------------------------------------------------------------------------
 
     def boxes(self, title: str) -> list[Any]:
         """The widgets whose first line starts with `title`, outermost box of each, in the order of the page."""
         return self.driver.find_elements(
-            By.XPATH, f"//div[contains(@class,'widget-vbox')][.//strong[starts-with(normalize-space(),'{title}')]]"
-                      "[not(ancestor::div[contains(@class,'widget-vbox')])]")
+            By.XPATH,
+            f"//div[contains(@class,'widget-vbox')][.//strong[starts-with(normalize-space(),'{title}')]]"
+            "[not(ancestor::div[contains(@class,'widget-vbox')])]",
+        )
 
     def field(self, box: Any, description: str) -> Any:
         """The input that a visible label with this text belongs to."""
-        return box.find_element(By.XPATH, f".//label[normalize-space()='{description}']/following-sibling::*"
-                                          "/descendant-or-self::*[self::input or self::textarea or self::select]")
+        return box.find_element(
+            By.XPATH,
+            f".//label[normalize-space()='{description}']/following-sibling::*"
+            "/descendant-or-self::*[self::input or self::textarea or self::select]",
+        )
 
     def button(self, box: Any, *words: str) -> Any:
         """The button that shows one of these words."""
@@ -279,7 +333,9 @@ class Page:
         """Put the focus on a cell, from 0, in command mode, as Escape and the arrow keys would."""
         self.driver.execute_script(
             "const notebook = window.jupyterapp.shell.currentWidget.content; notebook.activeCellIndex = arguments[0];"
-            "notebook.mode = 'command'; notebook.activeCell.node.focus();", number)
+            "notebook.mode = 'command'; notebook.activeCell.node.focus();",
+            number,
+        )
 
     def press(self, *keys: str) -> None:
         """Press keys one after the other, wherever the focus is; `Keys.SHIFT + Keys.TAB` is one press."""
@@ -293,7 +349,9 @@ class Page:
             "const e = arguments[0], style = getComputedStyle(e), box = e.getBoundingClientRect();"
             "return {ring: e.matches(':focus-visible') && style.outlineStyle !== 'none'"
             " && parseFloat(style.outlineWidth) >= 2,"
-            " seen: box.width > 0 && box.height > 0 && box.top >= 0 && box.bottom <= innerHeight};", element)
+            " seen: box.width > 0 && box.height > 0 && box.top >= 0 && box.bottom <= innerHeight};",
+            element,
+        )
         return Focus(element, element.accessible_name, element.aria_role, **found)
 
     def tab_to(self, name: str, *, back: bool = False, most: int = 60) -> Focus:
@@ -327,8 +385,9 @@ class Page:
     def _status(self) -> str | None:
         try:
             return self.driver.execute_script(
-                "return window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status")
-        except WebDriverException:      # the page is still loading
+                "return window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status"
+            )
+        except WebDriverException:  # the page is still loading
             return None
 
     def _ready(self) -> bool:

@@ -19,10 +19,10 @@ from types import SimpleNamespace
 import pytest
 from lab import ROOT, until
 
-from labs_helper import personal
 from labs_helper.board import client
 from labs_helper.board.server import Board
 from labs_helper.board.storage import Result
+from labs_helper.common import personal
 from labs_helper.exercises import all_exercises
 
 pytestmark = pytest.mark.browser
@@ -43,13 +43,27 @@ def row(browser, alias: str) -> str | None:
     """The text of a learner's row, or None."""
     return browser.execute_script(
         "const found = [...document.querySelectorAll('tbody tr')].find(r => r.cells[0].textContent === arguments[0]);"
-        "return found ? found.innerText : null;", alias)  # fmt: skip
+        "return found ? found.innerText : null;",
+        alias,
+    )
 
 
 def start(port: int, file: Path) -> tuple[subprocess.Popen, str, str]:
     """`labs workshop board` as a process of its own: the process, the page's address, the join code."""
-    command = [sys.executable, "-u", "-m", "labs_helper.cli", "workshop", "board", "--port", str(port), "--data",
-               str(file), "--minutes", "5"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-u",
+        "-m",
+        "labs_helper.cli",
+        "workshop",
+        "board",
+        "--port",
+        str(port),
+        "--data",
+        str(file),
+        "--minutes",
+        "5",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
     said = ""
     while "Ctrl-C" not in said:
@@ -217,7 +231,9 @@ def test_the_page_says_everything_in_words_and_takes_the_keyboard(browser, board
     find = browser.find_element
     # Words, not only colours: longest stuck first, in the list and in the table.
     assert [item.text for item in browser.find_elements(By.CSS_SELECTOR, "#help li")] == [
-        "Ann: exercise 0.1, 3 tries, for 15 min", "小明: exercise 1.7, 1 try, for 5 min"]  # fmt: skip
+        "Ann: exercise 0.1, 3 tries, for 15 min",
+        "小明: exercise 1.7, 1 try, for 5 min",
+    ]
     assert [cell.text for cell in browser.find_elements(By.CSS_SELECTOR, "tbody th")][:2] == ["Ann", "小明"]
     assert "✗ not yet" in row(browser, "Ann") and "✓ passed" in row(browser, "Ann")
     assert find(By.ID, "summary").text == "4 learners. 2 of 4 tried exercises passed. 2 learners are stuck."

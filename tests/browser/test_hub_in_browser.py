@@ -23,7 +23,8 @@ from urllib.parse import quote
 
 import pytest
 
-from labs_helper import catalog, workshop
+from labs_helper import catalog
+from labs_helper.course import workshop
 
 pytestmark = [pytest.mark.hub, pytest.mark.timeout(420)]
 
@@ -68,7 +69,7 @@ end.start()
 WORK = """
 import json, os, pathlib
 from labs_helper import catalog, check_setup, load
-from labs_helper.reset import restore
+from labs_helper.course.reset import restore
 
 report = check_setup("00")
 model = load("endpoint")
@@ -94,7 +95,7 @@ notebook.write_text(notebook.read_text("utf-8").replace("first question", "FIRST
 kept = restore("00").copy
 print(json.dumps({"ok": report.ok, "report": str(report), "by": answer.model, "text": answer.text, "own": own,
                   "refused": refused, "uid": os.getuid(), "where": str(pathlib.Path.cwd()),
-                  "home": str(catalog.home()),
+                  "home": str(catalog.course_folder()),
                   "kept": "FIRST question" in kept.read_text("utf-8")}))
 """
 
@@ -156,11 +157,27 @@ def course(place):
     git = ["git", f"--git-dir={bare}", f"--work-tree={ROOT}"]
     subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", str(bare)], check=True)
     subprocess.run([*git, "add", "--all"], check=True, cwd=ROOT, timeout=60)
-    subprocess.run([*git, "-c", "user.name=test", "-c", "user.email=test@example.org", "commit", "--quiet",
-                    "--no-verify", "--message=The course"], check=True, cwd=ROOT, timeout=60)  # fmt: skip
+    subprocess.run(
+        [
+            *git,
+            "-c",
+            "user.name=test",
+            "-c",
+            "user.email=test@example.org",
+            "commit",
+            "--quiet",
+            "--no-verify",
+            "--message=The course",
+        ],
+        check=True,
+        cwd=ROOT,
+        timeout=60,
+    )
     (port,) = free_ports(1)
-    server = subprocess.Popen(["git", "daemon", "--export-all", f"--base-path={bare.parent}", "--listen=127.0.0.1",
-                               f"--port={port}"], start_new_session=True)  # fmt: skip
+    server = subprocess.Popen(
+        ["git", "daemon", "--export-all", f"--base-path={bare.parent}", "--listen=127.0.0.1", f"--port={port}"],
+        start_new_session=True,
+    )
     yield f"git://127.0.0.1:{port}/phi35-labs.git"
     os.killpg(server.pid, signal.SIGTERM)
     server.wait(10)
@@ -170,7 +187,7 @@ def course(place):
 def shared(place):
     """Checkpoints as an instructor lays them out: everybody may read them, nobody may write."""
     models = place / "models"
-    shutil.copytree(catalog.home() / "data/checkpoints/instruct-tiny", models / "instruct-tiny")
+    shutil.copytree(catalog.course_folder() / "data/checkpoints/instruct-tiny", models / "instruct-tiny")
     for path in (*models.rglob("*"), models):
         path.chmod(0o555 if path.is_dir() else 0o444)
     return models
@@ -196,24 +213,46 @@ def hub(needs_chromium, place, course, shared):
             os.chown(home, uid, uid)
     port, hub_port, api_port, model_port = free_ports(4)
     password, own = secrets.token_hex(8), place / "jupyterhub_config.py"
-    own.write_text(OWN.format(
-        course=str(ROOT / "docs/hub/jupyterhub_config.py"), password=password, uids=uids, become=become,
-        homes=str(place / "homes"), more=["--allow-root"] if root and not uids else [], learners=set(LEARNERS),
-        port=port, hub_port=hub_port, api_port=api_port, proxy=proxy(), seconds=SECONDS), "utf-8")  # fmt: skip
+    own.write_text(
+        OWN.format(
+            course=str(ROOT / "docs/hub/jupyterhub_config.py"),
+            password=password,
+            uids=uids,
+            become=become,
+            homes=str(place / "homes"),
+            more=["--allow-root"] if root and not uids else [],
+            learners=set(LEARNERS),
+            port=port,
+            hub_port=hub_port,
+            api_port=api_port,
+            proxy=proxy(),
+            seconds=SECONDS,
+        ),
+        "utf-8",
+    )
     own.chmod(0o600)
     state = place / "hub"
     state.mkdir(mode=0o700)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("LABS_", "JUPYTER"))}
     environment |= {
-        "LABS_HUB_COURSE": course, "LABS_HUB_MODELS": str(shared), "LABS_HUB_PYTHON": sys.executable,
-        "LABS_HUB_ENDPOINT": f"http://127.0.0.1:{model_port}/v1", "LABS_HUB_SERVED": str(shared / "instruct-tiny"),
+        "LABS_HUB_COURSE": course,
+        "LABS_HUB_MODELS": str(shared),
+        "LABS_HUB_PYTHON": sys.executable,
+        "LABS_HUB_ENDPOINT": f"http://127.0.0.1:{model_port}/v1",
+        "LABS_HUB_SERVED": str(shared / "instruct-tiny"),
         "LABS_HUB_SERVER_USER": "nobody" if become and len(become) == 2 else "",  # without the right above
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
-    }  # fmt: skip
+    }
     log = (state / "log").open("wb")
-    process = subprocess.Popen([sys.executable, "-m", "jupyterhub", "-f", str(own)], cwd=state, env=environment,
-                               stdout=log, stderr=subprocess.STDOUT, start_new_session=True)  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jupyterhub", "-f", str(own)],
+        cwd=state,
+        env=environment,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
 
     started: list[psutil.Process] = []
 
@@ -224,8 +263,14 @@ def hub(needs_chromium, place, course, shared):
 
     try:
         until(both, 120, f"the hub and its model server answer; the log is {state / 'log'}")
-        yield {"address": f"http://127.0.0.1:{port}", "password": password, "uids": uids, "log": state / "log",
-               "ports": (port, hub_port, api_port, model_port), "process": process}  # fmt: skip
+        yield {
+            "address": f"http://127.0.0.1:{port}",
+            "password": password,
+            "uids": uids,
+            "log": state / "log",
+            "ports": (port, hub_port, api_port, model_port),
+            "process": process,
+        }
     finally:
         if process.poll() is None:
             started[:] = psutil.Process(process.pid).children(recursive=True)
@@ -251,7 +296,9 @@ def run_in_kernel(driver, code: str) -> str:
         "future.onIOPub = message => { const kind = message.header.msg_type;"
         "  if (kind === 'stream') text += message.content.text;"
         "  if (kind === 'error') text += message.content.traceback.join('\\n'); };"
-        "future.done.then(() => done(text), error => done(String(error)));", code)  # fmt: skip
+        "future.done.then(() => done(text), error => done(String(error)));",
+        code,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -265,8 +312,12 @@ def class_(hub, place):
 
     def ready(driver) -> bool:
         try:
-            return driver.execute_script(
-                "return window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status") == "idle"
+            return (
+                driver.execute_script(
+                    "return window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status"
+                )
+                == "idle"
+            )
         except WebDriverException:  # the page is on its way to the next one
             return False
 
@@ -283,9 +334,15 @@ def class_(hub, place):
         with ThreadPoolExecutor(len(drivers)) as together:
             printed = dict(zip(drivers, together.map(lambda driver: run_in_kernel(driver, WORK), drivers.values())))
         print(f"three learners at once: {time.monotonic() - before:.1f} s")
-        yield {"opened": opened, "printed": printed, "drivers": drivers, "said": {
-            name: json.loads(text.strip().splitlines()[-1]) if text.strip().endswith("}") else text
-            for name, text in printed.items()}}  # fmt: skip
+        yield {
+            "opened": opened,
+            "printed": printed,
+            "drivers": drivers,
+            "said": {
+                name: json.loads(text.strip().splitlines()[-1]) if text.strip().endswith("}") else text
+                for name, text in printed.items()
+            },
+        }
     finally:
         for driver in drivers.values():
             driver.quit()
@@ -311,14 +368,19 @@ def test_each_learner_checks_the_machine_and_asks_the_shared_server(hub, class_,
 
 
 def test_shared_checkpoints_can_be_read_and_not_changed(hub, class_, shared):
-    kept = catalog.home() / "data/checkpoints/instruct-tiny"
+    kept = catalog.course_folder() / "data/checkpoints/instruct-tiny"
     for said in class_["said"].values():
         assert said["own"] == said["text"], "the same model, read from the shared folder"
     same = {file.name: file.read_bytes() for file in kept.iterdir()}
     if hub["uids"]:
         for said in class_["said"].values():
-            assert said["refused"] == ["a new file", "weights opened to be changed", "a file deleted",
-                                       "rights changed", "the folder renamed"]  # fmt: skip
+            assert said["refused"] == [
+                "a new file",
+                "weights opened to be changed",
+                "a file deleted",
+                "rights changed",
+                "the folder renamed",
+            ]
         assert {file.name: file.read_bytes() for file in (shared / "instruct-tiny").iterdir()} == same
         assert all(not stat.S_IMODE(file.stat().st_mode) & 0o222 for file in shared.rglob("*"))
     else:
@@ -337,8 +399,11 @@ def test_the_course_is_pulled_again_and_what_a_learner_changed_stays(hub, class_
     bare, tree = place / "git" / "phi35-labs.git", place / "tree"
     subprocess.run(["git", "clone", "--quiet", str(bare), str(tree)], check=True, timeout=60)
     (tree / "docs" / "news.md").write_text("# News\n", "utf-8")
-    for words in (["add", "."], ["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "news"],
-                  ["push", "--quiet"]):  # fmt: skip
+    for words in (
+        ["add", "."],
+        ["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "news"],
+        ["push", "--quiet"],
+    ):
         subprocess.run(["git", "-C", str(tree), *words], check=True, timeout=60)
     # The link that `labs workshop link` prints. It is for web addresses; git's own server stands in for one here.
     link = workshop.pull_link(hub["address"], "https://git.example.org/phi35-labs.git")
@@ -355,8 +420,11 @@ def test_the_hub_listens_on_loopback_only(hub, class_):
     listening = {}
     for process in (tree, *tree.children(recursive=True)):
         try:
-            listening |= {each.laddr: process.name() for each in process.net_connections("inet")
-                          if each.status == psutil.CONN_LISTEN}  # fmt: skip
+            listening |= {
+                each.laddr: process.name()
+                for each in process.net_connections("inet")
+                if each.status == psutil.CONN_LISTEN
+            }
         except psutil.NoSuchProcess:
             continue
     assert {address.port for address in listening} >= set(hub["ports"])

@@ -22,11 +22,14 @@ CELLS = {
     "Look with": "look({vision!r}, 'images/vision/sign.png', max_tokens=4)",
     "Experts of": "experts(random_experts, max_tokens=4)",
 }
-FIRST = SLOW_MODEL + """
+FIRST = (
+    SLOW_MODEL
+    + """
 from labs_helper import load
 from labs_helper.widgets import *
 random_experts = load({moe!r})
 """
+)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +68,9 @@ def test_tab_meets_every_control_with_a_name_and_a_ring(notebook, begin, title):
     box = begin(title)
     wanted = notebook.driver.execute_script(
         "const every = 'button, input:not([type=file]), select, textarea, summary, [tabindex=\"0\"]';"
-        "return [...arguments[0].querySelectorAll(every)].filter(e => !e.disabled && e.offsetParent);", box)
+        "return [...arguments[0].querySelectorAll(every)].filter(e => !e.disabled && e.offsetParent);",
+        box,
+    )
     met = []
     for _ in range(len(wanted) + 8):
         notebook.press(Keys.TAB)
@@ -125,7 +130,7 @@ def test_chat(notebook, begin):
 def test_compare(notebook, begin):
     box = begin("Compare models")
     notebook.tab_to("Prompts, one a line")
-    notebook.press("one", Keys.ENTER, "two")     # Enter begins a line here
+    notebook.press("one", Keys.ENTER, "two")  # Enter begins a line here
     notebook.tab_to("Run")
     notebook.press(Keys.SPACE)
     until(lambda: notebook.status(box).startswith("Done"), 60, "all answers are there")
@@ -157,7 +162,7 @@ def test_benchmarks(notebook, begin):
     until(lambda: words() != before, 30, "the chart follows an arrow in the choice of the test")
     assert notebook.focused().name == "Test"
     notebook.tab_to("Table", back=True)
-    notebook.press("Long")      # a choice box finds what begins so
+    notebook.press("Long")  # a choice box finds what begins so
     until(lambda: "Long context" in words(), 30, "the chart follows typed letters")
     notebook.tab_to("chart")
     notebook.press(Keys.ARROW_DOWN)

@@ -28,7 +28,8 @@ def page(open_cells, tiny_vision):
 def words_of(page, box) -> list[str]:
     """The captions of the pictures in the list."""
     return page.driver.execute_script(
-        "return [...arguments[0].querySelectorAll('figcaption strong')].map(e => e.innerText.trim())", box)
+        "return [...arguments[0].querySelectorAll('figcaption strong')].map(e => e.innerText.trim())", box
+    )
 
 
 def test_upload_paste_order_and_answer(page, tmp_path):
@@ -40,7 +41,8 @@ def test_upload_paste_order_and_answer(page, tmp_path):
     # The button clicks an input that is not part of the page, and the browser's own window for files would open. Put
     # into the page instead, it takes the file as if it had been chosen there.
     page.driver.execute_script(
-        "HTMLInputElement.prototype.click = function () { this.id = 'chosen'; document.body.appendChild(this); };")
+        "HTMLInputElement.prototype.click = function () { this.id = 'chosen'; document.body.appendChild(this); };"
+    )
     box.find_element(By.CSS_SELECTOR, "button.widget-upload").click()
     page.driver.find_element(By.ID, "chosen").send_keys(str(mine))
     until(lambda: words_of(page, box) == [f"1: {mine.name}"], 30, "the upload is in the list")
@@ -61,7 +63,9 @@ def test_upload_paste_order_and_answer(page, tmp_path):
         "const place = [...arguments[0].querySelectorAll('[role=group]')]"
         ".find(e => e.innerText.startsWith('Paste or drop'));"
         "place.focus(); place.dispatchEvent(new ClipboardEvent('paste', {clipboardData: data, bubbles: true}));",
-        box, other)
+        box,
+        other,
+    )
     until(lambda: len(words_of(page, box)) == 2, 30, "the pasted picture is in the list")
     page.button(box, "Move 2 up").click()
     until(lambda: words_of(page, box)[0] == "1: shape.png", 30, "the order has changed")
@@ -73,8 +77,11 @@ def test_upload_paste_order_and_answer(page, tmp_path):
     field = page.field(box, "Your question")
     field.clear()
     field.send_keys("Which thing is in this picture?\n")
-    until(lambda: "Which thing is in this picture?" in box.find_element(By.CSS_SELECTOR, "[role=log]").text, 90,
-          "the second answer")
+    until(
+        lambda: "Which thing is in this picture?" in box.find_element(By.CSS_SELECTOR, "[role=log]").text,
+        90,
+        "the second answer",
+    )
     assert not BUNDLED or "star" in box.find_element(By.CSS_SELECTOR, "[role=log]").text
     page.screenshot("look-tiles", box)
     assert page.complaints() == []

@@ -12,8 +12,11 @@ pytestmark = pytest.mark.browser
 
 # What learners open. The solved edition holds the same cells, and nbval runs both; LABS_BROWSER_ALL=1 opens it too.
 PATTERN = "**/[0-9]*.ipynb" if os.environ.get("LABS_BROWSER_ALL") else "[0-9]*.ipynb"
-NOTEBOOKS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "notebooks").glob(PATTERN)
-                   if ".ipynb_checkpoints" not in path.parts)
+NOTEBOOKS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in (ROOT / "notebooks").glob(PATTERN)
+    if ".ipynb_checkpoints" not in path.parts
+)
 # anywidget gives up when a page takes more than two seconds to start one. On a busy machine it may, once.
 TOO_BUSY = "[anywidget] Failed to initialize model."
 LIMIT = float(os.environ.get("LABS_NOTEBOOK_SECONDS", "180"))
@@ -39,7 +42,7 @@ def test_notebook_runs_and_its_chat_answers(notebook, open_page):
     box = chats[0]
     field = page.field(box, "Your message")
     page.show(field)
-    page.button(box, "New conversation").click()      # the notebook has used this chat already
+    page.button(box, "New conversation").click()  # the notebook has used this chat already
     until(lambda: page.status(box) == "New conversation.", 30, "the chat starts anew")
     field.send_keys("Where is Changsha?")
     page.button(box, "Send").click()
@@ -54,7 +57,9 @@ def test_notebook_runs_and_its_chat_answers(notebook, open_page):
             "const box = arguments[0]; clearInterval(window.labsTimer); window.labsTimer = setInterval(() => {"
             " if (!box.querySelector('[role=status]')?.innerText.startsWith('Generating')) return;"
             " const stop = [...box.querySelectorAll('button')].find(b => b.innerText.trim() === 'Stop');"
-            " if (stop && !stop.disabled) { clearInterval(window.labsTimer); stop.click(); } }, 10);", box)
+            " if (stop && !stop.disabled) { clearInterval(window.labsTimer); stop.click(); } }, 10);",
+            box,
+        )
         page.button(box, "New conversation").click()
         until(lambda: page.status(box) == "New conversation.", 30, "the chat starts anew")
         field.send_keys("Count from 1 to 50.\n")

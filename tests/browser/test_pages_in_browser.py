@@ -23,9 +23,11 @@ def driver(needs_chromium, tmp_path_factory):
 
 def test_axe_can_find_something(driver, tmp_path):
     page = tmp_path / "bad.html"
-    page.write_text("<html lang=en><title>t</title><body><main><h1>t</h1><img src=x.png><input>"
-                    "<p style='color:#bbb'>pale</p><p class=theirs style='color:#bbb'>pale</p></main>",
-                    encoding="utf-8")
+    page.write_text(
+        "<html lang=en><title>t</title><body><main><h1>t</h1><img src=x.png><input>"
+        "<p style='color:#bbb'>pale</p><p class=theirs style='color:#bbb'>pale</p></main>",
+        encoding="utf-8",
+    )
     driver.get(page.as_uri())
     found = axe_findings(driver, outside=(".theirs",))
     assert sorted(line.split(":")[0] for line in found) == ["color-contrast", "image-alt", "label"]

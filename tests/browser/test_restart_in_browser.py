@@ -25,7 +25,8 @@ def finish(driver, promise: str) -> None:
     """Wait for a promise of the page; its error becomes the test's."""
     driver.set_script_timeout(60)
     wrong = driver.execute_async_script(
-        f"const done = arguments[0]; {promise}.then(() => done(), e => done(String(e)));")
+        f"const done = arguments[0]; {promise}.then(() => done(), e => done(String(e)));"
+    )
     assert wrong is None
 
 
@@ -38,8 +39,17 @@ def test_two_tabs_and_a_restart_lose_nothing(server, open_cells, tmp_path, monke
     monkeypatch.setenv("LABS_DATA_DIR", str(tmp_path / "data"))
     begin = BEGIN.format(folder=str(tmp_path / "data"))
     write_notebook(server.folder / "other.ipynb", [begin, "check('0.1', 'a guess in the other tab')"])
-    page = open_cells("restart.ipynb", [begin, SLOW_MODEL, TALK, "talk.send('keep me').wait(30).transcript()",
-                                        "check('0.1', 'a guess')", "check('0.1', 'another guess')"])
+    page = open_cells(
+        "restart.ipynb",
+        [
+            begin,
+            SLOW_MODEL,
+            TALK,
+            "talk.send('keep me').wait(30).transcript()",
+            "check('0.1', 'a guess')",
+            "check('0.1', 'another guess')",
+        ],
+    )
     driver, first = page.driver, page.driver.current_window_handle
     until(lambda: "keep me keep me" in page.boxes("Chat with slow")[0].text, 30, "the chat has answered")
     finish(driver, SAVE)

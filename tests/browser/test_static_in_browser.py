@@ -13,8 +13,12 @@ from selenium.webdriver.common.by import By
 
 pytestmark = pytest.mark.browser
 
-NOTEBOOKS = [path.relative_to(ROOT).as_posix() for folder in ("notebooks", "notebooks/solutions")
-             for path in sorted((ROOT / folder).glob("[0-9]*.ipynb")) if ".copy-" not in path.name]
+NOTEBOOKS = [
+    path.relative_to(ROOT).as_posix()
+    for folder in ("notebooks", "notebooks/solutions")
+    for path in sorted((ROOT / folder).glob("[0-9]*.ipynb"))
+    if ".copy-" not in path.name
+]
 WIDGET = re.compile(r"^(?:chat|compare|look|experts|benchmarks)\(", re.M)
 # What a person sees of each output: its size on the page, its words, and the pictures in it.
 OUTPUTS = """
@@ -64,7 +68,8 @@ def test_a_notebook_can_be_read_without_a_kernel(notebook, browser, tmp_path):
     code = browser.find_elements(By.CSS_SELECTOR, ".jp-CodeCell .jp-InputArea")
     assert len(code) >= 10 and all(each.is_displayed() for each in code)
     broken = browser.execute_script(
-        "return [...document.images].filter(img => !img.naturalWidth || !img.alt.trim()).map(img => img.outerHTML)")
+        "return [...document.images].filter(img => !img.naturalWidth || !img.alt.trim()).map(img => img.outerHTML)"
+    )
     assert broken == []
 
     stored, shown = outputs_of(path), browser.execute_script(OUTPUTS)
@@ -75,8 +80,11 @@ def test_a_notebook_can_be_read_without_a_kernel(notebook, browser, tmp_path):
         return
     assert len(shown) >= 10
     # A widget is as rich as what it stands for: it has its HTML form there, with more than a line of text or a picture.
-    widgets = [each for (source, output), each in zip(stored, shown)
-               if WIDGET.search(source) and output["output_type"] == "execute_result"]
+    widgets = [
+        each
+        for (source, output), each in zip(stored, shown)
+        if WIDGET.search(source) and output["output_type"] == "execute_result"
+    ]
     assert widgets or not any(WIDGET.search(source) for source, _ in stored)
     for each in widgets:
         words = " ".join([each["text"], *(alt for _, alt in each["pictures"])])
@@ -88,8 +96,12 @@ def test_what_a_learner_saves_can_be_read_without_a_kernel(browser, tmp_path):
     from nbconvert import HTMLExporter
 
     notebook = json.loads((ROOT / "notebooks/solutions/01-instruct.ipynb").read_text("utf-8"))
-    live = [output for cell in notebook["cells"] for output in cell.get("outputs", [])
-            if WIDGET.search("".join(cell["source"])) and output["output_type"] == "execute_result"]
+    live = [
+        output
+        for cell in notebook["cells"]
+        for output in cell.get("outputs", [])
+        if WIDGET.search("".join(cell["source"])) and output["output_type"] == "execute_result"
+    ]
     for number, output in enumerate(live):
         view = {"model_id": f"{number:032x}", "version_major": 2, "version_minor": 0}
         output["data"] = {"application/vnd.jupyter.widget-view+json": view, **output["data"]}
@@ -102,8 +114,12 @@ def test_what_a_learner_saves_can_be_read_without_a_kernel(browser, tmp_path):
 
 
 def test_the_check_can_fail(browser, tmp_path):
-    bad = ["<div></div>", '<img src="nowhere.png" alt="a">', "<p>Send <button>Send</button></p>",
-           "<p>Error displaying widget: model not found</p>"]
+    bad = [
+        "<div></div>",
+        '<img src="nowhere.png" alt="a">',
+        "<p>Send <button>Send</button></p>",
+        "<p>Error displaying widget: model not found</p>",
+    ]
     page = tmp_path / "page.html"
     page.write_text("".join(f'<div class="jp-OutputArea-output">{each}</div>' for each in bad), "utf-8")
     browser.get(page.as_uri())

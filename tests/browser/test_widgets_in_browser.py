@@ -108,7 +108,9 @@ def test_a_long_answer_stays_scrolled_to_its_end(page):
     place = page.driver.execute_script(
         "const area = [...arguments[0].querySelectorAll('*')].find(e => e.scrollHeight > e.clientHeight + 20 &&"
         " getComputedStyle(e).flexDirection === 'column-reverse'); if (!area) return null;"
-        " return Math.abs(area.scrollTop);", box)
+        " return Math.abs(area.scrollTop);",
+        box,
+    )
     page.screenshot("widget-chat-long", box)
     assert place is not None and place < 5, "the newest words are in view"
     page.button(box, "Stop", "Stopping…").click()
@@ -119,12 +121,17 @@ def test_benchmarks_and_figures_are_drawn(page):
     from selenium.webdriver.support.ui import Select
 
     explorer = page.driver.find_element(
-        By.XPATH, "//div[contains(@class,'widget-vbox')][not(ancestor::div[contains(@class,'widget-vbox')])]"
-                  "[.//label[normalize-space()='Table']]")
+        By.XPATH,
+        "//div[contains(@class,'widget-vbox')][not(ancestor::div[contains(@class,'widget-vbox')])]"
+        "[.//label[normalize-space()='Table']]",
+    )
     page.screenshot("widget-benchmarks", explorer)
     Select(page.field(explorer, "Table")).select_by_visible_text("Long context")
-    until(lambda: "Long context" in explorer.find_element(By.CSS_SELECTOR, "figure img").get_attribute("alt"), 30,
-          "the chart follows the table")
+    until(
+        lambda: "Long context" in explorer.find_element(By.CSS_SELECTOR, "figure img").get_attribute("alt"),
+        30,
+        "the chart follows the table",
+    )
     explorer.find_element(By.XPATH, ".//label[normalize-space()='table']").click()
     until(lambda: explorer.find_elements(By.CSS_SELECTOR, "figure table"), 30, "the table view")
     page.screenshot("widget-benchmarks-table", explorer)

@@ -39,21 +39,41 @@ def write_checkpoint() -> int:
     half = HIDDEN // HEADS // 2
     scale = round((1 + np.log(CONTEXT / ORIGINAL) / np.log(ORIGINAL)) ** 0.5, 6)
     config = {
-        "model_type": "phimoe", "architectures": ["PhimoeForCausalLM"], "hidden_size": HIDDEN, "intermediate_size": 24,
-        "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "num_key_value_heads": 1,
-        "num_local_experts": 16, "num_experts_per_tok": 2, "router_jitter_noise": 0.01, "input_jitter_noise": 0.0,
-        "vocab_size": vocabulary, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu",
+        "model_type": "phimoe",
+        "architectures": ["PhimoeForCausalLM"],
+        "hidden_size": HIDDEN,
+        "intermediate_size": 24,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": HEADS,
+        "num_key_value_heads": 1,
+        "num_local_experts": 16,
+        "num_experts_per_tok": 2,
+        "router_jitter_noise": 0.01,
+        "input_jitter_noise": 0.0,
+        "vocab_size": vocabulary,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0,
+        "hidden_act": "silu",
         "rope_scaling": {
             "type": "longrope",
             "short_factor": [round(1.0 + 0.1 * i, 4) for i in range(half)],
             "long_factor": [round(1.0 + 1.0 * i * i, 4) for i in range(half)],
-            "short_mscale": scale, "long_mscale": scale, "original_max_position_embeddings": ORIGINAL,
+            "short_mscale": scale,
+            "long_mscale": scale,
+            "original_max_position_embeddings": ORIGINAL,
         },
-        "max_position_embeddings": CONTEXT, "original_max_position_embeddings": ORIGINAL, "sliding_window": None,
-        "attention_bias": True, "lm_head_bias": True, "attention_dropout": 0.0, "tie_word_embeddings": False,
-        "bos_token_id": None, "eos_token_id": vocabulary - 5, "pad_token_id": vocabulary - 5,
+        "max_position_embeddings": CONTEXT,
+        "original_max_position_embeddings": ORIGINAL,
+        "sliding_window": None,
+        "attention_bias": True,
+        "lm_head_bias": True,
+        "attention_dropout": 0.0,
+        "tie_word_embeddings": False,
+        "bos_token_id": None,
+        "eos_token_id": vocabulary - 5,
+        "pad_token_id": vocabulary - 5,
         "torch_dtype": "float32",
-    }  # fmt: skip
+    }
     (CHECKPOINT / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
     generator = torch.Generator().manual_seed(SEED)
 
@@ -74,8 +94,11 @@ def write_checkpoint() -> int:
         state[f"{at}.block_sparse_moe.gate.weight"] = random(16, HIDDEN)
         for expert in range(16):
             name = f"{at}.block_sparse_moe.experts.{expert}"
-            state |= {f"{name}.w1.weight": random(24, HIDDEN), f"{name}.w3.weight": random(24, HIDDEN),
-                      f"{name}.w2.weight": random(HIDDEN, 24)}  # fmt: skip
+            state |= {
+                f"{name}.w1.weight": random(24, HIDDEN),
+                f"{name}.w3.weight": random(24, HIDDEN),
+                f"{name}.w2.weight": random(HIDDEN, 24),
+            }
     save_file(state, CHECKPOINT / "model.safetensors", metadata={"format": "pt"})
     return vocabulary
 

@@ -72,8 +72,9 @@ def main() -> None:
                 weight.normal_(0, 1.0 if "embed" in name else 1.5 / weight.shape[-1] ** 0.5)
     save_file(
         {name: weight.contiguous() for name, weight in reference.state_dict().items()},
-        folder / "model.safetensors", metadata={"format": "pt"},
-    )  # fmt: skip
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
+    )
     generator = np.random.default_rng(SEED)
     ids = generator.integers(0, vocabulary, max(LENGTHS))
     arrays = {"ids": ids.astype(np.int32), "lengths": np.array(LENGTHS), "original": np.array(ORIGINAL)}

@@ -11,7 +11,7 @@ from ways import in_chunks, plain
 from labs_helper.corrections import longrope
 from labs_helper.engines.experts import Watch
 from labs_helper.engines.mlx_text import MLXText
-from labs_helper.worker import WORKER
+from labs_helper.engines.worker import WORKER
 
 HERE = Path(__file__).resolve().parent
 REFERENCE = np.load(HERE / "reference_moe.npz")

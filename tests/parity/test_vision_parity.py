@@ -1,6 +1,6 @@
 """Picture rows: ours and plain mlx-vlm's against an independent reference (tests/reference, made with torch).
 
-    python tests/parity/test_vision_parity.py      # prints both measurements
+python tests/parity/test_vision_parity.py      # prints both measurements
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent / "reference")]
 
 import miniature  # noqa: E402
 
-from labs_helper import images  # noqa: E402
 from labs_helper.corrections import vision  # noqa: E402
-from labs_helper.worker import WORKER  # noqa: E402
+from labs_helper.engines.worker import WORKER  # noqa: E402
+from labs_helper.pictures import images  # noqa: E402
 
 REFERENCE = np.load(HERE.parent / "reference" / "vision_rows.npz")
 LIMIT = 1e-5
@@ -59,8 +59,12 @@ def through_mlx_vlm(tower, case: str) -> list[np.ndarray]:
     counts = [processor.calc_num_image_tokens(image) for image in pictures]
     ready = processor(pictures)
     places = [[0, place] for place in range(sum(counts))]
-    filled = tower(ready["pixel_values"].astype(mx.float32), mx.zeros((1, sum(counts), miniature.HIDDEN)),
-                   ready["image_sizes"], places)  # fmt: skip
+    filled = tower(
+        ready["pixel_values"].astype(mx.float32),
+        mx.zeros((1, sum(counts), miniature.HIDDEN)),
+        ready["image_sizes"],
+        places,
+    )
     return np.split(np.array(filled[0]), np.cumsum(counts)[:-1])
 
 
@@ -73,7 +77,7 @@ def ours(case: str) -> list[np.ndarray]:
     for number in range(len(sizes)):
         image = miniature.picture(case, number)
         plan = images.layout(*image.size, crops)
-        seen = vision.features(towers()[1], mx.array(images.pixel_values(image, crops)))
+        seen = vision.features(towers()[1], mx.array(images.pixel_values(image, images.layout(*image.size, crops))))
         found.append(np.array(vision.arrange(towers()[1], seen, plan.rows, plan.columns)))
     return found
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from labs_helper.corrections import longrope
 from labs_helper.engines.mlx_text import import_mlx_lm
-from labs_helper.worker import WORKER
+from labs_helper.engines.worker import WORKER
 
 
 def plain(folder, ids) -> np.ndarray:

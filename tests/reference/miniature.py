@@ -7,9 +7,15 @@ from PIL import Image
 
 HIDDEN = 16
 VISION = {
-    "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 336,
-    "patch_size": 14, "num_channels": 3, "layer_norm_eps": 1e-5,
-}  # fmt: skip
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "image_size": 336,
+    "patch_size": 14,
+    "num_channels": 3,
+    "layer_norm_eps": 1e-5,
+}
 # name: (num_crops, the pictures' (width, height)); the layout that follows, as rows x columns, is part of the name.
 CASES = {
     "1x1": (1, [(640, 360)]),

@@ -65,10 +65,13 @@ class Reference:
                 parameter.copy_(torch.from_numpy(weights(full, tuple(parameter.shape))))
         width = 4 * vision["hidden_size"]
         shapes = {
-            "sub_GN": (1, 1, 1, width), "glb_GN": (1, 1, width), "img_projection.0.weight": (hidden, width),
-            "img_projection.0.bias": (hidden,), "img_projection.2.weight": (hidden, hidden),
+            "sub_GN": (1, 1, 1, width),
+            "glb_GN": (1, 1, width),
+            "img_projection.0.weight": (hidden, width),
+            "img_projection.0.bias": (hidden,),
+            "img_projection.2.weight": (hidden, hidden),
             "img_projection.2.bias": (hidden,),
-        }  # fmt: skip
+        }
         self.other = {name: torch.from_numpy(weights(name, shape)) for name, shape in shapes.items()}
 
     @torch.no_grad()

@@ -99,7 +99,7 @@ def one_pass(folder: Path) -> Callable:
     (tokens, vocabulary) and what the routers did."""
     from labs_helper.engines.experts import Watch
     from labs_helper.engines.mlx_text import MLXText
-    from labs_helper.worker import WORKER
+    from labs_helper.engines.worker import WORKER
 
     engine = MLXText(folder)
 

@@ -1,0 +1,46 @@
+"""Where the memory is, as a small table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from labs_helper.common.markup import html_table
+from labs_helper.common.translate import _
+from labs_helper.common.units import size
+
+
+@dataclass(frozen=True)
+class MemoryReport:
+    """Where the memory is, in bytes. The figures of MLX are None before MLX is used.
+
+    Example:
+        MemoryReport(total=16 * 2**30, free=8 * 2**30).lines()
+    """
+
+    total: int
+    free: int
+    models: tuple[tuple[str, int], ...] = ()
+    active: int | None = None
+    peak: int | None = None
+    cache: int | None = None
+
+    def lines(self) -> list[tuple[str, str]]:
+        """(what, how much) for each line of the report."""
+        lines = [(_("this machine"), size(self.total)), (_("free now"), size(self.free))]
+        lines += [(_("model {name}").format(name=name), size(count)) for name, count in self.models if count]
+        if self.active is not None:
+            lines += [
+                (_("MLX, in use"), size(self.active)),
+                (_("MLX, peak so far"), size(self.peak)),
+                (_("MLX, kept for reuse"), size(self.cache)),
+            ]
+        return lines
+
+    def __str__(self) -> str:
+        width = max(len(what) for what, _much in self.lines())
+        return "\n".join(f"{what:<{width}}  {much:>10}" for what, much in self.lines())
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return html_table([_("Memory"), _("Size")], self.lines(), right=(1,))

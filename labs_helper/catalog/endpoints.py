@@ -1,0 +1,119 @@
+"""Which model server to ask, from the environment: LABS_ENDPOINT, LABS_ENDPOINT_MODEL, LABS_ENDPOINT_KEY.
+
+The key is read at the moment of a request and is kept in no object of ours.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from labs_helper.common import addresses, settings
+from labs_helper.common.translate import _
+from labs_helper.errors import BadRequest, EndpointFailed
+
+_NO_KEY = "none"  # what is sent as the key where there is none: servers on the own machine ignore it
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A known address. known: what was known about it; checked: when; ended: set if the service is no more."""
+
+    name: str
+    url: str
+    key: str
+    known: str
+    checked: str
+    source: str
+    ended: str = ""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A server that speaks OpenAI's chat format. model: what to ask it for; None takes the one that it has."""
+
+    url: str
+    model: str | None = None
+    timeout: float = 120.0
+
+    @property
+    def host(self) -> str:
+        """Host and port, for messages."""
+        return urlsplit(self.url).netloc
+
+    @property
+    def name(self) -> str:
+        """What the labs call it."""
+        return _("{model} at {host}").format(model=self.model or _("the model"), host=self.host)
+
+
+def presets() -> list[Preset]:
+    """The known addresses, from endpoints.toml.
+
+    Example:
+        [preset.name for preset in presets()]
+    """
+    text = (Path(__file__).parent / "endpoints.toml").read_text(encoding="utf-8")
+    return [Preset(name=name, **values) for name, values in tomllib.loads(text).items()]
+
+
+def from_environment() -> Endpoint:
+    """The endpoint that LABS_ENDPOINT names: an address, or the name of a preset. Asks nobody.
+
+    LABS_ENDPOINT_TIMEOUT: seconds to wait for the next piece of an answer, 120 by default.
+    Raises BadRequest if it is not set or not an address, EndpointFailed for a service that has ended.
+
+    Example:
+        os.environ["LABS_ENDPOINT"] = "mlx"
+        from_environment().url      # 'http://127.0.0.1:8080/v1'
+    """
+    named = settings.ENDPOINT.text
+    known = presets()
+    names = ", ".join(preset.name for preset in known if not preset.ended)
+    if not named:
+        raise BadRequest(
+            _("{name} is not set.").format(name=settings.ENDPOINT.name),
+            _("Set it to the address of a server, or to one of: {names}.").format(names=names),
+        )
+    preset = next((preset for preset in known if preset.name == named.lower()), None)
+    url = (preset.url if preset else named).rstrip("/")
+    if "<" in url:
+        raise BadRequest(
+            _("The preset {name} needs the name of your own resource.").format(name=named),
+            _("Set {variable} to {url} with it filled in.").format(variable=settings.ENDPOINT.name, url=url),
+        )
+    address = addresses.parse(
+        url, name=settings.ENDPOINT.name, example=_("http://127.0.0.1:8080/v1, or one of: {names}").format(names=names)
+    )
+    for service in known:
+        if service.ended and urlsplit(service.url).hostname == address.host:
+            raise EndpointFailed(
+                f"{service.ended}.", _('Run the model on your machine: load("instruct"), or use another server.')
+            )
+    url = str(address) if address.path else f"{address}/v1"
+    return Endpoint(url, settings.ENDPOINT_MODEL.text or None, settings.ENDPOINT_TIMEOUT.get())
+
+
+def key() -> str:
+    """The key, for the one who sends it. "none" if LABS_ENDPOINT_KEY is not set."""
+    return settings.ENDPOINT_KEY.text or _NO_KEY
+
+
+def has_key() -> bool:
+    """Whether LABS_ENDPOINT_KEY is set.
+
+    Example:
+        has_key()
+    """
+    return key() != _NO_KEY
+
+
+def redacted(text: str) -> str:
+    """A text with the key taken out, wherever a server or a library has repeated it.
+
+    Example:
+        redacted("Incorrect API key provided: abc")
+    """
+    return text.replace(key(), "***") if has_key() else text

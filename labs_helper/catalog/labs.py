@@ -1,0 +1,105 @@
+"""The registry of the labs (labs.toml), and how a lab is named."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from labs_helper.catalog.folder import course_folder
+from labs_helper.common.translate import _
+from labs_helper.errors import BadRequest
+
+NOTEBOOKS = "[0-9][0-9]-*.ipynb"
+SOURCES = "[0-9][0-9]-*.py"
+COPIES = "*.copy-*.ipynb"  # a learner's own versions, kept by `labs reset`
+
+
+@dataclass(frozen=True)
+class Lab:
+    """One lab of the course; labs.toml explains the fields."""
+
+    number: str
+    slug: str
+    title: str
+    roles: tuple[str, ...]
+    minutes: int
+    exercises: bool
+
+    @property
+    def stem(self) -> str:
+        """The name of its notebook without the ending."""
+        return f"{self.number}-{self.slug}"
+
+
+@cache
+def labs() -> tuple[Lab, ...]:
+    """All labs, in the order in which they are taken.
+
+    Example:
+        [lab.number for lab in labs()]      # ['00', '01', '02', '03', '07']
+    """
+    text = (Path(__file__).parent / "labs.toml").read_text(encoding="utf-8")
+    return tuple(Lab(**{**entry, "roles": tuple(entry["roles"])}) for entry in tomllib.loads(text)["lab"])
+
+
+def find_lab(name: str | int) -> Lab:
+    """The lab that somebody means: 1, "1", "01", "01-instruct".
+
+    Raises:
+        BadRequest: there is no such lab; the message lists the labs.
+
+    Example:
+        find_lab("1").title      # 'Instruct'
+    """
+    wanted = normal(name)
+    for lab in labs():
+        if wanted in (lab.number, lab.stem):
+            return lab
+    raise unknown(name, (lab.number for lab in labs()))
+
+
+def normal(name: str | int) -> str:
+    """The name of a lab as the files spell it: two digits, no file ending.
+
+    Example:
+        normal(1), normal("01-instruct.ipynb")      # ('01', '01-instruct')
+    """
+    text = str(name).strip()
+    return text.zfill(2) if text.isdigit() else text.removesuffix(".ipynb").removesuffix(".py")
+
+
+def pick(files: Sequence[Path], name: str | int) -> list[Path]:
+    """The files among `files` that belong to a lab, by number or by full name.
+
+    Raises:
+        BadRequest: none does; the message lists the labs that are there.
+
+    Example:
+        pick(notebooks(), "01")
+    """
+    wanted = normal(name)
+    found = [file for file in files if wanted in (file.stem, file.stem[:2])]
+    if not found:
+        raise unknown(name, (file.stem for file in files))
+    return found
+
+
+def notebooks(folder: Path | None = None) -> list[Path]:
+    """The learner notebooks in a folder, the course's by default, without a learner's own copies.
+
+    Example:
+        [path.name for path in notebooks()]
+    """
+    folder = course_folder() / "notebooks" if folder is None else folder
+    return [path for path in sorted(folder.glob(NOTEBOOKS)) if not path.match(COPIES)]
+
+
+def unknown(name: str | int, known: Iterable[str]) -> BadRequest:
+    """The error for a lab that does not exist."""
+    return BadRequest(
+        _("There is no lab {name!r}.").format(name=str(name)[:40]),
+        _("The labs are: {labs}.").format(labs=", ".join(dict.fromkeys(known)) or _("none here")),
+    )

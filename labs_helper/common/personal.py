@@ -1,0 +1,21 @@
+"""Where this system keeps what belongs to one person: progress, and the settings of the class board."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from labs_helper.common import settings
+
+
+def folder() -> Path:
+    """LABS_DATA_DIR if it is set, else the folder where this system keeps a person's data. It may not exist yet.
+
+    Example:
+        folder()      # ~/.local/share/phi35-labs on Linux
+    """
+    named = settings.DATA_DIR.get()
+    if named is not None:
+        return named.resolve()
+    from platformdirs import user_data_path
+
+    return user_data_path("phi35-labs", appauthor=False)

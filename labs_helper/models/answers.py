@@ -1,0 +1,213 @@
+"""An `Answer`: the text, and everything that was measured while it was made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from labs_helper.common.markup import escape
+from labs_helper.common.translate import _
+from labs_helper.common.units import size
+from labs_helper.engines.base import Prompt, Report, Sampling, Token
+from labs_helper.errors import BadRequest
+
+if TYPE_CHECKING:
+    from labs_helper.engines.experts import Routing
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A finished answer and what is known about it. Times in seconds, memory in bytes.
+
+    Attributes:
+        text: the answer; stop tokens are never part of it.
+        finish_reason: "stop" (the model ended it), "length" (max_tokens reached) or "cancelled"; an endpoint may have
+            others.
+        model: the name of the model.
+        prompt: the exact prompt.
+        tokens: the generated tokens, a stop token included; from an endpoint, the pieces of text as they came.
+        prompt_tokens, cached_tokens: tokens of the prompt, and how many of them were still in the prompt cache.
+        generated_tokens: tokens of the answer, a stop token included.
+        seconds_to_first_token, seconds: from the start of the work; waiting in the queue and loading are not counted.
+        tokens_per_second: speed after the first token; None for fewer than two tokens.
+        peak_memory: the most memory MLX used during this answer; with llama.cpp, what the whole process held at its
+            end; 0 for an endpoint.
+        rope_table: LongRoPE's table for this request, "short" or "long"; None for models without LongRoPE.
+        sampling: as used, with the seed that was drawn if none was given.
+        image_tokens: prompt tokens of each picture, in order.
+        routing: which experts each token went to; None unless the question was asked with `record_experts`.
+
+    Example:
+        answer = load("instruct").ask("What is the capital of France?")
+        answer.text, answer.finish_reason
+    """
+
+    text: str
+    finish_reason: str
+    model: str
+    prompt: Prompt
+    tokens: tuple[Token, ...]
+    prompt_tokens: int
+    cached_tokens: int
+    generated_tokens: int
+    seconds_to_first_token: float
+    seconds: float
+    tokens_per_second: float | None
+    peak_memory: int
+    rope_table: str | None
+    sampling: Sampling
+    image_tokens: tuple[int, ...] = ()
+    routing: Routing | None = field(default=None, repr=False, compare=False)
+    schema: Any = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def parsed(self) -> Any:
+        """The answer to a question with `schema`: an object of the pydantic class, or what the JSON holds.
+
+        Raises:
+            BadRequest: the question had no schema, or the answer breaks a rule of the class that no JSON schema can
+                express.
+
+        Example:
+            class Place(pydantic.BaseModel):
+                city: str
+                country: str
+
+            model.ask("Where is Changsha?", schema=Place).parsed.country
+        """
+        if self.schema is None:
+            raise BadRequest(_("This question was asked without a schema."), _("Ask with schema=..."))
+        try:
+            if hasattr(self.schema, "model_validate_json"):
+                return self.schema.model_validate_json(self.text)
+            return json.loads(self.text)
+        except ValueError as error:
+            raise BadRequest(
+                _("The answer does not fit the schema ({error}).").format(
+                    error=str(error).strip().split("\n")[0][:200]
+                ),
+                _("Look at its text, and ask again."),
+            ) from error
+
+    @property
+    def prefilled_tokens(self) -> int:
+        """Prompt tokens that had to go through the model: those that were not in the prompt cache."""
+        return self.prompt_tokens - self.cached_tokens
+
+    def statistics(self) -> dict[str, str | int | float | None]:
+        """What was measured, as numbers, under the names of the fields. For tables and charts.
+
+        Example:
+            pandas.DataFrame([answer.statistics() for answer in answers])
+        """
+        return {
+            "model": self.model,
+            "finish_reason": self.finish_reason,
+            "prompt_tokens": self.prompt_tokens,
+            "image_tokens": sum(self.image_tokens),
+            "cached_tokens": self.cached_tokens,
+            "generated_tokens": self.generated_tokens,
+            "seconds_to_first_token": self.seconds_to_first_token,
+            "seconds": self.seconds,
+            "tokens_per_second": self.tokens_per_second,
+            "peak_memory": self.peak_memory,
+            "rope_table": self.rope_table,
+            "temperature": self.sampling.temperature,
+            "top_p": self.sampling.top_p,
+            "seed": self.sampling.seed,
+        }
+
+    def summary(self) -> list[tuple[str, str]]:
+        """What was measured, in words and in a good order: (what, how much).
+
+        Example:
+            dict(answer.summary())["generated tokens"]
+        """
+        speed = _("too short to say") if self.tokens_per_second is None else f"{self.tokens_per_second:.1f}"
+        rows = [
+            (_("model"), self.model),
+            (_("finish reason"), self.finish_reason),
+            (_("prompt tokens"), f"{self.prompt_tokens:,}"),
+            (_("  for pictures"), " + ".join(map(str, self.image_tokens))),
+            (_("  from the cache"), f"{self.cached_tokens:,}"),
+            (_("generated tokens"), f"{self.generated_tokens:,}"),
+            (_("seconds to the first token"), f"{self.seconds_to_first_token:.3f}"),
+            (_("seconds"), f"{self.seconds:.3f}"),
+            (_("tokens per second"), speed),
+            (_("peak memory"), size(self.peak_memory) if self.peak_memory else ""),
+            (_("LongRoPE table"), self.rope_table or ""),
+        ]
+        if self.sampling.temperature > 0:
+            how = _("temperature {temperature:g}, top-p {top_p:g}, seed {seed}")
+            rows.append((_("sampling"), how.format(**vars(self.sampling))))
+        return [(what, value) for what, value in rows if value]
+
+    @property
+    def statistics_line(self) -> str:
+        """The most useful numbers in one line."""
+        first = _("{model}: {prompt} prompt tokens").format(model=self.model, prompt=self.prompt_tokens)
+        if self.cached_tokens:
+            first += _(" ({cached} from the cache)").format(cached=self.cached_tokens)
+        rest = _("{generated} generated, first token after {seconds:.2f} s").format(
+            generated=self.generated_tokens, seconds=self.seconds_to_first_token
+        )
+        if self.tokens_per_second is not None:
+            rest += _(", {speed:.0f} tokens/s").format(speed=self.tokens_per_second)
+        return f"{first}, {rest}, {self.finish_reason}"
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return f"{self.text}\n[{self.statistics_line}]"
+
+    def _repr_html_(self) -> str:
+        return (
+            f'<div style="white-space:pre-wrap">{escape(self.text)}</div>'
+            f"<p><small>{escape(self.statistics_line)}</small></p>"
+        )
+
+    def shortened(self, tokens: int) -> Answer:
+        """The answer as far as a caller who stopped has seen it; the worker may have been some tokens ahead."""
+        kept = self.tokens[:tokens]
+        return replace(
+            self,
+            tokens=kept,
+            text=joined(kept),
+            generated_tokens=len(kept),
+            finish_reason="cancelled",
+            routing=self.routing and self.routing.first(self.prompt_tokens + tokens),
+        )
+
+
+def joined(tokens: Sequence[Token]) -> str:
+    """The text of tokens."""
+    return "".join(token.text for token in tokens)
+
+
+def answer_of(model: str, tokens: Sequence[Token], report: Report, schema: Any = None) -> Answer:
+    """The answer that an engine's tokens and report make."""
+    generated = len(tokens) if report.generated_tokens is None else report.generated_tokens
+    after = report.seconds - report.seconds_to_first_token
+    return Answer(
+        text=joined(tokens),
+        finish_reason=report.finish_reason,
+        model=model,
+        prompt=report.prompt,
+        tokens=tuple(tokens),
+        prompt_tokens=report.prompt_tokens,
+        cached_tokens=report.cached_tokens,
+        generated_tokens=generated,
+        seconds_to_first_token=report.seconds_to_first_token,
+        seconds=report.seconds,
+        tokens_per_second=(generated - 1) / after if generated > 1 and after > 0 else None,
+        peak_memory=report.peak_memory,
+        rope_table=report.rope_table,
+        sampling=report.sampling,
+        image_tokens=report.image_tokens,
+        routing=report.routing,
+        schema=schema,
+    )

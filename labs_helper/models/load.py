@@ -1,0 +1,58 @@
+"""`load` a model by its role, and see where the memory is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Hashable
+
+from labs_helper import corrections
+from labs_helper.capacity import limits
+from labs_helper.capacity.report import MemoryReport
+from labs_helper.catalog import endpoints
+from labs_helper.models.live import LIVE
+from labs_helper.models.model import Model
+from labs_helper.models.selection import choose
+
+
+def load(name: str = "instruct", tier: str | None = None) -> Model:
+    """A model by its role. Returns at once; the weights are read with the first question.
+
+    The same model asked for twice is the same object. Nothing is downloaded. Loading one that is not bundled first
+    gives back the others that are not, unless LABS_KEEP_MODELS=1.
+
+    Args:
+        name: a role ("instruct", "instruct-previous"), a catalog name ("instruct-tiny"), a checkpoint folder, or
+            "endpoint" for the server that LABS_ENDPOINT names.
+        tier: "auto", "tiny", "real" or "endpoint"; the default comes from LABS_MODELS, else "auto", which takes the
+            real model if it is here and can run well, and the bundled one otherwise. `model.reason` says why.
+
+    Raises:
+        BadRequest: unknown name or tier.
+        ModelNotHere: its folder is missing.
+
+    Example:
+        model = load("instruct")
+        model.ask("Where is Changsha?")
+    """
+    corrections.before_mlx()
+    choice = choose(name, tier)
+    key: Hashable = choice.path.resolve() if choice.path else endpoints.from_environment()
+    model = LIVE.get(key)
+    if model is None:
+        model = LIVE[key] = Model(choice.card, choice.path, choice.reason)
+    return model
+
+
+def memory() -> MemoryReport:
+    """Where the memory is: the machine, each model that is loaded, and MLX. Loads nothing.
+
+    Example:
+        memory()
+    """
+    models = tuple((model.name, model.engine.weight_bytes) for model in list(LIVE.values()) if model.loaded)
+    active = peak = cache = None
+    if "mlx.core" in sys.modules:
+        import mlx.core as mx
+
+        active, peak, cache = mx.get_active_memory(), mx.get_peak_memory(), mx.get_cache_memory()
+    return MemoryReport(limits.total(), limits.free(), models, active, peak, cache)

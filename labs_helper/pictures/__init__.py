@@ -1,0 +1,1 @@
+"""Pictures and clips: opening them safely, cutting them for the model, and the course's own."""

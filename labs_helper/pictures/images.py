@@ -1,0 +1,327 @@
+"""Pictures: open them safely, and cut them into the views that Phi-3.5-vision looks at.
+
+The cutting ("HD transform") follows the image processor published with Phi-3.5-vision: as many tiles of 336 x 336
+pixels as `num_crops` allows, the aspect ratio kept, white bars where the picture does not fill its tiles, and one
+small view of the whole. Nothing heavy is imported at module level, and no mlx at all.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import operator
+import os
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from labs_helper.errors import BadImage, BadRequest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+TILE = 336  # pixels on each side of a view
+VIEW_TOKENS = 144  # 24 x 24 patches of 14 pixels, merged two by two
+MOST_PIXELS = 64_000_000
+MOST_CROPS = 64
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # CLIP's, for RGB in 0..1
+# Only formats that hold nothing but pixels: Pillow hands EPS files to a program that runs them.
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+# What Pillow raises for files that are cut short or damaged, depending on the format.
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
+
+
+# -- opening ----------------------------------------------------------------------------------------------
+
+
+def open_image(source, *, inside: str | Path | None = None) -> Image.Image:
+    """A picture as RGB, upright, with transparent places white.
+
+    source: the path of a file (a picture of the course stands for its own), its bytes, a Pillow image, or a numpy
+        array (height, width, 3) of uint8.
+    inside: if given, a path must lie in this folder, links followed.
+    Raises BadImage: no picture, damaged, animated, over 64 million pixels (found out from its header, before it
+        is decoded), or more than 336 times as long as wide.
+
+    Example:
+        open_image("images/street.png").size      # (width, height) in pixels
+    """
+    from PIL import Image, ImageOps
+
+    name = "The picture"
+    if isinstance(source, (str, os.PathLike)):
+        source = _checked_path(source, inside)
+        name = source.name
+    elif not isinstance(source, (bytes, bytearray, Image.Image)):
+        return _checked_size(_from_array(source), name)
+    image = source if isinstance(source, Image.Image) else _read_header(source, name)
+    _checked_size(image, name)
+    try:
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1 and image.format != "MPO":  # an MPO is a photograph with a second, smaller copy in it
+            raise BadImage(
+                f"{name} has {frames} frames or pages.",
+                "Take the frames you need first: labs_helper.pictures.keyframes chooses them, Pillow's seek() takes one.",
+            )
+        return _checked_size(_as_rgb(ImageOps.exif_transpose(image), name), name)
+    except _BROKEN as error:
+        raise BadImage(
+            f"{name} is damaged or cut short ({type(error).__name__}).", "Copy or download the file again."
+        ) from error
+
+
+def _checked_path(source: str | os.PathLike, inside: str | Path | None) -> Path:
+    try:
+        path = Path(source).expanduser()
+        outside = inside is not None and not path.resolve().is_relative_to(Path(inside).expanduser().resolve())
+        is_file = path.is_file()
+    except (ValueError, RuntimeError, OSError) as error:  # a null character, an unknown ~user, a name too long
+        raise BadImage(f"{str(source)[:80]!r} is not a path ({error}).", "Give the path of a picture file.") from error
+    if outside:
+        raise BadImage(f"{path} is not inside {inside}.", "Choose a picture from that folder.")
+    if "://" in str(source)[:12]:
+        raise BadImage(f"{source} is an address.", "The labs fetch nothing: save the picture and give its path.")
+    if not is_file:
+        what = "a folder" if path.is_dir() else "not a file"
+        raise BadImage(f"{path} is {what}.", "Check the path of the picture; use an absolute one if in doubt.")
+    return path
+
+
+def _read_header(source: Path | bytes | bytearray, name: str) -> Image.Image:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        return Image.open(source if isinstance(source, Path) else io.BytesIO(source), formats=FORMATS)
+    except UnidentifiedImageError as error:
+        kinds = ", ".join(FORMATS)
+        raise BadImage(f"{name} is not a picture that the labs can read.", f"Use one of: {kinds}.") from error
+    except Image.DecompressionBombError as error:
+        raise BadImage(*_too_many_pixels(name)) from error
+    except _BROKEN as error:
+        raise BadImage(f"{name} cannot be read ({type(error).__name__}: {error}).", "Check the file.") from error
+
+
+def _too_many_pixels(name: str) -> tuple[str, str]:
+    return f"{name} has more than {MOST_PIXELS:,} pixels.", "Make it smaller first; the model sees far fewer."
+
+
+def _checked_size(image: Image.Image, name: str) -> Image.Image:
+    width, height = image.size
+    if width < 1 or height < 1:
+        raise BadImage(f"{name} has no pixels ({width} x {height}).", "Choose another picture.")
+    if width * height > MOST_PIXELS:
+        raise BadImage(*_too_many_pixels(name))
+    if max(width, height) > TILE * min(width, height):
+        raise BadImage(
+            f"{name} is {width} x {height} pixels: fitted into a tile of {TILE}, its short side would be less than "
+            "one pixel.",
+            f"Cut a part out of it; the long side may be at most {TILE} times the short one.",
+        )
+    return image
+
+
+def _from_array(source) -> Image.Image:
+    from PIL import Image
+
+    shape, kind = getattr(source, "shape", None), str(getattr(source, "dtype", ""))
+    if shape is None or len(shape) != 3 or shape[2] != 3 or kind != "uint8" or 0 in shape:
+        found = type(source).__name__ if shape is None else f"an array of {kind} with shape {tuple(shape)}"
+        raise BadImage(
+            f"A picture is a path, bytes, a Pillow image or an array (height, width, 3) of uint8, not {found}.",
+            "Convert it first; values from 0 to 1 become uint8 by (array * 255).astype('uint8').",
+        )
+    return Image.fromarray(source)
+
+
+def _as_rgb(image: Image.Image, name: str) -> Image.Image:
+    from PIL import Image
+
+    image.load()
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _eight_bits(image, name)
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def _eight_bits(image: Image.Image, name: str) -> Image.Image:
+    """Grey of 16 bits as grey of 8. Pillow's own conversion cuts everything above 255 off to white."""
+    import numpy as np
+    from PIL import Image
+
+    values = np.asarray(image)
+    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+        raise BadImage(f"{name} has values beyond 16-bit grey.", "Save it with 8 or 16 bits a colour.")
+    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+
+
+# -- cutting ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a picture is laid out on tiles.
+
+    rows, columns: of tiles.
+    size: the picture after resizing, padded: with the white bars around it; (width, height) in pixels.
+    offset: where its upper left corner lies in the padded picture, (x, y) in pixels.
+    """
+
+    rows: int
+    columns: int
+    size: tuple[int, int]
+    padded: tuple[int, int]
+    offset: tuple[int, int]
+
+    @property
+    def tiles(self) -> int:
+        """Tiles in all, without the global view."""
+        return self.rows * self.columns
+
+    @property
+    def tokens(self) -> int:
+        """What the picture costs in the prompt."""
+        return image_tokens(self.rows, self.columns)
+
+
+def image_tokens(rows: int, columns: int) -> int:
+    """Tokens of a picture of rows x columns tiles.
+
+    Each tile and the global view have 144; each line of cells, twelve a row of tiles and twelve for the global
+    view, ends with a separator; one more stands between tiles and global view (the processor of
+    Phi-3.5-vision-instruct).
+
+    Example:
+        image_tokens(1, 1), image_tokens(2, 2)      # (313, 757)
+    """
+    return (rows * columns + 1) * VIEW_TOKENS + 1 + (rows + 1) * 12
+
+
+def layout(width: int, height: int, num_crops: int) -> Layout:
+    """How a picture of width x height pixels is laid out on at most `num_crops` tiles.
+
+    As many columns (for an upright picture: rows) as keep all tiles within `num_crops`; small pictures are
+    enlarged. Raises BadRequest for a num_crops that is no whole number from 1 to 64, BadImage for a picture so
+    long that nothing of its short side would remain.
+
+    Example:
+        layout(640, 360, 4)      # 2 x 2 tiles: the picture is 672 x 378, with bars above and below
+    """
+    crops = checked_crops(num_crops)
+    long, short = max(width, height), min(width, height)
+    if short < 1 or long > TILE * short:
+        raise BadImage(f"A picture of {width} x {height} pixels cannot be cut into tiles.", "Cut a part out of it.")
+    ratio, many = long / short, 1
+    while (many + 1) * math.ceil((many + 1) / ratio) <= crops:
+        many += 1
+    new_long = many * TILE
+    new_short = max(1, int(new_long / ratio))
+    few = math.ceil(new_short / TILE)
+    bar = (few * TILE - new_short) // 2
+    if width < height:
+        return Layout(many, few, (new_short, new_long), (few * TILE, new_long), (bar, 0))
+    return Layout(few, many, (new_long, new_short), (new_long, few * TILE), (0, bar))
+
+
+def checked_crops(num_crops) -> int:
+    """`num_crops` as a number, or BadRequest."""
+    try:
+        number = operator.index(num_crops)
+    except TypeError:
+        number = 0
+    if isinstance(num_crops, bool) or not 1 <= number <= MOST_CROPS:
+        raise BadRequest(f"num_crops is {num_crops!r}.", f"Use a whole number from 1 to {MOST_CROPS}.")
+    return number
+
+
+def padded(image: Image.Image, plan: Layout) -> Image.Image:
+    """The picture resized and with its white bars, as it is cut into tiles.
+
+    Args:
+        image: an opened picture. plan: from `layout`, for this picture's size.
+
+    Example:
+        padded(picture, layout(*picture.size, 4)).size      # multiples of 336
+    """
+    from PIL import Image
+
+    upright = image.height > image.width
+    # The published processor turns an upright picture on its side before resizing. The order decides how Pillow
+    # rounds between its two passes.
+    size = plan.size[::-1] if upright else plan.size
+    turned = image.transpose(Image.Transpose.TRANSPOSE) if upright else image
+    resized = turned.resize(size, Image.Resampling.BILINEAR)
+    if upright:
+        resized = resized.transpose(Image.Transpose.TRANSPOSE)
+    whole = Image.new("RGB", plan.padded, "white")
+    whole.paste(resized, plan.offset)
+    return whole
+
+
+def views(image: Image.Image, plan: Layout) -> list[Image.Image]:
+    """What the model sees, 336 x 336 pixels each: the whole picture first, then the tiles row by row.
+
+    To be looked at: the global view is rounded to whole colours here; `pixel_values` gives it as the model gets it.
+
+    Example:
+        len(views(picture, layout(*picture.size, 4)))      # 5
+    """
+    import numpy as np
+    from PIL import Image
+
+    whole = padded(image, plan)
+    small = _shrunk(np.asarray(whole, dtype=np.float32))
+    globally = Image.fromarray(np.clip(np.rint(small), 0, 255).astype(np.uint8))
+    corners = [(x, y) for y in range(0, whole.height, TILE) for x in range(0, whole.width, TILE)]
+    return [globally, *(whole.crop((x, y, x + TILE, y + TILE)) for x, y in corners)]
+
+
+def pixel_values(
+    image: Image.Image, plan: Layout, mean: Sequence[float] = MEAN, std: Sequence[float] = STD
+) -> np.ndarray:
+    """The views as numbers, normalised: (1 + tiles, 3, 336, 336) in fp32, in the order of `views`.
+
+    mean, std: of each colour in 0..1; CLIP's are the default and what Phi-3.5-vision uses.
+
+    Example:
+        pixel_values(picture, layout(*picture.size, 1)).shape      # (2, 3, 336, 336)
+    """
+    import numpy as np
+
+    whole = np.asarray(padded(image, plan), dtype=np.float32) / 255
+    whole = (whole - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
+    rows, columns = whole.shape[0] // TILE, whole.shape[1] // TILE
+    tiles = whole.reshape(rows, TILE, columns, TILE, 3).swapaxes(1, 2).reshape(-1, TILE, TILE, 3)
+    return np.concatenate([_shrunk(whole)[None], tiles]).transpose(0, 3, 1, 2).copy()
+
+
+def _shrunk(array: np.ndarray) -> np.ndarray:
+    """A padded picture (h, w, 3) as one view (336, 336, 3), by cubic interpolation.
+
+    The published processor uses torch's bicubic `interpolate`: four neighbours and no smoothing, however much
+    smaller the picture becomes (Keys 1981, with a = -0.75). A picture of one tile comes out unchanged.
+    """
+    return _cubic(_cubic(array, 1), 0)
+
+
+def _cubic(array: np.ndarray, axis: int) -> np.ndarray:
+    import numpy as np
+
+    length, a = array.shape[axis], -0.75
+    where = (np.arange(TILE) + 0.5) * (length / TILE) - 0.5
+    first = np.floor(where).astype(int) - 1
+    shape = [1, 1, 1]
+    shape[axis] = TILE
+    total = 0
+    for step in range(4):
+        far = np.abs(where - (first + step))
+        near = ((a + 2) * far - (a + 3)) * far**2 + 1
+        weight = np.where(far <= 1, near, ((far - 5) * far + 8) * far * a - 4 * a).astype(np.float32)
+        total = total + array.take(np.clip(first + step, 0, length - 1), axis) * weight.reshape(shape)
+    return total

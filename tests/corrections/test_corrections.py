@@ -1,0 +1,211 @@
+"""The corrections: each does what it says, and steps aside where it is not needed."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from labs_helper import store
+from labs_helper.corrections import blas, dequantize, limits, longrope
+from labs_helper.engines.mlx_text import MLXText
+from labs_helper.engines.worker import WORKER
+from labs_helper.errors import BadRequest
+
+CONFIG = {
+    "rope_scaling": {"type": "longrope", "short_factor": [1.0], "long_factor": [2.0]},
+    "original_max_position_embeddings": 100,
+}
+
+
+# -- LongRoPE (the numbers are tested against transformers in tests/parity) ---------------------------------
+
+
+@pytest.mark.parametrize(("tokens", "table"), [(1, "short"), (100, "short"), (101, "long"), (10**6, "long")])
+def test_the_table_by_length(tokens, table):
+    assert longrope.table_for(CONFIG, tokens) == table
+
+
+def test_models_without_longrope_have_no_table():
+    assert longrope.table_for({}, 5) is None
+    assert longrope.table_for({"rope_scaling": None}, 5) is None
+    assert longrope.table_for({"rope_scaling": {"type": "linear", "factor": 2.0}}, 5) is None
+
+
+def test_without_a_number_the_original_length_is_phis():
+    assert longrope.original_length({}) == 4096
+
+
+def test_apply_changes_the_table_of_every_layer(tiny_checkpoint):
+    engine = MLXText(tiny_checkpoint)
+    WORKER.call(engine.load)
+
+    def tables(total):
+        name = longrope.apply(engine._model, engine.config, total)
+        return name, [np.array(layer.self_attn.rope._freqs) for layer in engine._model.layers]
+
+    half = np.arange(0, 32, 2) / 32
+    for total, key in ((128, "short"), (129, "long"), (5, "short")):
+        name, freqs = WORKER.call(tables, total)
+        assert name == key and len(freqs) == 2
+        expected = np.array(engine.config["rope_scaling"][f"{key}_factor"]) * 10000.0**half
+        for table in freqs:
+            np.testing.assert_allclose(table, expected, rtol=1e-5)
+
+
+def test_apply_steps_aside_where_upstream_is_right(tiny_checkpoint, monkeypatch):
+    engine = MLXText(tiny_checkpoint)
+    WORKER.call(engine.load)
+    monkeypatch.setattr(longrope, "_upstream_right", True)
+
+    def before_and_after():
+        rope = engine._model.layers[0].self_attn.rope
+        old = rope._freqs
+        return longrope.apply(engine._model, engine.config, 5), rope._freqs is old
+
+    assert WORKER.call(before_and_after) == ("short", True)
+
+
+def test_the_probe_recognises_a_repaired_mlx_lm(monkeypatch):
+    """With a RoPE that picks the short table itself, the probe says that upstream is right."""
+
+    def probe():
+        from mlx_lm.models import rope_utils
+
+        original = rope_utils.SuScaledRoPE.__init__
+
+        def repaired(self, dims, *args, short_factor=1.0, long_factor=1.0, **others):
+            original(self, dims, *args, short_factor=short_factor, long_factor=short_factor, **others)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(rope_utils.SuScaledRoPE, "__init__", repaired)
+            return longrope._probe()
+
+    assert WORKER.call(probe) is True
+    assert WORKER.call(longrope._probe) is False
+
+
+# -- BLAS -------------------------------------------------------------------------------------------------
+
+linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the wheel for Linux is concerned")
+
+
+def status_in_a_fresh_python(before: str = "", **environment) -> str:
+    import os
+
+    code = f"{before}\nfrom labs_helper.corrections import blas\nprint(blas.preload())"
+    kept = {key: value for key, value in os.environ.items() if key not in ("LD_PRELOAD", "LABS_BLAS")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=100, env={**kept, **environment}
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@linux_only
+def test_preload_before_and_after_mlx():
+    if "fast=True" not in status_in_a_fresh_python():
+        pytest.skip("no OpenBLAS here")
+    assert "Restart the kernel" in status_in_a_fresh_python("import mlx.core")
+    assert "LABS_BLAS" in status_in_a_fresh_python(LABS_BLAS="0")
+
+
+@linux_only
+def test_a_machine_without_openblas_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(blas, "LIBRARY", "libnothere.so.0")
+    monkeypatch.delitem(sys.modules, "mlx.core", raising=False)
+    monkeypatch.delenv("LD_PRELOAD", raising=False)
+    found = blas._look()
+    assert not found.fast and "libopenblas0-pthread" in found.advice
+
+
+@linux_only
+def test_a_library_that_was_preloaded_for_the_process_counts(monkeypatch):
+    monkeypatch.setenv("LD_PRELOAD", "/usr/lib/libopenblas.so.0")
+    assert blas._look().fast
+
+
+@linux_only
+@pytest.mark.slow
+def test_mlx_really_uses_it():
+    """A product of two 512 x 512 matrices: 180 ms with the reference BLAS on one core, 4 ms with OpenBLAS."""
+    code = (
+        "import time, mlx.core as mx\n"
+        "a = mx.random.normal((512, 512)); mx.eval(a @ a); best = 9.0\n"
+        "for _ in range(3):\n"
+        "    start = time.perf_counter(); mx.eval(a @ a); best = min(best, time.perf_counter() - start)\n"
+        "print(best)"
+    )
+    with_blas = "from labs_helper.corrections import before_mlx; before_mlx()\n"
+    if not blas.status().fast:
+        pytest.skip("no OpenBLAS here")
+
+    def seconds(code):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=True)
+        return float(done.stdout)
+
+    assert seconds(with_blas + code) * 3 < seconds(code)
+
+
+# -- dequantizing -----------------------------------------------------------------------------------------
+
+
+def test_when_weights_are_expanded(monkeypatch):
+    fast = blas.BlasStatus(True, "OpenBLAS")
+    monkeypatch.delenv("LABS_DEQUANTIZE", raising=False)
+    monkeypatch.setattr(blas, "status", lambda: fast)
+    assert dequantize.wanted(10**7, on_cpu=True)
+    assert not dequantize.wanted(10**7, on_cpu=False), "a GPU has good kernels for quantized weights"
+    assert not dequantize.wanted(10**10, on_cpu=True), "the real model stays quantized"
+    monkeypatch.setattr(blas, "status", lambda: blas.BlasStatus(False, "reference"))
+    assert not dequantize.wanted(10**7, on_cpu=True), "without a fast BLAS it gains nothing"
+    monkeypatch.setenv("LABS_DEQUANTIZE", "1")
+    assert dequantize.wanted(10**10, on_cpu=False)
+    monkeypatch.setenv("LABS_DEQUANTIZE", "0")
+    assert not dequantize.wanted(1, on_cpu=True)
+    monkeypatch.setenv("LABS_DEQUANTIZE", "maybe")
+    with pytest.raises(BadRequest, match="LABS_DEQUANTIZE"):
+        dequantize.wanted(1, on_cpu=True)
+
+
+def test_expanded_weights_give_the_same_answers(tiny_checkpoint, monkeypatch):
+    ids = [5, 200, 17, 33, 90, 4]
+    logits, sizes = {}, {}
+    for choice in ("0", "1"):
+        monkeypatch.setenv("LABS_DEQUANTIZE", choice)
+        engine = MLXText(tiny_checkpoint)
+        logits[choice] = WORKER.call(engine.logits, ids)
+        assert engine.expanded is (choice == "1")
+        sizes[choice] = engine.weight_bytes
+    assert np.abs(logits["0"] - logits["1"]).max() < 1e-4
+    assert sizes["1"] == dequantize.expanded_bytes(store.weight_table(tiny_checkpoint), group_size=32)
+    assert sizes["1"] > 4 * sizes["0"]
+
+
+def test_unquantized_checkpoints_are_left_alone(tiny_unquantized, monkeypatch):
+    monkeypatch.setenv("LABS_DEQUANTIZE", "1")
+    engine = MLXText(tiny_unquantized)
+    WORKER.call(engine.load)
+    assert not engine.expanded
+
+
+# -- the limit of open files ------------------------------------------------------------------------------
+
+
+def test_the_limit_cannot_be_lowered_and_may_be_raised():
+    which = resource.RLIMIT_NOFILE
+    before = resource.getrlimit(which)
+    real = resource.setrlimit
+    try:
+        with limits.keep_file_limit():
+            resource.setrlimit(which, (min(before[0], 64), min(before[1], 128)))
+            assert resource.getrlimit(which) == before
+            real(which, (min(before[0], 256), before[1]))
+            resource.setrlimit(which, (min(before[1], 512), 512))
+            assert resource.getrlimit(which) == (min(before[1], 512), before[1])
+        assert resource.setrlimit is real
+    finally:
+        real(which, before)

@@ -1,0 +1,282 @@
+"""The figures: what they say in words, that they are the same every time, that nothing gets through unescaped."""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+import subprocess
+import sys
+import warnings
+import xml.etree.ElementTree as ElementTree
+from types import SimpleNamespace
+
+import pytest
+
+from labs_helper import figures
+from labs_helper.common.markup import escape, printable
+from labs_helper.engines.base import Candidate, Token
+from labs_helper.errors import BadRequest
+from labs_helper.figures.base import Figure
+from labs_helper.figures.plots import latin
+from labs_helper.figures.text import display_width, number, pad, percent, shorten, text_table, visible
+
+SHORT = [1.0, 1.0, 1.1, 1.2]
+LONG = [1.0, 2.0, 8.0, 64.8]
+TURNS = [{"prompt_tokens": 20, "cached_tokens": 0}, {"prompt_tokens": 60, "cached_tokens": 45}]
+CELLS = [{"length": n, "depth": d, "score": 1 - d / 4} for n in (64, 256, 512) for d in (0, 0.5, 1)]
+ANSWER = SimpleNamespace(
+    model="fake",
+    tokens=(
+        Token(
+            "Nairobi",
+            7,
+            math.log(0.95),
+            (Candidate("Nairobi", 7, math.log(0.95)), Candidate("<b>x", 8, math.log(0.04))),
+        ),
+        Token(" 长沙\n", 9, math.log(0.25)),
+        Token("", 2, math.log(0.99), (), "<|end|>"),
+    ),
+)
+
+ALL = {
+    "token_view": lambda: figures.token_view(ANSWER),
+    "rope_tables": lambda: figures.rope_tables(SHORT, LONG, original=64, maximum=512),
+    "needle_heatmap": lambda: figures.needle_heatmap(CELLS, original=256),
+    "kv_cache": lambda: figures.kv_cache(memory=16),
+    "token_counts": lambda: figures.token_counts({"한국어": 12, "中文": 5}),
+    "bars": lambda: figures.bars([{"a": "x", "n": 3}], x="a", y="n", source="somebody"),
+    "prefill": lambda: figures.prefill(TURNS),
+    "benchmark_chart": lambda: figures.benchmark_chart("multilingual_by_language", test="MGSM"),
+    "benchmark_table": lambda: figures.benchmark_table("long_context"),
+}
+
+
+def pictures(figure: Figure) -> list[str]:
+    return [base64.b64decode(data).decode() for data in re.findall(r"data:image/svg\+xml;base64,([^\"]+)", figure.html)]
+
+
+@pytest.mark.parametrize("make", ALL.values(), ids=ALL)
+def test_every_figure_has_alt_text_takeaway_plain_form_and_no_warning(make):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = make()
+    assert len(figure.alt) > 20 and figure.takeaway.endswith(".") and len(figure.frame()) > 0
+    assert figure.takeaway in figure.text or figure.takeaway.split(";")[0] in figure.text
+    assert escape(figure.takeaway) in figure.html
+    assert figure._repr_mimebundle_() == {"text/html": figure.html, "text/plain": figure.text}
+    assert all(f'alt="{escape(figure.alt)}"' in figure.html for _ in pictures(figure))
+    for svg in pictures(figure):
+        ElementTree.fromstring(svg)
+        assert "<script" not in svg and 'href="http' not in svg, "a picture runs nothing and fetches nothing"
+
+
+@pytest.mark.parametrize("make", ALL.values(), ids=ALL)
+def test_every_figure_is_the_same_twice_and_small(make):
+    first = make()
+    assert first.html == make().html
+    assert len(first.html) < 70_000
+
+
+def test_importing_figures_is_light():
+    code = (
+        "import sys, labs_helper.figures; "
+        "print([m for m in ('mlx', 'ipywidgets', 'matplotlib', 'pandas', 'numpy', 'torch') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_figures_never_touch_pyplot():
+    code = (
+        "import sys; from labs_helper import figures; "
+        "figures.kv_cache(); figures.needle_heatmap([{'length': 1, 'depth': 0, 'score': 1}]); "
+        "print('matplotlib.pyplot' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert out.stdout.strip() == "False"
+
+
+def test_figure_needs_alt_text_and_takes_any_matplotlib_figure():
+    from matplotlib.figure import Figure as Canvas
+
+    with pytest.raises(ValueError, match="alt text"):
+        Figure.from_matplotlib(Canvas(), alt=" ")
+    with pytest.raises(ValueError, match="alt text"):
+        Figure.from_svg("<svg/>", alt="")
+    with pytest.raises(ValueError, match="format"):
+        Figure.from_matplotlib(Canvas(), alt="a", format="pdf")
+    png = Figure.from_matplotlib(Canvas(), alt='a "quoted" <b>', format="png")
+    assert "data:image/png;base64," in png.html and 'alt="a &quot;quoted&quot; &lt;b&gt;"' in png.html
+
+
+# -- token view ----------------------------------------------------------------------------------------------------
+
+
+def test_token_view_shows_numbers_thickness_and_alternatives():
+    view = figures.token_view(ANSWER, title="<i>t</i>")
+    assert "border-bottom:6px" in view.html and "border-bottom:2px" in view.html  # 95 % and 25 %
+    assert "<details>" in view.html and "&lt;b&gt;x 4.0 %" in view.html
+    assert "<b>" not in view.html and "<i>" not in view.html
+    assert "&lt;|end|&gt;" in view.html  # a token without text is still named
+    assert view.rows[0]["probability"] == pytest.approx(0.95)
+    assert "least sure was token 2 (␣长沙↵, 25.0 %)" in view.takeaway
+    lines = view.text.splitlines()
+    assert lines[1].split() == ["#", "token", "id", "probability", "alternatives"]
+    assert display_width(lines[3][: lines[3].index("95.0 %")]) == display_width(lines[4][: lines[4].index("25.0 %")])
+
+
+def test_token_view_without_tokens_and_without_alternatives():
+    assert figures.token_view([]).takeaway == "No token was generated."
+    assert "alternatives" not in figures.token_view([Token("a", 1, -0.1)]).text.splitlines()[0]
+
+
+# -- bars ----------------------------------------------------------------------------------------------------------
+
+
+def test_bars_differ_by_pattern_and_carry_their_numbers():
+    rows = [{"label": "中文", "model": name, "n": value} for name, value in (("a", 46.9), ("b", 52.6))]
+    figure = figures.bars(rows, x="label", y="n", group="model")
+    (svg,) = pictures(figure)
+    patterns = re.findall(r"<pattern.*?</pattern>", svg)
+    assert len({re.sub(r"#\w{6}|id=\"p\d\"", "", pattern) for pattern in patterns}) == 2, "not by colour alone"
+    assert ">46.9<" in svg and ">52.6<" in svg and ">中文<" in svg
+    assert figure.takeaway == "a is higher than b in 0 of 1 rows and lower in 1 (中文)."
+
+
+def test_bars_lengths_follow_the_values():
+    (svg,) = pictures(figures.bars([{"a": "x", "n": 10}, {"a": "y", "n": 5}, {"a": "z", "n": None}], x="a", y="n"))
+    widths = [float(w) for w in re.findall(r'width="([\d.]+)" height="14"', svg)]
+    assert len(widths) == 2 and widths[0] == pytest.approx(2 * widths[1], rel=0.01)
+    assert "no figure" in svg
+
+
+def test_bars_escape_labels_and_survive_control_characters():
+    figure = figures.bars([{"a": '<script>\x00&"', "n": 1}], x="a", y="n", title="<t>", source="<s>")
+    (svg,) = pictures(figure)
+    ElementTree.fromstring(svg)
+    assert "<script>" not in figure.html + svg and "<s>" not in figure.html
+
+
+@pytest.mark.parametrize(
+    "rows, options",
+    [
+        ([], {}),
+        ([{"a": 1}], {}),
+        ([{"a": "x", "n": -1}], {}),
+        ([{"a": "x", "n": "many"}], {}),
+        ([{"a": "x", "n": math.inf}], {}),
+        ([{"a": "x", "n": 1}, {"a": "x", "n": 2}], {}),
+        ([{"a": "x", "n": 1, "g": i} for i in range(9)], {"group": "g"}),
+    ],
+)
+def test_bars_refuse_what_they_cannot_draw(rows, options):
+    with pytest.raises(BadRequest) as caught:
+        figures.bars(rows, x="a", y="n", **options)
+    assert caught.value.do
+
+
+def test_bars_of_zeros_and_of_nothing_known():
+    assert "no figure" in figures.bars([{"a": "x", "n": float("nan")}], x="a", y="n").text
+    assert figures.bars([{"a": "x", "n": 0}], x="a", y="n").takeaway == "x: 0."
+
+
+def test_token_counts_tells_tokens_per_character_and_the_largest_difference():
+    figure = figures.token_counts(
+        {"English": {"old": 8, "new": 9}, "中文": {"old": 18, "new": 6}},
+        texts={"中文": "长沙在哪里?", "English": "Where is Changsha?"},
+    )
+    assert figure.takeaway == "The largest difference is in 中文: 6 tokens with new, 18 with old."
+    assert figure.frame().set_index(["text", "tokenizer"])["tokens per character"]["中文", "old"] == 3.0
+    with pytest.raises(BadRequest):
+        figures.token_counts({})
+
+
+# -- matplotlib figures ----------------------------------------------------------------------------------------------
+
+
+def test_rope_tables_gives_the_wavelengths():
+    figure = figures.rope_tables(SHORT, LONG, theta=10_000.0, original=64, maximum=512)
+    assert figure.rows[3]["long wavelength"] == pytest.approx(2 * math.pi * 10_000 ** (6 / 8) * 64.8)
+    assert "pair 3 by up to 64.8 times" in figure.takeaway
+    for bad in (([1.0], [1.0, 2.0]), ([], []), ([1.0], [0.0])):
+        with pytest.raises(BadRequest):
+            figures.rope_tables(*bad)
+    with pytest.raises(BadRequest):
+        figures.rope_tables(SHORT, LONG, head_dim=6)
+
+
+def test_needle_heatmap_prints_numbers_averages_repeats_and_marks_the_original_length():
+    import pandas
+
+    repeated = pandas.DataFrame(CELLS + [{"length": 64, "depth": 0, "score": 0.0}])
+    figure = figures.needle_heatmap(repeated, original=256)
+    assert figure.rows[0] == {"length": 64, "depth": 0, "score": 0.5}
+    (svg,) = pictures(figure)
+    assert "0.50" in svg and "0.75" in svg and "original length 256" in svg
+    assert figure.text.splitlines()[1].split() == ["depth", "64", "256", "512"]
+    missing = figures.needle_heatmap([{"length": 1, "depth": 0, "score": 1}, {"length": 2, "depth": 1, "score": 0}])
+    assert "-" in missing.text.splitlines()[3]
+    for bad in ([], [{"length": 1}], [{"length": 1, "depth": 0, "score": 1.5}]):
+        with pytest.raises(BadRequest):
+            figures.needle_heatmap(bad)
+
+
+def test_kv_cache_agrees_with_the_published_shapes():
+    facts = {
+        row["model"]: row["value"]
+        for row in figures.published.read("model_facts")
+        if row["attribute"] == "kv_cache_bytes_per_token_16bit"
+    }
+    by_name = {"Phi-3.5-mini-instruct": "Phi-3.5-mini", "Phi-3.5-MoE-instruct": "Phi-3.5-MoE"}
+    for model, value in facts.items():
+        assert figures.kv_bytes_per_token(*figures.plots.KV_SHAPES[by_name[model]]) == value
+    frame = figures.kv_cache(lengths=[4096, 131072]).frame()
+    picked = frame[(frame["model"] == "Phi-3.5-mini") & (frame["tokens"] == 131072)].set_index("bits")["GiB"]
+    assert picked[16] == 48.0 and picked[8] == 27.0 and picked[4] == 15.0
+    with pytest.raises(BadRequest):
+        figures.kv_cache({})
+
+
+def test_prefill_takes_rows_or_answers():
+    answers = [SimpleNamespace(**turn) for turn in TURNS]
+    assert figures.prefill(answers).rows == figures.prefill(TURNS).rows
+    assert figures.prefill(TURNS).rows[1]["read anew"] == 15
+    for bad in ([], [{"prompt_tokens": 1}], [{"prompt_tokens": 1, "cached_tokens": 2}]):
+        with pytest.raises(BadRequest):
+            figures.prefill(bad)
+
+
+def test_labels_without_a_glyph_do_not_warn():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figures.kv_cache({"모델": (1, 1, 32)}, lengths=[64, 128])
+    assert latin("a长é") == "a□é"
+
+
+# -- text ------------------------------------------------------------------------------------------------------------
+
+
+def test_text_helpers():
+    assert display_width("e\u0301长\u200b") == 3
+    assert pad("x", 3, "right") == "  x" and shorten("长沙在哪里", 5) == "长沙…"
+    assert visible("") == "(empty)" and visible("▁a\t") == "␣a⇥"
+    assert printable("a\x00\ud800b\n") == "a\ufffd\ufffdb\n"
+    assert percent(math.log(0.9999)) == "100 %" and percent(-20) == "<0.1 %" and percent(math.log(0.123)) == "12.3 %"
+    assert number(1234.5) == "1,234.5" and number("x") == "x" and number(True) == "True"
+    table = text_table(["말", "n"], [["한국어", 1], ["a\nb", 10]], right=[1])
+    assert [display_width(line) for line in table.splitlines()] == [10, 10, 10, 10]
+
+
+def test_doctest_examples():
+    import doctest
+    import importlib
+    import pkgutil
+
+    from labs_helper import widgets
+
+    for package in (figures, widgets):
+        for info in pkgutil.iter_modules(package.__path__):
+            module = importlib.import_module(f"{package.__name__}.{info.name}")
+            result = doctest.testmod(module)
+            assert result.failed == 0, module.__name__

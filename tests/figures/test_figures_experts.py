@@ -1,0 +1,208 @@
+"""The figures of the MoE lab: what they count, what they say in words, that nothing gets through unescaped."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from labs_helper import figures
+from labs_helper.capacity import limits
+from labs_helper.common.markup import escape
+from labs_helper.engines.base import Prompt, Report, Sampling, Token
+from labs_helper.engines.experts import Routing
+from labs_helper.errors import BadRequest
+from labs_helper.models.answers import _answer
+
+NASTY = "<script>alert(1)</script>"
+
+
+def answer(experts, prompt=2, piece="a"):
+    """An Answer whose tokens went to these experts: (tokens, layers, 2)."""
+    experts = np.array(experts)
+    total, layers, _ = experts.shape
+    gates = np.zeros((total, layers, 16))
+    np.put_along_axis(gates, experts, 1.0, axis=-1)
+    report = Report(
+        Prompt("", (0,) * prompt, (piece,) * prompt),
+        "stop",
+        prompt,
+        sampling=Sampling(),
+        routing=Routing(experts, np.full(experts.shape, 0.75), gates),
+    )
+    return _answer("moe", [Token(piece, 1, -0.1, piece=piece)] * (total - prompt), report)
+
+
+def random(seed, topics=None, tokens=12, layers=3):
+    """Routing of a conversation; in layer 1, a topic's tokens mostly go to its own expert."""
+    rng = np.random.default_rng(seed)
+    experts = np.stack([rng.permutation(16)[:2] for _ in range(tokens * layers)]).reshape(tokens, layers, 2)
+    if topics is not None:
+        experts[: tokens - 2, 1] = [topics, 15]
+    return answer(experts)
+
+
+def sides(count=10, known=True):
+    parts = []
+    for topic in range(4):
+        for seed in range(count):
+            frame = random(100 * topic + seed, topic if known else None).routing
+            parts.append(frame.assign(topic=["en", "한국어", "python", "plan"][topic], conversation=f"{topic}-{seed}"))
+    return pd.concat(parts, ignore_index=True)
+
+
+TALK = random(1)
+ALL = {
+    "expert_tokens": lambda: figures.expert_tokens(TALK, 1, title="한국어"),
+    "expert_map": lambda: figures.expert_map(TALK),
+    "expert_load": lambda: figures.expert_load(sides()),
+    "compare_experts": lambda: figures.compare_experts(TALK, random(2).routing, ("한국어", "Python")),
+    "specialisation": lambda: figures.specialisation(sides(), shuffles=20),
+    "expert_memory": figures.expert_memory,
+    "cost_quality": figures.cost_quality,
+    "hit_rates": lambda: figures.hit_rates(
+        [{"experts": 1, "hits": 0, "misses": 9}, {"experts": 32, "hits": 6, "misses": 3}]
+    ),
+}
+
+
+@pytest.mark.parametrize("make", ALL.values(), ids=ALL)
+def test_every_figure_has_alt_text_takeaway_plain_form_and_no_warning(make):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = make()
+    assert len(figure.alt) > 20 and figure.takeaway.endswith(".") and len(figure.frame()) > 0
+    assert figure.takeaway in figure.text and escape(figure.takeaway) in figure.html
+    assert figure.takeaway in figure.alt or "<img" not in figure.html or escape(figure.alt) in figure.html
+
+
+def test_tokens_carry_the_numbers_of_their_experts_and_a_line_beside_the_colour():
+    figure = figures.expert_tokens(answer([[[3, 9]], [[3, 1]], [[12, 0]]]))
+    assert [(row["first"], row["second"]) for row in figure.rows] == [(3, 9), (3, 1), (12, 0)]
+    assert figure.html.count("<strong>3</strong>") == 2 and "<small>9</small>" in figure.html
+    assert "solid" in figure.html and "double" in figure.html, "3 and 12 differ by their line too"
+    assert figure.html.index("prompt") < figure.html.index("answer")
+    assert "expert 3 most often (2 tokens)" in figure.takeaway and "2 of 16 experts" in figure.takeaway
+
+
+def test_model_text_cannot_become_html():
+    for figure in (figures.expert_tokens(answer([[[3, 9]]] * 3, piece=NASTY), title=NASTY),):
+        assert "<script" not in figure.html and "&lt;script&gt;" in figure.html
+
+
+def test_shares_count_what_is_there_and_name_the_idle():
+    talk = answer([[[0, 1], [5, 6]], [[0, 2], [5, 7]], [[0, 3], [5, 8]]])
+    both, first = figures.expert_map(talk), figures.expert_map(talk, rank=1)
+    rows = {(row["layer"], row["expert"]): row["share"] for row in both.rows}
+    assert rows[0, 0] == 0.5 and rows[0, 1] == pytest.approx(1 / 6) and rows[0, 15] == 0 and len(rows) == 32
+    assert {(r["layer"], r["expert"]) for r in first.rows if r["share"]} == {(0, 0), (1, 5)}
+    assert "24 of 32 experts got no token" in both.takeaway and "even share would be 6.2%" in both.takeaway
+    load = figures.expert_load(talk)
+    assert load.rows[0] == {"layer": 0, "idlest": 4, "least": 0, "busiest": 0, "most": 0.5, "idle experts": 12}
+
+
+def test_overlap_of_two_prompts():
+    one, other = answer([[[0, 1]]] * 4), answer([[[0, 1]], [[0, 1]], [[7, 1]], [[8, 1]]])
+    assert figures.compare_experts(one, one).rows[0]["overlap"] == 1
+    assert figures.compare_experts(one, other).rows[0]["overlap"] == 0.5
+    assert figures.compare_experts(one, answer([[[9, 8]]] * 4)).rows[0]["overlap"] == 0
+    assert "share 50%" in figures.compare_experts(one, other).takeaway
+    with pytest.raises(BadRequest, match="different layers"):
+        figures.compare_experts(one, random(3))
+
+
+def test_specialisation_finds_the_layer_that_takes_sides_and_only_that():
+    figure = figures.specialisation(sides(), shuffles=100)
+    rows = figure.rows
+    assert [row["layer"] for row in rows] == [0, 1, 2]
+    assert rows[1]["information"] > 0.5 > 5 * rows[1]["chance"] and rows[1]["p"] < 0.02
+    for other in (rows[0], rows[2]):
+        assert abs(other["information"] - other["chance"]) < 0.03 and other["chance"] <= other["chance_95"]
+    assert "In layer 1" in figure.takeaway
+    nothing = figures.specialisation(sides(known=False), shuffles=100).rows[1]
+    assert nothing["information"] < 0.1 and nothing["p"] > 0.02
+    assert figures.specialisation(sides(), shuffles=20).rows == figures.specialisation(sides(), shuffles=20).rows
+
+
+def test_a_topic_with_more_tokens_does_not_count_more():
+    frame = sides()
+    long = frame.assign(conversation=frame["conversation"] + "-again")[frame["topic"] == "en"]
+    more = pd.concat([frame, long, long.assign(conversation=long["conversation"] + "x")], ignore_index=True)
+    a, b = figures.specialisation(frame, shuffles=5), figures.specialisation(more, shuffles=5)
+    assert a.rows[1]["information"] == pytest.approx(b.rows[1]["information"])
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"), [(np.eye(4), 1.0), (np.ones((4, 3)), 0.0), (np.ones((1, 1)), 0.0), ([[8, 0], [0, 8]], 1.0)]
+)
+def test_mutual_information_of_known_tables(table, expected):
+    assert figures.mutual_information(table) == pytest.approx(expected, abs=1e-12)
+
+
+def test_memory_comes_from_the_shapes():
+    rows = {(row["model"], row["bits"]): row for row in figures.expert_memory().rows}
+    assert rows["Phi-3.5-MoE", 16]["weights"] == 2 * 41_873_153_344
+    assert rows["Phi-3.5-MoE", 4]["weights"] / 1e9 == pytest.approx(23.57, abs=0.02), "the size of the published files"
+    assert rows["Phi-3.5-MoE", 4]["smallest Mac"] == 48 and rows["Phi-3.5-MoE", 16]["smallest Mac"] is None
+    assert rows["Phi-mini-MoE", 4]["smallest Mac"] == 8 or rows["Phi-mini-MoE", 4]["smallest Mac"] == 16
+    for row in rows.values():
+        if row["smallest Mac"]:
+            assert limits.gpu_share(row["smallest Mac"] * 2**30) >= row["need"] > row["weights"]
+
+
+def test_cost_and_quality_are_the_published_figures():
+    rows = {row["model"]: row for row in figures.cost_quality("MMLU").rows}
+    moe, mini = rows["Phi-3.5-MoE-instruct"], rows["Phi-3.5-mini-instruct"]
+    assert (moe["active"], moe["total"], moe["score"]) == (6.6, 42, 78.9) and (mini["active"], mini["score"]) == (
+        3.8,
+        69.0,
+    )
+    assert rows["Mistral-Nemo-12B-Instruct-2407"]["active"] == 12
+    assert "Left out" in figures.cost_quality().takeaway and "GPT-4o-mini" in figures.cost_quality().takeaway
+
+
+def test_hit_rates():
+    rows = figures.hit_rates(pd.DataFrame({"experts": [4, 1], "hits": [3, 0], "misses": [1, 4]})).rows
+    assert [(row["experts"], row["hit rate"]) for row in rows] == [(1, 0), (4, 0.75)]
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: figures.expert_tokens([{"a": 1}]), "not a record of experts"),
+        (lambda: figures.expert_tokens(pd.DataFrame({"layer": [1]})), "lacks position"),
+        (lambda: figures.expert_tokens(TALK, 3), "no layer 3.*0 to 2"),
+        (lambda: figures.expert_map(TALK, rank=3), "no rows"),
+        (lambda: figures.expert_map(answer([[[15, 1]]] * 2), experts=8), "names expert 15"),
+        (lambda: figures.specialisation(TALK.routing), "lacks: conversation, topic"),
+        (lambda: figures.specialisation(TALK.routing.assign(topic="a", conversation=1)), "only one topic"),
+        (lambda: figures.specialisation(sides().assign(conversation=1)), "several values of topic"),
+        (lambda: figures.expert_memory({}), "nothing to show"),
+        (lambda: figures.expert_memory(bits=(7,)), "7 bits"),
+        (lambda: figures.cost_quality("nope"), "no test 'nope'.*MMLU"),
+        (lambda: figures.hit_rates([]), "no rows"),
+        (lambda: figures.hit_rates([{"experts": 1}]), "lacks: hits, misses"),
+    ],
+)
+def test_bad_input_says_what_to_do(make, words):
+    with pytest.raises(BadRequest, match=words) as caught:
+        make()
+    assert caught.value.do
+
+
+def test_an_answer_that_was_not_recorded_says_so():
+    plain = _answer("moe", [], Report())
+    with pytest.raises(BadRequest, match="record_experts=True"):
+        figures.expert_map(plain)
+
+
+def test_the_figures_import_no_mlx():
+    code = "import sys, labs_helper.figures as f; f.expert_memory(); f.cost_quality(); print('mlx' in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120).stdout.strip()
+        == "False"
+    )

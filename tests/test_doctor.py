@@ -1,0 +1,159 @@
+"""What the machine is and can hold."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+
+import pytest
+
+from labs_helper import corrections, doctor
+from labs_helper.capacity import limits
+from labs_helper.capacity.require import require_memory
+from labs_helper.common.units import size
+from labs_helper.errors import BadRequest, NotEnoughMemory
+
+
+@pytest.fixture
+def course(tmp_path, tiny_checkpoint, monkeypatch):
+    for name in ("instruct-tiny", "instruct-previous-tiny"):
+        shutil.copytree(tiny_checkpoint, tmp_path / "data/checkpoints" / name)
+    monkeypatch.setenv("LABS_HOME", str(tmp_path))
+    monkeypatch.setenv("LABS_MODELS_DIR", str(tmp_path / "models"))
+    monkeypatch.delenv("LABS_MODELS", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path
+
+
+def test_a_good_machine_is_ready(course):
+    report = doctor.check_setup("01")
+    assert report.ok, str(report)
+    names = [row.name for row in report.rows]
+    assert names[:8] == ["Python", "machine", "memory", "disk", "MLX", "BLAS", "compiler", "ipykernel"]
+    assert {"instruct-tiny", "instruct-previous-tiny", "role instruct", "role instruct-previous"} <= set(names)
+    answers = {row.name: row.found for row in report.rows}
+    assert answers["role instruct"].startswith("instruct-tiny answers: ")
+    assert str(report).startswith("Ready for lab 01.")
+    for part in ("labs_helper", "Python", "mlx ", "mlx-lm", "transformers", "cores"):
+        assert part in report.versions
+
+
+def test_it_is_quick(course):
+    doctor.check_setup("01")
+    start = time.process_time()
+    doctor.check_setup("01")
+    assert time.process_time() - start < 2
+
+
+def test_lab_00_needs_one_model_only(course):
+    shutil.rmtree(course / "data/checkpoints/instruct-previous-tiny")
+    assert doctor.check_setup("00").ok
+    report = doctor.check_setup("01")
+    assert not report.ok and "fix instruct-previous-tiny" in report.conclusion
+    row = next(row for row in report.rows if row.name == "instruct-previous-tiny")
+    assert row.status == "FIX" and "make checkpoints" in row.advice
+
+
+def test_a_damaged_checkpoint_is_seen(course):
+    weights = course / "data/checkpoints/instruct-tiny/model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-10])
+    report = doctor.check_setup("00")
+    assert not report.ok and "should have" in str(report)
+
+
+def test_unknown_labs(course):
+    with pytest.raises(BadRequest, match="00, 01"):
+        doctor.check_setup("99")
+
+
+def test_the_report_as_html_is_a_table_and_escaped():
+    rows = (doctor.Row("a", "OK", "<b>"), doctor.Row("c", "FIX", "broken", "mend & try"))
+    report = doctor.SetupReport(None, rows, "v < 2")
+    shown = report._repr_html_()
+    assert "&lt;b&gt;" in shown and "mend &amp; try" in shown and "v &lt; 2" in shown
+    assert shown.count("<tr>") == 3 and 'scope="col"' in shown and 'scope="row"' in shown
+    assert not report.ok and report.conclusion == "Not ready: fix c."
+    assert "-> mend & try" in str(report) and repr(report) == str(report)
+
+
+@pytest.mark.parametrize(("version", "status"), [("7.0.1", "FIX"), ("7.4.0", "OK"), ("6.29.5", "OK"), (None, "NOTE")])
+def test_ipykernel_versions(monkeypatch, version, status):
+    monkeypatch.setattr(doctor, "_version", lambda package: version)
+    assert doctor._kernel_row().status == status
+
+
+def test_a_machine_without_mlx(monkeypatch):
+    monkeypatch.setattr(doctor, "_version", lambda package: None)
+    assert doctor._mlx_row().status == "FIX"
+
+
+def test_mlx_that_does_not_start_is_a_row_and_not_a_crash(monkeypatch, tmp_path):
+    """A broken MLX may end the process that imports it; the kernel must survive that."""
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho 'ImportError: libmlx.so' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(broken))
+    monkeypatch.delitem(sys.modules, "mlx.core", raising=False)
+    row = doctor._mlx_row()
+    assert row.status == "FIX" and "ImportError: libmlx.so" in row.found
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux only")
+def test_mlx_compiles_nothing_on_linux_unless_the_user_wants_it(monkeypatch):
+    import os
+
+    monkeypatch.delenv("MLX_DISABLE_COMPILE")
+    corrections.before_mlx()
+    assert os.environ["MLX_DISABLE_COMPILE"] == "1" and doctor._compiler_row().status == "OK"
+    monkeypatch.setenv("MLX_DISABLE_COMPILE", "0")
+    corrections.before_mlx()
+    assert os.environ["MLX_DISABLE_COMPILE"] == "0"
+
+
+def test_memory_is_known():
+    assert 0 < limits.free() <= limits.total()
+
+
+def test_a_container_limit_counts(tmp_path):
+    own = tmp_path / "cgroup"
+    own.write_text("0::/box/inner\n")
+    inner = tmp_path / "box" / "inner"
+    inner.mkdir(parents=True)
+    (inner / "memory.max").write_text("max\n")
+    (inner / "memory.current").write_text("5\n")
+    (inner.parent / "memory.max").write_text("1000\n")
+    (inner.parent / "memory.current").write_text("700\n")
+    (inner.parent / "memory.stat").write_text("anon 1\ninactive_file 300\n")
+    assert limits.container_limits(tmp_path, own) == [(1000, 400)]
+
+
+def test_an_old_container_limit_counts(tmp_path):
+    own = tmp_path / "cgroup"
+    own.write_text("5:cpu,memory:/box\n4:pids:/box\n")
+    folder = tmp_path / "memory" / "box"
+    folder.mkdir(parents=True)
+    (folder / "memory.limit_in_bytes").write_text("1000")
+    (folder / "memory.usage_in_bytes").write_text("700")
+    (folder.parent / "memory.limit_in_bytes").write_text("9223372036854771712")
+    (folder.parent / "memory.usage_in_bytes").write_text("900")
+    assert limits.container_limits(tmp_path, own) == [(1000, 700)]
+
+
+def test_no_containers_on_other_systems(tmp_path):
+    assert limits.container_limits(tmp_path, tmp_path / "missing") == []
+
+
+def test_require_memory(monkeypatch):
+    monkeypatch.setattr(doctor, "memory_free", lambda: 10**9)
+    require_memory(5 * 10**8, "a model")
+    with pytest.raises(NotEnoughMemory, match="a model needs about 2 GB"):
+        require_memory(2 * 10**9, "a model")
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(None, "unknown"), (12, "12 bytes"), (2_150_000_000, "2.15 GB"), (4_200_000, "4.2 MB"), (1500, "1.5 kB")],
+)
+def test_sizes_in_words(count, text):
+    assert size(count) == text

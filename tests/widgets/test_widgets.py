@@ -1,0 +1,599 @@
+"""The widgets, driven without a browser: buttons are clicked, the model is a fake with the same methods."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from labs_helper.engines.base import Candidate, Token
+from labs_helper.errors import BadRequest, LabError
+from labs_helper.widgets import base as widget_base
+from labs_helper.widgets import benchmarks, chat, compare, tokens
+from labs_helper.widgets.markdown import allowed_address, markdown, streaming
+
+NASTY = "<script>alert(1)</script> <img src=x onerror=alert(1)> [click](javascript:alert(1)) ![x](http://e.org/p)"
+
+
+class FakeJob:
+    def __init__(self) -> None:
+        self.stopped = threading.Event()
+        self.finished = threading.Event()
+
+    def stop(self) -> None:
+        self.stopped.set()
+
+    @property
+    def done(self) -> bool:
+        return self.finished.is_set()
+
+
+class FakeModel:
+    """`submit` and `ask` as in labs_helper.models.model; one thread answers all jobs in order, as the real worker does."""
+
+    def __init__(self, name="fake", reply="Hello there.", delay=0.0, error=None, queue_lock=None) -> None:
+        self.name, self.reply, self.delay, self.error, self.loaded = name, reply, delay, error, True
+        self.requests: list[tuple] = []
+        self._turn = queue_lock or threading.Lock()
+
+    def _words(self, prompt):
+        text = self.reply(prompt) if callable(self.reply) else self.reply
+        return [word + (" " if i < text.count(" ") else "") for i, word in enumerate(text.split(" "))]
+
+    def _answer(self, prompt, made, reason):
+        return SimpleNamespace(
+            text="".join(token.text for token in made),
+            finish_reason=reason,
+            model=self.name,
+            tokens=tuple(made),
+            prompt_tokens=10,
+            cached_tokens=4,
+            generated_tokens=len(made),
+            seconds=0.5,
+            tokens_per_second=20.0,
+        )
+
+    def _generate(self, prompt, on_token, stopped):
+        made = []
+        for i, word in enumerate(self._words(prompt)):
+            if stopped():
+                return self._answer(prompt, made, "cancelled")
+            time.sleep(self.delay)
+            made.append(Token(word, i, -0.1, (Candidate(word, i, -0.1), Candidate("<b>", 99, -3.0))))
+            if on_token:
+                on_token(made[-1])
+        return self._answer(prompt, made, "stop")
+
+    def ask(self, prompt, **request):
+        self.requests.append((prompt, request))
+        if self.error:
+            raise self.error
+        return self._generate(prompt, None, lambda: False)
+
+    def submit(self, prompt, *, on_token=None, on_done=None, on_error=None, on_loading=None, **request):
+        self.requests.append((prompt, request))
+        job = FakeJob()
+
+        def work():
+            with self._turn:
+                if not self.loaded:
+                    on_loading(None)
+                    self.loaded = True
+                    on_loading(0.2)
+                if self.error:
+                    error, self.error = self.error, None
+                    on_error(error)
+                else:
+                    on_done(self._generate(prompt, on_token, job.stopped.is_set))
+            job.finished.set()
+
+        threading.Thread(target=work, daemon=True).start()
+        return job
+
+
+def shown(chat_widget) -> str:
+    return chat_widget.past.value + chat_widget.live.value
+
+
+# -- chat ----------------------------------------------------------------------------------------------------------
+
+
+def test_chat_sends_by_button_and_shows_the_answer():
+    talk = chat(FakeModel(reply="**Bold** words."))
+    talk.message.value = "  Hi there "
+    talk.send_button.click()
+    talk.wait(5)
+    assert "<strong>Bold</strong> words." in talk.past.value
+    assert talk.message.value == "" and talk.live.value == ""
+    assert talk.last.text == "**Bold** words."
+    assert "20.0 tokens/s" in talk.statistics.value and "4 of them from the cache" in talk.statistics.value
+    assert "Done." in talk.status.value
+    assert not talk.send_button.disabled and talk.stop_button.disabled
+
+
+def press_enter(field, text=None):
+    """What the front end does for Enter: first the message, then the text if it has changed."""
+    field._handle_custom_msg({"event": "submit"}, [])
+    if text is not None:
+        field.value = text
+
+
+def asked(model, count, seconds=5.0):
+    end = time.monotonic() + seconds
+    while len(model.requests) < count and time.monotonic() < end:
+        time.sleep(0.01)
+    return [messages[-1]["content"] for messages, _ in model.requests]
+
+
+def test_chat_sends_by_enter_and_not_by_leaving_the_field():
+    model = FakeModel()
+    talk = chat(model)
+    talk.message.value = "안녕"  # the reader left the field
+    time.sleep(2 * widget_base.ENTER_SECONDS)
+    assert model.requests == []
+    press_enter(talk.message, "안녕하세요")  # came back, typed on, pressed Enter: the whole text
+    assert asked(model, 1) == ["안녕하세요"] and talk.message.value == ""
+    talk.wait(5)
+    talk.message.value = "again"
+    press_enter(talk.message)  # Enter in a field whose text is known already
+    assert asked(model, 2)[1] == "again"
+    talk.wait(5)
+    time.sleep(2 * widget_base.ENTER_SECONDS)
+    assert len(model.requests) == 2
+
+
+def test_enter_and_click_together_send_once():
+    model = FakeModel(delay=0.02)
+    talk = chat(model)
+    start = threading.Barrier(2)
+
+    def press(action):
+        start.wait()
+        action()
+
+    talk.message.value = "once"
+    actions = (talk.send_button.click, lambda: press_enter(talk.message, "once "))
+    threads = [threading.Thread(target=press, args=(action,)) for action in actions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    time.sleep(2 * widget_base.ENTER_SECONDS)
+    talk.wait(5)
+    assert len(model.requests) == 1
+
+
+def test_chat_passes_history_settings_and_system_prompt():
+    model = FakeModel(reply=lambda messages: f"answer {len(messages)}")
+    talk = chat(model, system="Answer in Spanish.", temperature=0.7, top_p=0.9, max_tokens=33)
+    talk.send("one").wait(5)
+    talk.send("two").wait(5)
+    messages, request = model.requests[-1]
+    assert messages == [
+        {"role": "system", "content": "Answer in Spanish."},
+        {"role": "user", "content": "one"},
+        {"role": "assistant", "content": "answer 2"},
+        {"role": "user", "content": "two"},
+    ]
+    assert request == {"temperature": 0.7, "top_p": 0.9, "max_tokens": 33}
+
+
+def test_stop_keeps_the_words_so_far_and_says_so():
+    talk = chat(FakeModel(reply=" ".join(str(i) for i in range(1000)), delay=0.01))
+    talk.send("Count.")
+    while not talk._words:
+        time.sleep(0.005)
+    talk.stop_button.click()
+    assert talk.stop_button.description == "Stopping…" and talk.stop_button.disabled
+    talk.wait(5)
+    assert talk.stop_button.description == "Stop"
+    assert talk.last.finish_reason == "cancelled" and 0 < talk.last.generated_tokens < 1000
+    assert "(stopped)" in talk.past.value and "Stopped." in talk.status.value
+
+
+def test_stop_pressed_before_the_job_is_known_still_stops():
+    model = FakeModel(reply="a b c d e f g h", delay=0.05)
+    talk = chat(model)
+    submit = model.submit
+
+    def slow_submit(*args, **kwargs):
+        talk._stopping = True  # the reader pressed Stop while submit was running
+        return submit(*args, **kwargs)
+
+    model.submit = slow_submit
+    talk.send("x").wait(5)
+    assert talk.last.finish_reason == "cancelled"
+
+
+def test_streaming_is_escaped_coalesced_and_reports_in_words(monkeypatch):
+    seen, status = [], []
+    talk = chat(FakeModel(reply=" ".join(["<b>x</b>"] * 60), delay=0.005))
+    talk.live.observe(lambda change: seen.append(change["new"]), "value")
+    talk.status.observe(lambda change: status.append(change["new"]), "value")
+    begin = time.monotonic()
+    talk.send("go").wait(5)
+    seconds = time.monotonic() - begin
+    growing = [value for value in seen if 'pre-wrap;line-height:1.4">&lt;b&gt;' in value]
+    assert growing and all("<b>" not in value for value in seen)
+    assert len(growing) <= seconds / widget_base.UPDATE_SECONDS + 1
+    assert any("Generating…" in value and "tokens" in value for value in status)
+
+
+def test_a_lab_error_is_shown_and_the_chat_lives_on():
+    model = FakeModel(error=BadRequest("The prompt is <too> long.", "Shorten it."))
+    talk = chat(model)
+    talk.send("long").wait(5)
+    assert "The prompt is &lt;too&gt; long. Shorten it." in talk.past.value
+    talk.send("short").wait(5)
+    assert talk.last.text == "Hello there."
+    assert model.requests[-1][0] == [{"role": "user", "content": "short"}]  # the failed turn is not history
+    assert "Error: The prompt is <too> long." in talk.transcript().text
+
+
+def test_an_error_raised_by_submit_itself_frees_the_widget():
+    model = FakeModel()
+    submit = model.submit
+    model.submit = lambda *a, **k: (_ for _ in ()).throw(BadRequest("No.", "Do this."))
+    talk = chat(model)
+    talk.send("x").wait(1)
+    assert "No. Do this." in talk.past.value and not talk.send_button.disabled
+    model.submit = lambda *a, **k: (_ for _ in ()).throw(RuntimeError("a bug"))
+    with pytest.raises(RuntimeError):
+        talk.send("y")
+    assert not talk.busy and "RuntimeError" in talk.past.value
+    model.submit = submit
+    talk.send("z").wait(5)
+    assert talk.last.text == "Hello there."
+
+
+def test_a_mistake_while_showing_an_answer_does_not_lock_the_widget(monkeypatch):
+    talk = chat(FakeModel())
+    monkeypatch.setattr(talk, "_close_turn", lambda: 1 / 0)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    talk.send("x").wait(5)
+    assert not talk.send_button.disabled
+
+
+def test_empty_messages_and_messages_while_busy_are_refused_in_words():
+    model = FakeModel(delay=0.05, reply="a b c")
+    talk = chat(model)
+    talk.send("   ")
+    assert "Type a message first." in talk.status.value and model.requests == []
+    talk.send("one")
+    talk.send("two")
+    talk.new_button.click()
+    talk.wait(5)
+    assert len(model.requests) == 1 and len(talk.turns) == 1
+
+
+def test_loading_is_said_in_words():
+    model = FakeModel()
+    model.loaded = False
+    talk = chat(model)
+    assert "first question" in talk.status.value
+    said = []
+    talk.status.observe(lambda change: said.append(change["new"]), "value")
+    talk.send("x").wait(5)
+    assert any("Loading fake…" in words for words in said)
+
+
+def test_new_conversation_forgets():
+    model = FakeModel()
+    talk = chat(model)
+    talk.send("one").wait(5)
+    talk.new_button.click()
+    assert talk.turns == [] and "No messages yet." in talk.past.value
+    talk.send("two").wait(5)
+    assert model.requests[-1][0] == [{"role": "user", "content": "two"}]
+
+
+def test_wait_gives_up():
+    talk = chat(FakeModel(delay=0.5))
+    talk.send("x")
+    with pytest.raises(TimeoutError):
+        talk.wait(0.05)
+    talk.wait(5)
+
+
+def test_two_chats_on_one_model_do_not_mix():
+    model = FakeModel(reply=lambda messages: " ".join([messages[-1]["content"]] * 20), delay=0.002)
+    left, right = chat(model), chat(model)
+    left.send("left")
+    right.send("right")
+    left.wait(5), right.wait(5)
+    assert "right" not in shown(left).replace("left", "") and left.last.text == " ".join(["left"] * 20)
+    assert "left" not in shown(right).replace("padding-left", "").replace("border-left", "")
+
+
+def test_model_and_reader_text_cannot_become_html():
+    talk = chat(FakeModel(name="<i>m</i>", reply=NASTY))
+    talk.send(NASTY).wait(5)
+    for html in (shown(talk), talk.transcript().html, talk.statistics.value, talk.children[0].value):
+        assert "<script" not in html and "<img" not in html and "<i>m" not in html
+        assert 'href="javascript' not in html.lower()
+
+
+def test_static_form_is_stable_and_readable():
+    talk = chat(FakeModel())
+    bundle = talk._repr_mimebundle_()
+    data = bundle[0] if isinstance(bundle, tuple) else bundle
+    assert "application/vnd.jupyter.widget-view+json" in data
+    assert data["text/plain"] == "Chat with fake: no messages yet."
+    talk.send("Hi").wait(5)
+    bundle = talk._repr_mimebundle_()
+    data = bundle[0] if isinstance(bundle, tuple) else bundle
+    assert data["text/plain"] == "Chat with fake\nYou: Hi\nfake: Hello there."
+    assert "tokens/s" not in data["text/plain"]  # nothing that differs from run to run
+    assert repr(talk) == data["text/plain"]
+    assert "<p>Hello there.</p>" in data["text/html"]
+    assert list(talk.transcript().frame()["answer"]) == ["Hello there."]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: chat(FakeModel()),
+        lambda: tokens(FakeModel()),
+        lambda: benchmarks(),
+        lambda: compare([FakeModel()], "x").wait(5),
+    ],
+)
+def test_every_control_has_a_visible_description(make):
+    import ipywidgets
+
+    def walk(widget):
+        yield widget
+        for child in getattr(widget, "children", ()):
+            yield from walk(child)
+
+    kinds = (
+        ipywidgets.Button,
+        ipywidgets.Text,
+        ipywidgets.Textarea,
+        ipywidgets.BoundedFloatText,
+        ipywidgets.BoundedIntText,
+        ipywidgets.Dropdown,
+        ipywidgets.Checkbox,
+        ipywidgets.RadioButtons,
+    )
+    found = [widget for widget in walk(make()) if isinstance(widget, kinds)]
+    assert found and all(widget.description.strip() for widget in found)
+
+
+# -- markdown ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)",
+        "JaVaScRiPt:alert(1)",
+        "java\tscript:alert(1)",
+        " javascript:alert(1)",
+        "&#106;avascript:alert(1)",
+        "java&#10;script:alert(1)",
+        "data:text/html,<script>",
+        "data:image/svg+xml;base64,AA",
+        "vbscript:x",
+        "file:///x",
+        "//evil.example",
+        "relative",
+        "\x01javascript:x",
+        "jav\u200bascript:x",
+        "http:[x",
+        "https:",
+    ],
+)
+def test_only_web_and_mail_addresses_become_links(url):
+    assert allowed_address(url) is None
+    assert "href" not in markdown(f"[a](<{url}>)")
+
+
+def test_markdown_renders_what_it_should():
+    html = markdown("# Title\n\n1. one\n2. two\n\n| a | b |\n| - | - |\n| 1 | 2 |\n\n[s](https://example.org)\n\n`x<y`")
+    for part in (
+        "<h4>Title</h4>",
+        "<li>one</li>",
+        "<td>1</td>",
+        'href="https://example.org"',
+        "x&lt;y",
+        'rel="noopener noreferrer"',
+    ):
+        assert part in html
+    assert "<img" not in markdown("![a](https://example.org/x.png)")
+    assert "<script" not in markdown("<script>x</script>\n\n<div onclick=x>\n\n```<script>\n<script>\n```")
+    assert allowed_address("http://[x") is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        NASTY,
+        '[x](https://e.org "><script>")',
+        '[x](https://e.org/"onmouseover="alert)',
+        '<https://e.org/"><script>>',
+        "![<script>](x)",
+        "[x]: javascript:alert(1)\n\n[x]",
+        "<a href='javascript:x'>",
+        "`<img src=x onerror=y>`",
+        "| <b onclick=x> |\n| - |\n| <script> |",
+        '```"><script>\nx\n```',
+        "[a](https://e.org/?a=\u2028<b>)",
+        "&lt;script&gt;",
+        "[<img src=x onerror=y>](https://e.org)",
+        "# <svg onload=x>",
+        "[x](https://e.org 'a\" onclick=\"b')",
+    ],
+)
+def test_markdown_makes_only_harmless_tags(text):
+    """Parsed as a browser would: known tags, known attributes, addresses of the web only."""
+    from html.parser import HTMLParser
+
+    harmless = {
+        "p",
+        "h4",
+        "h5",
+        "h6",
+        "strong",
+        "em",
+        "del",
+        "code",
+        "pre",
+        "ul",
+        "ol",
+        "li",
+        "blockquote",
+        "br",
+        "hr",
+        "a",
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+    }
+
+    class Watch(HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            assert tag in harmless, tag
+            assert {name for name, _ in attrs} <= {"href", "target", "rel", "class", "style", "start"}, attrs
+            assert dict(attrs).get("href", "https://").startswith("https://")
+
+    Watch().feed(markdown(text))
+
+
+def test_streaming_text_keeps_line_breaks_and_drops_control_characters():
+    assert streaming("a\n<b>\x1b") == '<div style="white-space:pre-wrap;line-height:1.4">a\n&lt;b&gt;\ufffd</div>'
+
+
+# -- compare -------------------------------------------------------------------------------------------------------
+
+
+def test_compare_without_widget():
+    figure = compare([FakeModel("old", "no"), FakeModel("new", "yes")], ["q1", "q2"], widget=False, max_tokens=7)
+    frame = figure.frame()
+    assert list(frame["model"]) == ["old", "new", "old", "new"] and list(frame["answer"]) == ["no", "yes"] * 2
+    assert figure.text.splitlines() == [
+        "Prompt: q1",
+        "  old: no",
+        "  new: yes",
+        "Prompt: q2",
+        "  old: no",
+        "  new: yes",
+    ]
+    assert "20.0 tokens/s" in figure.html
+
+
+def test_compare_widget_fills_its_table_and_runs_edited_prompts():
+    lock = threading.Lock()
+    old, new = FakeModel("old", "no", queue_lock=lock), FakeModel("new", NASTY, queue_lock=lock)
+    both = compare([old, new], ["q1", "q2"], seed=3)
+    both.wait(5)
+    assert [prompt for prompt, _ in old.requests] == ["q1", "q2"] and old.requests[0][1]["seed"] == 3
+    assert "<script" not in both.table.value and "&lt;script&gt;" in both.table.value
+    assert len(both.frame()) == 4 and "Done." in both.status.value
+    both.box.value = "q3\n\n"
+    both.run_button.click()
+    both.wait(5)
+    assert [prompt for prompt, _ in new.requests][2:] == ["q3"] and "Prompt: q3" in repr(both)
+
+
+def test_compare_stop_leaves_out_the_rest():
+    lock = threading.Lock()
+    both = compare([FakeModel("a", "w " * 500, 0.01, queue_lock=lock), FakeModel("b", queue_lock=lock)], ["1", "2"])
+    time.sleep(0.05)
+    both.stop_button.click()
+    both.wait(5)
+    assert "3 answers were not asked for" in both.status.value
+    assert both.frame()["answer"].notna().sum() == 1
+
+
+def test_compare_shows_an_error_in_its_cell_and_goes_on():
+    both = compare([FakeModel("bad", error=LabError("Broken.", "Mend it.")), FakeModel("good")], "q").wait(5)
+    assert "Error: Broken. Mend it." in both.result().text and "good: Hello there." in both.result().text
+
+
+def test_compare_takes_messages_and_refuses_nothing_to_do():
+    talk = [{"role": "user", "content": "Hi"}]
+    assert "Prompt: Hi" in compare(FakeModel(), talk, widget=False).text
+    with pytest.raises(BadRequest):
+        compare([FakeModel()], [], widget=False)
+    with pytest.raises(BadRequest):
+        compare([], "x")
+
+
+# -- tokens --------------------------------------------------------------------------------------------------------
+
+
+def test_tokens_shows_the_token_view():
+    model = FakeModel(reply="<b>Nairobi</b> is")
+    view = tokens(model, "Capital?", top_logprobs=2).wait(5)
+    assert model.requests[0][1]["alternatives"] == 2
+    assert "&lt;b&gt;Nairobi" in view.view.value and "<b>Nairobi" not in view.view.value
+    assert "90.5 %" in view.static().text
+    view.message.value = ""
+    view.run_button.click()
+    assert "Type a prompt first." in view.status.value
+
+
+def test_tokens_shows_errors_and_lives_on():
+    view = tokens(FakeModel(error=BadRequest("Empty.", "Write."))).show("x").wait(5)
+    assert "Empty. Write." in view.view.value and "Empty. Write." in repr(view)
+    view.run_button.click()
+    view.wait(5)
+    assert view.answer.text == "Hello there."
+
+
+# -- benchmarks ----------------------------------------------------------------------------------------------------
+
+
+def test_benchmarks_without_widget():
+    figure = benchmarks(
+        "multilingual_by_language", models=["Phi-3.5-mini", "June 2024"], test="Multilingual MMLU", widget=False
+    )
+    assert "lower in 2 (French, Italian)" in figure.takeaway
+    assert set(figure.frame()["model"]) == {"Phi-3.5-mini-instruct", "Phi-3-mini-128k-instruct (June 2024)"}
+    assert "Source: " in figure.text and "huggingface.co/microsoft/Phi-3.5-mini-instruct" in figure.html
+
+
+@pytest.mark.parametrize("arguments", [{"table": "nope"}, {"models": ["GPT-99"]}, {"test": "nope"}, {"view": "pie"}])
+@pytest.mark.parametrize("widget", [True, False])
+def test_benchmarks_refuses_what_is_unknown(arguments, widget):
+    with pytest.raises(BadRequest) as caught:
+        benchmarks(**arguments, widget=widget)
+    assert caught.value.do
+
+
+def test_benchmarks_explorer_follows_its_controls():
+    explorer = benchmarks()
+    assert explorer.test.value == "Multilingual MMLU" and "Arabic" in repr(explorer)
+    draws = []
+    explorer.output.observe(lambda change: draws.append(1), "value")
+    explorer.table.value = "long_context"
+    assert len(draws) == 1, "three controls change with the table; the chart is drawn once"
+    assert "RULER, 4K" in repr(explorer) and explorer.test.value == "all tests"
+    explorer.test.value = "RULER"
+    explorer.models.value = ["Phi-3.5-MoE-instruct"]
+    explorer.view.value = "table"
+    assert "<table" in explorer.output.value and set(explorer.frame()["benchmark"]) == {"RULER"}
+    explorer.models.value = []
+    assert "Choose at least one model." in explorer.output.value
+    explorer.table.value = "mlx_checkpoints"
+    assert "mlx-community/Phi-3.5-mini-instruct-4bit" in explorer.output.value and not explorer.models.options
+
+
+def test_benchmarks_explorer_shows_every_table():
+    from labs_helper.figures import published
+
+    explorer = benchmarks()
+    for name in published.tables():
+        explorer.table.value = name
+        assert "Source:" in explorer.output.value, name
+        for test in explorer.test.options:
+            explorer.test.value = test
+            assert "<figure" in explorer.output.value, (name, test)
+        explorer.models.value = explorer.models.options[:9]  # nine are too many for a chart: said in words
+        assert explorer.output.value
