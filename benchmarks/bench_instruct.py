@@ -73,7 +73,7 @@ class Ours:
 
     def forget(self) -> None:
         """Drop the prompt cache: the plain call has none either."""
-        self.model.engine._cache, self.model.engine._cache_ids = None, ()
+        self.model.engine._cache, self.model.engine.prompt_cache._ids = None, ()
 
     def times(self, question: str, tokens: int) -> list[float]:
         """When the question was asked and when each token came, in seconds."""
@@ -106,7 +106,7 @@ def measure(sides, question: str, tokens: int, runs: int) -> dict[str, dict]:
 
 def second_turn(model: Model, tokens: int) -> dict[str, float]:
     """How much of a conversation is computed again when its second question comes."""
-    model.engine._cache, model.engine._cache_ids = None, ()
+    model.engine.prompt_cache.clear()
     first = model.ask(QUESTION, max_tokens=tokens)
     conversation = [
         {"role": "user", "content": QUESTION},

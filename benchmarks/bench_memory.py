@@ -54,10 +54,10 @@ def measure(path: str | Path, tokens: int) -> dict:
     request = asked(max(1, tokens - len(engine.render(asked(1)))))
     on_cpu = mx.default_device().type == mx.DeviceType.cpu
     before = mx.get_active_memory()
-    for _ in engine.stream(request, lambda: False):
+    for _ in engine.stream(engine.prepare(request), lambda: False):
         pass
     total = engine.report.prompt_tokens + 3
-    need = estimate.of_folder(path, total, on_cpu=on_cpu, crops=1 if sees else 0)
+    need = estimate.of_folder(path, total, on_cpu=on_cpu, views=1 if sees else 0)
     found = {
         "tokens": total,
         "weights": need.weights,

@@ -39,7 +39,7 @@ def run_engine(engine, tokens: int) -> list[float]:
     from labs_helper.engines.base import Request
 
     request = Request(({"role": "user", "content": QUESTION},), max_tokens=tokens)
-    return [time.perf_counter() for _ in engine.stream(request, lambda: False)]
+    return [time.perf_counter() for _ in engine.stream(engine.prepare(request), lambda: False)]
 
 
 def llama(options: argparse.Namespace) -> dict:

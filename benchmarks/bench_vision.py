@@ -50,13 +50,14 @@ def measure(model: Model, question: str, pictures: int, options: argparse.Namesp
     """Medians over the runs for a question with so many pictures."""
     engine, answers = model.engine, []
     for run in range(options.runs + 1):
-        engine._cache, engine._cache_ids, engine._rows = None, (), {}
+        engine.prompt_cache.clear()
+        engine._rows = {}
         answer = model.ask(question, images=frames(pictures), num_crops=options.num_crops, max_tokens=options.tokens)
         if run:  # the first round warms up
             answers.append(answer)
     return {
         "prompt_tokens": answers[0].prompt_tokens,
-        "picture_tokens": list(answers[0].images),
+        "picture_tokens": list(answers[0].image_tokens),
         "generated_tokens": answers[0].generated_tokens,
         "seconds_to_first_token": statistics.median(answer.seconds_to_first_token for answer in answers),
         "seconds": statistics.median(answer.seconds for answer in answers),

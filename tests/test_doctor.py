@@ -145,7 +145,7 @@ def test_no_containers_on_other_systems(tmp_path):
 
 
 def test_require_memory(monkeypatch):
-    monkeypatch.setattr(doctor, "memory_free", lambda: 10**9)
+    monkeypatch.setattr(limits, "free", lambda: 10**9)
     require_memory(5 * 10**8, "a model")
     with pytest.raises(NotEnoughMemory, match="a model needs about 2 GB"):
         require_memory(2 * 10**9, "a model")

@@ -54,7 +54,7 @@ def test_the_public_names():
     }
     assert len(labs_helper.__all__) <= 10
     assert set(labs_helper.__all__) <= set(dir(labs_helper))
-    assert labs_helper.load.__module__ == "labs_helper.models.model"
+    assert labs_helper.load.__module__ == "labs_helper.models.load"
     with pytest.raises(AttributeError, match="check_setup"):
         _ = labs_helper.no_such_name
 

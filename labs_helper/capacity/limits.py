@@ -7,8 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from labs_helper.common import settings
-from labs_helper.common.platforms import has_apple_gpu
+from labs_helper.common import platforms, settings
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ def tightest() -> Limit:
     memory = psutil.virtual_memory()
     limits = [Limit("machine", memory.total, memory.available)]
     limits += [Limit("container", limit, max(0, limit - used)) for limit, used in container_limits()]
-    if has_apple_gpu():
+    if platforms.has_apple_gpu():
         limits.append(_gpu_limit(memory.total))
     return min(limits, key=lambda limit: limit.left)
 

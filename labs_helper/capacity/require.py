@@ -7,7 +7,7 @@ from pathlib import Path
 from labs_helper import catalog, store
 from labs_helper.capacity import estimate, limits
 from labs_helper.catalog import ModelCard
-from labs_helper.common.platforms import has_apple_gpu, has_llama_cpp
+from labs_helper.common import platforms
 from labs_helper.common.units import size
 from labs_helper.errors import NotEnoughMemory
 
@@ -38,7 +38,7 @@ def require(path: str | Path, tokens: int, *, views: int = 0) -> estimate.Need:
     Example:
         require("models/phi-3.5-mini-instruct-4bit", 4096)
     """
-    on_cpu, room = not has_apple_gpu(), limits.free()
+    on_cpu, room = not platforms.has_apple_gpu(), limits.free()
     need = estimate.of_folder(path, tokens, on_cpu=on_cpu, views=views)
     if need.total <= room:
         return need
@@ -60,7 +60,7 @@ def _model_that_fits(card: ModelCard, tokens: int, on_cpu: bool, room: int, most
     for other in catalog.cards():
         if other.role != card.role or other.name == card.name or other.not_yet:
             continue
-        if other.format == "gguf" and not has_llama_cpp():
+        if other.format == "gguf" and not platforms.has_llama_cpp():
             continue
         here = store.is_here(other)
         within = min(tokens, other.context or tokens)

@@ -99,10 +99,10 @@ def collecting(folder: Path, *, resume: bool) -> Iterator[Path]:
     """
     from filelock import FileLock, Timeout
 
-    part = part_folder(folder)
+    part, lock = part_folder(folder), folder.parent / f".{folder.name}.lock"
     part.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder.parent / f".{folder.name}.lock", timeout=0):
+        with FileLock(lock, timeout=0):
             if not resume:
                 shutil.rmtree(part, ignore_errors=True)
             part.mkdir(exist_ok=True)
@@ -111,6 +111,7 @@ def collecting(folder: Path, *, resume: bool) -> Iterator[Path]:
             finally:
                 if not resume:
                     shutil.rmtree(part, ignore_errors=True)
+                    lock.unlink(missing_ok=True)  # the folder is the caller's own: leave nothing in it
     except Timeout:
         raise InUse(str(folder)) from None
 

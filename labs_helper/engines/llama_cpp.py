@@ -28,7 +28,7 @@ from queue import Empty, SimpleQueue
 from labs_helper import store
 from labs_helper.capacity import limits
 from labs_helper.capacity.require import require
-from labs_helper.common.platforms import has_llama_cpp
+from labs_helper.common import platforms
 from labs_helper.common.translate import _
 from labs_helper.engines import gguf_tokenizer
 from labs_helper.engines.base import Candidate, Prepared, Report, Request, Sampling, Token
@@ -125,7 +125,7 @@ class LlamaCpp(Prompts):
         self._room, self.weight_bytes = usual, self._front.file.stat().st_size
 
     def _open(self, room: int):
-        if not has_llama_cpp():
+        if not platforms.has_llama_cpp():
             raise LabError("llama.cpp is not installed.", "Install it: pip install 'labs-helper[x86]'.")
         import xllamacpp
 

@@ -38,7 +38,9 @@ class Answer:
         rope_table: LongRoPE's table for this request, "short" or "long"; None for models without LongRoPE.
         sampling: as used, with the seed that was drawn if none was given.
         image_tokens: prompt tokens of each picture, in order.
-        routing: which experts each token went to; None unless the question was asked with `record_experts`.
+        recorded: which experts each token went to, as `routing` gives it; None unless the question was asked with
+            `record_experts`.
+        schema: the schema of the question, as it was written.
 
     Example:
         answer = load("instruct").ask("What is the capital of France?")
@@ -60,8 +62,23 @@ class Answer:
     rope_table: str | None
     sampling: Sampling
     image_tokens: tuple[int, ...] = ()
-    routing: Routing | None = field(default=None, repr=False, compare=False)
+    recorded: Routing | None = field(default=None, repr=False, compare=False)
     schema: Any = field(default=None, repr=False, compare=False)
+
+    @property
+    def routing(self) -> Routing:
+        """Which experts each token went to; `.frame()` makes a table of it.
+
+        Raises:
+            BadRequest: the routers were not recorded.
+
+        Example:
+            answer = load("moe").ask("What is 47 + 38?", record_experts=True)
+            answer.routing.frame().query("layer == 0 and rank == 1")
+        """
+        if self.recorded is None:
+            raise BadRequest(_("The experts of this answer were not recorded."), _("Ask with record_experts=True."))
+        return self.recorded
 
     @cached_property
     def parsed(self) -> Any:
@@ -179,7 +196,7 @@ class Answer:
             text=joined(kept),
             generated_tokens=len(kept),
             finish_reason="cancelled",
-            routing=self.routing and self.routing.first(self.prompt_tokens + tokens),
+            recorded=self.recorded and self.recorded.first(self.prompt_tokens + tokens),
         )
 
 
@@ -208,6 +225,6 @@ def answer_of(model: str, tokens: Sequence[Token], report: Report, schema: Any =
         rope_table=report.rope_table,
         sampling=report.sampling,
         image_tokens=report.image_tokens,
-        routing=report.routing,
+        recorded=report.routing,
         schema=schema,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from labs_helper import catalog, store
 from labs_helper.capacity import estimate, limits
 from labs_helper.catalog import ModelCard, endpoints
-from labs_helper.common.platforms import has_apple_gpu, has_llama_cpp
+from labs_helper.common import platforms
 from labs_helper.common.units import size
 from labs_helper.errors import BadRequest, LabError
 
@@ -86,9 +86,9 @@ def _best_real(real: list[ModelCard]) -> ModelCard:
 def _slow(card: ModelCard) -> str:
     """Why a real model would run badly or not at all on this machine, whatever its size; empty if it runs well."""
     if card.format == "gguf":
-        if not has_llama_cpp():
+        if not platforms.has_llama_cpp():
             return "the GGUF model is here, but llama.cpp is not installed: pip install 'labs-helper[x86]'"
-    elif not has_apple_gpu():
+    elif not platforms.has_apple_gpu():
         return (
             "the real model is here, but without a GPU that MLX can use one token takes seconds; "
             'load(..., tier="real") takes it all the same'

@@ -92,7 +92,7 @@ answer
 
 # %%
 assert "China" in answer.text or "Hunan" in answer.text
-answer.statistics()
+answer.summary()
 
 # %% [markdown] minutes=2
 # ## 4. Which model answered, and why (2 minutes)

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from labs_helper import catalog, doctor, store
+from labs_helper import catalog, store
 from labs_helper.capacity import estimate, limits
 from labs_helper.capacity.require import require
+from labs_helper.common import platforms
 from labs_helper.errors import BadRequest, NotEnoughMemory
 from labs_helper.models.selection import choose
 
@@ -87,23 +88,24 @@ def test_expanded_weights_need_more_while_they_are_read(tiny_checkpoint, monkeyp
 def test_pictures_are_looked_at_before_the_prompt_is_read():
     """So they need room of their own only where that is more than what the prompt needs."""
     card = catalog.find("vision", "real")[0]
-    none, few = (estimate.of_card(card, 4096, on_cpu=False, crops=crops) for crops in (0, 17))
+    none, few = (estimate.of_card(card, 4096, on_cpu=False, views=crops) for crops in (0, 17))
     assert none == few
-    none, few = (estimate.of_card(card, 256, on_cpu=False, crops=crops) for crops in (0, 17))
+    none, few = (estimate.of_card(card, 256, on_cpu=False, views=crops) for crops in (0, 17))
     assert none.work < few.work < 200_000_000, "one view at a time"
     text = catalog.find("instruct", "real")[0]
-    assert estimate.of_card(text, on_cpu=False, crops=17) == estimate.of_card(text, on_cpu=False)
+    assert estimate.of_card(text, on_cpu=False, views=17) == estimate.of_card(text, on_cpu=False)
 
 
-def test_most_tokens_is_the_longest_that_fits():
-    config = catalog.find("phi-3.5-mini-instruct-4bit")[0].config
-    table = estimate.table_of(config)
-    for room in (5e9, 8e9, 20e9):
-        fits = estimate.most_tokens(config, table, int(room), on_cpu=False)
-        assert estimate.need(config, table, fits, on_cpu=False).total <= room
-        assert estimate.need(config, table, fits + 256, on_cpu=False).total > room
-    assert estimate.most_tokens(config, table, 10**9, on_cpu=False) == 0
-    assert estimate.most_tokens(config, table, 10**13, on_cpu=False) == 131072
+def test_the_longest_sequence_is_the_longest_that_fits(tmp_path, monkeypatch):
+    config = catalog.find("instruct", "real")[0].config
+    # The shapes of the real model, without its two gigabytes.
+    monkeypatch.setattr(estimate, "_shapes", lambda path: (config, estimate.table_of(config)))
+    for room in (3e9, 4e9, 6e9, 20e9):
+        fits = estimate.longest_of_folder(tmp_path, int(room), on_cpu=False)
+        assert fits % 256 == 0 and estimate.of_folder(tmp_path, fits, on_cpu=False).total <= room
+        assert fits == 131072 or estimate.of_folder(tmp_path, fits + 256, on_cpu=False).total > room
+    assert estimate.longest_of_folder(tmp_path, 10**9, on_cpu=False) == 0
+    assert estimate.longest_of_folder(tmp_path, 10**13, on_cpu=False) == 131072
 
 
 # -- what is free -----------------------------------------------------------------------------------------
@@ -115,9 +117,8 @@ def pretend(monkeypatch, total: float, available: float, containers=(), mac=Fals
     monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
     monkeypatch.setattr(limits, "container_limits", lambda: [(int(a), int(b)) for a, b in containers])
     monkeypatch.setattr(limits, "_wired_limit", lambda: wired)
-    monkeypatch.setattr(limits, "sys", SimpleNamespace(platform="darwin" if mac else "linux", modules={}))
-    monkeypatch.setattr(limits.platform, "machine", lambda: "arm64" if mac else "x86_64")
-    monkeypatch.setattr(doctor, "_has_gpu", lambda: mac)
+    monkeypatch.setattr(limits, "sys", SimpleNamespace(modules={}))
+    monkeypatch.setattr(platforms, "has_apple_gpu", lambda: mac)
 
 
 @pytest.mark.parametrize(
@@ -268,7 +269,7 @@ def test_the_table_in_the_documentation_is_computed():
         for tokens in (1024, 4096, 16384, 65536):
             fits = tokens <= card.context
             need = estimate.of_card(
-                card, tokens, on_cpu=card.format == "gguf", crops=17 if card.role == "vision" else 0
+                card, tokens, on_cpu=card.format == "gguf", views=17 if card.role == "vision" else 0
             )
             cells.append(f"{need.total / 1e9:.1f}" if fits else "-")
         assert f"| `{card.name}` | {card.bytes_on_disk / 1e9:.2f} | {' | '.join(cells)} |" in text, card.name

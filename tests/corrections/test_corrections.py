@@ -44,8 +44,8 @@ def test_apply_changes_the_table_of_every_layer(tiny_checkpoint):
     WORKER.call(engine.load)
 
     def tables(total):
-        name = longrope.apply(engine._model, engine.config, total)
-        return name, [np.array(layer.self_attn.rope._freqs) for layer in engine._model.layers]
+        name = longrope.apply(engine.model, engine.config, total)
+        return name, [np.array(layer.self_attn.rope._freqs) for layer in engine.model.layers]
 
     half = np.arange(0, 32, 2) / 32
     for total, key in ((128, "short"), (129, "long"), (5, "short")):
@@ -62,9 +62,9 @@ def test_apply_steps_aside_where_upstream_is_right(tiny_checkpoint, monkeypatch)
     monkeypatch.setattr(longrope, "_upstream_right", True)
 
     def before_and_after():
-        rope = engine._model.layers[0].self_attn.rope
+        rope = engine.model.layers[0].self_attn.rope
         old = rope._freqs
-        return longrope.apply(engine._model, engine.config, 5), rope._freqs is old
+        return longrope.apply(engine.model, engine.config, 5), rope._freqs is old
 
     assert WORKER.call(before_and_after) == ("short", True)
 

@@ -12,6 +12,7 @@ from labs_helper.corrections import longrope, vision
 from labs_helper.engines.worker import WORKER
 from labs_helper.errors import BadRequest
 from labs_helper.pictures.images import image_tokens
+from labs_helper.pictures.tags import image_prompt
 
 LETTERS = SimpleNamespace(encode=lambda text, add_special_tokens=True: [ord(c) for c in text], bos_token_id=None)
 
@@ -127,9 +128,9 @@ def test_a_small_tower(unrepaired):
 
 
 def test_image_prompt():
-    assert vision.image_prompt("Hi") == "<|image_1|>\nHi"
-    assert vision.image_prompt("Hi", 2, first=3) == "<|image_3|>\n<|image_4|>\nHi"
-    assert vision.image_prompt("Hi", 0) == "Hi"
+    assert image_prompt("Hi") == "<|image_1|>\nHi"
+    assert image_prompt("Hi", 2, first=3) == "<|image_3|>\n<|image_4|>\nHi"
+    assert image_prompt("Hi", 0) == "Hi"
 
 
 def processed(phi3_v, text: str, pictures: int = 1) -> str:

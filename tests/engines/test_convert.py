@@ -69,7 +69,12 @@ def arrays(folder: Path) -> dict:
 
 def greedy(path: Path, text: str) -> list[int]:
     engine = MLXText(path)
-    tokens = [t.id for t in engine.stream(Request(({"role": "user", "content": text},), max_tokens=40), lambda: False)]
+    tokens = [
+        t.id
+        for t in engine.stream(
+            engine.prepare(Request(({"role": "user", "content": text},), max_tokens=40)), lambda: False
+        )
+    ]
     engine.close()
     return tokens
 
@@ -194,7 +199,7 @@ def test_a_model_that_sees_keeps_its_tower(tmp_path):
 
     engine, asked = MLXVision(made.path), ({"role": "user", "content": "<|image_1|>\nWhat is this?"},)
     request = Request(asked, images=(Image.new("RGB", (50, 40), "red"),), max_tokens=4)
-    assert len(list(engine.stream(request, lambda: False))) == 4
+    assert len(list(engine.stream(engine.prepare(request), lambda: False))) == 4
     engine.close()
 
 
@@ -537,7 +542,7 @@ def test_killed_in_the_middle_and_begun_again(small, tmp_path):
         process.kill()
         process.wait()
         process.stdout.close()
-    assert left(tmp_path) == [".made.part", "small"], "the rest has no name that anything looks for"
+    assert left(tmp_path) == [".made.lock", ".made.part", "small"], "the rest has no name that anything looks for"
     assert convert.convert(small, place, text=TEXT).path == place
     assert left(tmp_path) == ["made", "small"] and store.verify(place)
 

@@ -41,12 +41,12 @@ def test_recording_changes_no_token_and_no_probability(moe):
         seen = moe.ask(QUESTION, max_tokens=12, record_experts=True, **sampling)
         assert ids(seen) == ids(plain)
         assert [t.logprob for t in seen.tokens] == pytest.approx([t.logprob for t in plain.tokens], abs=1e-4)
-        assert seen == seen and plain.experts is None
+        assert seen == seen and plain.recorded is None
 
 
 def test_the_frame_has_a_row_for_every_token_layer_and_rank(moe):
     answer = moe.ask(QUESTION, max_tokens=7, record_experts=True)
-    frame, total = answer.routing, answer.prompt_tokens + 7
+    frame, total = answer.routing.frame(), answer.prompt_tokens + 7
     assert list(frame) == ["position", "token", "part", "layer", "expert", "rank", "weight", "gate"]
     assert len(frame) == total * 2 * 2 and frame["position"].nunique() == total
     assert set(frame["layer"]) == {0, 1} and set(frame["rank"]) == {1, 2}
@@ -61,7 +61,7 @@ def test_the_frame_has_a_row_for_every_token_layer_and_rank(moe):
 
 def test_the_record_is_what_sparsemixer_makes_of_the_gates(moe):
     answer = moe.ask(QUESTION, max_tokens=7, record_experts=True)
-    for (position, layer), rows in answer.routing.groupby(["position", "layer"]):
+    for (position, layer), rows in answer.routing.frame().groupby(["position", "layer"]):
         expected = sparsemixer(answer.routing.gates[position, layer])
         assert list(rows["expert"]) == [expert for expert, _ in expected]
         assert list(rows["weight"]) == pytest.approx([weight for _, weight in expected], abs=1e-5)
@@ -85,17 +85,17 @@ def test_the_record_equals_one_pass_over_all_tokens(moe, tiny_moe):
 
 
 def test_a_prompt_in_many_chunks_is_recorded_whole(tiny_moe, monkeypatch):
-    monkeypatch.setattr("labs_helper.engines.mlx_base.PREFILL_CHUNK_CPU", 5)
+    monkeypatch.setattr("labs_helper.engines.generation.CHUNK_CPU", 5)
     loaded = load(str(tiny_moe))
     answer = loaded.ask(QUESTION, max_tokens=3, record_experts=True)
     monkeypatch.undo()
-    assert (loaded.ask(QUESTION, max_tokens=3, record_experts=True).experts.experts == answer.routing.experts).all()
+    assert (loaded.ask(QUESTION, max_tokens=3, record_experts=True).routing.experts == answer.routing.experts).all()
 
 
 def test_the_prompt_cache_is_left_aside_while_recording_and_used_again_afterwards(moe):
     moe.ask(QUESTION, max_tokens=4)
     recorded = moe.ask(QUESTION, max_tokens=4, record_experts=True)
-    assert recorded.cached_tokens == 0 and len(recorded.experts) == recorded.prompt_tokens + 4
+    assert recorded.cached_tokens == 0 and len(recorded.routing) == recorded.prompt_tokens + 4
     assert moe.ask(QUESTION, max_tokens=4).cached_tokens == recorded.prompt_tokens - 1
 
 
@@ -112,7 +112,7 @@ def test_a_stream_that_is_left_early_has_the_tokens_that_were_seen(moe):
     stream.close()
     last = moe.last
     assert last.finish_reason == "cancelled" and last.generated_tokens == 3
-    assert last.routing["position"].nunique() == last.prompt_tokens + 3
+    assert last.routing.frame()["position"].nunique() == last.prompt_tokens + 3
     assert moe.ask("Hi", max_tokens=2).finish_reason == "length", "the model goes on as before"
 
 
@@ -126,8 +126,8 @@ def test_a_question_asked_between_two_tokens_is_neither_recorded_nor_ablated(moe
     without = [(layer, expert) for layer in (0, 1) for expert in range(8)]
     job = moe.submit(QUESTION, max_tokens=5, on_token=on_token, record_experts=True, without_experts=without)
     outer = job.wait(60)
-    assert ids(inner[0]) == ids(plain) and inner[0].experts is None
-    assert len(outer.experts) == outer.prompt_tokens + 5 and outer.experts.experts.min() >= 8
+    assert ids(inner[0]) == ids(plain) and inner[0].recorded is None
+    assert len(outer.routing) == outer.prompt_tokens + 5 and outer.routing.experts.min() >= 8
 
 
 def test_another_thread_is_not_watched(moe):
@@ -167,23 +167,23 @@ def test_after_a_failure_the_router_is_the_package_s_own(moe):
 
 def test_an_expert_that_is_taken_away_is_never_chosen_and_the_rest_is_routed_as_if_it_had_never_been(moe):
     plain = moe.ask(QUESTION, max_tokens=10, record_experts=True)
-    favourite = int(plain.routing.query("layer == 1 and rank == 1")["expert"].mode()[0])
+    favourite = int(plain.routing.frame().query("layer == 1 and rank == 1")["expert"].mode()[0])
     other = moe.ask(QUESTION, max_tokens=10, record_experts=True, without_experts=[(1, favourite)])
-    assert favourite not in set(other.routing.query("layer == 1")["expert"])
+    assert favourite not in set(other.routing.frame().query("layer == 1")["expert"])
     assert ids(other) != ids(plain) or other.tokens[0].logprob != plain.tokens[0].logprob
     rows = plain.prompt_tokens
-    assert (other.experts.experts[:rows, 0] == plain.experts.experts[:rows, 0]).all(), "layer 0 saw no difference"
-    assert np.abs(other.experts.gates[:rows, 1] - plain.experts.gates[:rows, 1]).max() < 1e-3
+    assert (other.routing.experts[:rows, 0] == plain.routing.experts[:rows, 0]).all(), "layer 0 saw no difference"
+    assert np.abs(other.routing.gates[:rows, 1] - plain.routing.gates[:rows, 1]).max() < 1e-3
     for position in range(rows):
-        gates = np.delete(other.experts.gates[position, 1], favourite)
+        gates = np.delete(other.routing.gates[position, 1], favourite)
         expected = [(e + (e >= favourite), weight) for e, weight in sparsemixer(gates)]
-        assert list(other.experts.experts[position, 1]) == [e for e, _ in expected]
-        assert list(other.experts.weights[position, 1]) == pytest.approx([w for _, w in expected], abs=1e-5)
+        assert list(other.routing.experts[position, 1]) == [e for e, _ in expected]
+        assert list(other.routing.weights[position, 1]) == pytest.approx([w for _, w in expected], abs=1e-5)
 
 
 def test_an_expert_nobody_chose_is_not_missed(moe):
     plain = moe.ask("Hi", max_tokens=3, record_experts=True)
-    idle = sorted(set(range(16)) - set(plain.experts.experts[:, 0].ravel().tolist()))
+    idle = sorted(set(range(16)) - set(plain.routing.experts[:, 0].ravel().tolist()))
     assert ids(moe.ask("Hi", max_tokens=3, without_experts=[(0, idle[0])])) == ids(plain)
 
 

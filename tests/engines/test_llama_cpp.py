@@ -9,7 +9,8 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
-from labs_helper import catalog, doctor
+from labs_helper import catalog
+from labs_helper.common import platforms
 from labs_helper.engines.base import Request, Sampling
 from labs_helper.engines.llama_cpp import LlamaCpp
 from labs_helper.engines.mlx_text import MLXText
@@ -39,7 +40,7 @@ def question(text: str, **options) -> Request:
 
 
 def run(engine, request: Request):
-    return list(engine.stream(request, lambda: False))
+    return list(engine.stream(engine.prepare(request), lambda: False))
 
 
 def ids(tokens) -> list[int]:
@@ -124,9 +125,9 @@ def test_hot_sampling_loses_no_token_and_no_byte(llama):
     """Tokens of single bytes too, which llama.cpp keeps to itself: every id comes, and the text is that of the ids."""
     sampling = Sampling(50.0, 1.0, 3)
     tokens = run(llama, question("Hello", max_tokens=150, sampling=sampling))
-    text = llama._pieces.stream()
+    text = llama.pieces.stream()
     assert "".join(token.text for token in tokens) == "".join(
-        text.add(token.id) for token in tokens if token.id not in llama._stop_ids
+        text.add(token.id) for token in tokens if token.id not in llama.stop_ids
     )
     assert any(token.piece.startswith("<0x") for token in tokens), "else this test proves nothing"
     assert all(token.id >= 0 and (token.piece.startswith("<0x") or token.logprob <= 0) for token in tokens)
@@ -153,18 +154,18 @@ def test_the_context_can_be_filled_to_the_last_token(llama):
     request = question("Count from 1 to 40.", max_tokens=1)
     llama.prepare(request)
     most = 256 - len(llama.render(request))
-    llama._stop_ids, kept = frozenset(), llama._stop_ids
+    llama.stop_ids, kept = frozenset(), llama.stop_ids
     try:
         tokens = run(llama, question("Count from 1 to 40.", max_tokens=most))
     finally:
-        llama._stop_ids = kept
+        llama.stop_ids = kept
     assert llama.report.rope_table == "short" and (len(tokens) == most or llama.report.finish_reason == "stop")
 
 
 def test_stop_between_tokens_and_the_cache_afterwards(llama):
     alone = ids(run(llama, question("Count from 1 to 40.", max_tokens=30)))
     seen = []
-    for token in llama.stream(question("Count from 1 to 40.", max_tokens=200), lambda: len(seen) >= 3):
+    for token in llama.stream(llama.prepare(question("Count from 1 to 40.", max_tokens=200)), lambda: len(seen) >= 3):
         seen.append(token)
     assert len(seen) == 3 and llama.report.finish_reason == "cancelled"
     assert ids(run(llama, question("Count from 1 to 40.", max_tokens=30))) == alone
@@ -172,7 +173,7 @@ def test_stop_between_tokens_and_the_cache_afterwards(llama):
 
 
 def test_leaving_the_loop_stops(llama):
-    stream = llama.stream(question("Count from 1 to 40.", max_tokens=200), lambda: False)
+    stream = llama.stream(llama.prepare(question("Count from 1 to 40.", max_tokens=200)), lambda: False)
     next(stream)
     stream.close()
     assert llama.report.finish_reason == "cancelled" and not llama._call.is_alive()
@@ -186,7 +187,7 @@ def test_a_prompt_can_be_stopped_while_it_is_read(llama):
         return len(calls) > 2
 
     text = "Stopping early. " * 90
-    assert list(llama.stream(question(text, max_tokens=5), after_a_moment)) == []
+    assert list(llama.stream(llama.prepare(question(text, max_tokens=5)), after_a_moment)) == []
     assert llama.report.finish_reason == "cancelled"
     again = ids(run(llama, question(text, max_tokens=5)))
     llama.close()
@@ -260,7 +261,7 @@ def test_too_long_a_request_and_pictures(llama):
 
 
 def test_without_the_package(tiny_gguf, monkeypatch):
-    monkeypatch.setattr(doctor, "has_llama_cpp", lambda: False)
+    monkeypatch.setattr(platforms, "has_llama_cpp", lambda: False)
     with pytest.raises(LabError, match="x86"):
         run(LlamaCpp(tiny_gguf), question("Hello"))
 
@@ -294,7 +295,7 @@ def test_a_model_over_a_gguf_folder(tiny_gguf):
     assert not model.loaded and model.prompt("Hi").text.endswith("<|assistant|>\n") and not model.loaded
     answer = model.ask("Where is Changsha?", top_logprobs=2)
     assert answer.text == "Changsha is a city in Hunan, China." and answer.peak_memory > 10_000_000
-    assert answer.tokens_per_second > 0 and answer.statistics()["LongRoPE table"] == "short"
+    assert answer.tokens_per_second > 0 and answer.rope_table == "short"
     model.release()
     assert not model.loaded
 

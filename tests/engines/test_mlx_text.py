@@ -27,7 +27,7 @@ def run(engine, request, stop_after=None):
 
     def work():
         seen = []
-        for token in engine.stream(request, lambda: stop_after is not None and len(seen) >= stop_after):
+        for token in engine.stream(engine.prepare(request), lambda: stop_after is not None and len(seen) >= stop_after):
             seen.append(token)
         return seen
 
@@ -83,17 +83,17 @@ def test_no_more_alternatives_than_tokens_exist(engine):
 def test_stop_ids_come_from_every_file_and_from_phi_itself(tiny_checkpoint, tmp_path, engine):
     tokenizer = engine._tokenizer
     end, eot = (tokenizer.convert_tokens_to_ids(name) for name in ("<|end|>", "<|endoftext|>"))
-    assert {end, eot} <= engine._stop_ids
+    assert {end, eot} <= engine.stop_ids
     # A checkpoint whose files name only one of them, and not the one that ends an answer.
     bare = shutil.copytree(tiny_checkpoint, tmp_path / "bare")
     (bare / "generation_config.json").unlink()
     lonely = MLXText(bare)
     WORKER.call(lonely.load_tokenizer)
-    assert {end, eot} <= lonely._stop_ids
+    assert {end, eot} <= lonely.stop_ids
     (bare / "generation_config.json").write_text('{"eos_token_id": [7, 8]}')
     third = MLXText(bare)
     WORKER.call(third.load_tokenizer)
-    assert {end, eot, 7, 8} == third._stop_ids
+    assert {end, eot, 7, 8} == third.stop_ids
 
 
 def test_a_stop_token_ends_the_answer_and_is_no_text(engine):
@@ -101,7 +101,7 @@ def test_a_stop_token_ends_the_answer_and_is_no_text(engine):
     free = run(engine, request)
     fifth = free[4].id
     first = next(i for i, token in enumerate(free) if token.id == fifth)
-    engine._stop_ids = frozenset({fifth})
+    engine.stop_ids = frozenset({fifth})
     tokens = run(engine, request)
     assert [t.id for t in tokens] == [t.id for t in free[: first + 1]]
     assert tokens[-1].text == "" and tokens[-1].piece == free[first].piece
@@ -188,7 +188,7 @@ def test_a_second_turn_reuses_the_cache(engine):
     again = run(engine, turn)
     assert engine.report.cached_tokens >= whole - len(first)
     with_cache = [t.id for t in again]
-    engine._cache, engine._cache_ids = None, ()
+    engine.prompt_cache.clear()
     assert [t.id for t in run(engine, turn)] == with_cache
     assert engine.report.cached_tokens == 0
 
@@ -198,8 +198,8 @@ def test_a_conversation_of_known_tokens_prefills_only_the_new_turn(engine):
     request = ask("Hello there", max_tokens=10)
     tokens = run(engine, request)
     ids = [*engine.render(request).ids, *(t.id for t in tokens)]
-    assert list(engine._cache_ids) == ids
-    assert WORKER.call(lambda: {layer.offset for layer in engine._cache}) == {len(ids)}
+    assert list(engine.prompt_cache._ids) == ids
+    assert WORKER.call(lambda: {layer.offset for layer in engine.prompt_cache._cache}) == {len(ids)}
 
 
 @pytest.mark.parametrize("after", [0, 1, 5])
@@ -207,7 +207,7 @@ def test_the_cache_is_right_after_a_stop(engine, after):
     request = ask("Hello there", max_tokens=30)
     full = [t.id for t in run(engine, request)]
     run(engine, request, stop_after=after)
-    assert len(engine._cache_ids) == WORKER.call(lambda: engine._cache[0].offset)
+    assert len(engine.prompt_cache._ids) == WORKER.call(lambda: engine.prompt_cache._cache[0].offset)
     assert [t.id for t in run(engine, request)] == full
 
 
@@ -228,8 +228,8 @@ def test_an_unrelated_prompt_starts_afresh(engine):
 
 
 def test_prefill_can_be_stopped_between_chunks(engine, monkeypatch):
-    monkeypatch.setattr("labs_helper.engines.mlx_base.PREFILL_CHUNK_CPU", 16)
-    monkeypatch.setattr("labs_helper.engines.mlx_base.PREFILL_CHUNK_GPU", 16)
+    monkeypatch.setattr("labs_helper.engines.generation.CHUNK_CPU", 16)
+    monkeypatch.setattr("labs_helper.engines.generation.CHUNK_GPU", 16)
     request = ask("abcdefgh " * 12, max_tokens=5)
     calls = []
 
@@ -237,9 +237,9 @@ def test_prefill_can_be_stopped_between_chunks(engine, monkeypatch):
         calls.append(1)
         return len(calls) >= 3
 
-    assert WORKER.call(lambda: list(engine.stream(request, cancelled))) == []
+    assert WORKER.call(lambda: list(engine.stream(engine.prepare(request), cancelled))) == []
     assert engine.report.finish_reason == "cancelled"
-    assert 0 < len(engine._cache_ids) < engine.report.prompt_tokens
+    assert 0 < len(engine.prompt_cache._ids) < engine.report.prompt_tokens
     again = [t.id for t in run(engine, request)]
     assert engine.report.cached_tokens > 0
     assert again == [t.id for t in run(MLXText(engine.path), request)]
@@ -250,10 +250,10 @@ def test_a_request_inside_a_request_does_not_share_its_cache(engine):
 
     def nested():
         seen = []
-        for token in engine.stream(outer, lambda: False):
+        for token in engine.stream(engine.prepare(outer), lambda: False):
             seen.append(token.id)
             if len(seen) == 3:
-                inside = [t.id for t in engine.stream(inner, lambda: False)]
+                inside = [t.id for t in engine.stream(engine.prepare(inner), lambda: False)]
         return seen, inside
 
     seen, inside = WORKER.call(nested)
@@ -280,7 +280,7 @@ def test_too_long_a_request(engine):
 
 
 def test_not_enough_memory(engine, monkeypatch):
-    monkeypatch.setattr("labs_helper.doctor.memory_free", lambda: 2**20)
+    monkeypatch.setattr("labs_helper.capacity.limits.free", lambda: 2**20)
     with pytest.raises(NotEnoughMemory, match=r"release\(\)"):
         run(engine, ask("Hello", max_tokens=2))
     assert not engine.loaded
@@ -331,7 +331,7 @@ def test_sixteen_bit_checkpoints_answer_in_fp32_on_a_cpu(tmp_path):
         from mlx.utils import tree_flatten
 
         on_cpu = mx.default_device().type == mx.DeviceType.cpu
-        return on_cpu, {str(value.dtype) for _, value in tree_flatten(engine._model.parameters())}
+        return on_cpu, {str(value.dtype) for _, value in tree_flatten(engine.model.parameters())}
 
     on_cpu, dtypes = WORKER.call(kinds)
     if on_cpu:

@@ -18,6 +18,7 @@ from labs_helper.engines.worker import WORKER
 from labs_helper.errors import BadImage, BadRequest, CheckpointRefused, LabError, ModelNotHere, NotEnoughMemory
 from labs_helper.models.load import load
 from labs_helper.pictures import images
+from labs_helper.pictures.tags import image_prompt
 from training.tokenizer import Encoder
 from training.vision.text import sequence
 
@@ -50,7 +51,7 @@ def model(tiny_vision):
 def ids(engine, request, stop_after=None) -> list[int]:
     def work():
         seen = []
-        for token in engine.stream(request, lambda: stop_after is not None and len(seen) >= stop_after):
+        for token in engine.stream(engine.prepare(request), lambda: stop_after is not None and len(seen) >= stop_after):
             seen.append(token.id)
         return seen
 
@@ -135,8 +136,8 @@ def test_an_answer_about_a_picture(model, tmp_path):
     file = tmp_path / "a.png"
     picture().save(file)
     answer = model.ask("What is this?", images=file, max_tokens=6)
-    assert answer.generated_tokens == 6 and answer.images == (313,) and answer.finish_reason == "length"
-    assert answer.statistics()["of these for pictures"] == "313"
+    assert answer.generated_tokens == 6 and answer.image_tokens == (313,) and answer.finish_reason == "length"
+    assert dict(answer.summary())["  for pictures"] == "313"
     assert "".join(t.text for t in model.stream("What is this?", images=[picture()], max_tokens=6)) == answer.text
     assert model.submit("What is this?", images=picture(), max_tokens=6).wait(60).text == answer.text
     assert model.ask("What is this?", images=picture(5), max_tokens=6).tokens[0].logprob != answer.tokens[0].logprob
@@ -144,7 +145,7 @@ def test_an_answer_about_a_picture(model, tmp_path):
 
 def test_text_alone(model):
     answer = model.ask("Hello", max_tokens=4)
-    assert answer.generated_tokens == 4 and answer.images == () and "pictures" not in str(answer.statistics())
+    assert answer.generated_tokens == 4 and answer.image_tokens == () and "pictures" not in str(answer.summary())
 
 
 def test_greedy_tokens_are_the_most_likely_ones(engine):
@@ -161,12 +162,12 @@ def test_chunks_neither_cut_pictures_nor_mix_tables(original, tmp_path, monkeypa
     request = ask(ONE, picture(), max_tokens=6)
     whole, chunked = MLXVision(folder), MLXVision(folder)
     wanted = ids(whole, request)
-    monkeypatch.setattr("labs_helper.engines.mlx_base.PREFILL_CHUNK_CPU", 50)
-    monkeypatch.setattr("labs_helper.engines.mlx_base.PREFILL_CHUNK_GPU", 50)
+    monkeypatch.setattr("labs_helper.engines.generation.CHUNK_CPU", 50)
+    monkeypatch.setattr("labs_helper.engines.generation.CHUNK_GPU", 50)
     assert ids(chunked, request) == wanted
     assert chunked.report.rope_table == whole.report.rope_table == ("short" if original == 4000 else "long")
     logits = WORKER.call(whole.logits, request)
-    first = WORKER.call(lambda: next(chunked.stream(request, lambda: False)))
+    first = WORKER.call(lambda: next(chunked.stream(chunked.prepare(request), lambda: False)))
     row = logits[-1].astype(np.float64)
     assert first.logprob == pytest.approx(row.max() - np.log(np.exp(row - row.max()).sum()) - row.max(), abs=1e-3)
 
@@ -226,7 +227,7 @@ def test_mlx_vlms_own_generate_agrees_once_it_is_repaired(tiny_vision):
 
     image, question = picture(4, 200, 90), "What is this?"
     wanted = load(str(tiny_vision)).ask(question, images=image, num_crops=4, max_tokens=5)
-    prompt = f"<|user|>\n{vision.image_prompt(question)}<|end|>\n<|assistant|>\n"
+    prompt = f"<|user|>\n{image_prompt(question)}<|end|>\n<|assistant|>\n"
 
     def generated():
         vision.import_mlx_vlm()
@@ -310,22 +311,22 @@ def test_rows_of_a_picture_are_kept_when_it_moves(engine, monkeypatch):
 def test_stop_is_heard_between_views(engine, monkeypatch):
     seen = looks(engine, monkeypatch)
     request = ask(ONE, picture(), max_tokens=4, num_crops=4)
-    assert WORKER.call(lambda: list(engine.stream(request, lambda: len(seen) >= 2))) == []
+    assert WORKER.call(lambda: list(engine.stream(engine.prepare(request), lambda: len(seen) >= 2))) == []
     assert engine.report.finish_reason == "cancelled" and len(seen) == 2
     assert ids(engine, request) == ids(MLXVision(engine.path), request)
 
 
 def test_a_prefill_stopped_inside_a_picture_goes_on_there(engine, monkeypatch):
-    monkeypatch.setattr("labs_helper.engines.mlx_base.PREFILL_CHUNK_CPU", 64)
-    monkeypatch.setattr("labs_helper.engines.mlx_base.PREFILL_CHUNK_GPU", 64)
+    monkeypatch.setattr("labs_helper.engines.generation.CHUNK_CPU", 64)
+    monkeypatch.setattr("labs_helper.engines.generation.CHUNK_GPU", 64)
     request, calls = ask(ONE, picture(), max_tokens=4), []
 
     def cancelled():
         calls.append(1)
         return len(calls) >= 4
 
-    assert WORKER.call(lambda: list(engine.stream(request, cancelled))) == []
-    assert 1 < len(engine._cache_ids) < 314
+    assert WORKER.call(lambda: list(engine.stream(engine.prepare(request), cancelled))) == []
+    assert 1 < len(engine.prompt_cache._ids) < 314
     found = ids(engine, request)
     assert engine.report.cached_tokens > 1 and found == ids(MLXVision(engine.path), request)
 
@@ -419,7 +420,7 @@ def test_a_text_model_takes_no_pictures(tiny_checkpoint):
 
 
 def test_too_little_memory(model, monkeypatch):
-    monkeypatch.setattr("labs_helper.doctor.memory_free", lambda: 2**20)
+    monkeypatch.setattr("labs_helper.capacity.limits.free", lambda: 2**20)
     with pytest.raises(NotEnoughMemory):
         model.ask("Hi", images=picture())
 
@@ -468,4 +469,4 @@ def test_the_role_vision(monkeypatch, tmp_path, tiny_vision):
     shutil.copytree(tiny_vision, tmp_path / "data/checkpoints/vision-tiny")
     model = load("vision")
     assert model.takes_images and model.name == "vision-tiny"
-    assert model.ask("Hi", images=picture(), max_tokens=1).images == (313,)
+    assert model.ask("Hi", images=picture(), max_tokens=1).image_tokens == (313,)

@@ -54,7 +54,7 @@ def test_an_answer_comes_in_pieces_and_with_its_numbers(point):
     assert answer.finish_reason == "stop" and answer.prompt_tokens == 12 and answer.cached_tokens == 5
     assert answer.generated_tokens == 9, "the server counts tokens, not pieces"
     assert all(token.id == -1 and math.isnan(token.logprob) for token in answer.tokens)
-    assert "peak memory" not in answer.statistics() and "phi-fake at 127.0.0.1" in answer.statistics_line
+    assert "peak memory" not in dict(answer.summary()) and "phi-fake at 127.0.0.1" in answer.statistics_line
     path, headers, body = fake.requests[0]
     assert path == "/v1/chat/completions" and headers["Authorization"] == f"Bearer {KEY}"
     assert body["messages"] == [{"role": "user", "content": "Where is Changsha?"}]
@@ -62,7 +62,7 @@ def test_an_answer_comes_in_pieces_and_with_its_numbers(point):
     assert body["temperature"] == 0 and "seed" not in body and "logprobs" not in body
 
 
-def test_sampling_alternatives_and_a_system_prompt_are_sent(point):
+def test_sampling_top_logprobs_and_a_system_prompt_are_sent(point):
     content = [
         {
             "token": "Hi",
@@ -87,7 +87,7 @@ def test_sampling_alternatives_and_a_system_prompt_are_sent(point):
     assert body["messages"][0] == {"role": "system", "content": "Be brief."}
     assert (body["temperature"], body["top_p"], body["seed"], body["top_logprobs"]) == (0.7, 0.9, 3, 2)
     (token,) = answer.tokens
-    assert (token.id, token.logprob) == (7, -0.1) and [other.text for other in token.top_logprobs] == ["Hi", "Yo"]
+    assert (token.id, token.logprob) == (7, -0.1) and [other.piece for other in token.top_logprobs] == ["Hi", "Yo"]
     assert answer.finish_reason == "length" and answer.generated_tokens == 1
 
 

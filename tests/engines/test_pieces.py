@@ -66,7 +66,6 @@ def test_the_stream_equals_the_tokenizer_on_arbitrary_ids(byte_level):
 def test_special_tokens_add_no_text_but_have_a_name(byte_level):
     pieces = Pieces(byte_level)
     end = byte_level.convert_tokens_to_ids("<|end|>")
-    assert pieces.is_special(end)
     assert pieces.bytes_of(end) == b""
     assert pieces.readable(end) == "<|end|>"
 

@@ -85,7 +85,7 @@ def test_the_layout_of_2024(folders, shape):
     for folder in (old, new):
         engine = kind(folder, ships_code=True)
         engine.load_tokenizer()
-        stops.append({engine._tokenizer.decode([id]) for id in engine._stop_ids if id < len(engine._tokenizer)})
+        stops.append({engine._tokenizer.decode([id]) for id in engine.stop_ids if id < len(engine._tokenizer)})
     assert {"<|end|>", "<|endoftext|>"} <= stops[0] <= stops[1]
 
 

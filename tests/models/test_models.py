@@ -15,8 +15,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from labs_helper import doctor
-from labs_helper.engines.base import Prompt, Report, Token
+from labs_helper.capacity import limits
+from labs_helper.common import platforms
+from labs_helper.engines.base import Prepared, Prompt, Report, Token
 from labs_helper.engines.worker import WORKER
 from labs_helper.errors import BadRequest, CheckpointRefused, LabError, ModelNotHere, NotEnoughMemory
 from labs_helper.models.load import load, memory
@@ -26,18 +27,27 @@ from labs_helper.models.selection import choose
 class SlowEngine:
     """An engine whose tokens come at a known pace, for tests of stopping."""
 
-    loaded, tokenizer_ready, bytes = True, True, 0
+    loaded, tokenizer_ready, weight_bytes = True, True, 0
 
     def __init__(self, pause=0.01, fail_at=None):
         self.pause, self.fail_at, self.started = pause, fail_at, threading.Event()
         self.report = Report()
 
-    def prepare(self, request):
+    def load_tokenizer(self):
         pass
 
-    def stream(self, request, cancelled):
+    def encode(self, text):
+        return Prompt(text, (1, 2), ("a", "b"))
+
+    def render(self, request):
+        return self.encode("p")
+
+    def prepare(self, request):
+        return Prepared(request, self.render(request))
+
+    def stream(self, prepared, cancelled):
         self.report = Report(prompt=Prompt("p", (1, 2), ("a", "b")), prompt_tokens=2, finish_reason="length")
-        for i in range(request.max_tokens):
+        for i in range(prepared.request.max_tokens):
             time.sleep(self.pause)
             self.started.set()
             if cancelled():
@@ -77,12 +87,12 @@ def test_a_question_gets_an_answer(model):
     assert all(len(token.top_logprobs) == 3 and token.logprob <= 0 for token in answer.tokens)
     assert model.last is answer
     assert answer.statistics_line in repr(answer)
-    assert answer.statistics()["generated tokens"] == 6
+    assert answer.statistics()["generated_tokens"] == 6
 
 
 def test_one_token_has_no_speed(model):
     answer = model.ask("Hello", max_tokens=1)
-    assert answer.tokens_per_second is None and "too short" in answer.statistics()["tokens per second"]
+    assert answer.tokens_per_second is None and "too short" in dict(answer.summary())["tokens per second"]
 
 
 def test_html_is_escaped(model):
@@ -138,7 +148,7 @@ def test_seeds_make_sampling_repeatable(model):
     assert model.ask("Hello", temperature=1.5, seed=7, max_tokens=10).tokens == first.tokens
     drawn = model.ask("Hello", temperature=1.5, max_tokens=10)
     assert model.ask("Hello", temperature=1.5, seed=drawn.sampling.seed, max_tokens=10).text == drawn.text
-    assert "seed 7" in first.statistics()["sampling"]
+    assert first.statistics()["seed"] == 7
 
 
 def test_loading_is_lazy_and_says_so(model, capsys):
@@ -428,7 +438,7 @@ def test_a_checkpoint_that_was_repaired_works_with_the_same_model(tiny_checkpoin
 
 
 def test_too_little_memory(model, monkeypatch):
-    monkeypatch.setattr(doctor, "memory_free", lambda: 2**20)
+    monkeypatch.setattr(limits, "free", lambda: 2**20)
     with pytest.raises(NotEnoughMemory):
         model.ask("Hello")
     monkeypatch.undo()
@@ -476,16 +486,16 @@ def test_auto_takes_the_real_model_on_a_gpu_with_room(course, monkeypatch, tiny_
     shutil.copytree(tiny_checkpoint, course.real)
     assert load("instruct").tier == "tiny", "not without a GPU"
     assert "GPU" in choose("instruct").reason
-    monkeypatch.setattr(doctor, "_has_gpu", lambda: True)
+    monkeypatch.setattr(platforms, "has_apple_gpu", lambda: True)
     assert choose("instruct").path == course.real
-    monkeypatch.setattr(doctor, "memory_free", lambda: 0)
+    monkeypatch.setattr(limits, "free", lambda: 0)
     assert choose("instruct").card.tier == "tiny" and "memory" in choose("instruct").reason
 
 
 def test_auto_does_not_take_a_broken_real_model(course, monkeypatch, tiny_checkpoint):
     shutil.copytree(tiny_checkpoint, course.real)
     break_truncated(course.real)
-    monkeypatch.setattr(doctor, "_has_gpu", lambda: True)
+    monkeypatch.setattr(platforms, "has_apple_gpu", lambda: True)
     assert choose("instruct").card.tier == "tiny"
 
 

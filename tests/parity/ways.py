@@ -32,9 +32,9 @@ def in_chunks(engine, ids, chunk: int) -> np.ndarray:
         from mlx_lm.models.cache import make_prompt_cache
 
         engine.load()
-        longrope.apply(engine._model, engine.config, length)
-        cache = make_prompt_cache(engine._model)
-        rows = [engine._model(mx.array([ids[i : i + chunk]]), cache=cache)[0] for i in range(0, length, chunk)]
+        longrope.apply(engine.model, engine.config, length)
+        cache = make_prompt_cache(engine.model)
+        rows = [engine.model(mx.array([ids[i : i + chunk]]), cache=cache)[0] for i in range(0, length, chunk)]
         return np.array(mx.concatenate(rows))
 
     return WORKER.call(work)

@@ -7,9 +7,10 @@ import struct
 
 import pytest
 
-from labs_helper import catalog, doctor, store
+from labs_helper import catalog, store
 from labs_helper.capacity import estimate
 from labs_helper.capacity.require import require
+from labs_helper.common import platforms
 from labs_helper.engines import gguf_tokenizer
 from labs_helper.errors import CheckpointRefused, NotEnoughMemory
 from labs_helper.models.selection import choose
@@ -193,23 +194,23 @@ def real_gguf(tiny_gguf, tmp_path, monkeypatch):
 
 
 def test_auto_takes_the_gguf_model_where_mlx_has_no_gpu(real_gguf, monkeypatch):
-    monkeypatch.setattr(doctor, "_has_gpu", lambda: False)
+    monkeypatch.setattr(platforms, "has_apple_gpu", lambda: False)
     for tier in ("auto", "real"):
         assert choose("instruct", tier).card == real_gguf
     assert "llama.cpp runs it" in choose("instruct", "auto").reason
-    monkeypatch.setattr(doctor, "has_llama_cpp", lambda: False)
+    monkeypatch.setattr(platforms, "has_llama_cpp", lambda: False)
     choice = choose("instruct", "auto")
     assert choice.card.name == "instruct-tiny" and "pip install 'labs-helper[x86]'" in choice.reason
-    monkeypatch.setattr(doctor, "has_llama_cpp", lambda: True)
+    monkeypatch.setattr(platforms, "has_llama_cpp", lambda: True)
     monkeypatch.setenv("LABS_MEMORY_GB", "0.1")
     assert "of memory" in choose("instruct", "auto").reason
 
 
 def test_a_machine_without_a_gpu_prefers_the_gguf_form_of_two(real_gguf, tiny_checkpoint, tmp_path, monkeypatch):
     (tmp_path / "phi-3.5-mini-instruct-4bit").symlink_to(tiny_checkpoint)
-    monkeypatch.setattr(doctor, "_has_gpu", lambda: False)
+    monkeypatch.setattr(platforms, "has_apple_gpu", lambda: False)
     assert choose("instruct", "real").card == choose("instruct", "auto").card == real_gguf
-    monkeypatch.setattr(doctor, "_has_gpu", lambda: True)
+    monkeypatch.setattr(platforms, "has_apple_gpu", lambda: True)
     assert choose("instruct", "auto").card.format == "mlx"
 
 
