@@ -72,7 +72,7 @@ class Round:
 
 def place() -> Path:
     """The settings file. Example: `place()` is ~/.local/share/phi35-labs/board.json on Linux."""
-    return personal.folder() / "board.json"
+    return personal.board_file()
 
 
 def settings() -> Settings | None:

@@ -19,3 +19,12 @@ def folder() -> Path:
     from platformdirs import user_data_path
 
     return user_data_path("phi35-labs", appauthor=False)
+
+
+def board_file() -> Path:
+    """Where the class board that this person has joined is written down; there only after `labs board join`.
+
+    Example:
+        board_file().exists()
+    """
+    return folder() / "board.json"

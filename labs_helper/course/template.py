@@ -82,33 +82,43 @@ _CHECKS = '''\
 
 from __future__ import annotations
 
-from labs_helper.course.base import Exercise, TryAgain, number
+from labs_helper.common.translate import _
+from labs_helper.exercises.base import Exercise, TryAgain, number
 
 
 def _written(value: object) -> str:
-    given = number(value, "The count")
-    if given != int(given) or given < 1:
-        raise TryAgain(f"A count of tokens is a whole number of at least 1, not {{given:g}}.")
-    return f"Right: {{given:.0f}} tokens."
+    count = number(value, _("The count"))
+    if count != int(count) or count < 1:
+        raise TryAgain(
+            _("A count of tokens is a whole number of at least 1, not {{count:g}}.").format(count=count)
+        )
+    return _("Right: {{count:.0f}} tokens.").format(count=count)
 
 
-EXERCISES = (
-    Exercise(
-        "{lab}.1",
-        "Count the tokens of the answer",
-        _written,
-        (
-            "The last line of an answer names its counts. In Python they are attributes of the answer.",
-            "written = answer.generated_tokens",
+def exercises() -> tuple[Exercise, ...]:
+    """The exercises of lab {number}, in their order, with titles and hints in the learner's language."""
+    return (
+        Exercise(
+            "{lab}.1",
+            _("Count the tokens of the answer"),
+            _written,
+            (
+                _("The last line of an answer names its counts. In Python they are attributes of the answer."),
+                _("written = answer.generated_tokens"),
+            ),
         ),
-    ),
-)
+    )
 '''
 
 _NEXT = """\
-Now tell the package that the lab exists:
-  labs_helper/doctor.py             LAB_ROLES: "{number}": ("instruct",)
-  labs_helper/exercises/__init__.py  LABS: "{lab}": "lab{number}"
+Now tell the package that the lab exists. Add to labs_helper/catalog/labs.toml:
+  [[lab]]
+  number = "{number}"
+  slug = "{slug}"
+  title = "Its title"
+  roles = ["instruct"]
+  minutes = 18
+  exercises = true
 Then write the lab, and look at it:
   make notebooks LABS={number}
   make test TESTS="tests/test_project.py tests/exercises/test_exercises.py notebooks/{number}-{slug}.ipynb"

@@ -1,121 +1,181 @@
 """`check("1.3", value)` and `hint("1.3")`: exercises that answer back.
 
-One module a lab (`lab00`, `lab01`, ...), each with a tuple `EXERCISES`. The number before the dot names the lab.
+Each lab has a module of its own (`lab00`, `lab01`, ...) with a function `exercises`. The number before the dot names
+the lab, so a check imports that module and no other. The registry of the labs says which labs have exercises.
 """
 
 from __future__ import annotations
 
 import importlib
 
-from labs_helper.exercises import limit, progress
-from labs_helper.exercises.base import CheckResult, Exercise, Hint, NotYet, TryAgain, is_unfilled
+from labs_helper import catalog
+from labs_helper.catalog.labs import normal
+from labs_helper.common import timeouts
+from labs_helper.common.translate import _
+from labs_helper.exercises import progress
+from labs_helper.exercises.base import (
+    NOT_YET,
+    PASSED,
+    TRY_AGAIN,
+    CheckResult,
+    Exercise,
+    Hint,
+    NotYet,
+    TryAgain,
+    is_unfilled,
+)
 
-__all__ = ["CheckResult", "Hint", "all_exercises", "check", "hint"]
+__all__ = ["CheckResult", "Hint", "all_exercises", "check", "hint", "labs_with_exercises"]
 
-# The labs that have exercises. A new lab adds its module name here.
-LABS = {"0": "lab00", "1": "lab01", "2": "lab02", "3": "lab03", "7": "lab07"}
-
+SECONDS = 10.0  # that a check may take
 _LONGEST_MESSAGE = 1000  # characters; a message may quote what the learner handed in
 
 _hints_shown: dict[str, int] = {}
 
 
-def all_exercises(lab: str | None = None) -> dict[str, Exercise]:
-    """Return the exercises by number, of one lab ("1" or "01") or of all.
+def labs_with_exercises() -> list[str]:
+    """The numbers of the labs that have exercises.
 
-    Example: `list(all_exercises("01"))` starts with "1.1".
+    Example:
+        labs_with_exercises()      # ["00", "01", "02", "03", "07"]
     """
-    wanted = LABS if lab is None else {key: name for key, name in LABS.items() if key == (str(lab).lstrip("0") or "0")}
-    found: dict[str, Exercise] = {}
-    for module_name in wanted.values():
-        module = importlib.import_module(f"{__name__}.{module_name}")
-        found.update({exercise.id: exercise for exercise in module.EXERCISES})
-    return found
+    return [lab.number for lab in catalog.labs() if lab.exercises]
 
 
-def _find(id: object) -> tuple[str, Exercise | None, str]:
-    """The number as text, the exercise, and where there is none a sentence that lists the ones there are."""
-    known = all_exercises()
-    key = _as_text(id).strip()[:40]
-    if key in known:
-        return key, known[key], ""
-    return key, None, f'There is no exercise "{key}". The exercises are: {", ".join(known)}.'
+def all_exercises(lab: str | int | None = None) -> dict[str, Exercise]:
+    """The exercises by number, of one lab (1, "1" or "01") or of all.
+
+    Example:
+        list(all_exercises("01"))[0]      # "1.1"
+    """
+    wanted = None if lab is None else normal(lab)
+    return {
+        exercise.number: exercise
+        for number in labs_with_exercises()
+        if wanted in (None, number)
+        for exercise in importlib.import_module(f"{__name__}.lab{number}").exercises()
+    }
 
 
-def _as_text(value: object) -> str:
-    """`str(value)`, whatever the value's own methods do."""
-    try:
-        # str.__str__ makes a plain text, even where __str__ returns a kind of str with methods of its own.
-        return str.__str__(limit.within(1, str, value))
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
-        return "(something that cannot be shown as text)"
-
-
-def _kind_of(error: BaseException) -> str:
-    try:
-        return str.__str__(type(error).__name__)
-    except Exception:  # a class may hide even its name
-        return "error"
-
-
-def check(id: str, value: object = None) -> CheckResult:
+def check(number: str, value: object = None) -> CheckResult:
     """Look at an answer, say whether it is right, and note the result for `labs progress`.
 
-    Arguments: `id`, the number of the exercise, such as "1.3"; `value`, the learner's answer.
-    Raises nothing but KeyboardInterrupt, which Stop sends: a wrong type, an unknown number, a function that fails
-    or that does not end within ten seconds is told in words.
+    Nothing but KeyboardInterrupt, which Stop sends, is raised: a wrong type, an unknown number, a function that fails
+    or does not end within ten seconds is explained in the result.
+
+    Args:
+        number: the number of the exercise, such as "1.3".
+        value: the learner's answer.
+
     Example:
         >>> check("1.7", 2 * 32 * 32 * 96 * 2).passed
         True
     """
-    key, exercise, problem = _find(id)
+    asked = _text_of(number).strip()
+    exercise = _find(asked)
     if exercise is None:
-        return CheckResult(key, "", "try again", problem)
-    status, message = _look(exercise, value)
+        return CheckResult(asked[:40], "", TRY_AGAIN, _unknown(asked))
+    try:
+        status, message = timeouts.interrupt_after(SECONDS, _judge, exercise, value)
+    except timeouts.Interrupted:
+        status, message = (
+            TRY_AGAIN,
+            _("No result after {seconds:g} seconds, so it was stopped. Look for a loop that never ends.").format(
+                seconds=SECONDS
+            ),
+        )
     if len(message) > _LONGEST_MESSAGE:
         message = f"{message[:_LONGEST_MESSAGE]} ..."
-    progress.record(exercise.id, status)
-    return CheckResult(exercise.id, exercise.title, status, message)
+    progress.record(exercise.number, status)
+    return CheckResult(exercise.number, exercise.title, status, message)
 
 
-def _look(exercise: Exercise, value: object) -> tuple[str, str]:
-    """Status and message of an answer."""
-    stub = f'Nothing to check here yet. Replace the dots (...) with your answer. For help: hint("{exercise.id}").'
+def hint(number: str) -> Hint:
+    """Show the next hint of an exercise; the last one stays. Raises nothing.
 
-    def judge() -> str:
+    Args:
+        number: the number of the exercise, such as "1.3".
+
+    Example:
+        hint("1.3")      # hint 1, and called again hint 2
+    """
+    asked = _text_of(number).strip()
+    exercise = _find(asked)
+    if exercise is None:
+        return Hint(asked[:40], 0, 0, _unknown(asked))
+    step = min(_hints_shown.get(exercise.number, 0) + 1, len(exercise.hints))
+    _hints_shown[exercise.number] = step
+    return Hint(exercise.number, step, len(exercise.hints), exercise.hints[step - 1])
+
+
+def _find(asked: str) -> Exercise | None:
+    """The exercise of a number, from the module of its lab alone."""
+    lab, dot, _rest = asked.partition(".")
+    return all_exercises(lab).get(asked) if dot else None
+
+
+def _unknown(asked: str) -> str:
+    """The sentence for a number that no exercise has. It lists the exercises of that lab, or the labs."""
+    lab = asked.partition(".")[0]
+    of_lab = all_exercises(lab)
+    if of_lab:
+        return _('There is no exercise "{number}". The exercises of lab {lab} are: {numbers}.').format(
+            number=asked[:40], lab=normal(lab), numbers=", ".join(of_lab)
+        )
+    return _('There is no exercise "{number}". Labs with exercises: {labs}. Ask for one such as "1.1".').format(
+        number=asked[:40], labs=", ".join(labs_with_exercises())
+    )
+
+
+def _judge(exercise: Exercise, value: object) -> tuple[str, str]:
+    """Status and message of an answer. Runs within the time limit: even the text of an error may never end."""
+    try:
         if is_unfilled(value):
             raise NotYet
-        return exercise.check(value)
-
-    try:
-        return "passed", limit.within(limit.SECONDS, judge)
+        return PASSED, exercise.check(value)
     except NotYet:
-        return "not yet", stub
+        return NOT_YET, _(
+            'Nothing to check here yet. Replace the dots (...) with your answer. For help: hint("{number}").'
+        ).format(number=exercise.number)
     except TryAgain as problem:
-        return "try again", _as_text(problem)
-    except KeyboardInterrupt:
+        return TRY_AGAIN, _shown(problem)
+    except (KeyboardInterrupt, timeouts.Interrupted):
         raise
-    except limit.TooLong:
-        return "try again", (
-            f"No result after {limit.SECONDS:g} seconds, so it was stopped. Look for a loop that never ends."
-        )
     # The value comes from outside: its own methods may raise anything, `exit()` included, and a learner's cell must
-    # go on. The kind of error is passed on in words; tests/exercises/test_exercises.py holds the checks themselves to account.
+    # go on. That this hides no mistake of the checks themselves is tested in tests/exercises.
     except BaseException as error:
-        return "try again", f"Your answer could not be read: {_kind_of(error)}: {_as_text(error)[:200]}"
+        return TRY_AGAIN, _("Your answer could not be read: {kind}: {error}").format(
+            kind=_name_of(error), error=_shown(error)[:200]
+        )
 
 
-def hint(id: str) -> Hint:
-    """Show the next hint of an exercise; the last one stays.
+def _text_of(number: object) -> str:
+    """The number of an exercise as it was typed. Anything but a text or a plain number is shown within a second."""
+    if any(type(number) is plain for plain in (str, int, float)):
+        return str(number)
+    try:
+        return timeouts.interrupt_after(1, _shown, number)
+    except timeouts.Interrupted:
+        return _unshowable()
 
-    Argument: `id`, the number of the exercise. Raises nothing.
-    Example: `hint("1.3")` shows hint 1, and called again hint 2.
-    """
-    key, exercise, problem = _find(id)
-    if exercise is None:
-        return Hint(key, 0, 0, problem)
-    step = min(_hints_shown.get(exercise.id, 0) + 1, len(exercise.hints))
-    _hints_shown[exercise.id] = step
-    return Hint(exercise.id, step, len(exercise.hints), exercise.hints[step - 1])
+
+def _shown(value: object) -> str:
+    """`str(value)`, whatever the value's own methods raise."""
+    try:
+        # str.__str__ makes a plain text, even where __str__ returns a kind of str with methods of its own.
+        return str.__str__(str(value))
+    except (KeyboardInterrupt, timeouts.Interrupted):
+        raise
+    except BaseException:
+        return _unshowable()
+
+
+def _unshowable() -> str:
+    return _("(something that cannot be shown as text)")
+
+
+def _name_of(error: BaseException) -> str:
+    try:
+        return str.__str__(type(error).__name__)
+    except Exception:  # a class may hide even its name
+        return _("error")

@@ -1,4 +1,4 @@
-"""What a check needs: the exercise, the two ways to fail, and polite readers for whatever a learner hands in.
+"""What a check needs: the exercise, the two ways to fail, and polite readers for what a learner hands in.
 
 A check function takes the learner's value and either returns one sentence of praise or raises
 `NotYet` (nothing filled in) or `TryAgain` (filled in, not right; the sentence names the likely mistake).
@@ -7,11 +7,17 @@ A check function takes the learner's value and either returns one sentence of pr
 
 from __future__ import annotations
 
-import html
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, SupportsFloat
+
+from labs_helper.common.markup import escape
+from labs_helper.common.translate import _
+
+# The status of an answer, as the progress file and the class board know it.
+PASSED, NOT_YET, TRY_AGAIN = "passed", "not yet", "try again"
 
 
 class NotYet(Exception):
@@ -24,9 +30,19 @@ class TryAgain(Exception):
 
 @dataclass(frozen=True)
 class Exercise:
-    """One exercise: its number, what it asks in one line, its check, and its hints in the order to show them."""
+    """One exercise.
 
-    id: str
+    A lab's module makes its exercises in a function, each time they are asked for: their words are looked up in the
+    learner's language when they are shown.
+
+    Attributes:
+        number: such as "1.3"; the part before the dot is the lab.
+        title: what it asks, in one line.
+        check: takes the learner's value and returns praise, or raises NotYet or TryAgain.
+        hints: in the order in which they are shown.
+    """
+
+    number: str
     title: str
     check: Callable[[object], str]
     hints: tuple[str, ...]
@@ -36,11 +52,17 @@ class Exercise:
 class CheckResult:
     """What `check()` shows.
 
-    Arguments: `id` and `title` of the exercise, `status` ("passed", "not yet", "try again"), `message`.
-    Example: `check("1.5", answer).passed` is True or False.
+    Attributes:
+        number: of the exercise.
+        title: of the exercise.
+        status: "passed", "not yet" or "try again".
+        message: what is right, or what to look at.
+
+    Example:
+        check("1.5", answer).passed      # True or False
     """
 
-    id: str
+    number: str
     title: str
     status: str
     message: str
@@ -48,28 +70,40 @@ class CheckResult:
     @property
     def passed(self) -> bool:
         """True when the answer is right."""
-        return self.status == "passed"
+        return self.status == PASSED
 
     def __str__(self) -> str:
-        return f"Exercise {self.id} - {self.status.upper()}: {self.message}"
+        return _("Exercise {number} - {status}: {message}").format(
+            number=self.number, status=self._shown_status(), message=self.message
+        )
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
         # The state is a word, not a colour. Everything is escaped: a message may quote what the learner typed.
-        edge = {"passed": "3px solid", "try again": "3px dashed"}.get(self.status, "3px dotted")
+        edge = {PASSED: "3px solid", TRY_AGAIN: "3px dashed"}.get(self.status, "3px dotted")
+        head = _("Exercise {number}: {status}.").format(number=self.number, status=self._shown_status())
         return (
             f'<div role="status" style="border-left:{edge} currentColor;padding:.3em .8em;max-width:60em">'
-            f"<strong>Exercise {html.escape(self.id)}: {html.escape(self.status.upper())}.</strong> "
-            f"{html.escape(self.message)}</div>"
+            f"<strong>{escape(head)}</strong> {escape(self.message)}</div>"
         )
+
+    def _shown_status(self) -> str:
+        return {PASSED: _("PASSED"), NOT_YET: _("NOT YET"), TRY_AGAIN: _("TRY AGAIN")}[self.status]
 
 
 @dataclass(frozen=True)
 class Hint:
-    """What `hint()` shows: one hint, its number, and how many there are."""
+    """What `hint()` shows: one hint, its number, and how many there are. Without steps it says what to ask for.
 
-    id: str
+    Attributes:
+        number: of the exercise.
+        step: which hint this is, from 1.
+        steps: how many hints the exercise has.
+        message: the hint.
+    """
+
+    number: str
     step: int
     steps: int
     message: str
@@ -77,19 +111,26 @@ class Hint:
     def __str__(self) -> str:
         if not self.steps:
             return self.message
-        after = "This was the last hint." if self.step == self.steps else "Call hint again for the next one."
-        return f"Hint {self.step} of {self.steps} for exercise {self.id}: {self.message} ({after})"
+        last = self.step == self.steps
+        return _("Hint {step} of {steps} for exercise {number}: {message} ({after})").format(
+            step=self.step,
+            steps=self.steps,
+            number=self.number,
+            message=self.message,
+            after=_("This was the last hint.") if last else _("Call hint again for the next one."),
+        )
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return f'<div style="border-left:3px double currentColor;padding:.3em .8em">{html.escape(str(self))}</div>'
+        return f'<div style="border-left:3px double currentColor;padding:.3em .8em">{escape(self)}</div>'
 
 
 def is_unfilled(value: object, depth: int = 3) -> bool:
     """Say whether a value is still (partly) a stub.
 
-    Example: `is_unfilled({"English": ...})` is True, `is_unfilled({"English": 1})` is False.
+    Example:
+        is_unfilled({"English": ...}), is_unfilled({"English": 1})      # (True, False)
     """
     if value is None or value is Ellipsis:
         return True
@@ -101,94 +142,160 @@ def is_unfilled(value: object, depth: int = 3) -> bool:
         value = value.values()
     elif not isinstance(value, (list, tuple, set, frozenset)):
         return False
-    # A stub is short: whoever hands in millions of parts is not made to wait for the look at the last one.
+    # A stub is short: nobody who hands in millions of parts has to wait until the last one is looked at.
     first = list(itertools.islice(value, 1000))
     return not first or any(is_unfilled(part, depth - 1) for part in first)
 
 
 def kind(value: object) -> str:
-    """Name a value's type in a learner's words. Example: `kind("a")` is "a text (str)"."""
-    names = {
-        str: "a text (str)",
-        bool: "True or False (bool)",
-        int: "a whole number (int)",
-        float: "a number (float)",
-        list: "a list",
-        tuple: "a tuple",
-        dict: "a dict",
-        set: "a set",
+    """Name a value's type in a learner's words.
+
+    Example:
+        kind("a")      # "a text (str)"
+    """
+    names: dict[type, str] = {
+        str: _("a text (str)"),
+        bool: _("True or False (bool)"),
+        int: _("a whole number (int)"),
+        float: _("a number (float)"),
+        list: _("a list"),
+        tuple: _("a tuple"),
+        dict: _("a dict"),
+        set: _("a set"),
     }
-    return names.get(type(value), f"a {type(value).__name__}")
+    return names.get(type(value)) or _("a {type}").format(type=type(value).__name__)
 
 
 MOST_PARTS = 10_000  # of a list that a check reads; no right answer is as long
 
 
-def as_list(value: Iterable, most: int = MOST_PARTS, what: str = "The answer") -> list:
-    """The parts of a list, array or generator; raise `TryAgain` if there are more than `most`.
+def as_list(value: object, most: int = MOST_PARTS, what: str = "") -> list[Any]:
+    """The parts of a list, array or generator.
 
     An endless generator or a huge array is never read as a whole: the kernel would run out of memory.
-    Example: `as_list(iter("ab"))` is `["a", "b"]`.
+
+    Args:
+        value: what the learner handed in.
+        most: the most parts that are read.
+        what: how the message names the value.
+
+    Raises:
+        TryAgain: it has more parts, or none because it is not a list.
+
+    Example:
+        as_list(iter("ab"))      # ["a", "b"]
     """
     try:
-        iterator = iter(value)
+        iterator = iter(value)  # type: ignore[call-overload]  # whether it can be iterated is what is found out here
     except TypeError as error:  # an array without dimensions says that it can be iterated, and then cannot
-        raise TryAgain(f"{what} must be a list. I was given {kind(value)}.") from error
-    found = list(itertools.islice(iterator, most + 1))
-    if len(found) > most:
-        raise TryAgain(f"{what} has more than {most} parts. Hand in only what was asked for.")
-    return found
+        raise TryAgain(
+            _("{what} must be a list. I was given {kind}.").format(what=what or _("The answer"), kind=kind(value))
+        ) from error
+    parts = list(itertools.islice(iterator, most + 1))
+    if len(parts) > most:
+        raise TryAgain(
+            _("{what} has more than {most} parts. Hand in only what was asked for.").format(
+                what=what or _("The answer"), most=most
+            )
+        )
+    return parts
 
 
-def number(value: object, what: str = "The answer") -> float:
-    """Read one finite number; raise `TryAgain` for anything else.
+def number(value: object, what: str = "") -> float:
+    """Read one finite number: an int, a float or an array with one element.
 
-    Accepts int, float and one-element arrays. Example: `number(3)` is 3.0.
+    Raises:
+        TryAgain: it is anything else; the message names it by `what`.
+
+    Example:
+        number(3)      # 3.0
     """
-    if isinstance(value, (bool, str, bytes)) or not hasattr(value, "__float__"):
-        raise TryAgain(f"{what} must be a number. I was given {kind(value)}.")
+    what = what or _("The answer")
+    if isinstance(value, (bool, str, bytes)) or not isinstance(value, SupportsFloat):
+        raise TryAgain(_("{what} must be a number. I was given {kind}.").format(what=what, kind=kind(value)))
     try:
-        result = float(value)  # type: ignore[arg-type]
+        result = float(value)
     except (TypeError, ValueError, OverflowError) as error:
-        raise TryAgain(f"{what} must be one number. I was given {kind(value)}.") from error
+        raise TryAgain(
+            _("{what} must be one number. I was given {kind}.").format(what=what, kind=kind(value))
+        ) from error
     if not math.isfinite(result):
-        raise TryAgain(f"{what} must be a finite number. I was given {result}.")
+        raise TryAgain(_("{what} must be a finite number. I was given {number}.").format(what=what, number=result))
     return result
 
 
-def numbers(value: object, count: int, what: str = "The answer") -> list[float]:
+def numbers(value: object, count: int, what: str = "") -> list[float]:
     """Read `count` numbers from a list, tuple, array, or from the values of a dict, in their order.
 
-    Example: `numbers([1, 2], 2)` is `[1.0, 2.0]`.
+    Raises:
+        TryAgain: it is anything else; the message names it by `what`.
+
+    Example:
+        numbers([1, 2], 2)      # [1.0, 2.0]
     """
+    what = what or _("The answer")
     if isinstance(value, Mapping):
         value = value.values()
     if isinstance(value, (str, bytes)) or not (isinstance(value, Iterable) or hasattr(value, "tolist")):
-        raise TryAgain(f"{what} must be a list of {count} numbers. I was given {kind(value)}.")
-    found = [number(part, f"Each part of {what[:1].lower() + what[1:]}") for part in as_list(value, what=what)]
+        raise TryAgain(
+            _("{what} must be a list of {count} numbers. I was given {kind}.").format(
+                what=what, count=count, kind=kind(value)
+            )
+        )
+    found = [number(part, _("Each part")) for part in as_list(value, what=what)]
     if len(found) != count:
-        raise TryAgain(f"{what} must hold {count} numbers. I found {len(found)}.")
+        raise TryAgain(
+            _("{what} must hold {count} numbers. I found {found}.").format(what=what, count=count, found=len(found))
+        )
     return found
 
 
-def text(value: object, what: str = "The answer") -> str:
-    """Read a text; raise `TryAgain` for anything else. Example: `text("a")` is "a"."""
+def text(value: object, what: str = "") -> str:
+    """Read a text.
+
+    Raises:
+        TryAgain: it is anything else; the message names it by `what`.
+
+    Example:
+        text("a")      # "a"
+    """
     if not isinstance(value, str):
-        raise TryAgain(f"{what} must be a text (str). I was given {kind(value)}.")
+        raise TryAgain(
+            _("{what} must be a text (str). I was given {kind}.").format(what=what or _("The answer"), kind=kind(value))
+        )
     return value
 
 
-def a_function(value: object, name: str) -> Callable:
-    """Read a function; raise `TryAgain` for anything else. Example: `a_function(print, "print")` is `print`."""
+def a_function(value: object, name: str) -> Callable[..., Any]:
+    """Read a function.
+
+    Args:
+        value: what the learner handed in.
+        name: the function that was asked for, as the message calls it.
+
+    Raises:
+        TryAgain: it is anything else.
+
+    Example:
+        a_function(print, "print")      # print
+    """
     if not callable(value):
-        raise TryAgain(f"Hand in the function itself: {name}, without brackets. I was given {kind(value)}.")
+        raise TryAgain(
+            _("Hand in the function itself: {name}, without brackets. I was given {kind}.").format(
+                name=name, kind=kind(value)
+            )
+        )
     return value
 
 
-def returned(result: object) -> object:
-    """What a learner's function gave; a stub that returns nothing is not wrong, it is not written yet: `NotYet`.
+def returned(result: Any) -> Any:
+    """What a learner's function returned. A stub that returns nothing is not wrong, it is not written yet.
 
-    Example: `returned(3)` is 3.
+    Raises:
+        NotYet: it returned nothing, or the dots.
+
+    Example:
+        returned(3)      # 3
     """
     if result is None or result is Ellipsis:
         raise NotYet

@@ -2,44 +2,52 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from functools import cache
+from typing import Any
 
-from labs_helper.catalog import course_folder
+from labs_helper.catalog import course_folder, tables
 
 
-@cache
-def published(table: str) -> tuple[tuple[str, str, str, float], ...]:
-    """Read `data/benchmarks/<table>.csv` as rows of (model, benchmark, category, value).
+def score(table: str, model: str, benchmark: str) -> float:
+    """One printed score.
 
-    Example: `published("phi35_mini_main")`. The csv module is used, not pandas, so a check answers at once.
+    Raises:
+        KeyError: the table has none for this model and benchmark.
+
+    Example:
+        score("phi35_mini_main", "Gemma-2-9B-it", "MGSM")      # 76.4
     """
-    with (course_folder() / "data" / "benchmarks" / f"{table}.csv").open(encoding="utf-8", newline="") as file:
-        return tuple(
-            (row["model"], row["benchmark"], row["category"], float(row["value"])) for row in csv.DictReader(file)
-        )
-
-
-def score(table: str, model: str, benchmark: str, category: str | None = None) -> float:
-    """One printed score. Example: `score("phi35_mini_main", "Gemma-2-9B-it", "MGSM")` is 76.4."""
-    for row in published(table):
-        if row[:2] == (model, benchmark) and category in (None, row[2]):
-            return row[3]
+    for row in tables.read(table):
+        if (row["model"], row["benchmark"]) == (model, benchmark):
+            return float(row["value"])
     raise KeyError(f"{table}: no {benchmark} for {model}")
 
 
 @cache
 def stop_ids(checkpoint: str) -> frozenset[int]:
-    """The stop ids in a bundled checkpoint's generation_config.json. Example: `stop_ids("instruct-tiny")`."""
-    path = course_folder() / "data" / "checkpoints" / checkpoint / "generation_config.json"
-    found = json.loads(path.read_text(encoding="utf-8"))["eos_token_id"]
-    return frozenset(found if isinstance(found, list) else [found])
+    """The stop ids in a bundled checkpoint's generation_config.json.
+
+    Example:
+        stop_ids("instruct-tiny")
+    """
+    ids = _json_of(checkpoint, "generation_config.json")["eos_token_id"]
+    return frozenset(ids if isinstance(ids, list) else [ids])
 
 
 @cache
 def special_id(checkpoint: str, token: str) -> int:
-    """The id of a special token of a bundled checkpoint. Example: `special_id("instruct-tiny", "<|end|>")`."""
-    path = course_folder() / "data" / "checkpoints" / checkpoint / "tokenizer.json"
-    added = json.loads(path.read_text(encoding="utf-8"))["added_tokens"]
-    return next(entry["id"] for entry in added if entry["content"] == token)
+    """The id of a special token of a bundled checkpoint.
+
+    Example:
+        special_id("instruct-tiny", "<|end|>")
+    """
+    return next(
+        int(entry["id"])
+        for entry in _json_of(checkpoint, "tokenizer.json")["added_tokens"]
+        if entry["content"] == token
+    )
+
+
+def _json_of(checkpoint: str, name: str) -> Any:
+    return json.loads((course_folder() / "data" / "checkpoints" / checkpoint / name).read_text(encoding="utf-8"))

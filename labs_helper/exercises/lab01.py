@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
+from labs_helper.catalog import tables
+from labs_helper.common.translate import _
 from labs_helper.exercises import facts
 from labs_helper.exercises.base import (
     Exercise,
@@ -26,31 +28,40 @@ QUESTION = "What is the capital of Kenya?"
 
 
 def _prompt_by_hand(value: object) -> str:
-    written = text(value, "The prompt")
+    written = text(value, _("The prompt"))
     expected = f"<|system|>\n{SYSTEM}<|end|>\n<|user|>\n{QUESTION}<|end|>\n<|assistant|>\n"
     if written == expected:
-        return "Character for character what the chat template makes."
+        return _("Character for character what the chat template makes.")
     if written.startswith("<s>"):
-        raise TryAgain("Leave <s> out. It is not part of the text: if a tokenizer wants it, it adds the id itself.")
-    for part, name in ((SYSTEM, "the system message"), (QUESTION, "the question")):
+        raise TryAgain(_("Leave <s> out. It is not part of the text: if a tokenizer wants it, it adds the id itself."))
+    for part, name in ((SYSTEM, _("the system message")), (QUESTION, _("the question"))):
         if part not in written:
-            raise TryAgain(f"I do not find {name} in it: {part!r}, with the same capital letters and marks.")
+            raise TryAgain(
+                _("I do not find {name} in it: {text!r}, with the same capital letters and marks.").format(
+                    name=name, text=part
+                )
+            )
     for marker in ("<|system|>", "<|user|>", "<|assistant|>"):
         if marker not in written:
-            raise TryAgain(f"The marker {marker} is missing.")
+            raise TryAgain(_("The marker {marker} is missing.").format(marker=marker))
     if written.index("<|user|>") < written.index("<|system|>"):
-        raise TryAgain("The order is wrong. The system message comes first, then the user.")
+        raise TryAgain(_("The order is wrong. The system message comes first, then the user."))
     if written.count("<|end|>") != 2:
         raise TryAgain(
-            f"I count {written.count('<|end|>')} times <|end|>. Each finished message ends with one: the system "
-            "message and the question. The assistant's message is not finished, so it has none."
+            _(
+                "I count {count} times <|end|>. Each finished message ends with one: the system message "
+                "and the question. The assistant's message is not finished, so it has none."
+            ).format(count=written.count("<|end|>"))
         )
     if written.replace("\n", "").replace(" ", "") == expected.replace("\n", "").replace(" ", ""):
         raise TryAgain(
-            "All parts are there; the spaces or new lines differ. There is one \\n after every marker <|...|>, "
-            "<|end|> and the last <|assistant|> included, and no other white space around them."
+            _(
+                "All parts are there; the spaces or new lines differ. There is one \\n after every marker "
+                "<|...|>, <|end|> and the last <|assistant|> included, and no other white space around "
+                "them."
+            )
         )
-    raise TryAgain("Close. Compare it with the prompt printed above, marker by marker.")
+    raise TryAgain(_("Close. Compare it with the prompt printed above, marker by marker."))
 
 
 # --- 1.2 The stop tokens ----------------------------------------------------------------------------------
@@ -62,22 +73,22 @@ REAL_END = 32007
 
 def _stop_ids(value: object) -> str:
     if isinstance(value, str):
-        raise TryAgain("Give the ids, not the names: whole numbers, in a list or a set.")
-    given = [value] if not isinstance(value, Iterable) else as_list(value)
-    if any(isinstance(part, str) for part in given):
-        raise TryAgain("Give the ids, not the names: whole numbers, in a list or a set.")
-    ids = {int(number(part, "Each id")) for part in given}
+        raise TryAgain(_("Give the ids, not the names: whole numbers, in a list or a set."))
+    answer = [value] if not isinstance(value, Iterable) else as_list(value)
+    if any(isinstance(part, str) for part in answer):
+        raise TryAgain(_("Give the ids, not the names: whole numbers, in a list or a set."))
+    ids = {int(number(part, _("Each id"))) for part in answer}
     bundled, end = facts.stop_ids("instruct-tiny"), facts.special_id("instruct-tiny", "<|end|>")
     if ids in (set(bundled), set(REAL_STOP_IDS)):
-        return f"Right: {len(ids)} stop ids. The first one the model produces ends the answer."
+        return _("Right: {count} stop ids. The first one the model produces ends the answer.").format(count=len(ids))
     if not ids & {end, REAL_END}:
-        raise TryAgain("The id of <|end|> is missing. It is the one that ends every message of a chat.")
+        raise TryAgain(_("The id of <|end|> is missing. It is the one that ends every message of a chat."))
     wanted = REAL_STOP_IDS if REAL_END in ids else bundled
     if ids < wanted:
         raise TryAgain(
-            "You have <|end|>, but the file lists more ids. A model can also end with <|endoftext|>, for example."
+            _("You have <|end|>, but the file lists more ids. A model can also end with <|endoftext|>, for example.")
         )
-    raise TryAgain(f"Too many: {sorted(ids - wanted)} would stop an answer that is not finished.")
+    raise TryAgain(_("Too many: {ids} would stop an answer that is not finished.").format(ids=sorted(ids - wanted)))
 
 
 # --- 1.3 Temperature by hand ------------------------------------------------------------------------------
@@ -89,31 +100,38 @@ TEMPERATURE = 0.5
 def softmax(logits: Iterable[float], temperature: float = 1.0) -> list[float]:
     """Probabilities of logits at a temperature: exp(z / T), divided by their sum.
 
-    Example: `softmax([0.0, 0.0])` is `[0.5, 0.5]`.
+    Example:
+        softmax([0.0, 0.0])      # [0.5, 0.5]
     """
     weights = [math.exp(logit / temperature) for logit in logits]
     return [weight / sum(weights) for weight in weights]
 
 
 def _temperature(value: object) -> str:
-    given = numbers(value, len(LOGITS), "The list")
+    answer = numbers(value, len(LOGITS), _("The list"))
 
     def near(expected: list[float]) -> bool:
-        return all(abs(a - b) < 2e-3 for a, b in zip(given, expected, strict=True))
+        return all(abs(a - b) < 2e-3 for a, b in zip(answer, expected, strict=True))
 
     if near(softmax(LOGITS, TEMPERATURE)):
-        return f"Right. At temperature {TEMPERATURE} the first token gets {given[0]:.0%} of the draws."
+        return _("Right. At temperature {temperature} the first token gets {share:.0%} of the draws.").format(
+            temperature=TEMPERATURE, share=answer[0]
+        )
     if near(softmax(LOGITS)):
-        raise TryAgain("These are the probabilities at temperature 1. Divide each logit by the temperature first.")
+        raise TryAgain(_("These are the probabilities at temperature 1. Divide each logit by the temperature first."))
     if near(softmax(LOGITS, 1 / TEMPERATURE)):
-        raise TryAgain("You multiplied by the temperature. Divide: a small temperature makes differences larger.")
-    if any(part < 0 for part in given):
-        raise TryAgain("A probability is never negative. Use math.exp on each logit divided by the temperature.")
-    if abs(sum(given) - 1) > 1e-2:
-        raise TryAgain(f"The four numbers must add up to 1. Yours add up to {sum(given):.3g}. Divide by their sum.")
+        raise TryAgain(_("You multiplied by the temperature. Divide: a small temperature makes differences larger."))
+    if any(part < 0 for part in answer):
+        raise TryAgain(_("A probability is never negative. Use math.exp on each logit divided by the temperature."))
+    if abs(sum(answer) - 1) > 1e-2:
+        raise TryAgain(
+            _("The four numbers must add up to 1. Yours add up to {total:.3g}. Divide by their sum.").format(
+                total=sum(answer)
+            )
+        )
     if near(sorted(softmax(LOGITS, TEMPERATURE))):
-        raise TryAgain("The values are right, the order is not. Keep the order of the logits.")
-    raise TryAgain("They add up to 1, but they are not softmax(logits / temperature). Check the exponent.")
+        raise TryAgain(_("The values are right, the order is not. Keep the order of the logits."))
+    raise TryAgain(_("They add up to 1, but they are not softmax(logits / temperature). Check the exponent."))
 
 
 # --- 1.4 What a language costs ----------------------------------------------------------------------------
@@ -128,104 +146,129 @@ SENTENCES = {
 
 def _language_cost(value: object) -> str:
     if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise TryAgain("Hand in two things: the dict of ratios and the name of the dearest language.")
+        raise TryAgain(_("Hand in two things: the dict of ratios and the name of the dearest language."))
     ratios, dearest = value
     if not isinstance(ratios, Mapping):
-        raise TryAgain(f"The ratios must be a dict, language to number. I was given {kind(ratios)}.")
+        raise TryAgain(
+            _("The ratios must be a dict, language to number. I was given {kind}.").format(kind=kind(ratios))
+        )
     missing = [language for language in SENTENCES if language not in ratios]
     if missing:
-        raise TryAgain(f"A ratio is missing for: {', '.join(missing)}.")
+        raise TryAgain(_("A ratio is missing for: {languages}.").format(languages=", ".join(missing)))
     tokens = {}
     for language, sentence in SENTENCES.items():
-        ratio = number(ratios[language], f"The ratio of {language}")
+        ratio = number(ratios[language], _("The ratio of {language}").format(language=language))
         tokens[language] = ratio * len(sentence)
         # Whatever the tokenizer, tokens are whole numbers; ratios rounded to two decimals still pass.
         if ratio <= 0 or abs(tokens[language] - round(tokens[language])) > 0.0051 * len(sentence):
             raise TryAgain(
-                f"The ratio of {language} does not fit: times its {len(sentence)} characters it must give a whole "
-                "number of tokens. Divide tokens by characters, not the other way round."
+                _(
+                    "The ratio of {language} does not fit: times its {characters} characters it must give "
+                    "a whole number of tokens. Divide tokens by characters, not the other way round."
+                ).format(language=language, characters=len(sentence))
             )
     if tokens["English"] >= len(SENTENCES["English"]):
-        raise TryAgain("English cannot need a token for every character. Did you divide characters by tokens?")
-    name = text(dearest, "The dearest language").strip().capitalize()
+        raise TryAgain(_("English cannot need a token for every character. Did you divide characters by tokens?"))
+    name = text(dearest, _("The dearest language")).strip().capitalize()
     top = max(tokens, key=lambda language: round(tokens[language]))
     most = {language for language in tokens if round(tokens[language]) == round(tokens[top])}
     if name in most:
-        return f"Right. For this sentence {name} needs the most tokens: {round(tokens[name])}."
+        return _("Right. For this sentence {name} needs the most tokens: {tokens}.").format(
+            name=name, tokens=round(tokens[name])
+        )
     if name not in SENTENCES:
-        raise TryAgain(f"Name one of {', '.join(SENTENCES)}.")
+        raise TryAgain(_("Name one of {languages}.").format(languages=", ".join(SENTENCES)))
     raise TryAgain(
-        f"{name} needs {round(tokens[name])} tokens for the sentence; another language needs more. The same meaning "
-        "is what you pay for, so compare tokens, not tokens per character."
+        _(
+            "{name} needs {tokens} tokens for the sentence; another language needs more. The same meaning "
+            "is what you pay for, so compare tokens, not tokens per character."
+        ).format(name=name, tokens=round(tokens[name]))
     )
 
 
 # --- 1.5 The misprints ------------------------------------------------------------------------------------
 
 
-def _average(table: str, model: str, leave_out: str, instead: float, benchmarks: Iterable[str] | None = None) -> float:
+def _average(table: str, model: str, leave_out: str, instead: float, benchmarks: Container[str] | None = None) -> float:
     """The mean of a table's column with one score replaced."""
-    rows = [
-        row
-        for row in facts.published(table)
-        if row[0] == model and row[1] != "Average of the table" and (benchmarks is None or row[1] in benchmarks)
+    scores = [
+        instead if row["benchmark"] == leave_out else float(row["value"])
+        for row in tables.read(table)
+        if row["model"] == model
+        and row["benchmark"] != "Average of the table"
+        and (benchmarks is None or row["benchmark"] in benchmarks)
     ]
-    return sum(instead if row[1] == leave_out else row[3] for row in rows) / len(rows)
+    return sum(scores) / len(scores)
 
 
 LONG = ("GovReport", "QMSum", "Qasper", "SQuALITY", "SummScreenFD")
 
 
 def misprints() -> dict[tuple[str, str], float]:
-    """The scores that are printed wrongly, computed from the published tables, with the value that fits.
+    """The scores that are printed wrongly, computed from the published tables: (model, benchmark) -> right value.
 
-    Returns (model, benchmark) -> right value. Three steps: the two scores that differ between two tables, decided by
+    Two steps: the two scores that differ between two tables, decided by
     the average printed under each; then the "Long context" row of the category table against the long-context table.
     Source: data/benchmarks/phi35_mini_main.csv, multilingual_overview.csv, long_context.csv, category_averages.csv.
     """
-    found: dict[tuple[str, str], float] = {}
+    right_values: dict[tuple[str, str], float] = {}
     model, other = "Gemma-2-9B-it", facts.score("multilingual_overview", "Gemma-2-9B-it", "MGSM")
     printed = facts.score("phi35_mini_main", model, "Average of the table")
     if abs(_average("phi35_mini_main", model, "MGSM", other) - printed) <= 0.0501:
-        found[model, "MGSM"] = other
+        right_values[model, "MGSM"] = other
     model, other = "Phi-3.5-mini-instruct", facts.score("long_context", "Phi-3.5-mini-instruct", "SQuALITY")
     printed = facts.score("long_context", model, "Average of the table")
     if abs(_average("long_context", model, "SQuALITY", other, LONG) - printed) <= 0.0501:
-        found[model, "SQuALITY"] = other
-    for name, benchmark, category, value in facts.published("category_averages"):
-        if benchmark == "Category average" and category == "Long context" and name != "Gemma-2-9B-it":
-            right = facts.score("long_context", name, "Average of the table")
-            if right != value:
-                found[name, "Long context"] = right
-    return found
+        right_values[model, "SQuALITY"] = other
+    for row in tables.read("category_averages"):
+        if (row["benchmark"], row["category"]) != ("Category average", "Long context"):
+            continue
+        name = str(row["model"])
+        if name != "Gemma-2-9B-it":
+            average = facts.score("long_context", name, "Average of the table")
+            if average != row["value"]:
+                right_values[name, "Long context"] = average
+    return right_values
 
 
 def _misprints(value: object) -> str:
     if isinstance(value, Mapping):
         value = [(*key, score) if isinstance(key, tuple) else (key, score) for key, score in value.items()]
     if isinstance(value, str) or not isinstance(value, Iterable):
-        raise TryAgain(f"Hand in a list of (model, benchmark, right value). I was given {kind(value)}.")
+        raise TryAgain(
+            _("Hand in a list of (model, benchmark, right value). I was given {kind}.").format(kind=kind(value))
+        )
     right = {(m.casefold(), b.casefold()): v for (m, b), v in misprints().items()}
     seen: set[tuple[str, str]] = set()
     for entry in as_list(value):
         entry = as_list(entry) if isinstance(entry, Iterable) and not isinstance(entry, str) else []
         if len(entry) != 3:
-            raise TryAgain("Each entry must have three parts: model, benchmark, right value.")
+            raise TryAgain(_("Each entry must have three parts: model, benchmark, right value."))
         model, benchmark, score = entry
         if is_unfilled(score):
             raise NotYet
-        key = (text(model, "The model").strip().casefold(), text(benchmark, "The benchmark").strip().casefold())
+        key = (text(model, _("The model")).strip().casefold(), text(benchmark, _("The benchmark")).strip().casefold())
         if key not in right:
-            raise TryAgain(f"{model}, {benchmark}: this score agrees wherever it is printed. Use the printed names.")
-        if abs(number(score, "The right value") - right[key]) > 1e-6:
             raise TryAgain(
-                f"{model}, {benchmark}: yes, this one is misprinted. But {score} does not give the printed average. "
-                "Try the other value."
+                _("{model}, {benchmark}: this score agrees wherever it is printed. Use the printed names.").format(
+                    model=model, benchmark=benchmark
+                )
+            )
+        if abs(number(score, _("The right value")) - right[key]) > 1e-6:
+            raise TryAgain(
+                _(
+                    "{model}, {benchmark}: yes, this one is misprinted. But {score} does not give the "
+                    "printed average. Try the other value."
+                ).format(model=model, benchmark=benchmark, score=score)
             )
         seen.add(key)
     if len(seen) < len(right):
-        raise TryAgain(f"{len(seen)} found, all correct. There are {len(right)} in all: look in the other tables.")
-    return f"All {len(right)} found. A published table deserves the same check as your own."
+        raise TryAgain(
+            _("{seen} found, all correct. There are {count} in all: look in the other tables.").format(
+                seen=len(seen), count=len(right)
+            )
+        )
+    return _("All {count} found. A published table deserves the same check as your own.").format(count=len(right))
 
 
 # --- 1.6 Which RoPE table ---------------------------------------------------------------------------------
@@ -244,23 +287,27 @@ ROPE_CASES = (
 
 def _rope_table(value: object) -> str:
     if not callable(value):
-        raise TryAgain(f"Hand in the function itself, without brackets. I was given {kind(value)}.")
+        raise TryAgain(_("Hand in the function itself, without brackets. I was given {kind}.").format(kind=kind(value)))
     for prompt, most, original, right in ROPE_CASES:
         call = f"choose_table({prompt}, {most}, {original})"
-        given = returned(value(prompt, most, original))
-        if given not in ("short", "long"):
-            raise TryAgain(f'{call} must return "short" or "long". It returned {str(given)[:40]!r}.')
-        if given != right:
+        answer = returned(value(prompt, most, original))
+        if answer not in ("short", "long"):
+            raise TryAgain(
+                _('{call} must return "short" or "long". It returned {answer!r}.').format(
+                    call=call, answer=str(answer)[:40]
+                )
+            )
+        if answer != right:
             if prompt <= original < prompt + most:
-                why = "The prompt fits, but the answer grows past the original length. Add max_tokens."
+                why = _("The prompt fits, but the answer grows past the original length. Add max_tokens.")
             elif prompt + most == original:
-                why = "The request fits exactly, so the short table still holds."
+                why = _("The request fits exactly, so the short table still holds.")
             elif original != 256:
-                why = "The original length is an argument: it is 4096 for the real model. Do not write 256."
+                why = _("The original length is an argument: it is 4096 for the real model. Do not write 256.")
             else:
-                why = "Compare the whole request with the original length."
-            raise TryAgain(f"{call} returned {given!r}. {why}")
-    return f"Right for all {len(ROPE_CASES)} requests, the two at the exact limit included."
+                why = _("Compare the whole request with the original length.")
+            raise TryAgain(_("{call} returned {answer!r}. {why}").format(call=call, answer=answer, why=why))
+    return _("Right for all {count} requests, the two at the exact limit included.").format(count=len(ROPE_CASES))
 
 
 # --- 1.7 The KV cache -------------------------------------------------------------------------------------
@@ -270,22 +317,22 @@ LAYERS, KV_HEADS, HEAD_DIM, BYTES = 32, 32, 96, 2
 
 
 def _kv_bytes(value: object) -> str:
-    given = number(value)
+    answer = number(value)
     right = 2 * LAYERS * KV_HEADS * HEAD_DIM * BYTES
-    if given == right:
-        return f"Right: {right} bytes, which is {right // 1024} KiB for every token."
+    if answer == right:
+        return _("Right: {right} bytes, which is {kib} KiB for every token.").format(right=right, kib=right // 1024)
     for wrong, why in (
-        (right / 2, "Half of it. Keys and values are stored (two tensors), and each number takes 2 bytes."),
-        (right / 4, "A quarter of it. Keys and values are two tensors, and each number takes 2 bytes."),
-        (right / 1024, "This is the answer in KiB. Hand in bytes."),
-        (right * 8, "This is in bits. Hand in bytes."),
-        (right / LAYERS, "This is one layer. The model has 32, and each keeps its own cache."),
-        (right * 3072 / (KV_HEADS * HEAD_DIM) * KV_HEADS, "The hidden size already is heads times head size."),
-        (2 * right, "Twice too much. A 16-bit number takes 2 bytes."),
+        (right / 2, _("Half of it. Keys and values are stored (two tensors), and each number takes 2 bytes.")),
+        (right / 4, _("A quarter of it. Keys and values are two tensors, and each number takes 2 bytes.")),
+        (right / 1024, _("This is the answer in KiB. Hand in bytes.")),
+        (right * 8, _("This is in bits. Hand in bytes.")),
+        (right / LAYERS, _("This is one layer. The model has 32, and each keeps its own cache.")),
+        (right * 3072 / (KV_HEADS * HEAD_DIM) * KV_HEADS, _("The hidden size already is heads times head size.")),
+        (2 * right, _("Twice too much. A 16-bit number takes 2 bytes.")),
     ):
-        if abs(given - wrong) < 1e-6:
+        if abs(answer - wrong) < 1e-6:
             raise TryAgain(why)
-    raise TryAgain("Multiply: 2 (keys and values), layers, KV heads, head size, bytes of one number.")
+    raise TryAgain(_("Multiply: 2 (keys and values), layers, KV heads, head size, bytes of one number."))
 
 
 # --- 1.8 What the prompt cache saves ----------------------------------------------------------------------
@@ -294,107 +341,129 @@ TURNS, QUESTION_TOKENS, ANSWER_TOKENS = 10, 30, 70
 
 
 def _prefill(value: object) -> str:
-    without, cached = numbers(value, 2, "The pair")
+    without, cached = numbers(value, 2, _("The pair"))
     turn = QUESTION_TOKENS + ANSWER_TOKENS
     right_without = sum(turn * earlier + QUESTION_TOKENS for earlier in range(TURNS))
     right_cached = TURNS * QUESTION_TOKENS
     if (without, cached) == (right_without, right_cached):
-        return f"Right: {right_without} against {right_cached}. The longer the chat, the more the cache saves."
+        return _("Right: {without} against {cached}. The longer the chat, the more the cache saves.").format(
+            without=right_without, cached=right_cached
+        )
     if (without, cached) == (right_cached, right_without):
-        raise TryAgain("Both numbers are right, in the other order: first without the cache, then with it.")
+        raise TryAgain(_("Both numbers are right, in the other order: first without the cache, then with it."))
     if without == TURNS * turn or without == right_cached:
-        raise TryAgain("Without a cache every turn reads the whole conversation again, not only its own part.")
+        raise TryAgain(_("Without a cache every turn reads the whole conversation again, not only its own part."))
     if without == sum(turn * (earlier + 1) for earlier in range(TURNS)):
-        raise TryAgain("Nearly. The answer of the running turn is generated, not read: it is not in the prompt yet.")
+        raise TryAgain(_("Nearly. The answer of the running turn is generated, not read: it is not in the prompt yet."))
     if without != right_without:
-        raise TryAgain("The first number is not right. In turn k the prompt holds k - 1 full turns and a question.")
+        raise TryAgain(_("The first number is not right. In turn k the prompt holds k - 1 full turns and a question."))
     if cached == TURNS * turn:
-        raise TryAgain("The first is right. For the second: the model wrote the answers, so they are cached already.")
-    raise TryAgain("The first is right. With the cache only the new question of each turn is read.")
+        raise TryAgain(
+            _("The first is right. For the second: the model wrote the answers, so they are cached already.")
+        )
+    raise TryAgain(_("The first is right. With the cache only the new question of each turn is read."))
 
 
-EXERCISES = (
-    Exercise(
-        "1.1",
-        "Write the exact prompt by hand",
-        _prompt_by_hand,
-        (
-            "Three parts follow each other: system, user, assistant. Each starts with its marker and a new line.",
-            "A finished message ends with <|end|> and a new line. A new line inside a text is written \\n.",
-            'It starts like this: "<|system|>\\nAnswer in one word.<|end|>\\n<|user|>\\n" and it ends with '
-            '"<|assistant|>\\n".',
+def exercises() -> tuple[Exercise, ...]:
+    """The exercises of lab 01, in their order, with titles and hints in the learner's language."""
+    # A list rather than code, and as long as the lab has exercises.
+    return (
+        Exercise(
+            "1.1",
+            _("Write the exact prompt by hand"),
+            _prompt_by_hand,
+            (
+                _(
+                    "Three parts follow each other: system, user, assistant. Each starts with its marker "
+                    "and a new line."
+                ),
+                _("A finished message ends with <|end|> and a new line. A new line inside a text is written \\n."),
+                _(
+                    'It starts like this: "<|system|>\\nAnswer in one word.<|end|>\\n<|user|>\\n" and it ends '
+                    'with "<|assistant|>\\n".'
+                ),
+            ),
         ),
-    ),
-    Exercise(
-        "1.2",
-        "Find the stop ids",
-        _stop_ids,
-        (
-            "The file generation_config.json in the folder of the checkpoint lists them.",
-            'The key is "eos_token_id". Its value is a list.',
-            'stop_ids = json.loads((checkpoint / "generation_config.json").read_text())["eos_token_id"]',
+        Exercise(
+            "1.2",
+            _("Find the stop ids"),
+            _stop_ids,
+            (
+                _("The file generation_config.json in the folder of the checkpoint lists them."),
+                _('The key is "eos_token_id". Its value is a list.'),
+                _('stop_ids = json.loads((checkpoint / "generation_config.json").read_text())["eos_token_id"]'),
+            ),
         ),
-    ),
-    Exercise(
-        "1.3",
-        "Apply a temperature by hand",
-        _temperature,
-        (
-            "First divide every logit by the temperature. Then math.exp. Then divide by the sum.",
-            "weights = [math.exp(z / temperature) for z in logits.values()]",
-            "probabilities = [w / sum(weights) for w in weights]",
+        Exercise(
+            "1.3",
+            _("Apply a temperature by hand"),
+            _temperature,
+            (
+                _("First divide every logit by the temperature. Then math.exp. Then divide by the sum."),
+                _("weights = [math.exp(z / temperature) for z in logits.values()]"),
+                _("probabilities = [w / sum(weights) for w in weights]"),
+            ),
         ),
-    ),
-    Exercise(
-        "1.4",
-        "Compute what a language costs",
-        _language_cost,
-        (
-            "The ratio is the number of tokens divided by the number of characters, len(sentence).",
-            "A dict comprehension does it: {language: tokens[language] / len(sentence) for language, sentence in "
-            "sentences.items()}",
-            "The dearest language is the one with the largest number of tokens: max(tokens, key=tokens.get)",
+        Exercise(
+            "1.4",
+            _("Compute what a language costs"),
+            _language_cost,
+            (
+                _("The ratio is the number of tokens divided by the number of characters, len(sentence)."),
+                _(
+                    "A dict comprehension does it: {language: tokens[language] / len(sentence) for language, "
+                    "sentence in sentences.items()}"
+                ),
+                _("The dearest language is the one with the largest number of tokens: max(tokens, key=tokens.get)"),
+            ),
         ),
-    ),
-    Exercise(
-        "1.5",
-        "Find the misprints",
-        _misprints,
-        (
-            "The cell above lists the scores that are printed with two values. There are two. Decide by the averages.",
-            "For each model, put in the other value and take the mean again. One value gives the printed average.",
-            "The other three are in the row Long context of the category table. Compare it with the averages in the "
-            "long-context table: three values stand in the wrong columns.",
+        Exercise(
+            "1.5",
+            _("Find the misprints"),
+            _misprints,
+            (
+                _(
+                    "The cell above lists the scores that are printed with two values. There are two. Decide "
+                    "by the averages."
+                ),
+                _(
+                    "For each model, put in the other value and take the mean again. One value gives the "
+                    "printed average."
+                ),
+                _(
+                    "The other three are in the row Long context of the category table. Compare it with the "
+                    "averages in the long-context table: three values stand in the wrong columns."
+                ),
+            ),
         ),
-    ),
-    Exercise(
-        "1.6",
-        "Choose the RoPE table",
-        _rope_table,
-        (
-            "What counts is the longest position the request can reach.",
-            "That is prompt_tokens + max_tokens. Compare it with the original length.",
-            'return "short" if prompt_tokens + max_tokens <= original else "long"',
+        Exercise(
+            "1.6",
+            _("Choose the RoPE table"),
+            _rope_table,
+            (
+                _("What counts is the longest position the request can reach."),
+                _("That is prompt_tokens + max_tokens. Compare it with the original length."),
+                _('return "short" if prompt_tokens + max_tokens <= original else "long"'),
+            ),
         ),
-    ),
-    Exercise(
-        "1.7",
-        "Compute the cache cost of one token",
-        _kv_bytes,
-        (
-            "For one token, every layer stores one key and one value for each KV head.",
-            "One key of one head has 96 numbers, and one number takes 2 bytes.",
-            "2 * layers * kv_heads * head_dim * 2",
+        Exercise(
+            "1.7",
+            _("Compute the cache cost of one token"),
+            _kv_bytes,
+            (
+                _("For one token, every layer stores one key and one value for each KV head."),
+                _("One key of one head has 96 numbers, and one number takes 2 bytes."),
+                _("2 * layers * kv_heads * head_dim * 2"),
+            ),
         ),
-    ),
-    Exercise(
-        "1.8",
-        "Compute what the cache saves",
-        _prefill,
-        (
-            "Write down the prompt length of turns 1, 2 and 3 first: 30, 130, 230.",
-            "Without the cache: add up the ten prompt lengths. With it: only the new question is read.",
-            "without_cache = sum(100 * k + 30 for k in range(10)), with_cache = 10 * 30",
+        Exercise(
+            "1.8",
+            _("Compute what the cache saves"),
+            _prefill,
+            (
+                _("Write down the prompt length of turns 1, 2 and 3 first: 30, 130, 230."),
+                _("Without the cache: add up the ten prompt lengths. With it: only the new question is read."),
+                _("without_cache = sum(100 * k + 30 for k in range(10)), with_cache = 10 * 30"),
+            ),
         ),
-    ),
-)
+    )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
+from labs_helper.common.translate import _
 from labs_helper.exercises.base import (
     Exercise,
     NotYet,
@@ -18,6 +20,9 @@ from labs_helper.exercises.base import (
     text,
 )
 
+if TYPE_CHECKING:
+    import numpy as np
+
 # --- 2.1 What a picture costs -----------------------------------------------------------------------------
 
 TILE_TOKENS, TILE_SIDE = 144, 12
@@ -30,7 +35,8 @@ def picture_tokens(rows: int, columns: int) -> int:
     (rows * columns + 1) * 144 for the tiles and the global view, 1 between the two, and one at the end of each line
     of cells: 12 for every row of tiles and 12 for the global view. Source: data/benchmarks/vision_image_tokens.csv.
 
-    Example: `picture_tokens(1, 1)` is 313.
+    Example:
+        picture_tokens(1, 1)      # 313
     """
     return (rows * columns + 1) * TILE_TOKENS + 1 + (rows + 1) * TILE_SIDE
 
@@ -39,25 +45,31 @@ def _picture_cost(value: object) -> str:
     function = a_function(value, "picture_tokens")
     for rows, columns in GRIDS:
         call, right = f"picture_tokens({rows}, {columns})", picture_tokens(rows, columns)
-        given = number(returned(function(rows, columns)), call)
-        if given == right:
+        answer = number(returned(function(rows, columns)), call)
+        if answer == right:
             continue
-        if given == right - TILE_TOKENS - TILE_SIDE:
-            why = "The global view is missing: one more tile, with its 12 line ends."
-        elif given == right - TILE_TOKENS:
-            why = "The cells of the global view are missing: one more tile."
-        elif given == right - 1:
-            why = "One token is missing: the separator between the global view and the tiles."
-        elif given == right - 1 - (rows + 1) * TILE_SIDE:
-            why = "You counted the cells. The separators are missing: line ends, and one between global view and tiles."
-        elif given == picture_tokens(columns, rows):
-            why = "Rows and columns are exchanged. A line of cells runs across all columns and ends once."
-        elif given == right + (columns - 1) * rows * TILE_SIDE:
-            why = "A line of cells runs across all tiles of a row and ends once, not once a tile."
+        if answer == right - TILE_TOKENS - TILE_SIDE:
+            why = _("The global view is missing: one more tile, with its 12 line ends.")
+        elif answer == right - TILE_TOKENS:
+            why = _("The cells of the global view are missing: one more tile.")
+        elif answer == right - 1:
+            why = _("One token is missing: the separator between the global view and the tiles.")
+        elif answer == right - 1 - (rows + 1) * TILE_SIDE:
+            why = _(
+                "You counted the cells. The separators are missing: line ends, and one between global view and tiles."
+            )
+        elif answer == picture_tokens(columns, rows):
+            why = _("Rows and columns are exchanged. A line of cells runs across all columns and ends once.")
+        elif answer == right + (columns - 1) * rows * TILE_SIDE:
+            why = _("A line of cells runs across all tiles of a row and ends once, not once a tile.")
         else:
-            why = "Count three things: cells (144 a tile, one tile more), line ends (12 a row of tiles), one separator."
-        raise TryAgain(f"{call} returned {given:g}. {why}")
-    return f"Right for all {len(GRIDS)} layouts, {picture_tokens(4, 4)} tokens for four rows of four included."
+            why = _(
+                "Count three things: cells (144 a tile, one tile more), line ends (12 a row of tiles), one separator."
+            )
+        raise TryAgain(_("{call} returned {answer:g}. {why}").format(call=call, answer=answer, why=why))
+    return _("Right for all {count} layouts, {tokens} tokens for four rows of four included.").format(
+        count=len(GRIDS), tokens=picture_tokens(4, 4)
+    )
 
 
 # --- 2.2 How many frames fit ------------------------------------------------------------------------------
@@ -66,18 +78,23 @@ WINDOW, RESERVED = 4096, 200
 
 
 def _frames(value: object) -> str:
-    given, right = number(value), (WINDOW - RESERVED) // picture_tokens(1, 1)
-    if given == right:
-        return f"Right: {right} frames, {right * picture_tokens(1, 1)} tokens, and room for question and answer."
+    answer, right = number(value), (WINDOW - RESERVED) // picture_tokens(1, 1)
+    if answer == right:
+        return _("Right: {right} frames, {tokens} tokens, and room for question and answer.").format(
+            right=right, tokens=right * picture_tokens(1, 1)
+        )
     for wrong, why in (
-        (WINDOW // picture_tokens(1, 1), "No room is left: take away the 200 tokens for question and answer first."),
-        ((WINDOW - RESERVED) / picture_tokens(1, 1), "A part of a frame cannot be sent. Round down."),
-        ((WINDOW - RESERVED) // TILE_TOKENS, "A frame costs more than 144 tokens: tile, global view and separators."),
-        (math.ceil((WINDOW - RESERVED) / picture_tokens(1, 1)), "One too many: the last frame would not fit."),
+        (WINDOW // picture_tokens(1, 1), _("No room is left: take away the 200 tokens for question and answer first.")),
+        ((WINDOW - RESERVED) / picture_tokens(1, 1), _("A part of a frame cannot be sent. Round down.")),
+        (
+            (WINDOW - RESERVED) // TILE_TOKENS,
+            _("A frame costs more than 144 tokens: tile, global view and separators."),
+        ),
+        (math.ceil((WINDOW - RESERVED) / picture_tokens(1, 1)), _("One too many: the last frame would not fit.")),
     ):
-        if abs(given - wrong) < 1e-6:
+        if abs(answer - wrong) < 1e-6:
             raise TryAgain(why)
-    raise TryAgain("Divide the tokens that are left by the cost of one frame with num_crops=1, and round down.")
+    raise TryAgain(_("Divide the tokens that are left by the cost of one frame with num_crops=1, and round down."))
 
 
 # --- 2.3 The prompt of two pictures -----------------------------------------------------------------------
@@ -86,28 +103,40 @@ QUESTION = "What is different?"
 
 
 def _two_pictures(value: object) -> str:
-    written = text(value, "The prompt")
+    written = text(value, _("The prompt"))
     right = f"<|user|>\n<|image_1|>\n<|image_2|>\n{QUESTION}<|end|>\n<|assistant|>\n"
     if written == right:
-        return "Right. Both tags stand inside the user's turn, in order, each with a new line after it."
+        return _("Right. Both tags stand inside the user's turn, in order, each with a new line after it.")
     for tag in ("<|image_1|>", "<|image_2|>", "<|user|>", "<|assistant|>"):
         if written.count(tag) != 1:
-            raise TryAgain(f"I count {written.count(tag)} times {tag}. It must stand there once.")
+            raise TryAgain(
+                _("I count {count} times {tag}. It must stand there once.").format(count=written.count(tag), tag=tag)
+            )
     if QUESTION not in written:
-        raise TryAgain(f"I do not find the question in it: {QUESTION!r}, with the same capital letters and marks.")
+        raise TryAgain(
+            _("I do not find the question in it: {question!r}, with the same capital letters and marks.").format(
+                question=QUESTION
+            )
+        )
     places = [written.index(part) for part in ("<|user|>", "<|image_1|>", "<|image_2|>", QUESTION, "<|assistant|>")]
     if places[1] < places[0]:
-        raise TryAgain("The pictures stand before the turn. Put the tags after <|user|>: the user shows them.")
+        raise TryAgain(_("The pictures stand before the turn. Put the tags after <|user|>: the user shows them."))
     if places[2] < places[1]:
-        raise TryAgain("The numbers must ascend: pictures are filled in by their place, not by their number.")
+        raise TryAgain(_("The numbers must ascend: pictures are filled in by their place, not by their number."))
     if places[3] < places[2]:
-        raise TryAgain("The model was trained with the pictures before the question.")
+        raise TryAgain(_("The model was trained with the pictures before the question."))
     for tag in ("<|image_1|>", "<|image_2|>"):
         if not written[written.index(tag) + len(tag) :].startswith("\n"):
-            raise TryAgain(f"A new line must follow {tag}. Without it the plain package drops the next token.")
+            raise TryAgain(
+                _("A new line must follow {tag}. Without it the plain package drops the next token.").format(tag=tag)
+            )
     if written.count("<|end|>") != 1:
-        raise TryAgain(f"I count {written.count('<|end|>')} times <|end|>. One ends the user's turn, none the answer.")
-    raise TryAgain("All parts are there; spaces or new lines differ. Compare it with the prompt printed above.")
+        raise TryAgain(
+            _("I count {count} times <|end|>. One ends the user's turn, none the answer.").format(
+                count=written.count("<|end|>")
+            )
+        )
+    raise TryAgain(_("All parts are there; spaces or new lines differ. Compare it with the prompt printed above."))
 
 
 # --- 2.4 Tiles in order -----------------------------------------------------------------------------------
@@ -115,15 +144,21 @@ def _two_pictures(value: object) -> str:
 TILE_GRIDS = ((1, 1), (1, 4), (4, 1), (2, 2), (3, 5))
 
 
-def join_tiles(tiles, rows: int, columns: int):
-    """Cells of tiles as one picture.
+def join_tiles(tiles: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Cells of tiles as one picture, in the order of the reference implementation of Phi-3.5-vision's image path.
 
-    tiles: (rows * columns, side, side, channels), row by row. Returns (rows * side, columns * side, channels).
-    Source: the order of the reference implementation of Phi-3.5-vision's image path.
+    Args:
+        tiles: of the shape (rows * columns, side, side, channels), row by row.
+        rows: rows of tiles.
+        columns: tiles in a row.
 
-    Example: `join_tiles(numpy.zeros((4, 12, 12, 8)), 2, 2).shape` is (24, 24, 8).
+    Returns:
+        The cells, of the shape (rows * side, columns * side, channels).
+
+    Example:
+        join_tiles(numpy.zeros((4, 12, 12, 8)), 2, 2).shape      # (24, 24, 8)
     """
-    _, side, _, channels = tiles.shape
+    _count, side, _side, channels = tiles.shape
     grid = tiles.reshape(rows, columns, side, side, channels).transpose(0, 2, 1, 3, 4)
     return grid.reshape(rows * side, columns * side, channels)
 
@@ -136,19 +171,31 @@ def _join(value: object) -> str:
         call = f"join_tiles(tiles, {rows}, {columns})"
         tiles = np.arange(rows * columns * side * side * channels).reshape(rows * columns, side, side, channels)
         right = join_tiles(tiles, rows, columns)
-        given = np.asarray(returned(function(tiles.copy(), rows, columns)))
-        if given.shape != right.shape:
-            raise TryAgain(f"{call} has the shape {given.shape}. It must be {right.shape}: height, width, channels.")
-        if (given == right).all():
-            continue
-        if (given == tiles.reshape(right.shape)).all():
+        answer = np.asarray(returned(function(tiles.copy(), rows, columns)))
+        if answer.shape != right.shape:
             raise TryAgain(
-                f"{call}: this only renames the shape, as the plain package does. A line of the picture runs through "
-                "all "
-                "tiles of a row, so two axes must change places before the last reshape."
+                _("{call} has the shape {shape}. It must be {right}: height, width, channels.").format(
+                    call=call, shape=answer.shape, right=right.shape
+                )
             )
-        raise TryAgain(f"{call} has the right shape, but the cells are in the wrong places. Exchange which two axes?")
-    return f"Right for all {len(TILE_GRIDS)} layouts. With one column nothing moves: that is why the mistake hides."
+        if (answer == right).all():
+            continue
+        if (answer == tiles.reshape(right.shape)).all():
+            raise TryAgain(
+                _(
+                    "{call}: this only renames the shape, as the plain package does. A line of the picture "
+                    "runs through all tiles of a row, so two axes must change places before the last "
+                    "reshape."
+                ).format(call=call)
+            )
+        raise TryAgain(
+            _("{call} has the right shape, but the cells are in the wrong places. Exchange which two axes?").format(
+                call=call
+            )
+        )
+    return _("Right for all {count} layouts. With one column nothing moves: that is why the mistake hides.").format(
+        count=len(TILE_GRIDS)
+    )
 
 
 # --- 2.5 How well it was read -----------------------------------------------------------------------------
@@ -166,10 +213,12 @@ READINGS = (
 
 
 def error_rate(read: str, truth: str) -> float:
-    """Character error rate: the fewest insertions, deletions and replacements that make `truth` from `read`, divided
-    by the length of `truth` (Levenshtein 1966).
+    """Character error rate: the fewest edits that make `truth` from `read`, divided by the length of `truth`.
 
-    Example: `error_rate("OPFN", "OPEN")` is 0.25.
+    An edit inserts, deletes or replaces one character (Levenshtein 1966).
+
+    Example:
+        error_rate("OPFN", "OPEN")      # 0.25
     """
     row = list(range(len(truth) + 1))
     for i, a in enumerate(read, 1):
@@ -183,21 +232,23 @@ def _reading(value: object) -> str:
     function = a_function(value, "error_rate")
     for read, truth in READINGS:
         call, right = f"error_rate({read!r}, {truth!r})", error_rate(read, truth)
-        given = number(returned(function(read, truth)), call)
-        if abs(given - right) < 1e-6:
+        answer = number(returned(function(read, truth)), call)
+        if abs(answer - right) < 1e-6:
             continue
-        if abs(given - right * len(truth)) < 1e-6:
-            why = "This is the number of edits. Divide it by the length of the truth."
-        elif read and abs(given - right * len(truth) / len(read)) < 1e-6:
-            why = "Divide by the length of the truth, not of what was read."
-        elif abs(given - (1 - right)) < 1e-6:
-            why = "This is the share that is right. The error rate is the share that is wrong."
+        if abs(answer - right * len(truth)) < 1e-6:
+            why = _("This is the number of edits. Divide it by the length of the truth.")
+        elif read and abs(answer - right * len(truth) / len(read)) < 1e-6:
+            why = _("Divide by the length of the truth, not of what was read.")
+        elif abs(answer - (1 - right)) < 1e-6:
+            why = _("This is the share that is right. The error rate is the share that is wrong.")
         elif len(read) != len(truth):
-            why = "A missing or an extra character moves the rest, but it is one edit: insert or delete it."
+            why = _("A missing or an extra character moves the rest, but it is one edit: insert or delete it.")
         else:
-            why = "Count the fewest edits: replace, insert or delete one character."
-        raise TryAgain(f"{call} returned {given:g}. {why}")
-    return f"Right for all {len(READINGS)} readings. A rate above 1 is possible: more edits than characters."
+            why = _("Count the fewest edits: replace, insert or delete one character.")
+        raise TryAgain(_("{call} returned {answer:g}. {why}").format(call=call, answer=answer, why=why))
+    return _("Right for all {count} readings. A rate above 1 is possible: more edits than characters.").format(
+        count=len(READINGS)
+    )
 
 
 # --- 2.6 From chart to table ------------------------------------------------------------------------------
@@ -211,21 +262,37 @@ LISTS = (
 
 def _table(value: object) -> str:
     function = a_function(value, "to_table")
-    for answer, right in LISTS:
-        call, given = f"to_table({answer!r})", returned(function(answer))
-        columns = getattr(given, "columns", None)
+    for listed, right in LISTS:
+        call, frame = f"to_table({listed!r})", returned(function(listed))
+        columns = getattr(frame, "columns", None)
         if columns is None:
-            raise TryAgain(f"{call} must return a pandas DataFrame. It returned {kind(given)}.")
+            raise TryAgain(
+                _("{call} must return a pandas DataFrame. It returned {kind}.").format(call=call, kind=kind(frame))
+            )
         if as_list(columns) != ["label", "value"]:
-            raise TryAgain(f'{call} must have the columns "label" and "value". It has: {", ".join(map(str, columns))}.')
-        if len(given) != len(right):
-            raise TryAgain(f"{call} has {len(given)} rows; there are {len(right)} entries.")
-        found = dict(zip(as_list(given["label"]), as_list(given["value"]), strict=True))
-        if any(isinstance(v, str) for v in found.values()):
-            raise TryAgain(f"{call}: the values are text. Make numbers of them, or nobody can add them up.")
-        if found != right:
-            raise TryAgain(f"{call} gave {found}. Expected {right}: mind spaces and a full stop at the end.")
-    return "Right, with odd spaces and a full stop at the end too. Now the chart is data again."
+            raise TryAgain(
+                _('{call} must have the columns "label" and "value". It has: {columns}.').format(
+                    call=call, columns=", ".join(map(str, columns))
+                )
+            )
+        if len(frame) != len(right):
+            raise TryAgain(
+                _("{call} has {rows} rows; there are {count} entries.").format(
+                    call=call, rows=len(frame), count=len(right)
+                )
+            )
+        table = dict(zip(as_list(frame["label"]), as_list(frame["value"]), strict=True))
+        if any(isinstance(v, str) for v in table.values()):
+            raise TryAgain(
+                _("{call}: the values are text. Make numbers of them, or nobody can add them up.").format(call=call)
+            )
+        if table != right:
+            raise TryAgain(
+                _("{call} gave {table}. Expected {right}: mind spaces and a full stop at the end.").format(
+                    call=call, table=table, right=right
+                )
+            )
+    return _("Right, with odd spaces and a full stop at the end too. Now the chart is data again.")
 
 
 # --- 2.7 Keyframes ----------------------------------------------------------------------------------------
@@ -243,98 +310,132 @@ def _keyframes(value: object) -> str:
     function = a_function(value, "pick_frames")
     for changes, count, right in CHANGES:
         call = f"pick_frames({changes}, {count})"
-        given = returned(function(list(changes), count))
-        if isinstance(given, (str, bytes, Mapping)) or not hasattr(given, "__iter__"):
-            raise TryAgain(f"{call} must return a list of frame numbers. It returned {kind(given)}.")
-        if is_unfilled(given := as_list(given)):
+        answer = returned(function(list(changes), count))
+        if isinstance(answer, (str, bytes, Mapping)) or not hasattr(answer, "__iter__"):
+            raise TryAgain(
+                _("{call} must return a list of frame numbers. It returned {kind}.").format(
+                    call=call, kind=kind(answer)
+                )
+            )
+        if is_unfilled(answer := as_list(answer)):
             raise NotYet
-        given = [int(number(part, "Each frame number")) for part in given]
-        if given == right:
+        answer = [int(number(part, _("Each frame number"))) for part in answer]
+        if answer == right:
             continue
-        if sorted(given) == right:
-            why = "The frames are right, but not in the order of time. A clip that jumps back tells another story."
-        elif len(given) > count:
-            why = f"These are {len(given)} frames. Asked for: {count}, the first one included."
-        elif 0 not in given:
-            why = "The first frame is missing. It shows where everything starts."
-        elif len(given) < min(count, len(changes)):
-            why = "There are more frames to take: fewer than asked for is right only when the clip is shorter."
+        if sorted(answer) == right:
+            why = _("The frames are right, but not in the order of time. A clip that jumps back tells another story.")
+        elif len(answer) > count:
+            why = _("These are {answer} frames. Asked for: {count}, the first one included.").format(
+                answer=len(answer), count=count
+            )
+        elif 0 not in answer:
+            why = _("The first frame is missing. It shows where everything starts.")
+        elif len(answer) < min(count, len(changes)):
+            why = _("There are more frames to take: fewer than asked for is right only when the clip is shorter.")
         else:
-            why = "After the first frame, take those with the largest change to the frame before."
-        raise TryAgain(f"{call} returned {given}. {why}")
-    return f"Right for all {len(CHANGES)} clips, a clip with fewer frames than asked for included."
+            why = _("After the first frame, take those with the largest change to the frame before.")
+        raise TryAgain(_("{call} returned {answer}. {why}").format(call=call, answer=answer, why=why))
+    return _("Right for all {count} clips, a clip with fewer frames than asked for included.").format(
+        count=len(CHANGES)
+    )
 
 
-EXERCISES = (
-    Exercise(
-        "2.1",
-        "Write the cost of a picture as a function",
-        _picture_cost,
-        (
-            "Cells first: every tile has 12 x 12 of them, and the global view counts as one more tile.",
-            "Each line of cells ends with one separator: 12 lines for each row of tiles, and 12 for the global view.",
-            "return (rows * columns + 1) * 144 + 1 + (rows + 1) * 12",
+def exercises() -> tuple[Exercise, ...]:
+    """The exercises of lab 02, in their order, with titles and hints in the learner's language."""
+    # A list rather than code, and as long as the lab has exercises.
+    return (
+        Exercise(
+            "2.1",
+            _("Write the cost of a picture as a function"),
+            _picture_cost,
+            (
+                _("Cells first: every tile has 12 x 12 of them, and the global view counts as one more tile."),
+                _(
+                    "Each line of cells ends with one separator: 12 lines for each row of tiles, and 12 for "
+                    "the global view."
+                ),
+                _("return (rows * columns + 1) * 144 + 1 + (rows + 1) * 12"),
+            ),
         ),
-    ),
-    Exercise(
-        "2.2",
-        "Compute how many frames fit",
-        _frames,
-        (
-            "With num_crops=1 every frame is one tile and a global view. Your function of 2.1 gives its cost.",
-            "Take the 200 tokens away first. A part of a frame cannot be sent.",
-            "frames = (4096 - 200) // picture_tokens(1, 1)",
+        Exercise(
+            "2.2",
+            _("Compute how many frames fit"),
+            _frames,
+            (
+                _("With num_crops=1 every frame is one tile and a global view. Your function of 2.1 gives its cost."),
+                _("Take the 200 tokens away first. A part of a frame cannot be sent."),
+                _("frames = (4096 - 200) // picture_tokens(1, 1)"),
+            ),
         ),
-    ),
-    Exercise(
-        "2.3",
-        "Write the exact prompt of two pictures",
-        _two_pictures,
-        (
-            "The user's turn holds three lines: a tag, a tag, the question.",
-            "A tag is <|image_1|> or <|image_2|>; a new line follows it. The turn ends with <|end|> and a new line.",
-            'It starts "<|user|>\\n<|image_1|>\\n<|image_2|>\\n" and ends "<|end|>\\n<|assistant|>\\n".',
+        Exercise(
+            "2.3",
+            _("Write the exact prompt of two pictures"),
+            _two_pictures,
+            (
+                _("The user's turn holds three lines: a tag, a tag, the question."),
+                _(
+                    "A tag is <|image_1|> or <|image_2|>; a new line follows it. The turn ends with "
+                    "<|end|> and a new line."
+                ),
+                _('It starts "<|user|>\\n<|image_1|>\\n<|image_2|>\\n" and ends "<|end|>\\n<|assistant|>\\n".'),
+            ),
         ),
-    ),
-    Exercise(
-        "2.4",
-        "Put the tiles in order",
-        _join,
-        (
-            "Give each thing its own axis: rows, columns, line in the tile, place in the line, channels.",
-            "A line of the picture runs through all tiles of a row. So the order must be: row, line, column, place.",
-            "tiles.reshape(rows, columns, side, side, -1).transpose(0, 2, 1, 3, 4), then one more reshape.",
+        Exercise(
+            "2.4",
+            _("Put the tiles in order"),
+            _join,
+            (
+                _("Give each thing its own axis: rows, columns, line in the tile, place in the line, channels."),
+                _(
+                    "A line of the picture runs through all tiles of a row. So the order must be: row, "
+                    "line, column, place."
+                ),
+                _("tiles.reshape(rows, columns, side, side, -1).transpose(0, 2, 1, 3, 4), then one more reshape."),
+            ),
         ),
-    ),
-    Exercise(
-        "2.5",
-        "Measure how well a text was read",
-        _reading,
-        (
-            "Think of a grid: characters read go down, characters of the truth across. A step is one edit or none.",
-            "A cell is the smallest of: the one above + 1, the one to the left + 1, the one above left + (0 or 1).",
-            "Start with row = [0, 1, 2, ...]. For each character read, make the next row of it. Divide at the end.",
+        Exercise(
+            "2.5",
+            _("Measure how well a text was read"),
+            _reading,
+            (
+                _(
+                    "Think of a grid: characters read go down, characters of the truth across. A step is "
+                    "one edit or none."
+                ),
+                _(
+                    "A cell is the smallest of: the one above + 1, the one to the left + 1, the one above "
+                    "left + (0 or 1)."
+                ),
+                _(
+                    "Start with row = [0, 1, 2, ...]. For each character read, make the next row of it. "
+                    "Divide at the end."
+                ),
+            ),
         ),
-    ),
-    Exercise(
-        "2.6",
-        "Make a table of an answer",
-        _table,
-        (
-            "Split at commas first. Then each part is a label, a space and a number: part.split() gives both.",
-            "strip() takes spaces from both ends; strip(' .') takes a full stop as well. int() makes a number.",
-            'pd.DataFrame([(p.split()[0], int(p.split()[1])) for p in answer.strip(" .").split(",")], '
-            'columns=["label", "value"])',
+        Exercise(
+            "2.6",
+            _("Make a table of an answer"),
+            _table,
+            (
+                _("Split at commas first. Then each part is a label, a space and a number: part.split() gives both."),
+                _("strip() takes spaces from both ends; strip(' .') takes a full stop as well. int() makes a number."),
+                _(
+                    'pd.DataFrame([(p.split()[0], int(p.split()[1])) for p in answer.strip(" .").split(",")], '
+                    'columns=["label", "value"])'
+                ),
+            ),
         ),
-    ),
-    Exercise(
-        "2.7",
-        "Choose keyframes by change",
-        _keyframes,
-        (
-            "Rank the frame numbers by their change, the largest first. Frame 0 has nothing before it: keep it anyway.",
-            "sorted(range(1, len(changes)), key=lambda i: -changes[i]) ranks them. Take count - 1 of them.",
-            "Then sort again, by time: sorted([0, *ranked[: count - 1]]).",
+        Exercise(
+            "2.7",
+            _("Choose keyframes by change"),
+            _keyframes,
+            (
+                _(
+                    "Rank the frame numbers by their change, the largest first. Frame 0 has nothing before it: "
+                    "keep it anyway."
+                ),
+                _("sorted(range(1, len(changes)), key=lambda i: -changes[i]) ranks them. Take count - 1 of them."),
+                _("Then sort again, by time: sorted([0, *ranked[: count - 1]])."),
+            ),
         ),
-    ),
-)
+    )

@@ -227,14 +227,15 @@ def test_a_new_lab_has_all_its_parts(tmp_path, capsys):
 def test_the_checks_of_a_new_lab_work(tmp_path, monkeypatch):
     import importlib.util
 
-    import labs_helper.exercises as exercises
+    from labs_helper import catalog, exercises
 
     _, checks = authoring.new("08", "my-lab", folder=tmp_path / "notebooks")
     spec = importlib.util.spec_from_file_location("labs_helper.exercises.lab08", checks)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     monkeypatch.setitem(__import__("sys").modules, spec.name, module)
-    monkeypatch.setitem(exercises.LABS, "8", "lab08")
+    new = catalog.Lab("08", "my-lab", "My lab", roles=("instruct",), minutes=18, exercises=True)
+    monkeypatch.setattr(catalog, "labs", lambda: (new,))
     assert exercises.check("8.1", 7).passed
     assert exercises.check("8.1", ...).status == "not yet"
     assert exercises.check("8.1", 0.5).status == "try again"
@@ -257,5 +258,5 @@ def test_new_on_the_command_line(monkeypatch, tmp_path, capsys):
     assert cli.main(["notebooks", "new", "08"]) == 1
     assert cli.main(["notebooks", "new", "08", "my-lab"]) == 0
     shown = capsys.readouterr().out
-    assert "LAB_ROLES" in shown and '"8": "lab08"' in shown
+    assert "labs.toml" in shown and 'slug = "my-lab"' in shown
     assert cli.main(["notebooks", "new", "08", "my-lab"]) == 1

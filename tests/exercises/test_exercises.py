@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ast
+import gettext
+import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy
 import pytest
 
-import labs_helper.exercises as exercises
+from labs_helper import catalog, exercises
 from labs_helper.exercises import all_exercises, check, facts, hint, lab01
 from labs_helper.exercises.base import is_unfilled
 
@@ -21,11 +26,17 @@ def stop_tokens(monkeypatch):
     """Fixed stop ids, so the checks are tested without a checkpoint on disk."""
     monkeypatch.setattr(facts, "stop_ids", lambda name: frozenset({1, 4}))
     monkeypatch.setattr(facts, "special_id", lambda name, token: {"<|end|>": 4, "<|endoftext|>": 1}[token])
-    monkeypatch.setattr(exercises, "_hints_shown", {})
+    monkeypatch.setattr(exercises, "_hints_shown", {})  # private: a learner cannot take a hint back, a test must
+
+
+def softmax(logits, temperature):
+    weights = numpy.exp(numpy.array(logits) / temperature)
+    return (weights / weights.sum()).tolist()
 
 
 PROMPT = "<|system|>\nAnswer in one word.<|end|>\n<|user|>\nWhat is the capital of Kenya?<|end|>\n<|assistant|>\n"
-PROBABILITIES = lab01.softmax(lab01.LOGITS, lab01.TEMPERATURE)
+LOGITS = (4.0, 3.0, 1.0, 0.0)
+PROBABILITIES = [0.878621, 0.118908, 0.002178, 0.000295]  # exp of 8, 6, 2, 0, over their sum
 RATIOS = {name: n / len(lab01.SENTENCES[name]) for name, n in {"English": 14, "Chinese": 12, "Korean": 20}.items()}
 MISPRINTS = [
     ("Gemma-2-9B-it", "MGSM", 75.1),
@@ -103,9 +114,9 @@ def off_by_one(prompt_tokens, max_tokens, original):
         ("1.2", [1, 4, 9], "[9]"),
         ("1.2", ["<|end|>", "<|endoftext|>"], "names"),
         ("1.2", "<|end|>", "names"),
-        ("1.3", lab01.softmax(lab01.LOGITS), "temperature 1"),
-        ("1.3", lab01.softmax(lab01.LOGITS, 2.0), "multiplied"),
-        ("1.3", [math.exp(z / 0.5) for z in lab01.LOGITS], "add up to 1"),
+        ("1.3", softmax(LOGITS, 1), "temperature 1"),
+        ("1.3", softmax(LOGITS, 2), "multiplied"),
+        ("1.3", [math.exp(z / 0.5) for z in LOGITS], "add up to 1"),
         ("1.3", PROBABILITIES[::-1], "order"),
         ("1.3", PROBABILITIES[:3], "4 numbers"),
         ("1.3", ["a", "b", "c", "d"], "number"),
@@ -200,13 +211,67 @@ def test_never_raises_and_never_passes_nonsense(number, value):
     assert str(result) and "<script>" not in result._repr_html_()
 
 
-@pytest.mark.parametrize("number", ["9.9", "", None, 1.1j, "<b>"])
-def test_an_unknown_exercise_lists_the_known_ones(number):
+@pytest.mark.parametrize("number", ["9.9", "", None, "<b>", "11.1", "../1.1", "x" * 10_000, float("nan")])
+def test_an_unknown_exercise_lists_the_labs_that_have_some(number):
     result = check(number, 1)
-    assert not result.passed
-    assert "1.1" in result.message
+    assert result.status == "try again"
+    assert len(result.message) < 300 and len(result.number) <= 40
+    assert "00, 01, 02, 03, 07" in result.message
+    assert "00, 01, 02, 03, 07" in str(hint(number))
     assert "<b>" not in result._repr_html_()
-    assert "1.1" in str(hint(number))
+
+
+@pytest.mark.parametrize("number", ["1.99", "1.", 1.1j, "01.3", 1, "1", "01"])
+def test_an_unknown_exercise_of_a_lab_lists_those_of_the_lab(number):
+    listed = "1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8."
+    assert check(number, 1).message.endswith(listed)
+    assert str(hint(number)).endswith(listed)
+
+
+def test_one_check_imports_one_lab_and_no_board(tmp_path):
+    """What a learner waits for: the module of the lab, and the board's client only after somebody has joined."""
+    code = (
+        "import json, sys\n"
+        "from labs_helper.exercises import check, hint\n"
+        "assert check('1.3', [0.878621, 0.118908, 0.002178, 0.000295]).passed\n"
+        "hint('1.3'), check('1.99', 1), check('9.9', 1), hint('')\n"
+        "print(json.dumps([name for name in sys.modules if name.startswith('labs_helper.')]))"
+    )
+    environment = {**os.environ, "LABS_PROGRESS": "on", "LABS_DATA_DIR": str(tmp_path)}
+    environment.pop("LABS_BOARD", None)
+
+    def imported():
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=True
+        )
+        return json.loads(done.stdout)
+
+    alone = imported()
+    assert [name for name in alone if name.startswith("labs_helper.exercises.lab")] == ["labs_helper.exercises.lab01"]
+    assert not [name for name in alone if name.split(".")[1] in ("board", "models", "engines", "agent", "widgets")]
+    assert (tmp_path / "progress.sqlite").exists()
+
+    (tmp_path / "board.json").write_text('{"left": true}')
+    assert "labs_helper.board.client" in imported()
+
+
+def test_the_registry_says_which_labs_have_exercises():
+    folder = Path(exercises.__file__).parent
+    assert {f"lab{lab.number}" for lab in catalog.labs() if lab.exercises} == {
+        path.stem for path in folder.glob("lab[0-9][0-9].py")
+    }
+
+
+def test_words_are_looked_up_when_they_are_shown(monkeypatch):
+    """The language may change after the labs are imported, so nothing that a learner reads is fixed at import."""
+    all_exercises()
+    monkeypatch.setattr(gettext.NullTranslations, "gettext", lambda self, text: f"«{text}»")
+    for exercise in all_exercises().values():
+        assert all(words[0] + words[-1] == "«»" for words in (exercise.title, *exercise.hints)), exercise
+        assert check(exercise.number, ...).message.startswith("«")
+        assert check(exercise.number, 17).message.startswith("«"), exercise.number
+        assert "«TRY AGAIN»" in str(check(exercise.number, 17))
+    assert check("1.7", 393216).message.startswith("«Right: 393216 bytes")
 
 
 def test_numbers_work_as_floats_too():
@@ -222,7 +287,7 @@ def test_hints_unlock_one_by_one_and_the_last_stays():
     assert "<|" not in hint("1.1")._repr_html_().replace("&lt;|", "")
 
 
-@pytest.mark.parametrize("exercise", all_exercises().values(), ids=lambda exercise: exercise.id)
+@pytest.mark.parametrize("exercise", all_exercises().values(), ids=lambda exercise: exercise.number)
 def test_every_exercise_is_complete(exercise):
     assert len(exercise.hints) >= 2
     assert exercise.title
@@ -235,7 +300,8 @@ def test_labs_are_listed_in_order():
     assert list(all_exercises("2")) == [f"2.{n}" for n in range(1, 8)]
     assert list(all_exercises("03")) == [f"3.{n}" for n in range(1, 7)]
     assert list(all_exercises("07")) == [f"7.{n}" for n in range(1, 4)]
-    assert set(all_exercises()) == {id for lab in ("00", "1", "2", "3", "7") for id in all_exercises(lab)}
+    assert set(all_exercises()) == {number for lab in ("00", "1", "2", "3", "7") for number in all_exercises(lab)}
+    assert all_exercises("9") == all_exercises("x") == {}
 
 
 def test_the_misprints_come_out_of_the_tables():

@@ -64,7 +64,7 @@ def test_it_survives_restarts_and_parallel_notebooks(data):
     """Four processes at once, twenty results each: what two kernels of one learner do, and more."""
     code = "from labs_helper.exercises import check\nfor i in range(20): check('1.7', 384 if i < 19 else 393216)"
     running = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(4)]
-    assert [each.wait(60) for each in running] == [0] * 4
+    assert [process.wait(60) for process in running] == [0] * 4
     entry = progress.entries()["1.7"]
     assert entry.tries == 80 and entry.passed_at
 
@@ -143,7 +143,8 @@ def test_it_can_be_switched_off_and_says_so(data, monkeypatch):
     assert "LABS_PROGRESS is off" in progress.report()
 
 
-def test_without_a_setting_it_lies_with_the_persons_data(monkeypatch, tmp_path):
+def test_without_a_setting_it_is_in_the_folder_of_a_persons_data(monkeypatch, tmp_path):
     monkeypatch.delenv("LABS_DATA_DIR")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    assert progress.place().name == "progress.sqlite" and progress.place().parent.name == "phi35-labs"
+    assert progress.progress_file().name == "progress.sqlite"
+    assert progress.progress_file().parent.name == "phi35-labs"
