@@ -1,9 +1,11 @@
 """An agent whose tools are real: the model writes a plan as JSON, the plan is checked, and only then do tools run.
 
+`tools` has the functions on the allow-list, `plan` the form of a plan, `sentences` the words that the model reads,
+`loop` the way from a question to an answer.
+
+Example:
     from labs_helper.agent import solve
     solve(load("moe"), "In which city is the Eiffel Tower? Then translate it into Korean.")
-
-`tools` has the functions on the allow-list, `plan` the form of a plan, `loop` the way from a question to an answer.
 """
 
 from labs_helper.agent.loop import Event, Trace, solve

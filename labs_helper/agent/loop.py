@@ -6,9 +6,11 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from labs_helper.agent.plan import (
     MAX_STEPS,
+    Schema,
     Step,
     error_turn,
     plan_schema,
@@ -19,7 +21,13 @@ from labs_helper.agent.plan import (
 )
 from labs_helper.agent.tools import TOOLS, Tool
 from labs_helper.common.markup import escape, printable
+from labs_helper.common.numbers import is_real, is_whole
+from labs_helper.common.translate import _
 from labs_helper.errors import BadPlan, BadRequest, CutOff, LabError
+
+if TYPE_CHECKING:
+    from labs_helper.models.answers import Answer
+    from labs_helper.models.model import Model
 
 HIGHEST_STEPS = 9  # a reference is a dollar sign and one digit
 REPAIRS = 1
@@ -33,9 +41,10 @@ class OutOfTime(LabError):
 class Event:
     """Something the agent did or heard.
 
-    kind: "question", "plan", "error", "step", "answer" or "stopped".
-    text: what was said; for a step, the call and its result.
-    seconds: how long it took.
+    Attributes:
+        kind: "question", "plan", "error", "step", "answer" or "stopped".
+        text: what was said; for a step, the call and its result.
+        seconds: how long it took.
 
     Example:
         Event("answer", "The answer is 85.", 0.4)
@@ -45,20 +54,33 @@ class Event:
     text: str
     seconds: float = 0.0
 
+    @property
+    def shown_kind(self) -> str:
+        """The kind, for people."""
+        return {
+            "question": _("question"),
+            "plan": _("plan"),
+            "error": _("error"),
+            "step": _("step"),
+            "answer": _("answer"),
+            "stopped": _("stopped"),
+        }.get(self.kind, self.kind)
+
     def __str__(self) -> str:
-        return f"{self.kind:<8}  {printable(self.text)}".replace("\n", "\n" + " " * 10)
+        return f"{self.shown_kind:<8}  {printable(self.text)}".replace("\n", "\n" + " " * 10)
 
 
 @dataclass
 class Trace:
     """All that happened between a question and its answer; Jupyter shows it as a list.
 
-    events: what happened, in order.
-    plans: the texts of the plans that the model wrote.
-    results: what the tools gave.
-    answer: the model's last words; None if it did not come to them.
-    error: why it did not, as a LabError.
-    answers: the model's Answers, with their numbers.
+    Attributes:
+        events: what happened, in order.
+        plans: the texts of the plans that the model wrote.
+        results: what the tools returned.
+        answer: the model's last words; None if there was no answer.
+        error: why there was none.
+        answers: the model's Answers, with their numbers.
 
     Example:
         trace = solve(load("moe"), "What is 47 + 38?")
@@ -70,7 +92,7 @@ class Trace:
     results: list[str] = field(default_factory=list)
     answer: str | None = None
     error: LabError | None = None
-    answers: list = field(default_factory=list, repr=False)
+    answers: list[Answer] = field(default_factory=list, repr=False)
 
     @property
     def repaired(self) -> bool:
@@ -84,15 +106,16 @@ class Trace:
 
     def _repr_html_(self) -> str:
         items = "".join(
-            f"<li><strong>{escape(event.kind)}</strong> <small>({event.seconds:.2f} s)</small><br>"
+            f"<li><strong>{escape(event.shown_kind)}</strong> <small>({event.seconds:.2f} s)</small><br>"
             f'<code style="white-space:pre-wrap">{escape(event.text)}</code></li>'
             for event in self.events
         )
-        return f'<ol aria-label="What the agent did, in order" style="max-width:60em">{items}</ol>'
+        label = escape(_("What the agent did, in order"))
+        return f'<ol aria-label="{label}" style="max-width:60em">{items}</ol>'
 
 
 def solve(
-    model,
+    model: Model,
     question: str,
     *,
     tools: Mapping[str, Tool] = TOOLS,
@@ -109,25 +132,26 @@ def solve(
     A plan that cannot be used goes back to the model once, with what is wrong. What the model writes is only ever read:
     it chooses among `tools` and hands them values.
 
-    model: from `load`, or anything whose `ask` takes messages and max_tokens and returns something with a `text`.
-    language: the asker's, "en", "zh", "ko", "ja" or "es"; it decides where a name is the same in several languages.
-    constrained: let the model write nothing but valid plans (see `Model.ask`, schema).
-    max_steps, max_tokens, seconds: the most steps of a plan, tokens of one answer, and time in all.
-    detailed: explain plans and tools in full; None does so for models that were not trained on plans.
-    on_event: called with each Event as it happens.
-    Raises BadRequest where the request makes no sense. A plan that stays unusable is in `Trace.error`.
+    Args:
+        model: from `load`, or a stand-in whose `ask` takes messages, max_tokens, on_token and schema, and returns
+            something with a `text`.
+        question: what to answer.
+        tools: the tools that a plan may use.
+        language: the asker's, "en", "zh", "ko", "ja" or "es"; it decides where a name is the same in several languages.
+        constrained: let the model write nothing but valid plans (see `Model.ask`, schema).
+        max_steps: the most steps of a plan.
+        max_tokens: the most tokens of one answer.
+        seconds: the most time in all.
+        detailed: explain plans and tools in full; None does so for models that were not trained on plans.
+        on_event: called with each Event as it happens.
+
+    Raises:
+        BadRequest: the request makes no sense. A plan that stays unusable is in `Trace.error`.
 
     Example:
         solve(load("moe"), "What is the capital of Kenya? Then translate it into Chinese.")
     """
-    if not isinstance(question, str) or not question.strip():
-        raise BadRequest("The question is empty.", "Write at least one word.")
-    if isinstance(max_steps, bool) or not isinstance(max_steps, int) or not 1 <= max_steps <= HIGHEST_STEPS:
-        raise BadRequest(f"max_steps is {max_steps!r}.", f"Use a whole number from 1 to {HIGHEST_STEPS}.")
-    if not isinstance(tools, Mapping) or not tools or not all(isinstance(tool, Tool) for tool in tools.values()):
-        raise BadRequest("An agent needs tools.", "Take TOOLS, or make some with toolbox(function).")
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
-        raise BadRequest(f"seconds is {seconds!r}.", "Use a number above 0.")
+    _check_request(question, tools, max_steps, seconds)
     if detailed is None:
         detailed = getattr(model, "tier", "tiny") != "tiny"
     run = _Run(model, tools, language, max_tokens, time.monotonic() + seconds, on_event)
@@ -144,10 +168,32 @@ def solve(
     return run.trace
 
 
+def _check_request(question: object, tools: object, max_steps: object, seconds: object) -> None:
+    if not isinstance(question, str) or not question.strip():
+        raise BadRequest(_("The question is empty."), _("Write at least one word."))
+    if not is_whole(max_steps) or not 1 <= max_steps <= HIGHEST_STEPS:
+        raise BadRequest(
+            _("max_steps is {value!r}.").format(value=max_steps),
+            _("Use a whole number from 1 to {most}.").format(most=HIGHEST_STEPS),
+        )
+    if not isinstance(tools, Mapping) or not tools or not all(isinstance(tool, Tool) for tool in tools.values()):
+        raise BadRequest(_("An agent needs tools."), _("Take TOOLS, or make some with toolbox(function)."))
+    if not is_real(seconds) or not seconds > 0:
+        raise BadRequest(_("seconds is {value!r}.").format(value=seconds), _("Use a number above 0."))
+
+
 class _Run:
     """One question on its way."""
 
-    def __init__(self, model, tools, language, max_tokens, deadline, on_event):
+    def __init__(
+        self,
+        model: Model,
+        tools: Mapping[str, Tool],
+        language: str | None,
+        max_tokens: int,
+        deadline: float,
+        on_event: Callable[[Event], None] | None,
+    ) -> None:
         self.model, self.tools, self.language, self.max_tokens = model, tools, language, max_tokens
         self.deadline, self.on_event = deadline, on_event
         self.trace = Trace()
@@ -161,7 +207,7 @@ class _Run:
         if self.on_event is not None:
             self.on_event(event)
 
-    def work(self, messages: list[dict], schema: dict | None, max_steps: int) -> None:
+    def work(self, messages: list[dict[str, str]], schema: Schema | None, max_steps: int) -> None:
         for repair in range(REPAIRS + 1):
             text = self.ask(messages, schema)
             self.trace.plans.append(text)
@@ -189,28 +235,31 @@ class _Run:
             self.note("step", f"${len(results)} = {step.tool}({call}) = {result}")
         return results
 
-    def ask(self, messages: list[dict], schema: dict | None) -> str:
-        options = {} if schema is None else {"schema": schema}
+    def ask(self, messages: list[dict[str, str]], schema: Schema | None) -> str:
         self.left()
-        answer = self.model.ask(
-            list(messages), max_tokens=self.max_tokens, on_token=lambda token: self.left(), **options
-        )
+        answer = self.model.ask(list(messages), max_tokens=self.max_tokens, on_token=self.check_time, schema=schema)
         self.trace.answers.append(answer)
         return answer.text
 
     def left(self) -> float:
-        """Seconds that are left. Raises OutOfTime; inside a token's callback this also stops the model."""
+        """Seconds that are left.
+
+        Raises:
+            OutOfTime: none are.
+        """
         left = self.deadline - time.monotonic()
         if left <= 0:
-            raise OutOfTime("The agent has no time left.", "Give it more seconds, or ask for less.")
+            raise OutOfTime(_("The agent has no time left."), _("Give it more seconds, or ask for less."))
         return left
+
+    def check_time(self, _token: object) -> None:
+        """Called with each token of an answer: an error here stops the model."""
+        self.left()
 
     def final(self, error: BadPlan) -> BadPlan:
         """The error of the last plan, with advice for people."""
-        cut = getattr(self.trace.answers[-1], "finish_reason", "stop") == "length"
-        advice = (
-            f"The plan was cut off at max_tokens={self.max_tokens}: raise it."
-            if cut
-            else "The model was told once and did not manage: ask in other words."
-        )
+        if getattr(self.trace.answers[-1], "finish_reason", "stop") == "length":
+            advice = _("The plan was cut off at max_tokens={most}: raise it.").format(most=self.max_tokens)
+        else:
+            advice = _("The model was told once and did not manage: ask in other words.")
         return BadPlan(error.what, advice)

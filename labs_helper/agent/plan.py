@@ -1,40 +1,41 @@
-"""What a plan is: the words that ask for one, the JSON it is written in, and how it is checked and run.
+"""What a plan is: how it is asked for, the JSON it is written in, and how it is checked and run.
 
 A plan: {"steps": [{"tool": "calculator", "arguments": {"expression": "47 + 38"}}, ...]}. "$1" in a later argument
-stands for the first step's result. `moe-tiny` was trained on exactly these words.
+stands for the first step's result. The words that a model reads are in `labs_helper.agent.sentences`; `moe-tiny` was
+trained on the form of the JSON as well.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
+from labs_helper.agent import sentences
 from labs_helper.agent.tools import MAX_TEXT, TOOLS, Tool
+from labs_helper.common import timeouts
 from labs_helper.errors import BadPlan
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 MAX_STEPS = 2  # steps of a plan
 MAX_LENGTH = 1000  # characters of a plan's text, for each step
 MAX_WRITTEN = 300  # characters of one argument, where the schema guides the model
 REFERENCE = re.compile(r"\$([1-9])")
 
-# What each of pydantic's complaints about a type means, in words that a small model can follow.
-TYPES = {
-    "string": "a string",
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "list": "a list",
-    "tuple": "a list",
-}
+Schema = dict[str, Any]
 
 
 class Step(NamedTuple):
-    """One step of a plan. Example: `Step("place", {"name": "Kenya", "field": "capital"})`."""
+    """One step of a plan.
+
+    Example:
+        Step("place", {"name": "Kenya", "field": "capital"})
+    """
 
     tool: str
     arguments: dict[str, Any]
@@ -51,42 +52,47 @@ class _Plan(BaseModel):
     steps: list[_Step]
 
 
-# -- words ------------------------------------------------------------------------------------------------
+# -- what the model is told --------------------------------------------------------------------------------
 
 
 def system_prompt(tools: Mapping[str, Tool] = TOOLS, detailed: bool = False, max_steps: int = MAX_STEPS) -> str:
     """The system message that turns a question into a request for a plan.
 
-    detailed: say in full what a plan is and what each tool does, for models that were not trained on it.
+    Args:
+        tools: the tools that a plan may use.
+        detailed: say in full what a plan is and what each tool does, for models that were not trained on it.
+        max_steps: the most steps of a plan.
 
-    >>> print(system_prompt({"calculator": TOOLS["calculator"]}))
-    Plan with tools. Answer in JSON.
-    calculator(expression)
+    Example:
+        >>> print(system_prompt({"calculator": TOOLS["calculator"]}))
+        Plan with tools. Answer in JSON.
+        calculator(expression)
     """
     if not detailed:
-        return "\n".join(["Plan with tools. Answer in JSON.", *(tool.signature for tool in tools.values())])
+        return "\n".join([sentences.REQUEST, *(tool.signature for tool in tools.values())])
     first_two = list(tools.values())[:2]
     example = write_plan(*((tool.name, dict.fromkeys(tool.arguments.model_fields, "...")) for tool in first_two))
     return "\n".join(
         [
-            "First plan which tools answer the question. Answer with the plan only, as JSON, in one line.",
-            f"A plan looks like this: {example}",
-            f'It has 1 to {max_steps} steps. In a later step "$1" stands for the result of step 1.',
-            "Then you get the results. Answer the question from them in one sentence, without JSON.",
-            "The tools:",
-            *(f"{tool.signature}: {tool.about} {_choices(tool)}".rstrip() for tool in tools.values()),
+            sentences.FULL_REQUEST.format(example=example, most=max_steps),
+            *(
+                sentences.FULL_TOOL.format(signature=tool.signature, about=tool.about, choices=_choices(tool)).rstrip()
+                for tool in tools.values()
+            ),
         ]
     )
 
 
 def _choices(tool: Tool) -> str:
-    """The fixed choices among a tool's arguments, as a sentence each."""
+    """The fixed choices among a tool's arguments, as a sentence for each argument."""
     options = {name: _options(tool, name) for name in tool.arguments.model_fields}
-    return " ".join(f"{name} is one of {', '.join(values)}." for name, values in options.items() if values)
+    return " ".join(
+        sentences.CHOICES.format(name=name, choices=", ".join(values)) for name, values in options.items() if values
+    )
 
 
 def _options(tool: Tool, name: str) -> tuple[str, ...]:
-    """The values an argument is limited to; none where it is not."""
+    """The values that an argument is limited to; none if it is not limited."""
     annotation = tool.arguments.model_fields[name].annotation
     return tuple(map(str, get_args(annotation))) if get_origin(annotation) is Literal else ()
 
@@ -94,41 +100,50 @@ def _options(tool: Tool, name: str) -> tuple[str, ...]:
 def results_turn(results: Sequence[str]) -> str:
     """What the agent says to the model after the tools have run.
 
-    >>> results_turn(["85"])
-    'Results:\\n$1 = 85'
+    Example:
+        >>> results_turn(["85"])
+        'Results:\\n$1 = 85'
     """
-    return "\n".join(["Results:", *(f"${i} = {result}" for i, result in enumerate(results, 1))])
+    lines = [sentences.RESULT.format(number=number, result=result) for number, result in enumerate(results, 1)]
+    return "\n".join([sentences.RESULTS, *lines])
 
 
 def error_turn(error: BadPlan) -> str:
     """What the agent says to the model when its plan cannot be used.
 
-    >>> error_turn(BadPlan("the plan is not JSON."))
-    'Error: the plan is not JSON. Send the corrected plan.'
+    Example:
+        >>> error_turn(BadPlan("the plan is not JSON."))
+        'Error: the plan is not JSON. Send the corrected plan.'
     """
-    return f"Error: {error.what} Send the corrected plan."
+    return sentences.ERROR.format(what=error.what)
 
 
 def write_plan(*steps: tuple[str, Mapping[str, Any]]) -> str:
     """A plan as JSON text, from (tool, arguments) pairs.
 
-    >>> write_plan(("word_count", {"text": "a b"}))
-    '{"steps": [{"tool": "word_count", "arguments": {"text": "a b"}}]}'
+    Example:
+        >>> write_plan(("word_count", {"text": "a b"}))
+        '{"steps": [{"tool": "word_count", "arguments": {"text": "a b"}}]}'
     """
-    return json.dumps(
-        {"steps": [{"tool": tool, "arguments": dict(given)} for tool, given in steps]}, ensure_ascii=False
-    )
+    written = [{"tool": tool, "arguments": dict(arguments)} for tool, arguments in steps]
+    return json.dumps({"steps": written}, ensure_ascii=False)
 
 
 # -- schema -----------------------------------------------------------------------------------------------
 
 
-def plan_schema(tools: Mapping[str, Tool] = TOOLS, max_steps: int = MAX_STEPS, max_written: int = MAX_WRITTEN) -> dict:
-    """The JSON schema of a plan, for `Model.ask(schema=...)`: whatever it lets through, `read_plan` accepts.
+def plan_schema(
+    tools: Mapping[str, Tool] = TOOLS, max_steps: int = MAX_STEPS, max_written: int = MAX_WRITTEN
+) -> Schema:
+    """The JSON schema of a plan, for `Model.ask(schema=...)`: `read_plan` accepts everything that fits it.
 
-    Each place in the list has a schema of its own, since step 1 may not speak of "$1". The promise holds for tools that
-    take texts, numbers and choices, as those of the course do.
-    max_written: characters of the longest argument.
+    Each place in the list has a schema of its own, since step 1 must not refer to "$1". The promise holds for tools
+    that take texts, numbers and choices, as those of the course do.
+
+    Args:
+        tools: the tools that a plan may use.
+        max_steps: the most steps of a plan.
+        max_written: characters of the longest argument.
 
     Example:
         model.ask(question, system=system_prompt(), schema=plan_schema(), max_tokens=200)
@@ -140,21 +155,20 @@ def plan_schema(tools: Mapping[str, Tool] = TOOLS, max_steps: int = MAX_STEPS, m
     return _object({"steps": {"type": "array", "prefixItems": steps, "items": False, "minItems": 1}})
 
 
-def _object(properties: dict, required: Sequence[str] | None = None) -> dict:
+def _object(properties: Schema, required: Sequence[str] | None = None) -> Schema:
     names = list(properties) if required is None else list(required)
     return {"type": "object", "properties": properties, "required": names, "additionalProperties": False}
 
 
-def _step_schema(tool: Tool, number: int, longest: int) -> dict:
+def _step_schema(tool: Tool, number: int, longest: int) -> Schema:
     described = tool.arguments.model_json_schema()
     arguments = {
         name: _argument_schema(part, number, longest) for name, part in described.get("properties", {}).items()
     }
-    arguments = _object(arguments, described.get("required", ()))
-    return _object({"tool": {"const": tool.name}, "arguments": arguments})
+    return _object({"tool": {"const": tool.name}, "arguments": _object(arguments, described.get("required", ()))})
 
 
-def _argument_schema(described: dict, number: int, longest: int) -> dict:
+def _argument_schema(described: Schema, number: int, longest: int) -> Schema:
     described = {key: value for key, value in described.items() if key not in ("title", "default")}
     if described.get("type") == "string" and not described.keys() & {"enum", "const", "pattern"}:
         # No dollar sign before the number of this step or of a later one.
@@ -169,20 +183,35 @@ def _argument_schema(described: dict, number: int, longest: int) -> dict:
 
 
 def read_plan(text: str, tools: Mapping[str, Tool] = TOOLS, max_steps: int = MAX_STEPS) -> list[Step]:
-    """The steps of a plan, all of them checked before any runs. Raises BadPlan.
+    """The steps of a plan, all of them checked before any runs.
 
-    >>> read_plan('{"steps": [{"tool": "word_count", "arguments": {"text": "a b"}}]}')
-    [Step(tool='word_count', arguments={'text': 'a b'})]
+    Args:
+        text: what the model wrote.
+        tools: the tools that a plan may use.
+        max_steps: the most steps of a plan.
+
+    Raises:
+        BadPlan: the plan cannot be used.
+
+    Example:
+        >>> read_plan('{"steps": [{"tool": "word_count", "arguments": {"text": "a b"}}]}')
+        [Step(tool='word_count', arguments={'text': 'a b'})]
     """
     if len(text) > MAX_LENGTH * max_steps:
-        raise BadPlan("the plan is too long.")
+        raise BadPlan(sentences.PLAN_TOO_LONG)
     try:
-        plan = _Plan.model_validate_json(text.encode(errors="replace"))  # half a character is no error of its own
+        # A lone surrogate cannot be encoded. As a question mark it is judged like any other text.
+        plan = _Plan.model_validate_json(text.encode(errors="replace"))
     except ValidationError as error:
         raise _not_a_plan(error) from None
     if not 1 <= len(plan.steps) <= max_steps:
-        raise BadPlan(f"the plan must have 1 to {max_steps} steps.")
+        raise BadPlan(sentences.WRONG_NUMBER_OF_STEPS.format(most=max_steps))
     return [_checked(step, number, tools) for number, step in enumerate(plan.steps, 1)]
+
+
+def _at_step(number: int, sentence: str, **names: object) -> BadPlan:
+    """The error of a step: one of the sentences, with its names filled in."""
+    return BadPlan(sentences.AT_STEP.format(number=number, what=sentence.format(**names)))
 
 
 def _not_a_plan(error: ValidationError) -> BadPlan:
@@ -190,16 +219,16 @@ def _not_a_plan(error: ValidationError) -> BadPlan:
     first = error.errors(include_url=False)[0]
     match first["loc"]:
         case () if first["type"] == "json_invalid":
-            return BadPlan("the plan is not JSON.")
-        case ("steps", int(place), "tool") if first["type"] == "string_type":
-            return _no_tool(place + 1, first["input"])
-        case ("steps", int(place), *_):
-            return BadPlan(f'step {place + 1} must have "tool" and "arguments".')
-    return BadPlan('the plan must be an object with "steps".')
+            return BadPlan(sentences.NOT_JSON)
+        case ("steps", int(index), "tool") if first["type"] == "string_type":
+            return _no_tool(index + 1, first["input"])
+        case ("steps", int(index), *_):
+            return BadPlan(sentences.NO_PARTS.format(number=index + 1))
+    return BadPlan(sentences.NO_STEPS)
 
 
 def _no_tool(number: int, name: object) -> BadPlan:
-    return BadPlan(f"step {number}: there is no tool {json.dumps(name, ensure_ascii=False)[:40]}.")
+    return _at_step(number, sentences.NO_TOOL, name=json.dumps(name, ensure_ascii=False)[:40])
 
 
 def _checked(step: _Step, number: int, tools: Mapping[str, Tool]) -> Step:
@@ -211,39 +240,43 @@ def _checked(step: _Step, number: int, tools: Mapping[str, Tool]) -> Step:
 
 def _check_arguments(tool: Tool, arguments: Mapping[str, Any], number: int) -> None:
     """Check what can be known before the steps run: a value with a reference in it gets its type later."""
-    complaints = []
+    complaints: list[ErrorDetails] = []
     try:
         tool.arguments.model_validate(arguments)
     except ValidationError as error:
         complaints = error.errors(include_url=False, include_context=False)
-    if any(each["type"] in ("missing", "extra_forbidden") for each in complaints):
-        raise BadPlan(f"step {number}: {tool.name} needs {', '.join(tool.arguments.model_fields)}.")
-    for each in complaints:
-        if not _references(each["input"]):
-            raise BadPlan(f"step {number}: {_complaint(tool, each)}")
+    if any(complaint["type"] in ("missing", "extra_forbidden") for complaint in complaints):
+        names = ", ".join(tool.arguments.model_fields)
+        raise _at_step(number, sentences.WRONG_ARGUMENTS, tool=tool.name, names=names)
+    for complaint in complaints:
+        if not _references(complaint["input"]):
+            raise _bad_argument(tool, complaint, number)
     for value in arguments.values():
         for reference in _references(value):
             if reference >= number:
-                raise BadPlan(f"step {number}: ${reference} is not known yet.")
+                raise _at_step(number, sentences.UNKNOWN_REFERENCE, reference=reference)
 
 
 def _references(value: object) -> list[int]:
     return [int(number) for number in REFERENCE.findall(value)] if isinstance(value, str) else []
 
 
-def _complaint(tool: Tool, error: Mapping[str, Any]) -> str:
-    """One of pydantic's errors about an argument, in one short sentence."""
-    name, kind = str(error["loc"][0]), error["type"]
-    if kind == "literal_error" and not isinstance(error["input"], str):
-        return f"{name} must be {TYPES['string']}."
-    if kind == "literal_error":
-        return f"{name} must be one of {', '.join(_options(tool, name))}."
-    if kind == "string_too_long":
-        return f"the {name} is too long."
-    if kind == "string_too_short":
-        return f"the {name} is empty."
-    wanted = TYPES.get(kind.split("_")[0])
-    return f"{name} must be {wanted}." if wanted else f"{name} does not fit: {error['msg'][:80]}."
+def _bad_argument(tool: Tool, complaint: ErrorDetails, number: int) -> BadPlan:
+    """One of pydantic's complaints about an argument, in one short sentence."""
+    name, kind = str(complaint["loc"][0]), complaint["type"]
+    match kind:
+        case "literal_error" if not isinstance(complaint["input"], str):
+            return _at_step(number, sentences.WRONG_TYPE, name=name, type=sentences.TYPES["string"])
+        case "literal_error":
+            return _at_step(number, sentences.WRONG_CHOICE, name=name, choices=", ".join(_options(tool, name)))
+        case "string_too_long":
+            return _at_step(number, sentences.ARGUMENT_TOO_LONG, name=name)
+        case "string_too_short":
+            return _at_step(number, sentences.ARGUMENT_EMPTY, name=name)
+    wanted = sentences.TYPES.get(kind.split("_")[0])
+    if wanted:
+        return _at_step(number, sentences.WRONG_TYPE, name=name, type=wanted)
+    return _at_step(number, sentences.DOES_NOT_FIT, name=name, message=complaint["msg"][:80])
 
 
 # -- running ----------------------------------------------------------------------------------------------
@@ -252,13 +285,20 @@ def _complaint(tool: Tool, error: Mapping[str, Any]) -> str:
 def run_plan(
     steps: Sequence[Step], tools: Mapping[str, Tool] = TOOLS, language: str | None = None, seconds: float | None = None
 ) -> list[str]:
-    """The result of each step. Raises BadPlan where a tool cannot do what it is asked.
+    """The result of each step.
 
-    language: the asker's, for tools that want to know.
-    seconds: the longest time for one tool; None does not look at the clock.
+    Args:
+        steps: a plan, from `read_plan`.
+        tools: the tools that it uses.
+        language: the asker's, for tools that want to know.
+        seconds: the longest time for one tool; None does not look at the clock.
 
-    >>> run_plan([Step("calculator", {"expression": "47 + 38"}), Step("calculator", {"expression": "$1 * 2"})])
-    ['85', '170']
+    Raises:
+        BadPlan: a tool cannot do what it is asked.
+
+    Example:
+        >>> run_plan([Step("calculator", {"expression": "47 + 38"}), Step("calculator", {"expression": "$1 * 2"})])
+        ['85', '170']
     """
     results: list[str] = []
     for step in steps:
@@ -273,66 +313,49 @@ def run_step(
     language: str | None = None,
     seconds: float | None = None,
 ) -> tuple[dict[str, Any], str]:
-    """The arguments of the next step with earlier results filled in, and what the tool gives for them.
+    """The arguments of the next step with earlier results filled in, and what the tool returns for them.
 
-    results: what the steps before this one gave. The rest as for `run_plan`.
+    Args:
+        step: the step.
+        results: those of the steps before this one.
+        tools: as for `run_plan`, and so are the others.
+        language: the asker's.
+        seconds: the longest time.
 
-    >>> run_step(Step("calculator", {"expression": "$1 * 2"}), ["85"])
-    ({'expression': '85 * 2'}, '170')
+    Raises:
+        BadPlan: the tool cannot do what it is asked.
+
+    Example:
+        >>> run_step(Step("calculator", {"expression": "$1 * 2"}), ["85"])
+        ({'expression': '85 * 2'}, '170')
     """
     number, (name, arguments) = len(results) + 1, step
     if name not in tools:
         raise _no_tool(number, name)
-
-    def fill(value):
-        # In one pass, so that a result that happens to hold "$2" stays as it is.
-        return REFERENCE.sub(lambda m: results[int(m[1]) - 1], value) if isinstance(value, str) else value
-
-    _check_arguments(tools[name], arguments, number)
-    filled = {key: fill(value) for key, value in arguments.items()}
+    tool = tools[name]
+    _check_arguments(tool, arguments, number)
+    filled = {key: _filled(value, results) for key, value in arguments.items()}
     try:
-        checked = tools[name].arguments.model_validate(filled)
+        checked = tool.arguments.model_validate(filled)
     except ValidationError as error:
         complaint = error.errors(include_url=False, include_context=False)[0]
-        raise BadPlan(f"step {number}: {_complaint(tools[name], complaint)}") from None
+        raise _bad_argument(tool, complaint, number) from None
     values = {key: getattr(checked, key) for key in type(checked).model_fields}
-    if tools[name].wants_language:
+    if tool.wants_language:
         values["language"] = language
     try:
-        result = str(_within(seconds, lambda: tools[name].function(**values)))
+        result = timeouts.wait_at_most(seconds, lambda: str(tool.function(**values)))
     except BadPlan as error:
-        raise BadPlan(f"step {number}: {error.what}") from None
-    except _TooLong:
-        raise BadPlan(f"step {number}: {name} took too long.") from None
+        raise BadPlan(sentences.AT_STEP.format(number=number, what=error.what)) from None
+    except timeouts.TooLong:
+        raise _at_step(number, sentences.TOOK_TOO_LONG, tool=name) from None
     except Exception as error:  # a learner's own tool may raise anything, and the agent must go on
-        raise BadPlan(f"step {number}: {name} failed ({type(error).__name__}).") from error
+        raise _at_step(number, sentences.FAILED, tool=name, error=type(error).__name__) from error
     if len(result) > MAX_TEXT:
-        raise BadPlan(f"step {number}: the result of {name} is too long.")
+        raise _at_step(number, sentences.RESULT_TOO_LONG, tool=name)
     return filled, result
 
 
-class _TooLong(Exception):
-    """A tool had no result in time."""
-
-
-def _within(seconds: float | None, call):
-    """What a function returns. Raises _TooLong; a function that never ends is left behind in its thread."""
-    if seconds is None:
-        return call()
-    outcome: list = []
-
-    def work():
-        try:
-            outcome.append((call(), None))
-        except BaseException as error:
-            outcome.append((None, error))
-
-    thread = threading.Thread(target=work, name="labs-tool", daemon=True)
-    thread.start()
-    thread.join(max(seconds, 0))
-    if not outcome:
-        raise _TooLong
-    result, error = outcome[0]
-    if error is not None:
-        raise error
-    return result
+def _filled(value: Any, results: Sequence[str]) -> Any:
+    """A value with the results in place of its references, in one pass: a result may itself hold "$2"."""
+    return REFERENCE.sub(lambda found: results[int(found[1]) - 1], value) if isinstance(value, str) else value

@@ -1,8 +1,11 @@
 """The tools an agent may use: Python functions on an allow-list, each with a schema of its arguments.
 
-A function becomes a tool by `toolbox`. Its parameters are the arguments that a plan gives, checked by pydantic against
-their annotations; a keyword-only `language` is filled in by the agent. Nothing here runs code that a model wrote: a
-plan names a tool and hands over values.
+A function becomes a tool by `toolbox`. Its parameters are the arguments that a plan hands over, checked by pydantic
+against their annotations; a keyword-only `language` is filled in by the agent. Nothing here runs code that a model
+wrote: a plan names a tool and hands over values.
+
+Models read the names of these functions, of their parameters and choices, and the first lines of their docstrings.
+`moe-tiny` was trained on them, so they stay as they are (`labs_helper.agent.sentences`).
 """
 
 from __future__ import annotations
@@ -19,7 +22,9 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, create_model
 
-from labs_helper.agent.world import LANGUAGE_NAMES, LANGUAGES, index, table, words
+from labs_helper.agent import sentences
+from labs_helper.agent.world import LANGUAGE_NAMES, LANGUAGES, LanguageName, index, table, words
+from labs_helper.common.translate import _
 from labs_helper.errors import BadPlan, BadRequest
 
 MAX_EXPRESSION = 40  # characters the calculator reads
@@ -33,8 +38,12 @@ Name = Annotated[str, Field(min_length=1, max_length=60)]
 class Tool:
     """One function on the allow-list.
 
-    arguments: a pydantic model of what a plan must give.
-    wants_language: whether the agent tells it the asker's language.
+    Attributes:
+        name: of the function, and what a plan calls it.
+        about: the first line of its docstring.
+        function: the function.
+        arguments: a pydantic model of what a plan must hand over.
+        wants_language: whether the agent tells it the asker's language.
 
     Example:
         TOOLS["place"].arguments.model_json_schema()
@@ -48,14 +57,19 @@ class Tool:
 
     @property
     def signature(self) -> str:
-        """How the tool is offered to a model. Example: `TOOLS["place"].signature` is "place(name, field)"."""
+        """How the tool is offered to a model.
+
+        Example:
+            TOOLS["place"].signature      # "place(name, field)"
+        """
         return f"{self.name}({', '.join(self.arguments.model_fields)})"
 
 
 def toolbox(*functions: Callable[..., Any]) -> dict[str, Tool]:
     """Tools by name, from functions whose parameters are annotated with plain types.
 
-    Raises BadRequest for a function that cannot be described that way.
+    Raises:
+        BadRequest: a function cannot be described that way.
 
     Example:
         def shout(text: str) -> str:
@@ -69,55 +83,77 @@ def toolbox(*functions: Callable[..., Any]) -> dict[str, Tool]:
 def _tool(function: Callable[..., Any]) -> Tool:
     name = getattr(function, "__name__", "")
     if not callable(function) or not name.isidentifier():
-        raise BadRequest(f"{function!r} is not a named function.", "Give the function itself, without brackets.")
-    advice = "Write it as def name(first: str, second: int) -> str, with a type for each parameter."
-    fields, wants_language = {}, False
+        raise BadRequest(
+            _("{function!r} is not a named function.").format(function=function),
+            _("Give the function itself, without brackets."),
+        )
+    advice = _("Write it as def name(first: str, second: int) -> str, with a type for each parameter.")
+    fields: dict[str, Any] = {}
+    wants_language = False
     try:
         hints = get_type_hints(function, include_extras=True)
         for parameter in inspect.signature(function).parameters.values():
             if parameter.kind is parameter.KEYWORD_ONLY and parameter.name == "language":
                 wants_language = True
             elif parameter.kind is not parameter.POSITIONAL_OR_KEYWORD or parameter.name not in hints:
-                raise BadRequest(f"The parameter {parameter.name} of {name} has no type.", advice)
+                raise BadRequest(
+                    _("The parameter {parameter} of {function} has no type.").format(
+                        parameter=parameter.name, function=name
+                    ),
+                    advice,
+                )
             else:
                 default = ... if parameter.default is parameter.empty else parameter.default
                 fields[parameter.name] = (hints[parameter.name], default)
         arguments = create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
         described = arguments.model_json_schema()
     except (NameError, TypeError, ValueError, PydanticUserError) as error:
-        raise BadRequest(f"{name} cannot be a tool ({type(error).__name__}).", advice) from error
+        raise BadRequest(
+            _("{function} cannot be a tool ({error}).").format(function=name, error=type(error).__name__), advice
+        ) from error
     if "$defs" in described:
-        raise BadRequest(f"The parameters of {name} are not plain.", "Use str, int, float, bool, Literal or lists.")
+        raise BadRequest(
+            _("The parameters of {function} are not plain.").format(function=name),
+            _("Use str, int, float, bool, Literal or lists."),
+        )
     about = (inspect.getdoc(function) or "").split("\n")[0]
     return Tool(name, about, function, arguments, wants_language)
 
 
 # -- calculator -------------------------------------------------------------------------------------------
 
-OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
-REFUSED = "the calculator knows numbers with + - * / and brackets."
+OPERATORS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
 
 
 def calculator(expression: Annotated[str, Field(min_length=1, max_length=MAX_EXPRESSION)]) -> str:
     """Work out a sum such as (47 + 38) * 2, with the signs + - * / and brackets.
 
     × and x are read as *. The text is parsed, never run: only numbers and these signs are looked at. 40
-    characters without powers keep every result small. Raises BadPlan for anything else.
+    characters without powers keep every result small.
 
-    >>> calculator("47 + 38")
-    '85'
+    Raises:
+        BadPlan: the text is anything else.
+
+    Example:
+        >>> calculator("47 + 38")
+        '85'
     """
     if len(expression) > MAX_EXPRESSION:
-        raise BadPlan("the expression is too long.")
+        raise BadPlan(sentences.EXPRESSION_TOO_LONG)
     text = expression.translate({ord("×"): "*", ord("÷"): "/", ord("−"): "-"}).replace(" x ", " * ")
     if not re.fullmatch(r"[0-9 .+\-*/()]+", text):
-        raise BadPlan(REFUSED)
+        raise BadPlan(sentences.EXPRESSION_REFUSED)
     try:
         return _plain_number(_value(ast.parse(text.strip(), mode="eval").body))
     except ZeroDivisionError:
-        raise BadPlan("nothing can be divided by zero.") from None
+        raise BadPlan(sentences.DIVISION_BY_ZERO) from None
     except (SyntaxError, ValueError, MemoryError, RecursionError):
-        raise BadPlan(REFUSED) from None
+        raise BadPlan(sentences.EXPRESSION_REFUSED) from None
 
 
 def _value(node: ast.AST) -> Fraction:
@@ -128,7 +164,7 @@ def _value(node: ast.AST) -> Fraction:
             return -_value(inner)
         case ast.BinOp(left=left, op=sign, right=right) if type(sign) in OPERATORS:
             return OPERATORS[type(sign)](_value(left), _value(right))
-    raise BadPlan(REFUSED)
+    raise BadPlan(sentences.EXPRESSION_REFUSED)
 
 
 def _plain_number(value: Fraction) -> str:
@@ -155,13 +191,13 @@ def _known(kind: str) -> dict[str, list[tuple[str, dict[str, str]]]]:
     rows = (
         [*table("countries"), *table("cities"), *table("landmarks")]
         if kind == "places"
-        else [row for each in DICTIONARY for row in words(each)]
+        else [row for word_kind in DICTIONARY for row in words(word_kind)]
     )
-    found: dict[str, list] = {}
+    by_name: dict[str, list[tuple[str, dict[str, str]]]] = {}
     for row in rows:
         for language in LANGUAGES:
-            found.setdefault(_folded(row[language]), []).append((language, row))
-    return found
+            by_name.setdefault(_folded(row[language]), []).append((language, row))
+    return by_name
 
 
 def _rows_of(kind: str, name: str, language: str | None) -> list[tuple[str, dict[str, str]]]:
@@ -176,14 +212,18 @@ def place(name: Name, field: Fact, *, language: str | None = None) -> str:
     """Look up a fact about a country, a city (its country) or a landmark (its city or country).
 
     The answer is in the language of the name; `language`, the asker's ("en", "zh", ...), decides where a name is the
-    same in several. Raises BadPlan for what the course does not know. Source: data/world.
+    same in several. Source: data/world.
 
-    >>> place("Kenya", "capital")
-    'Nairobi'
+    Raises:
+        BadPlan: the course does not know it.
+
+    Example:
+        >>> place("Kenya", "capital")
+        'Nairobi'
     """
     entries = _rows_of("places", name, language)
     if not entries:
-        raise BadPlan(f"no place is called {name[:40]}.")
+        raise BadPlan(sentences.NO_PLACE.format(name=name[:40]))
     for spoken, row in entries:
         if field in ("country", "city") and field in row:
             return index("countries" if field == "country" else "cities")[row[field]][spoken]
@@ -193,31 +233,36 @@ def place(name: Name, field: Fact, *, language: str | None = None) -> str:
             return index("cities")[row["capital"]][spoken]
         if field in ("continent", "language", "currency") and field in row:
             return index("words", field)[row[field]][spoken]
-    raise BadPlan(f"{name[:40]} has no {field}.")
+    raise BadPlan(sentences.NO_FACT.format(name=name[:40], field=field))
 
 
-def translate(word: Name, to: Literal[tuple(LANGUAGE_NAMES.values())], *, language: str | None = None) -> str:
+def translate(word: Name, to: LanguageName, *, language: str | None = None) -> str:
     """Translate a word, or the name of a place, with the course's dictionary.
 
-    Raises BadPlan for an unknown word or language. Source: data/world.
+    Source: data/world.
 
-    >>> translate("cat", "Korean")
-    '고양이'
+    Raises:
+        BadPlan: the word or the language is unknown.
+
+    Example:
+        >>> translate("cat", "Korean")
+        '고양이'
     """
     target = {name: code for code, name in LANGUAGE_NAMES.items()}.get(to)
     if target is None:
-        raise BadPlan(f"to must be one of {', '.join(LANGUAGE_NAMES.values())}.")
+        raise BadPlan(sentences.WRONG_CHOICE.format(name="to", choices=", ".join(LANGUAGE_NAMES.values())))
     entries = _rows_of("words", word, language) or _rows_of("places", word, language)
     if not entries:
-        raise BadPlan(f"the dictionary has no {word[:40]}.")
+        raise BadPlan(sentences.NO_WORD.format(word=word[:40]))
     return entries[0][1][target]
 
 
 def word_count(text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]) -> str:
     """Count the words of a text, between spaces.
 
-    >>> word_count("one two")
-    '2'
+    Example:
+        >>> word_count("one two")
+        '2'
     """
     return str(len(text.split()))
 

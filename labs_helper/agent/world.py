@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import csv
 from functools import cache
+from typing import Literal, get_args
 
 from labs_helper.catalog import course_folder
 
 LANGUAGES = ("en", "zh", "ko", "ja", "es")
-LANGUAGE_NAMES = {"en": "English", "zh": "Chinese", "ko": "Korean", "ja": "Japanese", "es": "Spanish"}
+LanguageName = Literal["English", "Chinese", "Korean", "Japanese", "Spanish"]  # of LANGUAGES, in their order
+LANGUAGE_NAMES: dict[str, str] = dict(zip(LANGUAGES, get_args(LanguageName), strict=True))
 
 
 @cache
 def table(name: str) -> tuple[dict[str, str], ...]:
-    """Rows of `data/world/<name>.csv`; one column a language, the others name rows of other tables in English.
+    """Rows of `data/world/<name>.csv`. Each language has a column; the others name rows of other tables in English.
 
     Example:
         table("countries")[0]["capital"]      # 'Paris'
     """
-    with open(course_folder() / "data" / "world" / f"{name}.csv", encoding="utf-8", newline="") as file:
+    with (course_folder() / "data" / "world" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
         return tuple(csv.DictReader(file))
 
 

@@ -1,7 +1,9 @@
-"""The agent without a trained model: tools, plans good and bad, and the loop around a model that plays a part."""
+"""The agent without a trained model: tools, plans good and bad, and the loop around a model that follows a script."""
 
 from __future__ import annotations
 
+import gettext
+import hashlib
 import json
 import random
 import time
@@ -11,7 +13,18 @@ from typing import Literal
 import pytest
 
 from labs_helper import agent
-from labs_helper.agent import TOOLS, Step, plan_schema, read_plan, run_plan, solve, system_prompt, toolbox, write_plan
+from labs_helper.agent import (
+    TOOLS,
+    Step,
+    plan_schema,
+    read_plan,
+    run_plan,
+    sentences,
+    solve,
+    system_prompt,
+    toolbox,
+    write_plan,
+)
 from labs_helper.agent.tools import calculator, place, translate, word_count
 from labs_helper.errors import BadPlan, BadRequest, CutOff, LabError
 
@@ -27,7 +40,7 @@ class Said:
 
 
 class Scripted:
-    """A model that says what stands in its script, and remembers what it heard."""
+    """A model that says what its script says, and remembers what it heard."""
 
     tier = "tiny"
 
@@ -279,9 +292,9 @@ def test_nothing_grows_without_bound():
         return text * 1000
 
     tools = toolbox(grow)
-    with pytest.raises(BadPlan, match="step 1: the result of grow is too long."):
+    with pytest.raises(BadPlan, match=r"step 1: the result of grow is too long\."):
         run_plan([Step("grow", {"text": "abc"})], tools)
-    with pytest.raises(BadPlan, match="step 2: the expression is too long."):
+    with pytest.raises(BadPlan, match=r"step 2: the expression is too long\."):
         run_plan([Step("calculator", {"expression": "9" * 39}), Step("calculator", {"expression": "$1 * $1"})])
 
 
@@ -377,6 +390,32 @@ def test_the_trace_is_text_and_escaped_html():
     assert "<script" not in page and "&lt;script&gt;" in page and "\x1b" not in page + text
     assert page.count("<li>") == len(trace.events) == 5 and "aria-label" in page
     assert text.splitlines()[0].startswith("question  <script>") and "stopped" in text
+
+
+def test_the_words_that_moe_tiny_was_trained_on_are_as_they_were():
+    """A fingerprint. If it differs, undo the change, or train moe-tiny again with the new words."""
+    said = [
+        system_prompt(),
+        agent.results_turn(["85", "파리"]),
+        agent.error_turn(BadPlan("the plan is not JSON.")),
+        json.dumps(plan_schema()),
+        *(value for name, value in sorted(vars(sentences).items()) if name.isupper() and isinstance(value, str)),
+        *sentences.TYPES.values(),
+    ]
+    said = [text for text in said if text not in (sentences.FULL_REQUEST, sentences.FULL_TOOL, sentences.CHOICES)]
+    assert hashlib.sha256("\n".join(said).encode()).hexdigest()[:16] == "8c1bddd21c0e3694"
+
+
+def test_a_trace_is_shown_in_the_learners_language_and_the_model_reads_english(monkeypatch):
+    monkeypatch.setattr(gettext.NullTranslations, "gettext", lambda self, text: f"«{text}»")
+    model = Scripted(TOWER[:-3], TOWER, "Done.")
+    trace = solve(model, "Where is it?")
+    assert str(trace).startswith("«question»") and "«What the agent did" in trace._repr_html_()
+    assert [event.kind for event in trace.events][:3] == ["question", "plan", "error"]
+    assert not any("«" in message["content"] for messages, _schema in model.heard for message in messages)
+    with pytest.raises(BadRequest) as caught:
+        solve(model, "")
+    assert (caught.value.what, caught.value.do) == ("«The question is empty.»", "«Write at least one word.»")
 
 
 def test_models_that_were_not_trained_on_plans_are_told_more():

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import signal
 import subprocess
 import sys
 import threading
-import time
 
 import numpy
 import pytest
@@ -159,24 +157,6 @@ def test_a_function_that_never_returns_is_stopped(monkeypatch, swallow):
     assert result.status == "try again" and "never ends" in result.message
     assert len(caught) == (3 if swallow else 1)
     assert check("1.7", 393216).passed
-
-
-def test_an_alarm_of_somebody_else_survives():
-    """pytest-timeout stops stuck tests with the same alarm."""
-    heard = []
-    before = signal.signal(signal.SIGALRM, lambda *_: heard.append(1))
-    left = signal.setitimer(signal.ITIMER_REAL, 0.3)[0]
-    try:
-        assert timeouts.interrupt_after(5, sum, [1, 2]) == 3
-        assert signal.getitimer(signal.ITIMER_REAL)[0] <= 0.3
-        with pytest.raises(timeouts.Interrupted):
-            timeouts.interrupt_after(0.5, time.sleep, 5)
-        time.sleep(0.1)
-        assert heard == [1]
-        assert signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL
-    finally:
-        signal.signal(signal.SIGALRM, before)
-        signal.setitimer(signal.ITIMER_REAL, left)
 
 
 def test_in_another_thread_there_is_no_limit_and_no_error():
