@@ -5,6 +5,7 @@ Colour alone as meaning cannot be found by a program; alt text in Markdown is ch
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from functools import cache
@@ -41,7 +42,7 @@ def levels(text):
 def heading_problems(found):
     problems = [] if found.count(1) == 1 and found[0] == 1 else [f"{found.count(1)} headings of level 1, not one first"]
     return problems + [
-        f"level {after} follows level {before}" for before, after in zip(found, found[1:]) if after > before + 1
+        f"level {after} follows level {before}" for before, after in itertools.pairwise(found) if after > before + 1
     ]
 
 

@@ -13,7 +13,7 @@ distributed = torch.distributed
 
 from labs_helper.engines.mlx_text import MLXText  # noqa: E402
 from labs_helper.engines.worker import WORKER  # noqa: E402
-from labs_helper.figures import mutual_information as counted_information  # noqa: E402
+from labs_helper.common.information import mutual_information as counted_information  # noqa: E402
 from training import config, export, train  # noqa: E402
 from training.corpus import Corpus  # noqa: E402
 from training.moe import routing, upcycle  # noqa: E402

@@ -32,6 +32,12 @@ def escape(text: object) -> str:
     return html.escape(printable(str(text)), quote=True)
 
 
+class Html(str):
+    """Text that is HTML already: `html_table` puts it into a cell as it is."""
+
+    __slots__ = ()
+
+
 def html_table(
     columns: Sequence[str],
     rows: Sequence[Sequence[object]],
@@ -39,25 +45,31 @@ def html_table(
     caption: str = "",
     right: Collection[int] = (),
     header: int = 0,
+    grid: bool = False,
 ) -> str:
-    """An HTML table with header cells that screen readers announce. Every cell is escaped.
+    """An HTML table with header cells that screen readers announce. Every cell that is no `Html` is escaped.
 
     Args:
         columns: the heads of the columns.
-        rows: the cells of each row, as text or numbers.
+        rows: the cells of each row, as text, numbers or `Html`.
         caption: shown above the table in bold.
         right: numbers of the columns that are aligned to the right.
         header: number of the column whose cells name their row.
+        grid: draw lines around the cells, and start their text at the top; for cells with several lines.
 
     Example:
         >>> html_table(["Memory"], [["2 GB"]]).startswith("<table>")
         True
     """
+    look = "padding:2px 8px"
+    if grid:
+        look += ";border:1px solid #bbb;vertical-align:top;white-space:normal;line-height:1.4"
 
     def cell(index: int, content: object, scope: str = "") -> str:
         align = "right" if index in right and scope != "col" else "left"
         tag = f'th scope="{scope}"' if scope else "td"
-        return f'<{tag} style="text-align:{align};padding:2px 8px">{escape(content)}</{tag[:2]}>'
+        inside = content if isinstance(content, Html) else escape(content)
+        return f'<{tag} style="text-align:{align};{look}">{inside}</{tag[:2]}>'
 
     head = "".join(cell(index, name, "col") for index, name in enumerate(columns))
     body = "".join(
@@ -65,4 +77,5 @@ def html_table(
         for row in rows
     )
     above = f'<caption style="text-align:left"><strong>{escape(caption)}</strong></caption>' if caption else ""
-    return f"<table>{above}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    collapsed = ' style="border-collapse:collapse"' if grid else ""
+    return f"<table{collapsed}>{above}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

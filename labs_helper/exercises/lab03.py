@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from labs_helper.common.information import information
 from labs_helper.common.translate import _
 from labs_helper.exercises.base import Exercise, TryAgain, a_function, as_list, kind, number, returned
 
@@ -279,32 +280,14 @@ TABLES = (
 )
 
 
-def _entropy(counts: Iterable[float]) -> float:
-    counts = [count for count in counts if count > 0]
-    total = sum(counts)
-    return -sum(count / total * math.log(count / total) for count in counts)
-
-
-def information(table: Sequence[Sequence[float]]) -> tuple[float, float, float]:
-    """(mutual information in nats, entropy of the rows, entropy of the columns) of a table of counts.
-
-    I = H(rows) + H(columns) - H(cells). Source: Shannon 1948.
-
-    Example:
-        information([[4, 4], [4, 4]])[0]      # 0
-    """
-    rows = _entropy(map(sum, table))
-    columns = _entropy(map(sum, zip(*table, strict=True)))
-    return rows + columns - _entropy(count for row in table for count in row), rows, columns
-
-
 def _information(value: object) -> str:
     import numpy as np
 
     function = a_function(value, "shared_information")
     for table in TABLES:
-        shared, rows, columns = information(table)
-        right, call = 2 * shared / (rows + columns), f"shared_information({table})"
+        measured = information(table)
+        shared, rows, columns = measured
+        right, call = measured.normalised, f"shared_information({table})"
         result = returned(function(np.array(table, dtype=float)))
         try:
             answer = number(result, call)

@@ -5,19 +5,16 @@ Each function imports what it draws with, so importing this package is cheap.
 
 from labs_helper.figures.bars import bars, token_counts
 from labs_helper.figures.base import Figure
+from labs_helper.figures.cache import kv_bytes_per_token, kv_cache, prefill
+from labs_helper.figures.context import needle_heatmap, rope_tables
 from labs_helper.figures.expert_costs import cost_quality, expert_memory, family, hit_rates
-from labs_helper.figures.experts import (
-    compare_experts,
-    expert_load,
-    expert_map,
-    expert_tokens,
-    mutual_information,
-    specialisation,
-)
-from labs_helper.figures.plots import kv_bytes_per_token, kv_cache, needle_heatmap, prefill, rope_tables
+from labs_helper.figures.experts import compare_experts, expert_load, expert_map, expert_tokens
+from labs_helper.figures.picture_costs import crops_cost, token_cost
+from labs_helper.figures.pictures import frames_view, side_by_side
 from labs_helper.figures.published import benchmark_chart, benchmark_table
-from labs_helper.figures.tiles import crops_cost, frames_view, side_by_side, tile_view, token_cost, wrong_order
+from labs_helper.figures.tiles import tile_view, wrong_order
 from labs_helper.figures.tokens import token_view
+from labs_helper.figures.topics import specialisation
 
 __all__ = [
     "Figure",
@@ -36,7 +33,6 @@ __all__ = [
     "hit_rates",
     "kv_bytes_per_token",
     "kv_cache",
-    "mutual_information",
     "needle_heatmap",
     "prefill",
     "rope_tables",

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from labs_helper.common.markup import escape
+from labs_helper.common.markup import escape, html_table
+from labs_helper.common.translate import _
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure as Canvas
+
+    Table = pandas.DataFrame | Iterable[Mapping[str, Any]]
+
+Row = dict[str, Any]  # the facts behind one line of a table or one bar; each figure has columns of its own
 
 
 @dataclass(frozen=True)
 class Figure:
     """One picture or table that can be shown in Jupyter and read without it.
 
-    Arguments:
+    Attributes:
         html: what a browser shows. Everything that came from a model or a user is escaped.
         text: the same facts as plain text (a table, an outline).
         alt: what the picture shows, for people who cannot see it.
         takeaway: the one sentence to remember.
-        rows: the facts behind the picture, one mapping a row; `frame()` turns them into pandas.
+        rows: the facts behind the picture, one mapping for each row; `frame()` turns them into pandas.
 
     Example:
         >>> Figure(html="<p>3</p>", text="3", alt="the number 3").text
@@ -33,7 +42,7 @@ class Figure:
     takeaway: str = ""
     rows: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
 
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return {"text/html": self.html, "text/plain": self.text}
 
     def __repr__(self) -> str:
@@ -41,7 +50,7 @@ class Figure:
 
     __str__ = __repr__
 
-    def frame(self):
+    def frame(self) -> pandas.DataFrame:
         """The facts behind the figure as a pandas DataFrame.
 
         Example:
@@ -53,54 +62,62 @@ class Figure:
         return pandas.DataFrame(list(self.rows))
 
     @classmethod
+    def of_words(cls, words: str) -> Figure:
+        """One sentence in place of a figure that has nothing to show yet.
+
+        Example:
+            >>> Figure.of_words("2 < 3").html
+            '<p>2 &lt; 3</p>'
+        """
+        return cls(html=f"<p>{escape(words)}</p>", text=words, alt=words)
+
+    @classmethod
     def from_matplotlib(
         cls,
-        fig,
+        fig: Canvas,
         *,
         alt: str,
         takeaway: str = "",
         text: str | None = None,
         rows: Sequence[Mapping[str, Any]] = (),
-        format: str = "svg",
+        kind: Literal["svg", "png"] = "svg",
     ) -> Figure:
         """Turn a matplotlib figure into a `Figure` with the picture inside it.
 
-        Arguments:
+        Args:
             fig: a `matplotlib.figure.Figure` (from pyplot or not).
             alt: what the picture shows; needed.
             takeaway: the sentence under the picture.
             text: the plain form; the alt text and the takeaway when left out.
             rows: the facts behind the picture.
-            format: "svg" (sharp, the same bytes every time) or "png".
+            kind: "svg" (sharp, the same bytes every time) or "png".
 
         Raises:
-            ValueError: `alt` is empty or `format` is unknown.
+            ValueError: `alt` is empty or `kind` is unknown.
 
         Example:
             >>> from matplotlib.figure import Figure as Canvas
             >>> Figure.from_matplotlib(Canvas(), alt="an empty picture").alt
             'an empty picture'
         """
-        if not alt.strip():
-            raise ValueError("A figure needs alt text: say in one sentence what the picture shows.")
-        if format not in ("svg", "png"):
-            raise ValueError(f"format must be 'svg' or 'png', not {format!r}.")
+        _need_alt(alt)
+        if kind not in ("svg", "png"):
+            raise ValueError(_("kind must be 'svg' or 'png', not {kind!r}.").format(kind=kind))
         import matplotlib
 
         buffer = io.BytesIO()
         # The salt fixes the ids inside the SVG and the dates are left out: the same data give the same bytes.
         # Text stays text: a tenth of the size of drawn letters, and the browser supplies the font.
         with matplotlib.rc_context({"svg.hashsalt": "phi-labs", "svg.fonttype": "none"}):
-            metadata = {"Date": None, "Creator": None} if format == "svg" else {"Software": None}
-            fig.savefig(buffer, format=format, metadata=metadata, dpi=110)
+            metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
+            fig.savefig(buffer, format=kind, metadata=metadata, dpi=110)
         data = buffer.getvalue()
-        if format == "svg":  # a machine without DejaVu would fall back to a serif; Verdana has nearly its widths
+        if kind == "svg":  # a machine without DejaVu would fall back to a serif; Verdana has nearly its widths
             data = data.replace(b"'DejaVu Sans'", b"'DejaVu Sans', Verdana, Helvetica, Arial, sans-serif")
-        mime = "image/svg+xml" if format == "svg" else "image/png"
-        plain = text if text is not None else "\n".join(part for part in (alt, takeaway) if part)
+        mime = "image/svg+xml" if kind == "svg" else "image/png"
         return cls(
             html=picture(data, mime, alt, takeaway, width=int(fig.get_figwidth() * 96)),
-            text=plain,
+            text=text if text is not None else "\n".join(part for part in (alt, takeaway) if part),
             alt=alt,
             takeaway=takeaway,
             rows=tuple(rows),
@@ -120,14 +137,21 @@ class Figure:
     ) -> Figure:
         """Turn SVG text that we wrote ourselves into a `Figure` (the fonts are the browser's).
 
+        Raises:
+            ValueError: `alt` is empty.
+
         Example:
             >>> Figure.from_svg("<svg xmlns='http://www.w3.org/2000/svg'/>", alt="nothing").alt
             'nothing'
         """
-        if not alt.strip():
-            raise ValueError("A figure needs alt text: say in one sentence what the picture shows.")
+        _need_alt(alt)
         body = picture(svg.encode("utf-8"), "image/svg+xml", alt, takeaway, width=width, source=source)
         return cls(html=body, text=text or alt, alt=alt, takeaway=takeaway, rows=tuple(rows))
+
+
+def _need_alt(alt: str) -> None:
+    if not alt.strip():
+        raise ValueError(_("A figure needs alt text: say in one sentence what the picture shows."))
 
 
 def picture(data: bytes, mime: str, alt: str, takeaway: str, *, width: int, source: str = "") -> str:
@@ -144,25 +168,67 @@ def picture(data: bytes, mime: str, alt: str, takeaway: str, *, width: int, sour
     )
 
 
+def framed_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    takeaway: str,
+    *,
+    title: str = "",
+    source: str = "",
+    right: Collection[int] = (),
+    grid: bool = False,
+) -> str:
+    """The `<figure>` around one table; a wide table scrolls inside it. See `html_table`.
+
+    Example:
+        >>> framed_table(["n"], [[1]], "One row.").startswith("<figure")
+        True
+    """
+    table = html_table(columns, rows, caption=title, right=right, grid=grid)
+    return f'<figure style="margin:0.5em 0;overflow-x:auto">{table}{caption(takeaway, source)}</figure>'
+
+
+def heading(words: str) -> str:
+    """A line in bold above a figure that is no picture; nothing for an empty title.
+
+    Example:
+        >>> heading("a < b")
+        '<p><strong>a &lt; b</strong></p>'
+    """
+    return f"<p><strong>{escape(words)}</strong></p>" if words else ""
+
+
 def caption(takeaway: str, source: str = "") -> str:
     """The `<figcaption>` with the takeaway and the source, or nothing."""
     parts = []
     if takeaway:
-        parts.append(f"<strong>Takeaway:</strong> {escape(takeaway)}")
+        parts.append(f"<strong>{escape(_('Takeaway:'))}</strong> {escape(takeaway)}")
     if source:
-        parts.append(f"<small>Source: {escape(source)}</small>")
+        parts.append(f"<small>{escape(source_line(source))}</small>")
     return f'<figcaption style="margin-top:0.3em;line-height:1.4">{"<br>".join(parts)}</figcaption>' if parts else ""
 
 
-def records(frame: Any) -> list[dict[str, Any]]:
+def source_line(source: str) -> str:
+    """Where the facts come from, as a line of its own; nothing if that was not said.
+
+    Example:
+        >>> source_line("the model card")
+        'Source: the model card'
+    """
+    return _("Source: {source}").format(source=source) if source else ""
+
+
+def records(table: Table) -> list[Row]:
     """Rows as plain dictionaries, from a pandas DataFrame or from any iterable of mappings.
+
+    Raises:
+        TypeError: it is neither.
 
     Example:
         >>> records([{"a": 1}])
         [{'a': 1}]
     """
-    if hasattr(frame, "to_dict") and hasattr(frame, "columns"):
-        return [dict(row) for row in frame.to_dict("records")]
-    if isinstance(frame, Iterable):
-        return [dict(row) for row in frame]
-    raise TypeError(f"Expected a DataFrame or a list of dictionaries, not {type(frame).__name__}.")
+    rows: Any = table.to_dict("records") if hasattr(table, "to_dict") and hasattr(table, "columns") else table
+    if isinstance(rows, Iterable):
+        return [dict(row) for row in rows]
+    raise TypeError(_("Expected a DataFrame or a list of dictionaries, not {kind}.").format(kind=type(table).__name__))

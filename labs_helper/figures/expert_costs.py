@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from labs_helper import catalog
 from labs_helper.capacity import estimate, limits
-from labs_helper.common.markup import escape
+from labs_helper.catalog import tables
+from labs_helper.common.translate import _, _n
 from labs_helper.errors import BadRequest
-from labs_helper.figures.base import Figure, caption, records
-from labs_helper.figures.plots import _STYLES, _canvas
-from labs_helper.figures.published import read
-from labs_helper.figures.text import number, text_table
+from labs_helper.figures.base import Figure, Row, framed_table, records
+from labs_helper.figures.canvas import STYLES, annotate, canvas, grid
+from labs_helper.figures.text import joined, number, text_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+    from labs_helper.figures.base import Table
+
+    Shapes = Mapping[str, Any]  # keys of config.json
 
 _FAMILY = {
     "Phi-3.5-MoE": "phi-3.5-moe-instruct-4bit",
     "Phi-mini-MoE": "phi-mini-moe-instruct-bf16",
     "Phi-tiny-MoE": "phi-tiny-moe-instruct-bf16",
 }
-_CELL = "text-align:right;padding:2px 8px;border:1px solid #bbb"
+_BITS = (16, 8, 6, 5, 4, 3, 2)  # widths of a weight that MLX has
 
 
-def family() -> dict[str, dict]:
+# -- memory ----------------------------------------------------------------------------------------------------------
+
+
+def family() -> dict[str, dict[str, Any]]:
     """The shapes of Phi-3.5-MoE and its two small siblings, from the catalog: name -> keys of config.json.
 
     Example:
@@ -31,14 +41,14 @@ def family() -> dict[str, dict]:
         6400
     """
     shapes = {}
-    for name, card in _FAMILY.items():
-        (found,) = catalog.find(card)
-        shapes[name] = {key: value for key, value in found.config.items() if key != "quantization"}
+    for name, card_name in _FAMILY.items():
+        (card,) = catalog.find(card_name)
+        shapes[name] = {key: value for key, value in (card.config or {}).items() if key != "quantization"}
     return shapes
 
 
 def expert_memory(
-    models: Mapping[str, dict] | None = None,
+    models: Mapping[str, Shapes] | None = None,
     *,
     bits: Sequence[int] = (16, 8, 4, 3),
     macs: Sequence[int] = (8, 16, 24, 32, 48, 64),
@@ -47,12 +57,13 @@ def expert_memory(
 ) -> Figure:
     """A table: what a model needs at each bit width, and the smallest Mac that gives its GPU so much.
 
-    Arguments:
+    Args:
         models: name -> shapes as in config.json; `family()` when left out.
         bits: bits of a weight; below 16 each group also has a scale and a bias of 16 bits.
         macs: sizes of memory in GB (of 2**30 bytes, as they are sold). Metal gives the GPU two thirds up to 32 GB and
             three quarters above.
-        tokens: length of the conversation whose cache must fit too. group_size: weights that share a scale.
+        tokens: length of the conversation whose cache must fit too.
+        group_size: weights that share a scale.
 
     Returns:
         Figure: `rows` has weights and need in bytes and the smallest Mac (None if none is large enough).
@@ -66,61 +77,85 @@ def expert_memory(
     """
     models = family() if models is None else models
     if not models or not bits or not macs:
-        raise BadRequest("There is nothing to show.", "Give at least one model, one bit width and one Mac.")
-    if unknown := set(bits) - {16, 8, 6, 5, 4, 3, 2}:
-        raise BadRequest(f"MLX has no weights of {min(unknown)} bits.", "Use 16, 8, 6, 5, 4, 3 or 2.")
-    rows = []
-    for name, shapes in models.items():
-        for width in bits:
-            config = dict(shapes)
-            if width < 16:
-                config["quantization"] = {"bits": width, "group_size": group_size}
-            need = estimate.need(config, estimate.table_of(config), tokens, on_cpu=False)
-            fits = [mac for mac in sorted(macs) if limits.gpu_share(mac * 2**30) >= need.total]
-            rows.append(
-                {
-                    "model": name,
-                    "bits": width,
-                    "weights": need.weights,
-                    "need": need.total,
-                    "smallest Mac": fits[0] if fits else None,
-                }
-            )
-    columns = ["model", "bits", "weights (GB)", "needed (GB)", "smallest Mac (GB)"]
+        raise BadRequest(_("There is nothing to show."), _("Give at least one model, one bit width and one Mac."))
+    if unknown := set(bits) - set(_BITS):
+        raise BadRequest(
+            _("MLX has no weights of {bits} bits.").format(bits=min(unknown)),
+            _("Use 16, 8, 6, 5, 4, 3 or 2."),
+        )
+    rows = [_memory_row(name, models[name], width, macs, tokens, group_size) for name in models for width in bits]
+    too_large = _("more than {most}").format(most=max(macs))
+    columns = [_("model"), _("bits"), _("weights (GB)"), _("needed (GB)"), _("smallest Mac (GB)")]
     cells = [
         [
             row["model"],
             row["bits"],
             f"{row['weights'] / 1e9:.1f}",
             f"{row['need'] / 1e9:.1f}",
-            row["smallest Mac"] or f"more than {max(macs)}",
+            row["smallest Mac"] or too_large,
         ]
         for row in rows
     ]
-    first = next(iter(models))
-    four = next((row for row in rows if row["model"] == first and row["bits"] == 4), rows[0])
-    where = f"a Mac with {four['smallest Mac']} GB" if four["smallest Mac"] else f"more than {max(macs)} GB"
-    takeaway = (
-        f"All experts must be in memory, though a token uses two: {first} at {four['bits']} bits needs "
-        f"{four['need'] / 1e9:.1f} GB for {tokens:,} tokens, which means {where}."
-    )
-    head = "".join(f'<th scope="col" style="{_CELL}">{escape(column)}</th>' for column in columns)
-    body = "".join(
-        "<tr>"
-        + f'<th scope="row" style="{_CELL}">{escape(line[0])}</th>'
-        + "".join(f'<td style="{_CELL}">{escape(cell)}</td>' for cell in line[1:])
-        + "</tr>"
-        for line in cells
-    )
-    html = (
-        f'<figure style="margin:0.5em 0;overflow-x:auto"><table style="border-collapse:collapse"><thead><tr>{head}</tr>'
-        f"</thead><tbody>{body}</tbody></table>"
-        f"{caption(takeaway, 'computed from the shapes, see labs_helper/capacity/estimate.py')}</figure>"
-    )
-    text = "\n".join([text_table(columns, cells, right=range(1, 5)), takeaway])
+    takeaway = _memory_takeaway(rows, tokens, max(macs))
+    source = _("computed from the shapes, see {file}").format(file="labs_helper/capacity/estimate.py")
     return Figure(
-        html=html, text=text, alt=f"Table of memory by model and bit width. {takeaway}", takeaway=takeaway, rows=rows
+        html=framed_table(columns, cells, takeaway, source=source, right=range(1, 5), grid=True),
+        text=joined(text_table(columns, cells, right=range(1, 5)), takeaway),
+        alt=_("Table of memory by model and bit width. {takeaway}").format(takeaway=takeaway),
+        takeaway=takeaway,
+        rows=rows,
     )
+
+
+def _memory_row(name: str, shapes: Shapes, bits: int, macs: Sequence[int], tokens: int, group_size: int) -> Row:
+    config = dict(shapes)
+    if bits < 16:
+        config["quantization"] = {"bits": bits, "group_size": group_size}
+    need = estimate.need(config, estimate.table_of(config), tokens, on_cpu=False)
+    fits = [mac for mac in sorted(macs) if limits.gpu_share(mac * 2**30) >= need.total]
+    return {
+        "model": name,
+        "bits": bits,
+        "weights": need.weights,
+        "need": need.total,
+        "smallest Mac": fits[0] if fits else None,
+    }
+
+
+def _memory_takeaway(rows: Sequence[Row], tokens: int, largest: int) -> str:
+    first = rows[0]["model"]
+    row = next((row for row in rows if row["model"] == first and row["bits"] == 4), rows[0])
+    if row["smallest Mac"]:
+        sentence = _(
+            "All experts must be in memory, though a token uses two: {model} at {bits} bits needs {need:.1f} GB for "
+            "{tokens:,} tokens, which means a Mac with {mac} GB."
+        )
+    else:
+        sentence = _(
+            "All experts must be in memory, though a token uses two: {model} at {bits} bits needs {need:.1f} GB for "
+            "{tokens:,} tokens, which means more than {largest} GB."
+        )
+    return sentence.format(
+        model=first,
+        bits=row["bits"],
+        need=row["need"] / 1e9,
+        tokens=tokens,
+        mac=row["smallest Mac"],
+        largest=largest,
+    )
+
+
+# -- work for a token ------------------------------------------------------------------------------------------------
+
+
+class _Scored(NamedTuple):
+    """A model with a published score; `active` and `total` are billions of parameters."""
+
+    model: str
+    active: float
+    total: float
+    score: float
+    setting: str
 
 
 def cost_quality(test: str = "MMLU") -> Figure:
@@ -129,7 +164,7 @@ def cost_quality(test: str = "MMLU") -> Figure:
     The work for a token grows with those parameters, two operations each; memory grows with all of them. Models whose
     size was not published are left out, and named.
 
-    Arguments:
+    Args:
         test: a test of the table phi35_moe_main, such as "MMLU", "GSM8K" or "HumanEval".
 
     Raises:
@@ -141,66 +176,97 @@ def cost_quality(test: str = "MMLU") -> Figure:
 
     Source: the cards of Phi-3.5-MoE and Phi-3.5-mini (data/benchmarks); sizes of other models are those in their names.
     """
-    known: dict[str, tuple[float, str]] = {}
-    tests = []
-    for table in ("phi35_moe_main", "phi35_mini_main"):
-        for row in read(table):
-            tests.append(row["benchmark"])
-            if row["benchmark"] == test and isinstance(row["value"], int | float):
-                known.setdefault(row["model"], (float(row["value"]), row["setting"]))
-    if not known:
-        raise BadRequest(f"There is no test {test!r} in the tables.", f"Use one of: {', '.join(dict.fromkeys(tests))}.")
-    rows, left_out = [], []
-    for model, (score, setting) in known.items():
-        active, total = _parameters(model)
-        if active is None:
+    models, left_out = [], []
+    for model, (score, setting) in _scores(test).items():
+        sizes = _parameters(model)
+        if sizes is None:
             left_out.append(model)
         else:
-            rows.append({"model": model, "active": active, "total": total, "score": score, "setting": setting})
-    rows.sort(key=lambda row: row["active"])
-    fig, axes = _canvas(7.6, 4.0, 1)
-    axis = axes[0]
-    for place, row in enumerate(rows):
-        colour, _, mark = _STYLES[place % len(_STYLES)]
-        axis.plot(row["active"], row["score"], mark, color=colour, markersize=8)
-        right = row["active"] > 9
-        axis.annotate(
-            row["model"],
-            (row["active"], row["score"]),
-            xytext=(-8 if right else 8, -3),
-            fontsize=8,
-            textcoords="offset points",
-            ha="right" if right else "left",
+            models.append(_Scored(model, *sizes, score, setting))
+    models.sort(key=lambda scored: scored.active)
+    moe = next(scored for scored in models if "MoE" in scored.model)
+    dense = [scored for scored in models if scored.active >= moe.active and scored is not moe]
+    takeaway = _(
+        "{model} uses {active} of its {total} billion parameters for a token and scores {score}, more than {beaten} of "
+        "the {dense} dense models here that use more."
+    ).format(
+        model=moe.model,
+        active=number(moe.active),
+        total=number(moe.total),
+        score=number(moe.score),
+        beaten=sum(scored.score < moe.score for scored in dense),
+        dense=len(dense),
+    )
+    if left_out:
+        takeaway += " " + _("Left out, size not published: {models}.").format(models=", ".join(left_out))
+    columns = [_("model"), _("active (billions)"), _("total (billions)"), test]
+    cells = [[s.model, number(s.active), number(s.total), number(s.score)] for s in models]
+    alt = _("Scatter plot of {count} models: {test} over parameters for a token. {takeaway}")
+    return Figure.from_matplotlib(
+        _draw_scores(models, test),
+        alt=alt.format(count=len(models), test=test, takeaway=takeaway),
+        takeaway=takeaway,
+        text=joined(text_table(columns, cells, right=[1, 2, 3]), takeaway),
+        rows=[scored._asdict() for scored in models],
+    )
+
+
+def _scores(test: str) -> dict[str, tuple[float, str]]:
+    """Model -> (score, setting), the card of the MoE first."""
+    scores: dict[str, tuple[float, str]] = {}
+    tests = []
+    for table in ("phi35_moe_main", "phi35_mini_main"):
+        for row in tables.read(table):
+            tests.append(str(row["benchmark"]))
+            if row["benchmark"] == test and isinstance(row["value"], float):
+                scores.setdefault(str(row["model"]), (row["value"], str(row["setting"])))
+    if not scores:
+        raise BadRequest(
+            _("There is no test {test!r} in the tables.").format(test=test),
+            _("Use one of: {tests}.").format(tests=", ".join(dict.fromkeys(tests))),
         )
+    return scores
+
+
+def _parameters(model: str) -> tuple[float, float] | None:
+    """Billions of parameters (for a token, in all), from the facts or from the name ("Llama-3.1-8B-Instruct")."""
+    facts = {row["attribute"]: row["value"] for row in tables.read("model_facts") if row["model"] == model}
+    if "parameters_active" in facts:
+        return float(facts["parameters_active"]), float(facts["parameters_total_unique"])
+    if "parameters_total" in facts:
+        return float(facts["parameters_total"]), float(facts["parameters_total"])
+    if named := re.search(r"-(\d+(?:\.\d+)?)B\b", model, re.IGNORECASE):
+        return float(named[1]), float(named[1])
+    return None
+
+
+def _draw_scores(models: Sequence[_Scored], test: str) -> Canvas:
+    fig, (axis,) = canvas(7.6, 4.0, 1)
+    for place, scored in enumerate(models):
+        style = STYLES[place % len(STYLES)]
+        axis.plot(scored.active, scored.score, style.mark, color=style.colour, markersize=8)
+        at, left = (scored.active, scored.score), scored.active > 9  # there the words would leave the picture
+        annotate(axis, scored.model, at, right=-8 if left else 8, up=-3, align="right" if left else "left")
     axis.set(
-        title=f"{test}: score over work for a token",
-        ylabel="score (0 to 100)",
-        xlim=(0, 1.08 * rows[-1]["active"]),
-        xlabel="billions of parameters that one token goes through",
+        title=_("{test}: score over work for a token").format(test=test),
+        ylabel=_("score (0 to 100)"),
+        xlim=(0, 1.08 * models[-1].active),
+        xlabel=_("billions of parameters that one token goes through"),
     )
-    axis.grid(True, color="#dddddd", linewidth=0.6)
+    grid(axis)
     axis.margins(y=0.12)
-    moe = next(row for row in rows if "MoE" in row["model"])
-    dense = [row for row in rows if row["active"] >= moe["active"] and row is not moe]
-    beaten = [row for row in dense if row["score"] < moe["score"]]
-    takeaway = (
-        f"{moe['model']} uses {number(moe['active'])} of its {number(moe['total'])} billion parameters for a token and "
-        f"scores {number(moe['score'])}, more than {len(beaten)} of the {len(dense)} dense models here that use more."
-    )
-    note = f" Left out, size not published: {', '.join(left_out)}." if left_out else ""
-    columns = ["model", "active (billions)", "total (billions)", test]
-    cells = [[row["model"], number(row["active"]), number(row["total"]), number(row["score"])] for row in rows]
-    alt = f"Scatter plot of {len(rows)} models: {test} over parameters for a token. {takeaway}{note}"
-    text = "\n".join([text_table(columns, cells, right=[1, 2, 3]), takeaway + note])
-    return Figure.from_matplotlib(fig, alt=alt, takeaway=takeaway + note, text=text, rows=rows)
+    return fig
 
 
-def hit_rates(frame: Any, *, title: str = "Experts kept in memory, the others on the disk") -> Figure:
+# -- experts from the disk -------------------------------------------------------------------------------------------
+
+
+def hit_rates(frame: Table, *, title: str | None = None) -> Figure:
     """Draw how often an expert was in memory already when a token needed it, over the memory given to experts.
 
-    Arguments:
+    Args:
         frame: rows with `experts` (how many fit), `hits` and `misses`, as `moe_offload_store.stats()` gives them.
-        title: shown above.
+        title: shown above; "Experts kept in memory, the others on the disk" when left out.
 
     Raises:
         BadRequest: no rows, or a column is missing.
@@ -209,62 +275,55 @@ def hit_rates(frame: Any, *, title: str = "Experts kept in memory, the others on
         >>> hit_rates([{"experts": 1, "hits": 0, "misses": 90}]).rows[0]["hit rate"]
         0.0
     """
-    given = records(frame)
-    if not given:
-        raise BadRequest("There is nothing to draw: the table has no rows.", "Try at least one budget.")
-    if missing := {"experts", "hits", "misses"} - set(given[0]):
-        raise BadRequest(f"The table lacks: {', '.join(sorted(missing))}.", "It needs experts, hits and misses.")
-    rows = []
-    for row in sorted(given, key=lambda row: row["experts"]):
-        total = row["hits"] + row["misses"]
-        rows.append(
-            {
-                "experts": row["experts"],
-                "hits": row["hits"],
-                "misses": row["misses"],
-                "hit rate": row["hits"] / total if total else 0.0,
-            }
-        )
-    fig, axes = _canvas(6.4, 3.2, 1)
-    axis, places = axes[0], range(len(rows))
-    colour, line, mark = _STYLES[0]
-    axis.plot(places, [row["hit rate"] for row in rows], color=colour, linestyle=line, marker=mark)
-    for place, row in enumerate(rows):
-        axis.annotate(
-            f"{row['hit rate']:.0%}",
-            (place, row["hit rate"]),
-            xytext=(0, 6),
-            textcoords="offset points",
-            ha="center",
-            fontsize=8,
-        )
-    axis.set_xticks(places, [str(row["experts"]) for row in rows])
-    axis.set(title=title, xlabel="experts that fit into memory", ylabel="hit rate", ylim=(-0.05, 1.1))
-    axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    axis.grid(True, color="#dddddd", linewidth=0.6)
+    title = _("Experts kept in memory, the others on the disk") if title is None else title
+    rows = _hit_rows(records(frame))
     low, high = rows[0], rows[-1]
-    takeaway = (
-        f"With room for {low['experts']} expert{'' if low['experts'] == 1 else 's'}, {low['hit rate']:.0%} of the "
-        f"look-ups find theirs in memory; with room for {high['experts']}, {high['hit rate']:.0%}."
+    takeaway = _n(
+        "With room for {low} expert, {low_rate:.0%} of the look-ups find theirs in memory; with room for {high}, "
+        "{high_rate:.0%}.",
+        "With room for {low} experts, {low_rate:.0%} of the look-ups find theirs in memory; with room for {high}, "
+        "{high_rate:.0%}.",
+        low["experts"],
+    ).format(low=low["experts"], low_rate=low["hit rate"], high=high["experts"], high_rate=high["hit rate"])
+    table = text_table(
+        [_("experts"), _("hits"), _("misses"), _("hit rate")],
+        [[row["experts"], row["hits"], row["misses"], f"{row['hit rate']:.0%}"] for row in rows],
+        right=range(4),
     )
-    columns = ["experts", "hits", "misses", "hit rate"]
-    cells = [[row["experts"], row["hits"], row["misses"], f"{row['hit rate']:.0%}"] for row in rows]
     return Figure.from_matplotlib(
-        fig,
-        alt=f"Line chart of the hit rate at {len(rows)} budgets. {takeaway}",
+        _draw_hits(rows, title),
+        alt=_("Line chart of the hit rate at {count} budgets. {takeaway}").format(count=len(rows), takeaway=takeaway),
         takeaway=takeaway,
         rows=rows,
-        text="\n".join([text_table(columns, cells, right=range(4)), takeaway]),
+        text=joined(table, takeaway),
     )
 
 
-def _parameters(model: str) -> tuple[float | None, float | None]:
-    """Billions of parameters (for a token, in all), from the facts or from the name ("Llama-3.1-8B-Instruct")."""
-    facts = {row["attribute"]: row["value"] for row in read("model_facts") if row["model"] == model}
-    if "parameters_active" in facts:
-        return float(facts["parameters_active"]), float(facts["parameters_total_unique"])
-    if "parameters_total" in facts:
-        return float(facts["parameters_total"]), float(facts["parameters_total"])
-    if found := re.search(r"-(\d+(?:\.\d+)?)B\b", model, re.I):
-        return float(found[1]), float(found[1])
-    return None, None
+def _hit_rows(budgets: list[Row]) -> list[Row]:
+    if not budgets:
+        raise BadRequest(_("There is nothing to draw: the table has no rows."), _("Try at least one budget."))
+    if missing := {"experts", "hits", "misses"} - set(budgets[0]):
+        raise BadRequest(
+            _("The table lacks: {columns}.").format(columns=", ".join(sorted(missing))),
+            _("It needs experts, hits and misses."),
+        )
+    rows = []
+    for budget in sorted(budgets, key=lambda budget: int(budget["experts"])):
+        lookups = budget["hits"] + budget["misses"]
+        row = {key: budget[key] for key in ("experts", "hits", "misses")}
+        rows.append({**row, "hit rate": budget["hits"] / lookups if lookups else 0.0})
+    return rows
+
+
+def _draw_hits(rows: Sequence[Row], title: str) -> Canvas:
+    fig, (axis,) = canvas(6.4, 3.2, 1)
+    places, style = range(len(rows)), STYLES[0]
+    rates = [row["hit rate"] for row in rows]
+    axis.plot(places, rates, color=style.colour, linestyle=style.line, marker=style.mark)
+    for place, rate in enumerate(rates):
+        annotate(axis, f"{rate:.0%}", (place, rate), up=6)
+    axis.set_xticks(places, [str(row["experts"]) for row in rows])
+    axis.set(title=title, xlabel=_("experts that fit into memory"), ylabel=_("hit rate"), ylim=(-0.05, 1.1))
+    axis.yaxis.set_major_formatter(lambda value, _position: f"{value:.0%}")
+    grid(axis)
+    return fig

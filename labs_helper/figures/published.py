@@ -1,82 +1,62 @@
-"""The published figures in data/benchmarks/: which tables there are, reading them, drawing them."""
+"""The published figures as charts and tables. The rows come from `labs_helper.catalog.tables`."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from labs_helper.common.markup import escape
+from labs_helper.catalog.tables import names, read
+from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest
 from labs_helper.figures.bars import bars
-from labs_helper.figures.base import Figure, caption
-from labs_helper.figures.text import text_table
+from labs_helper.figures.base import Figure, framed_table, source_line
+from labs_helper.figures.text import joined, text_table
 
-FOLDER = Path(__file__).resolve().parents[2] / "data" / "benchmarks"
+if TYPE_CHECKING:
+    Fact = dict[str, str | float]  # one row of a table
 
-TITLES = {
-    "multilingual_by_language": "Multilingual tests by language",
-    "multilingual_overview": "Multilingual tests, averages",
-    "long_context": "Long context",
-    "korean_benchmarks": "Korean tests",
-    "phi35_mini_main": "Phi-3.5-mini: main table",
-    "phi35_moe_main": "Phi-3.5-MoE: main table",
-    "category_averages": "Averages by category",
-    "vision_single_image": "Vision: one image",
-    "vision_blink": "Vision: several images (BLINK)",
-    "vision_video_mme": "Vision: video (Video-MME)",
-    "vision_release_deltas": "Vision: Phi-3 against Phi-3.5",
-    "vision_image_tokens": "Vision: tokens an image costs",
-    "phi3_mini_128k_azure_evaluation": "Phi-3-mini: an older table",
-    "model_facts": "Model facts",
-    "successors": "Models that came after",
-    "mlx_checkpoints": "MLX checkpoints",
-    "original_lab_measurements": "Speeds printed in the original labs",
-}
 _CHART_COLUMNS = {"model", "benchmark", "setting", "value", "unit", "source"}
 _MOE_CARD = "Phi-3.5-MoE-instruct.md"
 
 
+def titles() -> dict[str, str]:
+    """The title of each table, best known first.
+
+    Example:
+        >>> titles()["long_context"]
+        'Long context'
+    """
+    return {
+        "multilingual_by_language": _("Multilingual tests by language"),
+        "multilingual_overview": _("Multilingual tests, averages"),
+        "long_context": _("Long context"),
+        "korean_benchmarks": _("Korean tests"),
+        "phi35_mini_main": _("Phi-3.5-mini: main table"),
+        "phi35_moe_main": _("Phi-3.5-MoE: main table"),
+        "category_averages": _("Averages by category"),
+        "vision_single_image": _("Vision: one image"),
+        "vision_blink": _("Vision: several images (BLINK)"),
+        "vision_video_mme": _("Vision: video (Video-MME)"),
+        "vision_release_deltas": _("Vision: Phi-3 against Phi-3.5"),
+        "vision_image_tokens": _("Vision: tokens an image costs"),
+        "phi3_mini_128k_azure_evaluation": _("Phi-3-mini: an older table"),
+        "model_facts": _("Model facts"),
+        "successors": _("Models that came after"),
+        "mlx_checkpoints": _("MLX checkpoints"),
+        "original_lab_measurements": _("Speeds printed in the original labs"),
+    }
+
+
 def tables() -> dict[str, str]:
-    """The tables that are here: name -> title, best known first.
+    """The tables that are on this machine: name -> title, best known first.
 
     Example:
         >>> "multilingual_by_language" in tables()
         True
     """
-    here = {path.stem for path in FOLDER.glob("*.csv")}
-    ordered = [name for name in TITLES if name in here] + sorted(here - set(TITLES))
-    return {name: TITLES.get(name, name.replace("_", " ")) for name in ordered}
-
-
-@cache
-def _read(name: str) -> tuple[dict[str, str], ...]:
-    with (FOLDER / f"{name}.csv").open(newline="", encoding="utf-8") as handle:
-        return tuple(csv.DictReader(handle))
-
-
-def read(table: str) -> list[dict]:
-    """All rows of one table. Numbers are numbers, everything else is text.
-
-    Arguments:
-        table: a name of `tables()`, with or without ".csv".
-
-    Raises:
-        BadRequest: there is no such table; the message lists the names.
-
-    Example:
-        >>> read("vision_release_deltas")[0]["value"]
-        40.2
-    """
-    name = table.removesuffix(".csv")
-    if name not in tables():
-        raise BadRequest(f"There is no table {table!r}.", f"The tables are: {', '.join(tables()) or 'none'}.")
-    rows = [dict(row) for row in _read(name)]
-    for row in rows:
-        if "value" in row:
-            row["value"] = _as_number(row["value"])
-    return rows
+    known, present = titles(), names()
+    ordered = [name for name in known if name in present] + [name for name in present if name not in known]
+    return {name: known.get(name, name.replace("_", " ")) for name in ordered}
 
 
 def can_draw(table: str) -> bool:
@@ -86,27 +66,30 @@ def can_draw(table: str) -> bool:
 
 def models(table: str, test: str | None = None) -> list[str]:
     """The models of a table in the order of the card; [] for a table that has none."""
-    return list(
-        dict.fromkeys(row["model"] for row in read(table) if "model" in row and test in (None, row.get("benchmark")))
-    )
+    return _distinct(row["model"] for row in read(table) if "model" in row and test in (None, row.get("benchmark")))
 
 
 def tests(table: str) -> list[str]:
     """The tests (benchmarks) of a table, in the order of the card; [] for a table that has none."""
-    return list(dict.fromkeys(row["benchmark"] for row in read(table) if "benchmark" in row))
+    return _distinct(row["benchmark"] for row in read(table) if "benchmark" in row)
+
+
+def by_language(table: str) -> bool:
+    """Whether a table has a row for each language."""
+    return "language" in read(table)[0]
 
 
 def usual_models(table: str, test: str | None = None) -> list[str]:
     """The models shown first: up to two of the Phi family, or the first two there are."""
-    names = models(table, test)
-    phi = [name for name in names if name.lower().startswith("phi-")]
-    return (phi + [name for name in names if name not in phi])[:2]
+    every = models(table, test)
+    phi = [name for name in every if name.lower().startswith("phi-")]
+    return (phi + [name for name in every if name not in phi])[:2]
 
 
-def select(table: str, chosen: Sequence[str] | None = None, test: str | None = None) -> list[dict]:
+def select(table: str, chosen: Sequence[str] | str | None = None, test: str | None = None) -> list[Fact]:
     """Rows of a table for some models and one test.
 
-    Arguments:
+    Args:
         table: a name of `tables()`.
         chosen: names of models, whole or in part ("Phi-3.5-mini"); all when left out.
         test: one of `tests(table)`; all when left out.
@@ -122,22 +105,21 @@ def select(table: str, chosen: Sequence[str] | None = None, test: str | None = N
     if test is not None:
         if test not in tests(table):
             raise BadRequest(
-                f"There is no test {test!r} in {table}.",
-                f"The tests are: {', '.join(tests(table)) or 'none'}.",
+                _("There is no test {test!r} in {table}.").format(test=test, table=table),
+                _("The tests are: {names}.").format(names=", ".join(tests(table)) or _("none")),
             )
         rows = [row for row in rows if row["benchmark"] == test]
     if chosen is not None:
-        if isinstance(chosen, str):
-            chosen = [chosen]
-        wanted = [name for word in chosen for name in _matching(word, table, models(table, test))]
+        parts = [chosen] if isinstance(chosen, str) else chosen
+        wanted = [name for part in parts for name in _matching(part, table, models(table, test))]
         rows = [row for name in dict.fromkeys(wanted) for row in rows if row["model"] == name]
     return rows
 
 
-def benchmark_chart(table: str, chosen: Sequence[str] | None = None, test: str | None = None) -> Figure:
-    """Draw the scores of a table as grouped bars, one group of bars a row of the card, one bar a model.
+def benchmark_chart(table: str, chosen: Sequence[str] | str | None = None, test: str | None = None) -> Figure:
+    """Draw the scores of a table as grouped bars: a group for each row of the card, in it a bar for each model.
 
-    Arguments:
+    Args:
         table: a name of `tables()`.
         chosen: models, whole names or parts; `usual_models` when left out.
         test: one test; all when left out.
@@ -152,17 +134,32 @@ def benchmark_chart(table: str, chosen: Sequence[str] | None = None, test: str |
     """
     table = table.removesuffix(".csv")
     if not can_draw(table):
-        raise BadRequest(f"{table} holds no scores that a chart could show.", "Ask for view='table'.")
+        raise BadRequest(
+            _("{table} holds no scores that a chart could show.").format(table=table), _("Ask for view='table'.")
+        )
     chosen = usual_models(table, test) if chosen is None else chosen
-    rows = [dict(row, label=label) for row, label in _labelled(select(table, chosen, test), test)]
-    title = f"{tables()[table]}{': ' + test if test else ''}"
-    return bars(rows, x="label", y="value", group="model", title=title, unit="score (0 to 100)", source=_sources(rows))
+    rows = [{**row, "label": label} for row, label in _labelled(select(table, chosen, test), test)]
+    return bars(
+        rows,
+        x="label",
+        y="value",
+        group="model",
+        title=_title(table, test),
+        unit=_("score (0 to 100)"),
+        source=_sources(rows),
+    )
 
 
-def benchmark_table(table: str, chosen: Sequence[str] | None = None, test: str | None = None) -> Figure:
-    """Show a table: one line a row of the card and one column a model; other tables as they are.
+def benchmark_table(table: str, chosen: Sequence[str] | str | None = None, test: str | None = None) -> Figure:
+    """Show a table: a line for each row of the card and a column for each model; other tables as they are.
 
-    Arguments and errors: as `benchmark_chart`, but every table can be shown and all models are the default.
+    Args:
+        table: as for `benchmark_chart`, but every table can be shown.
+        chosen: models, whole names or parts; all when left out.
+        test: one test; all when left out.
+
+    Raises:
+        BadRequest: unknown table, model or test.
 
     Example:
         >>> "40.2" in benchmark_table("vision_release_deltas").text
@@ -170,82 +167,84 @@ def benchmark_table(table: str, chosen: Sequence[str] | None = None, test: str |
     """
     table = table.removesuffix(".csv")
     rows = select(table, chosen, test)
-    title = f"{tables()[table]}{': ' + test if test else ''}"
+    title, source = _title(table, test), _sources(rows)
     if can_draw(table):
-        names = list(dict.fromkeys(row["model"] for row in rows))
-        values: dict[str, dict[str, object]] = {}
-        for row, label in _labelled(rows, test):
-            values.setdefault(label, {})[row["model"]] = row["value"]
-        columns = ["row", *names]
-        cells = [[label] + [_plain(found.get(name, "–")) for name in names] for label, found in values.items()]
-        right = list(range(1, len(columns)))
-        takeaway = f"{len(cells)} rows, {len(names)} models; scores from 0 to 100, as printed by the source."
+        columns, cells = _score_table(rows, test)
+        right = range(1, len(columns))
+        takeaway = _("{rows} rows, {models} models; scores from 0 to 100, as printed by the source.").format(
+            rows=len(cells), models=len(columns) - 1
+        )
     else:
         columns = [column for column in rows[0] if column != "source"]
         cells = [[_plain(row[column]) for column in columns] for row in rows]
-        right = []
-        takeaway = f"{len(cells)} facts, as printed by their sources."
-    source = _sources(rows)
-    head = "".join(f'<th scope="col" style="text-align:left;padding:2px 8px">{escape(name)}</th>' for name in columns)
-    body = ""
-    for line in cells:
-        first = f'<th scope="row" style="text-align:left;padding:2px 8px">{escape(line[0])}</th>'
-        rest = "".join(
-            f'<td style="text-align:{"right" if i in right else "left"};padding:2px 8px">{escape(cell)}</td>'
-            for i, cell in enumerate(line)
-            if i
-        )
-        body += f"<tr>{first}{rest}</tr>"
-    html = (
-        f'<figure style="margin:0.5em 0;overflow-x:auto"><table><caption style="text-align:left">'
-        f"<strong>{escape(title)}</strong></caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        f"{caption(takeaway, source)}</figure>"
+        right = range(0)
+        takeaway = _("{rows} facts, as printed by their sources.").format(rows=len(cells))
+    return Figure(
+        html=framed_table(columns, cells, takeaway, title=title, source=source, right=right),
+        text=joined(title, text_table(columns, cells, right=right), takeaway, source_line(source)),
+        alt=_("Table: {title}. {takeaway}").format(title=title, takeaway=takeaway),
+        takeaway=takeaway,
+        rows=tuple(rows),
     )
-    text = "\n".join([title, text_table(columns, cells, right=right), takeaway, f"Source: {source}"])
-    return Figure(html=html, text=text, alt=f"Table: {title}. {takeaway}", takeaway=takeaway, rows=tuple(rows))
 
 
-def _labelled(rows: list[dict], test: str | None) -> list[tuple[dict, str]]:
+def _score_table(rows: Sequence[Fact], test: str | None) -> tuple[list[str], list[list[str]]]:
+    """The columns and cells of a table of scores: a column for each model."""
+    every = _distinct(row["model"] for row in rows)
+    scores: dict[str, dict[str, str]] = {}
+    for row, label in _labelled(rows, test):
+        scores.setdefault(label, {})[str(row["model"])] = _plain(row["value"])
+    cells = [[label, *(own.get(name, "–") for name in every)] for label, own in scores.items()]
+    return [_("row"), *every], cells
+
+
+def _labelled(rows: Sequence[Fact], test: str | None) -> list[tuple[Fact, str]]:
     """Each row with the label of its line: test, language or category, setting; made different where needed."""
     part = "language" if rows and "language" in rows[0] else "category"
     averages = any(row["benchmark"] == "Category average" for row in rows)
-    result, seen = [], {}
+    result: list[tuple[Fact, str]] = []
+    seen: dict[tuple[str, str], str | float] = {}
     for row in rows:
-        words = [] if test or averages else [row["benchmark"]]
+        words = [] if test or averages else [str(row["benchmark"])]
         if part == "language" or averages:
-            words.append(row[part])
+            words.append(str(row[part]))
         if row["setting"]:
-            words.append(row["setting"])
-        label = ", ".join(words) or row["benchmark"]
+            words.append(str(row["setting"]))
+        model, label = str(row["model"]), ", ".join(words) or str(row["benchmark"])
         # Both text cards print category averages for the same neighbours: name the card where they meet.
-        if (row["model"], label) in seen:
-            if seen[row["model"], label] == row["value"]:
+        if (model, label) in seen:
+            if seen[model, label] == row["value"]:
                 continue
-            label += " (MoE card)" if _MOE_CARD in row["source"] else " (other source)"
-        seen[row["model"], label] = row["value"]
+            label += " " + (_("(MoE card)") if _MOE_CARD in str(row["source"]) else _("(other source)"))
+        seen[model, label] = row["value"]
         result.append((row, label))
     return result
 
 
-def _sources(rows: Sequence[dict]) -> str:
-    return "; ".join(dict.fromkeys(str(row["source"]) for row in rows if row.get("source")))
+def _title(table: str, test: str | None) -> str:
+    title = tables()[table]
+    return _("{title}: {test}").format(title=title, test=test) if test else title
 
 
-def _matching(word: str, table: str, names: list[str]) -> list[str]:
-    if word in names:
-        return [word]
-    found = [name for name in names if word.lower() in name.lower()]
-    if not found:
-        raise BadRequest(f"There is no model {word!r} in {table}.", f"The models are: {', '.join(names) or 'none'}.")
-    return found
+def _sources(rows: Sequence[Fact]) -> str:
+    return "; ".join(_distinct(row["source"] for row in rows if row.get("source")))
 
 
-def _as_number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
+def _matching(part: str, table: str, every: Sequence[str]) -> list[str]:
+    if part in every:
+        return [part]
+    matching = [name for name in every if part.lower() in name.lower()]
+    if not matching:
+        raise BadRequest(
+            _("There is no model {name!r} in {table}.").format(name=part, table=table),
+            _("The models are: {names}.").format(names=", ".join(every) or _("none")),
+        )
+    return matching
 
 
-def _plain(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _distinct(values: Iterable[str | float]) -> list[str]:
+    return list(dict.fromkeys(str(value) for value in values))
+
+
+def _plain(value: str | float) -> str:
+    return f"{value:g}" if isinstance(value, float) else value

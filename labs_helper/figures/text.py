@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from labs_helper.common.markup import printable
+from labs_helper.common.translate import _
 
 # Whitespace that a reader must be able to see in a token. The signs are ordinary characters, so that they
 # also survive in plain text. SentencePiece marks a leading space the same way as the first of them.
@@ -39,7 +40,17 @@ def pad(text: str, width: int, align: str = "left") -> str:
     return space + text if align == "right" else text + space
 
 
-def text_table(columns: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[int] = ()) -> str:
+def joined(*parts: str) -> str:
+    """The parts of a plain form below each other, those that are empty left out.
+
+    Example:
+        >>> joined("title", "", "takeaway")
+        'title\\ntakeaway'
+    """
+    return "\n".join(part for part in parts if part)
+
+
+def text_table(columns: Sequence[str], rows: Sequence[Sequence[object]], right: Collection[int] = ()) -> str:
     """An aligned table. `right` lists the numbers of the columns that are aligned to the right.
 
     Example:
@@ -56,7 +67,7 @@ def text_table(columns: Sequence[str], rows: Sequence[Sequence[object]], right: 
         parts = [pad(cell, widths[i], "right" if i in right else "left") for i, cell in enumerate(row)]
         return "  ".join(parts).rstrip()
 
-    return "\n".join([line(columns), line(["-" * width for width in widths])] + [line(row) for row in cells])
+    return "\n".join(map(line, [columns, ["-" * width for width in widths], *cells]))
 
 
 def visible(piece: str) -> str:
@@ -67,7 +78,7 @@ def visible(piece: str) -> str:
         '␣is↵'
     """
     if piece == "":
-        return "(empty)"
+        return _("(empty)")
     return "".join(_SIGNS.get(character, character) for character in printable(piece))
 
 

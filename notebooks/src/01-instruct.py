@@ -383,11 +383,11 @@ benchmark_chart("multilingual_overview", phis)
 # %%
 import pandas as pd
 
-from labs_helper.figures import published
+from labs_helper.catalog import tables
 
 names = ("phi35_mini_main", "multilingual_overview", "long_context", "category_averages")
 main, multilingual, long_context, categories = (
-    pd.DataFrame(published.read(name)).drop(columns=["source", "unit"]) for name in names
+    pd.DataFrame(tables.read(name)).drop(columns=["source", "unit"]) for name in names
 )
 others = pd.concat([multilingual, long_context])
 both = main.merge(others, on=["model", "benchmark"], suffixes=("_main", "_other"))

@@ -7,9 +7,10 @@ import re
 
 import pytest
 
+from labs_helper.catalog import tables
 from labs_helper.figures import published
 
-FOLDER = published.FOLDER
+FOLDER = tables.folder()
 FILES = sorted(FOLDER.glob("*.csv"))
 README = (FOLDER / "README.md").read_text(encoding="utf-8")
 
@@ -18,7 +19,7 @@ def score(table: str, model: str, benchmark: str, **other: str) -> float:
     """The one value that fits; fails when there is none or more than one."""
     rows = [
         row
-        for row in published.read(table)
+        for row in tables.read(table)
         if row["model"] == model
         and row["benchmark"] == benchmark
         and all(row[key] == value for key, value in other.items())
@@ -30,7 +31,7 @@ def score(table: str, model: str, benchmark: str, **other: str) -> float:
 def mean(table: str, model: str, skip: tuple[str, ...] = ("Average of the table",), **other: str) -> float:
     values = [
         row["value"]
-        for row in published.read(table)
+        for row in tables.read(table)
         if row["model"] == model
         and row["benchmark"] not in skip
         and all(row[key] == value for key, value in other.items())
@@ -46,13 +47,13 @@ def test_each_file_is_tidy_sourced_and_described(path):
     assert header[-1] == "source" and body and {len(row) for row in rows} == {len(header)}
     assert all(row[-1].strip() for row in body), "every fact names its source"
     assert len({tuple(row) for row in body}) == len(body), "no fact twice"
-    assert f"`{path.name}`" in README and path.stem in published.TITLES
+    assert f"`{path.name}`" in README and path.stem in published.titles()
     assert not re.search(r"(^|[\s:(])/(work|tmp|home|Users)\b|look-up", path.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_scores_are_numbers_from_0_to_100_and_belong_to_one_row(path):
-    rows = published.read(path.stem)
+    rows = tables.read(path.stem)
     if not published.can_draw(path.stem):
         return
     assert all(isinstance(row["value"], float) and 0 <= row["value"] <= 100 for row in rows)
@@ -90,7 +91,7 @@ def test_the_oddities_are_the_ones_the_readme_names():
     )
     categories = {
         row["model"]: row["value"]
-        for row in published.read("category_averages")
+        for row in tables.read("category_averages")
         if row["category"] == "Long context" and "mini-instruct.md" in row["source"]
     }
     names = ["Mistral-7B-Instruct-v0.3", "Mistral-Nemo-12B-Instruct-2407", "Llama-3.1-8B-Instruct"]
@@ -99,9 +100,9 @@ def test_the_oddities_are_the_ones_the_readme_names():
 
 
 def test_read_takes_names_with_and_without_ending_and_hands_out_copies():
-    rows = published.read("long_context.csv")
+    rows = tables.read("long_context.csv")
     rows[0]["value"] = -1
-    assert published.read("long_context")[0]["value"] != -1
+    assert tables.read("long_context")[0]["value"] != -1
     assert list(published.tables())[0] == "multilingual_by_language"
     assert set(published.tables()) == {path.stem for path in FILES}
 

@@ -14,11 +14,13 @@ from types import SimpleNamespace
 import pytest
 
 from labs_helper import figures
+from labs_helper.catalog import tables
 from labs_helper.common.markup import escape, printable
 from labs_helper.engines.base import Candidate, Token
 from labs_helper.errors import BadRequest
 from labs_helper.figures.base import Figure
-from labs_helper.figures.plots import latin
+from labs_helper.figures.cache import KV_SHAPES
+from labs_helper.figures.canvas import latin
 from labs_helper.figures.text import display_width, number, pad, percent, shorten, text_table, visible
 
 SHORT = [1.0, 1.0, 1.1, 1.2]
@@ -104,9 +106,9 @@ def test_figure_needs_alt_text_and_takes_any_matplotlib_figure():
         Figure.from_matplotlib(Canvas(), alt=" ")
     with pytest.raises(ValueError, match="alt text"):
         Figure.from_svg("<svg/>", alt="")
-    with pytest.raises(ValueError, match="format"):
-        Figure.from_matplotlib(Canvas(), alt="a", format="pdf")
-    png = Figure.from_matplotlib(Canvas(), alt='a "quoted" <b>', format="png")
+    with pytest.raises(ValueError, match="kind"):
+        Figure.from_matplotlib(Canvas(), alt="a", kind="pdf")
+    png = Figure.from_matplotlib(Canvas(), alt='a "quoted" <b>', kind="png")
     assert "data:image/png;base64," in png.html and 'alt="a &quot;quoted&quot; &lt;b&gt;"' in png.html
 
 
@@ -209,7 +211,7 @@ def test_rope_tables_gives_the_wavelengths():
 def test_needle_heatmap_prints_numbers_averages_repeats_and_marks_the_original_length():
     import pandas
 
-    repeated = pandas.DataFrame(CELLS + [{"length": 64, "depth": 0, "score": 0.0}])
+    repeated = pandas.DataFrame([*CELLS, {"length": 64, "depth": 0, "score": 0.0}])
     figure = figures.needle_heatmap(repeated, original=256)
     assert figure.rows[0] == {"length": 64, "depth": 0, "score": 0.5}
     (svg,) = pictures(figure)
@@ -225,12 +227,12 @@ def test_needle_heatmap_prints_numbers_averages_repeats_and_marks_the_original_l
 def test_kv_cache_agrees_with_the_published_shapes():
     facts = {
         row["model"]: row["value"]
-        for row in figures.published.read("model_facts")
+        for row in tables.read("model_facts")
         if row["attribute"] == "kv_cache_bytes_per_token_16bit"
     }
     by_name = {"Phi-3.5-mini-instruct": "Phi-3.5-mini", "Phi-3.5-MoE-instruct": "Phi-3.5-MoE"}
     for model, value in facts.items():
-        assert figures.kv_bytes_per_token(*figures.plots.KV_SHAPES[by_name[model]]) == value
+        assert figures.kv_bytes_per_token(*KV_SHAPES[by_name[model]]) == value
     frame = figures.kv_cache(lengths=[4096, 131072]).frame()
     picked = frame[(frame["model"] == "Phi-3.5-mini") & (frame["tokens"] == 131072)].set_index("bits")["GiB"]
     assert picked[16] == 48.0 and picked[8] == 27.0 and picked[4] == 15.0

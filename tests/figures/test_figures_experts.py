@@ -12,11 +12,12 @@ import pytest
 
 from labs_helper import figures
 from labs_helper.capacity import limits
+from labs_helper.common.information import mutual_information
 from labs_helper.common.markup import escape
 from labs_helper.engines.base import Prompt, Report, Sampling, Token
 from labs_helper.engines.experts import Routing
 from labs_helper.errors import BadRequest
-from labs_helper.models.answers import _answer
+from labs_helper.models.answers import answer_of
 
 NASTY = "<script>alert(1)</script>"
 
@@ -32,9 +33,9 @@ def answer(experts, prompt=2, piece="a"):
         "stop",
         prompt,
         sampling=Sampling(),
-        routing=Routing(experts, np.full(experts.shape, 0.75), gates),
+        routing=Routing(experts, np.full(experts.shape, 0.75), gates, (piece,) * total, prompt),
     )
-    return _answer("moe", [Token(piece, 1, -0.1, piece=piece)] * (total - prompt), report)
+    return answer_of("moe", [Token(piece, 1, -0.1, piece=piece)] * (total - prompt), report)
 
 
 def random(seed, topics=None, tokens=12, layers=3):
@@ -50,7 +51,7 @@ def sides(count=10, known=True):
     parts = []
     for topic in range(4):
         for seed in range(count):
-            frame = random(100 * topic + seed, topic if known else None).routing
+            frame = random(100 * topic + seed, topic if known else None).routing.frame()
             parts.append(frame.assign(topic=["en", "한국어", "python", "plan"][topic], conversation=f"{topic}-{seed}"))
     return pd.concat(parts, ignore_index=True)
 
@@ -140,7 +141,7 @@ def test_a_topic_with_more_tokens_does_not_count_more():
     ("table", "expected"), [(np.eye(4), 1.0), (np.ones((4, 3)), 0.0), (np.ones((1, 1)), 0.0), ([[8, 0], [0, 8]], 1.0)]
 )
 def test_mutual_information_of_known_tables(table, expected):
-    assert figures.mutual_information(table) == pytest.approx(expected, abs=1e-12)
+    assert mutual_information(table) == pytest.approx(expected, abs=1e-12)
 
 
 def test_memory_comes_from_the_shapes():
@@ -179,7 +180,7 @@ def test_hit_rates():
         (lambda: figures.expert_map(TALK, rank=3), "no rows"),
         (lambda: figures.expert_map(answer([[[15, 1]]] * 2), experts=8), "names expert 15"),
         (lambda: figures.specialisation(TALK.routing), "lacks: conversation, topic"),
-        (lambda: figures.specialisation(TALK.routing.assign(topic="a", conversation=1)), "only one topic"),
+        (lambda: figures.specialisation(TALK.routing.frame().assign(topic="a", conversation=1)), "only one topic"),
         (lambda: figures.specialisation(sides().assign(conversation=1)), "several values of topic"),
         (lambda: figures.expert_memory({}), "nothing to show"),
         (lambda: figures.expert_memory(bits=(7,)), "7 bits"),
@@ -195,7 +196,7 @@ def test_bad_input_says_what_to_do(make, words):
 
 
 def test_an_answer_that_was_not_recorded_says_so():
-    plain = _answer("moe", [], Report())
+    plain = answer_of("moe", [], Report())
     with pytest.raises(BadRequest, match="record_experts=True"):
         figures.expert_map(plain)
 

@@ -143,7 +143,7 @@ def test_token_cost_uses_the_formula():
 
 
 def test_crops_cost_draws_what_is_there_and_averages_repeats():
-    figure = figures.crops_cost(COSTS + [{**COSTS[0], "seconds": 2.5}])
+    figure = figures.crops_cost([*COSTS, {**COSTS[0], "seconds": 2.5}])
     assert figure.rows[0]["seconds"] == 2.0 and figure.rows[2]["tokens"] == 2509
     assert "tokens 313 to 2,509 (8.0 times)" in figure.takeaway
     (svg,) = svgs(figure)

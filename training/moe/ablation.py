@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from labs_helper.figures.experts import by_topic
+from labs_helper.common.information import by_topic
 from training.corpus import Case
 from training.evaluate import LONGEST_ANSWER, right
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from labs_helper.figures.experts import by_topic, information_and_chance
+from labs_helper.common.information import by_topic, information_and_chance
 
 from .corpus import TOPICS, MoeCorpus, topic
 
