@@ -1,4 +1,4 @@
-"""Facts the checks are computed from: the published tables, and the stop tokens of the bundled checkpoint."""
+"""Facts the checks are computed from: published scores, shapes of models, tokens of the bundled checkpoint."""
 
 from __future__ import annotations
 
@@ -6,7 +6,18 @@ import json
 from functools import cache
 from typing import Any
 
+from labs_helper import catalog
 from labs_helper.catalog import course_folder, tables
+
+_MOE_SHAPE = (
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "num_local_experts",
+    "vocab_size",
+)
 
 
 def score(table: str, model: str, benchmark: str) -> float:
@@ -22,6 +33,16 @@ def score(table: str, model: str, benchmark: str) -> float:
         if (row["model"], row["benchmark"]) == (model, benchmark):
             return float(row["value"])
     raise KeyError(f"{table}: no {benchmark} for {model}")
+
+
+def moe_shape(model: str) -> dict[str, int]:
+    """The numbers that the parameters of a phimoe follow from, as the catalog has them.
+
+    Example:
+        moe_shape("phi-3.5-moe-instruct-4bit")["num_local_experts"]      # 16
+    """
+    config = catalog.find(model)[0].config or {}
+    return {key: config[key] for key in _MOE_SHAPE}
 
 
 @cache

@@ -3,70 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from labs_helper.common.information import information
 from labs_helper.common.translate import _
+from labs_helper.exercises import facts
 from labs_helper.exercises.base import Exercise, TryAgain, a_function, as_list, kind, number, returned
+from labs_helper.exercises.moe_formulas import hit_rate, parameters, parts, route, share_of_full, weight_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # --- 3.1 Parameters from the shapes ------------------------------------------------------------------------
 
-# The shapes of catalog.toml, where their sources are.
-PHI_35_MOE = {
-    "hidden_size": 4096,
-    "intermediate_size": 6400,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "num_local_experts": 16,
-    "vocab_size": 32064,
-}
-PHI_MINI_MOE = {**PHI_35_MOE, "intermediate_size": 960}
-SMALL = {**PHI_35_MOE, "hidden_size": 512, "intermediate_size": 640, "num_hidden_layers": 3, "num_key_value_heads": 32}
+BIG, MINI = "phi-3.5-moe-instruct-4bit", "phi-mini-moe-instruct-bf16"
 CLOSE = 2e-3  # biases and norms are a thousandth of these models at most: counting them is not the point
-
-
-def parts(shape: Mapping[str, int]) -> dict[str, int]:
-    """Parameters of the large parts of a phimoe, over all layers; "expert" is one expert in each layer.
-
-    Source: transformers' PhimoeForCausalLM: a head has hidden_size / num_attention_heads dimensions.
-
-    Example:
-        parts(PHI_35_MOE)["expert"]      # 32 * 3 * 4096 * 6400
-    """
-    hidden, layers = shape["hidden_size"], shape["num_hidden_layers"]
-    head = hidden // shape["num_attention_heads"]
-    return {
-        "tables": 2 * shape["vocab_size"] * hidden,
-        "attention": layers * (2 * hidden * hidden + 2 * hidden * head * shape["num_key_value_heads"]),
-        "router": layers * hidden * shape["num_local_experts"],
-        "expert": layers * 3 * hidden * shape["intermediate_size"],
-    }
-
-
-def parameters(shape: Mapping[str, int], experts: int) -> int:
-    """Parameters of a phimoe with this many experts in each layer: all of them, or those that one token uses.
-
-    Example:
-        round(parameters(PHI_35_MOE, 2) / 1e9, 1)      # 6.6
-    """
-    part = parts(shape)
-    return part["tables"] + part["attention"] + part["router"] + experts * part["expert"]
 
 
 def _parameters(value: object) -> str:
     function = a_function(value, "parameters")
+    big = facts.moe_shape(BIG)
+    other = {**big, "hidden_size": 512, "intermediate_size": 640, "num_hidden_layers": 3, "num_key_value_heads": 32}
     for name, shape, experts in (
-        ("phi_35_moe", PHI_35_MOE, 16),
-        ("phi_35_moe", PHI_35_MOE, 2),
-        ("phi_mini_moe", PHI_MINI_MOE, 16),
-        ("another shape", SMALL, 16),
-        ("another shape", SMALL, 2),
+        ("phi_35_moe", big, 16),
+        ("phi_35_moe", big, 2),
+        ("phi_mini_moe", facts.moe_shape(MINI), 16),
+        ("another shape", other, 16),
+        ("another shape", other, 2),
     ):
         call = f"parameters({name}, {experts})"
         answer = number(returned(function(dict(shape), experts)), call)
@@ -75,7 +39,7 @@ def _parameters(value: object) -> str:
             continue
         why = _parameters_mistake(answer, shape, experts)
         raise TryAgain(_("{call} returned {answer:,.0f}. {why}").format(call=call, answer=answer, why=why))
-    total, active = parameters(PHI_35_MOE, 16), parameters(PHI_35_MOE, 2)
+    total, active = parameters(big, 16), parameters(big, 2)
     return _("Right: {total:.1f} billion parameters in all, {active:.1f} billion for one token.").format(
         total=total / 1e9, active=active / 1e9
     )
@@ -120,27 +84,6 @@ GATES = (
     [0.5, 0.2, 0.499, 0.1, 0.495, 0.2],
     [4.0, 3.95, 3.94, 0.0],
 )
-JITTER = 0.01
-
-
-def route(gates: Sequence[float], jitter: float = JITTER) -> list[tuple[int, float]]:
-    """SparseMixer at inference: two experts with their weights, the better first.
-
-    Each time the best expert that is left is taken. Its weight is its share in a softmax over the experts that come
-    near it, those with (best - gate) / max(|gate|, best) at most 2 * jitter; the first one no longer counts in the
-    second round. Source: Liu et al. 2023 (arXiv:2310.00811), as in transformers' and mlx-lm's phimoe.
-
-    Example:
-        route([0.0, 3.0, 1.0, 2.0])      # [(1, 1.0), (3, 1.0)]
-    """
-    left = dict(enumerate(gates))
-    pairs: list[tuple[int, float]] = []
-    for _round in range(2):
-        best = max(left, key=left.__getitem__)
-        near = [e for e, gate in left.items() if (left[best] - gate) / max(abs(gate), left[best]) <= 2 * jitter]
-        pairs.append((best, 1 / sum(math.exp(left[e] - left[best]) for e in near)))
-        del left[best]
-    return pairs
 
 
 def _softmax(gates: Sequence[float]) -> list[float]:
@@ -212,15 +155,6 @@ def _weights_mistake(weights: Sequence[float], gates: Sequence[float]) -> str:
 
 
 # --- 3.3 Weights that do not sum to 1 -----------------------------------------------------------------------
-
-
-def share_of_full(routing: pd.DataFrame) -> float:
-    """Share of (token, layer) places where both experts count fully: both weights above 0.99.
-
-    Example:
-        share_of_full(answer.routing)
-    """
-    return float((routing.groupby(["position", "layer"])["weight"].min() > 0.99).mean())
 
 
 def _records() -> Iterator[pd.DataFrame]:
@@ -322,17 +256,6 @@ def _information(value: object) -> str:
 CASES = ((41_873_153_344, 4, 64), (41_873_153_344, 8, 64), (7_647_632_704, 4, 32), (1_000_000, 3, 64))
 
 
-def weight_bytes(parameters: float, bits: int, group: int) -> float:
-    """Bytes of quantized weights: `bits` for each, and a scale and a bias of 16 bits for each group.
-
-    Source: MLX's affine quantization.
-
-    Example:
-        weight_bytes(64, 4, 64)      # 36.0
-    """
-    return parameters * (bits + 32 / group) / 8
-
-
 def _bytes(value: object) -> str:
     function = a_function(value, "weight_bytes")
     for count, bits, group in CASES:
@@ -374,31 +297,6 @@ REQUESTS = (
     ("AAAA", 3),
     ("ABCBADCBAB", 3),
 )
-
-
-def hit_rate(requests: Sequence[Hashable], room: int, *, touch: bool = True) -> float:
-    """Share of requests that find their expert in memory, when the one not used for longest has to leave.
-
-    Args:
-        requests: the experts, in the order in which they are asked for.
-        room: how many experts the memory holds.
-        touch: whether a hit counts as use. If not, the expert that came first leaves.
-
-    Example:
-        hit_rate("ABAB", 2)      # 0.5
-    """
-    kept: OrderedDict[Hashable, bool] = OrderedDict()
-    hits = 0
-    for wanted in requests:
-        if wanted in kept:
-            hits += 1
-            if touch:
-                kept.move_to_end(wanted)
-            continue
-        kept[wanted] = True
-        if len(kept) > room:
-            kept.popitem(last=False)
-    return hits / len(requests)
 
 
 def _hits(value: object) -> str:

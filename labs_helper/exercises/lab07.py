@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from labs_helper.common.translate import _
 from labs_helper.exercises.base import Exercise, NotYet, TryAgain, a_function, kind, number, returned
+
+if TYPE_CHECKING:
+    from labs_helper.agent.world import LanguageName
 
 # --- 7.1 A calculator without eval ------------------------------------------------------------------------
 
@@ -109,22 +112,6 @@ def _plans() -> tuple[_Case, ...]:
     )
 
 
-def references_hold(steps: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether every "$k" in a plan stands for the result of an earlier step.
-
-    Example:
-        references_hold([{"tool": "word_count", "arguments": {"text": "$1"}}])      # False
-    """
-    from labs_helper.agent.plan import REFERENCE
-
-    return all(
-        int(reference) < place
-        for place, step in enumerate(steps, 1)
-        for text in step["arguments"].values()
-        for reference in REFERENCE.findall(text)
-    )
-
-
 def _references(value: object) -> str:
     function = a_function(value, "references_hold")
     plans = _plans()
@@ -142,7 +129,8 @@ def _references(value: object) -> str:
 
 # --- 7.3 A tool of one's own ------------------------------------------------------------------------------
 
-COUNTRIES, TONGUES = ("Kenya", "Japan", "Peru"), ("Spanish", "Korean")
+COUNTRIES = ("Kenya", "Japan", "Peru")
+TONGUES: tuple[LanguageName, ...] = ("Spanish", "Korean")
 
 
 def _own_tool(value: object) -> str:

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from labs_helper import catalog
-from labs_helper.exercises import check, lab03
+from labs_helper.exercises import check, facts, lab03, moe_formulas
 
 
 def counted(shape, experts, *, tables=2, matrices=3, attention=True, kv_heads=None):
@@ -196,19 +195,20 @@ def test_a_stub_is_not_yet_there(number):
     assert check(number, ...).status == "not yet"
 
 
-# The formulas of lab03, which the notebook calls so that it runs without the learner's answers, against figures that
-# were worked out or published elsewhere.
+# The formulas, which the notebook calls so that it runs without the learner's answers, against figures that were
+# worked out by hand or published.
 
 
 def test_the_counts_are_the_published_ones():
-    """41.9 and 6.6 billion: the model card of Phi-3.5-MoE."""
-    everything, of_a_token = lab03.parameters(lab03.PHI_35_MOE, 16), lab03.parameters(lab03.PHI_35_MOE, 2)
-    assert (everything, of_a_token) == (41_872_261_120, 6_640_107_520)
-    assert (round(everything / 1e9, 1), round(of_a_token / 1e9, 1)) == (41.9, 6.6)
-    names = {"phi-3.5-moe-instruct-4bit": lab03.PHI_35_MOE, "phi-mini-moe-instruct-bf16": lab03.PHI_MINI_MOE}
-    for name, shape in names.items():
-        config = catalog.find(name)[0].config
-        assert {key: config[key] for key in shape} == shape
+    """41.9, 6.6 and 7.6 billion: the model cards."""
+    big, mini = facts.moe_shape("phi-3.5-moe-instruct-4bit"), facts.moe_shape("phi-mini-moe-instruct-bf16")
+    counts = [
+        moe_formulas.parameters(big, 16),
+        moe_formulas.parameters(big, 2),
+        moe_formulas.parameters(mini, 16),
+    ]
+    assert counts == [41_872_261_120, 6_640_107_520, 7_646_740_480]
+    assert [round(count / 1e9, 1) for count in counts] == [41.9, 6.6, 7.6]
 
 
 @pytest.mark.parametrize(
@@ -220,16 +220,18 @@ def test_the_counts_are_the_published_ones():
     ],
 )
 def test_the_router(gates, pairs):
-    assert [expert for expert, _weight in lab03.route(gates)] == [expert for expert, _weight in pairs]
-    assert [weight for _expert, weight in lab03.route(gates)] == pytest.approx([w for _e, w in pairs], abs=2e-6)
+    assert [expert for expert, _weight in moe_formulas.route(gates)] == [expert for expert, _weight in pairs]
+    assert [weight for _expert, weight in moe_formulas.route(gates)] == pytest.approx([w for _e, w in pairs], abs=2e-6)
 
 
 def test_the_bytes_and_the_hits():
-    assert lab03.weight_bytes(64, 4, 64) == 32 + 4  # one group: 64 half bytes, a scale and a bias of two bytes each
-    assert lab03.weight_bytes(1000, 8, 32) == 1000 + 125
+    assert (
+        moe_formulas.weight_bytes(64, 4, 64) == 32 + 4
+    )  # one group: 64 half bytes, a scale and a bias of two bytes each
+    assert moe_formulas.weight_bytes(1000, 8, 32) == 1000 + 125
     rates = {("ABAB", 1): 0, ("ABAB", 2): 2 / 4, ("AABBAA", 1): 3 / 6, ("ABCABC", 2): 0, ("ABACABAD", 2): 3 / 8}
-    assert {case: lab03.hit_rate(*case) for case in rates} == rates
-    assert lab03.hit_rate("ABACA", 2, touch=False) == 1 / 5 and lab03.hit_rate("ABACA", 2) == 2 / 5
+    assert {case: moe_formulas.hit_rate(*case) for case in rates} == rates
+    assert moe_formulas.hit_rate("ABACA", 2, touch=False) == 1 / 5 and moe_formulas.hit_rate("ABACA", 2) == 2 / 5
 
 
 def test_the_share_of_full_places():
@@ -237,7 +239,7 @@ def test_the_share_of_full_places():
         [(0, 0, 1.0), (0, 0, 0.995), (0, 1, 1.0), (0, 1, 0.5), (1, 0, 0.5), (1, 0, 0.5), (1, 1, 0.999), (1, 1, 1.0)],
         columns=["position", "layer", "weight"],
     )
-    assert lab03.share_of_full(frame) == 2 / 4
+    assert moe_formulas.share_of_full(frame) == 2 / 4
 
 
 def test_the_hand_made_router_is_mlx_lm_s():
@@ -252,10 +254,10 @@ def test_the_hand_made_router_is_mlx_lm_s():
 
         pairs = []
         for gates in lab03.GATES:
-            chosen, weights = sparsemixer(mx.array([[gates]]), top_k=2, jitter_eps=lab03.JITTER)
+            chosen, weights = sparsemixer(mx.array([[gates]]), top_k=2, jitter_eps=moe_formulas.JITTER)
             pairs.append(list(zip(chosen[0, 0].tolist(), weights[0, 0].tolist())))
         return pairs
 
-    for ours, mlx in zip(map(lab03.route, lab03.GATES), WORKER.call(theirs)):
+    for ours, mlx in zip(map(moe_formulas.route, lab03.GATES), WORKER.call(theirs)):
         assert [e for e, _w in ours] == [e for e, _w in mlx]
         assert [w for _e, w in ours] == pytest.approx([w for _e, w in mlx], abs=1e-5)
