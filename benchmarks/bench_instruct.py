@@ -160,7 +160,7 @@ def main() -> None:
     report = {
         "checkpoint": as_stored.name,
         "machine": doctor.versions(),
-        "blas": doctor._blas_row().found,
+        "blas": doctor.blas_row().detail,
         "runs": chosen.runs,
         "tokens": chosen.tokens,
         "prompt_tokens": prompt_tokens,

@@ -78,7 +78,7 @@ def one_side(options: argparse.Namespace) -> dict:
     return {
         "checkpoint": model.name,
         "machine": doctor.versions(),
-        "blas": doctor._blas_row().found,
+        "blas": doctor.blas_row().detail,
         "cases": cases,
         "bytes_of_the_weights": model.engine.weight_bytes,
         "peak_memory_process": peak,

@@ -1,338 +1,489 @@
-"""The `labs` command: thin, calls the rooms of the package."""
+"""The `labs` command: each command calls one function of a room and prints what it returns.
+
+The functions here are the commands; `_app` gives them their names. typer reads their annotations when the command runs
+and not at import, so their help comes in the language of that moment. Rooms are imported where they are needed:
+`labs --help` and completion wait for none.
+"""
 
 from __future__ import annotations
 
-import argparse
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Any
 
-from labs_helper import catalog, doctor, store
-from labs_helper.board import rules
-from labs_helper.common.units import size
-from labs_helper.course import workshop
+import typer
+
+from labs_helper.common import addresses
+from labs_helper.common.translate import _, _n
 from labs_helper.errors import BadRequest, LabError
 
+_INTERRUPTED = 130  # what shells expect after Ctrl-C
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the `labs` command. Returns its exit status: 0 good, 1 something to fix, 2 a wrong command, 130 stopped.
 
-    arguments: the words after `labs`; None takes them from the command line.
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the `labs` command.
+
+    Args:
+        arguments: the words after `labs`; None takes them from the command line.
+
+    Returns:
+        The exit status: 0 good, 1 something to fix, 2 a wrong command, 130 interrupted.
 
     Example:
         main(["doctor", "--lab", "01"])
     """
-    parser = argparse.ArgumentParser(prog="labs", description="Tools of the Phi-3.5 labs.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    doctor = commands.add_parser("doctor", help="check this machine for the labs")
-    doctor.add_argument("--lab", help="check for one lab, for example 01")
-    doctor.set_defaults(run=_doctor)
-    reset = commands.add_parser("reset", help="give a lab back as it was handed out, and keep your version beside it")
-    reset.add_argument("labs", nargs="+", metavar="NN", help="for example 01")
-    reset.set_defaults(run=_reset)
-    progress = commands.add_parser("progress", help="show which exercises passed")
-    progress.add_argument("lab", nargs="?", metavar="NN", help="for example 01; all labs if none is given")
-    progress.set_defaults(run=_progress)
-    _add_models(commands.add_parser("models", help="list, fetch, verify, move and remove models"))
-    notebooks = commands.add_parser("notebooks", help="make the notebooks from their sources")
-    notebooks.add_argument("action", choices=("build", "check", "new"))
-    notebooks.add_argument(
-        "names",
-        nargs="*",
-        help="for example 01-instruct; all of them if none is given. For new: a number and a name, 08 my-lab",
-    )
-    notebooks.set_defaults(run=_notebooks)
-    _add_workshop(commands.add_parser("workshop", help="for instructors: timetable, pre-flight, board, zip, slides"))
-    _add_board(commands.add_parser("board", help="join or leave the class board; without either, say where you are"))
-    chosen = parser.parse_args(arguments)
     try:
-        return chosen.run(chosen)
+        status = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, such as `head`, has enough. Python would complain about what is still in the buffer.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    if status == _INTERRUPTED:
+        print(_("Stopped."), file=sys.stderr)
+    return status
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        typer.main.get_command(_app()).main(arguments, prog_name="labs")
+    except SystemExit as end:  # typer ends every command this way
+        return end.code if isinstance(end.code, int) else 0
     except LabError as error:
         print("\n".join(error._render_traceback_()), file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
-        return 130
+    return 0
 
 
-def _add_models(models: argparse.ArgumentParser) -> None:
-    models.set_defaults(run=_list)
-    actions = models.add_subparsers(dest="action", metavar="ACTION")
+def _app() -> typer.Typer:
+    app = _group(_("Tools of the Phi-3.5 labs."), completion=True)
+    app.command("doctor", help=_("Check this machine for the labs."))(_doctor)
+    app.command("reset", help=_("Restore a lab as it was handed out. Your version is kept beside it."))(_reset)
+    app.command("progress", help=_("Show which exercises passed."))(_progress)
+    app.add_typer(_models(), name="models")
+    app.add_typer(_notebooks(), name="notebooks")
+    app.add_typer(_workshop(), name="workshop")
+    app.add_typer(_board(), name="board")
+    return app
 
-    def action(name: str, run, help: str) -> argparse.ArgumentParser:
-        parser = actions.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
-        parser.set_defaults(run=run)
-        return parser
 
-    action("list", _list, "list the models and say which are here")
-    fetch = action("fetch", _fetch, "download a model, or go on with a download that stopped")
-    fetch.add_argument("name", help="a catalog name, or a role such as instruct")
-    fetch.add_argument("--from", dest="source", metavar="URL", help="a computer that runs `labs models serve`")
-    remove = action("remove", _remove, "delete a model and give its disk space back")
-    remove.add_argument("name")
-    export = action("export", _export, "write a model as a pack, for a USB stick")
-    export.add_argument("name")
-    export.add_argument("destination", help="a folder, or a new file that ends in .tar")
-    action("import", _import, "take a model from a pack").add_argument("pack", help="a folder or .tar file")
-    action("verify", _verify, "check every byte of a model").add_argument("name")
-    made = action("convert", _convert, "make a 4-bit MLX model from a Hugging Face folder, and compare the two")
-    made.add_argument("source", help="a folder with 16-bit safetensors, or a catalog name")
-    made.add_argument("destination", help="a folder that does not exist yet")
-    made.add_argument("--bits", type=int, default=4, help="2, 3, 4, 5, 6, 8; 16 rounds nothing (default: 4)")
-    made.add_argument("--group-size", type=int, metavar="N", help="weights that share a scale: 32, 64 or 128")
-    made.add_argument(
-        "--dtype",
-        help="of scales and norms: float32 for a CPU, float16 or bfloat16 for a Mac's GPU (default: as in the source)",
+def _group(text: str, *, completion: bool = False) -> typer.Typer:
+    # Plain text and no rich: it reads the same in a cell, with a screen reader and in a file, and starts sooner.
+    return typer.Typer(
+        help=text,
+        no_args_is_help=True,
+        add_completion=completion,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
     )
-    made.add_argument("--recipe", help="a mixture of mlx-lm in place of bits, for example mixed_3_6")
-    made.add_argument("--text", metavar="FILE", help="a short text to compare source and result on")
-    serve = action("serve", _serve, "give the models of this computer to others in the room, read-only")
-    serve.add_argument("names", nargs="*", metavar="NAME", help="every real model that is here if none is given")
-    serve.add_argument("--host", default="127.0.0.1", help="0.0.0.0 for every network (default: this computer only)")
-    serve.add_argument("--port", type=int, default=8787)
 
 
-def _add_workshop(workshop: argparse.ArgumentParser) -> None:
-    actions = workshop.add_subparsers(dest="action", metavar="ACTION", required=True)
-
-    def action(name: str, run, help: str) -> argparse.ArgumentParser:
-        parser = actions.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
-        parser.set_defaults(run=run)
-        return parser
-
-    sheet = action("run-sheet", _run_sheet, "print a timetable from the minutes in the notebooks")
-    sheet.add_argument("labs", nargs="*", metavar="NN", help="for example 00 01; all labs if none is given")
-    sheet.add_argument("--start", default="09:00", metavar="HH:MM")
-    sheet.add_argument("--break", dest="pause", type=int, default=10, metavar="MINUTES", help="0 for no breaks")
-    sheet.add_argument("--after", dest="work", type=int, default=60, metavar="MINUTES", help="of work before a break")
-    flight = action("preflight", _preflight, "check this machine for a class: OK, or what to do; exit code 0 or 1")
-    flight.add_argument("labs", nargs="*", metavar="NN")
-    flight.add_argument("--model", dest="models", action="append", metavar="NAME", help="a real model it must have")
-    flight.add_argument("--quick", action="store_true", help="do not ask the bundled model a question")
-    pack = action("zip", _zip, "write the learner edition, without solutions and sources, as a zip")
-    pack.add_argument("destination", nargs="?", help="a new file that ends in .zip (default: in dist/)")
-    slides = action("slides", _slides, "make slides of a lab, as one HTML file")
-    slides.add_argument("lab", metavar="NN")
-    slides.add_argument("--to", dest="destination", metavar="FILE")
-    slides.add_argument("--reveal", metavar="URL", help="where reveal.js is; without it, slides need the internet")
-    link = action("link", _link, "print an nbgitpuller link that opens the course on a JupyterHub")
-    link.add_argument("hub", help="for example https://hub.example.org")
-    link.add_argument("repository", help="the address of the course's git repository")
-    link.add_argument("--branch", default="main")
-    board = action("board", _class_board, "show on one page which exercises the room is stuck at")
-    board.add_argument("--host", default="127.0.0.1", help="0.0.0.0 for every network (default: this computer only)")
-    board.add_argument("--port", type=int, default=rules.PORT)
-    board.add_argument("--data", metavar="FILE", help="what it keeps (default: a file for each day)")
-    board.add_argument("--minutes", type=float, metavar="N", help="stop by itself after so many minutes")
+def _models() -> typer.Typer:
+    group = _group(_("List, fetch, verify, move and remove models. Without a command: list them."))
+    group.callback(invoke_without_command=True, no_args_is_help=False)(_models_by_default)
+    group.command("list", help=_("List the models and say which are here."))(_list)
+    group.command("fetch", help=_("Download a model. A download that stopped goes on."))(_fetch)
+    group.command("remove", help=_("Delete a model and give its disk space back."))(_remove)
+    group.command("export", help=_("Write a model as a pack, for a USB stick."))(_export)
+    group.command("import", help=_("Take a model from a pack."))(_import)
+    group.command("verify", help=_("Check every byte of a model."))(_verify)
+    group.command("convert", help=_("Make a 4-bit MLX model from a Hugging Face folder."))(_convert)
+    group.command("serve", help=_("Give the models of this computer to the room. Nobody can write."))(_serve)
+    return group
 
 
-def _add_board(board: argparse.ArgumentParser) -> None:
-    board.set_defaults(run=_board)
-    actions = board.add_subparsers(dest="action", metavar="ACTION")
-    join = actions.add_parser("join", help="send results of check to the instructor's board: never answers")
-    join.add_argument("address", help="for example http://192.168.1.20:8765")
-    join.add_argument("code", help="the join code")
-    join.add_argument("--alias", help="what the board shows; a random one if none is given")
-    join.set_defaults(run=_join)
-    actions.add_parser("leave", help="send nothing more").set_defaults(run=_leave)
+def _notebooks() -> typer.Typer:
+    group = _group(_("For authors: make the notebooks from their sources."))
+    group.command("build", help=_("Write both editions. The solution edition is run."))(_build)
+    group.command("check", help=_("Compare both editions with their sources. Exit code 0 or 1."))(_check)
+    group.command("new", help=_("Start a lab."))(_new)
+    return group
 
 
-def _doctor(chosen) -> int:
-    report = doctor.check_setup(chosen.lab)
+def _workshop() -> typer.Typer:
+    group = _group(_("For instructors: what a class needs."))
+    group.command("run-sheet", help=_("Print a timetable from the minutes in the notebooks."))(_run_sheet)
+    group.command("preflight", help=_("Check this machine for a class. Exit code 0 or 1."))(_preflight)
+    group.command("zip", help=_("Write the learner edition as a zip. Solutions and sources are left out."))(_zip)
+    group.command("slides", help=_("Make slides of a lab, as one HTML file."))(_slides)
+    group.command("link", help=_("Print an nbgitpuller link to the course."))(_link)
+    group.command("board", help=_("Show on one page at which exercises the class is."))(_class_board)
+    return group
+
+
+def _board() -> typer.Typer:
+    group = _group(_("Join or leave the class board. Without a command: say where you are."))
+    group.callback(invoke_without_command=True, no_args_is_help=False)(_board_by_default)
+    group.command("join", help=_("Send results of check to a class board. Never answers."))(_join)
+    group.command("leave", help=_("Send nothing more."))(_leave)
+    return group
+
+
+# -- arguments and their completion -------------------------------------------------------------------------------
+
+
+def _lab(text: str) -> Any:
+    return typer.Argument(metavar="NN", help=text, autocompletion=_lab_numbers)
+
+
+def _model(text: str) -> Any:
+    return typer.Argument(help=text, autocompletion=_model_names)
+
+
+def _option(metavar: str, text: str, *names: str) -> Any:
+    return typer.Option(*names, metavar=metavar, help=text)
+
+
+def _lab_numbers(incomplete: str) -> list[tuple[str, str]]:
+    from labs_helper.catalog import labs
+
+    return [(lab.number, lab.title) for lab in labs() if lab.number.startswith(incomplete)]
+
+
+def _model_names(incomplete: str) -> list[str]:
+    from labs_helper import catalog
+
+    names = dict.fromkeys(name for card in catalog.cards() for name in (card.name, card.role))
+    return [name for name in names if name.startswith(incomplete)]
+
+
+# -- for learners -----------------------------------------------------------------------------------------------
+
+
+def _doctor(
+    lab: Annotated[
+        str | None,
+        typer.Option(metavar="NN", help=_("Check for one lab, for example 01."), autocompletion=_lab_numbers),
+    ] = None,
+) -> None:
+    from labs_helper.doctor import check_setup
+
+    report = check_setup(lab)
     print(report)
-    return 0 if report.ok else 1
+    _end(good=report.ok)
 
 
-def _reset(chosen) -> int:
+def _reset(
+    labs: Annotated[list[str], _lab(_("For example 01."))],
+) -> None:
     from labs_helper.course import reset
 
-    for lab in chosen.labs:
+    for lab in labs:
         print(reset.restore(lab))
-    return 0
 
 
-def _progress(chosen) -> int:
+def _progress(
+    lab: Annotated[str | None, _lab(_("One lab, for example 01."))] = None,
+) -> None:
     from labs_helper.exercises import progress
 
-    print(progress.report(chosen.lab))
-    return 0
+    print(progress.report(lab))
 
 
-def _list(chosen) -> int:
-    rows = [("NAME", "ROLE", "TIER", "HERE", "ON DISK", "FORMAT", "CONTEXT", "LICENCE")]
-    for card in catalog.cards():
-        try:
-            store.verify(store.locate(card), ships_code=card.ships_code)
-            here = "yes"
-        except LabError as error:
-            here = "no" if type(error).__name__ == "ModelNotHere" else "broken"
-        context = "unknown" if card.context is None else f"{card.context:,}"
-        disk = size(card.bytes_on_disk)
-        rows.append((card.name, card.role, card.tier, here, disk, card.format, context, card.licence or ""))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    return 0
+def _board_by_default(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        from labs_helper.board import client
+
+        print(client.report())
 
 
-def _fetch(chosen) -> int:
-    print(f"Ready: {store.fetch(chosen.name, chosen.source)}")
-    return 0
-
-
-def _remove(chosen) -> int:
-    print(f"Removed; {size(store.remove(chosen.name))} of disk are free again.")
-    return 0
-
-
-def _export(chosen) -> int:
-    print(f"Written: {store.export(chosen.name, chosen.destination)}")
-    return 0
-
-
-def _import(chosen) -> int:
-    print(f"Ready: {store.import_pack(chosen.pack)}")
-    return 0
-
-
-def _verify(chosen) -> int:
-    print(store.check(chosen.name))
-    return 0
-
-
-def _convert(chosen) -> int:
-    from labs_helper.engines import convert
-
-    text = None
-    if chosen.text is not None:
-        try:
-            text = Path(chosen.text).read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            raise BadRequest(f"{chosen.text} cannot be read ({error}).", "Name a text file in UTF-8.") from error
-    print(
-        convert.convert(
-            chosen.source,
-            chosen.destination,
-            bits=chosen.bits,
-            group_size=chosen.group_size,
-            dtype=chosen.dtype,
-            recipe=chosen.recipe,
-            text=text,
-        )
-    )
-    return 0
-
-
-def _serve(chosen) -> int:
-    print("Preparing ...", flush=True)
-    with store.serve(chosen.names, chosen.host, chosen.port) as server:
-        print(f"Serving {', '.join(server.models)}. Stop with Ctrl-C.")
-        for address in server.addresses:
-            print(f"  labs models fetch NAME --from {address}")
-        if chosen.host not in ("127.0.0.1", "localhost", "::1"):
-            print("Everybody in these networks can read these models. Nobody can write.", flush=True)
-        server.wait()
-    return 0
-
-
-def _notebooks(chosen) -> int:
-    from labs_helper.course import authoring  # needs jupytext and nbclient, which only authors have
-
-    if chosen.action == "build":
-        authoring.build(chosen.names or None)
-        return 0
-    if chosen.action == "new":
-        return _new(chosen.names)
-    problems = authoring.check(chosen.names or None)
-    for problem in problems:
-        print(problem, file=sys.stderr)
-    return 1 if problems else 0
-
-
-def _new(names: list[str]) -> int:
-    from labs_helper.course import authoring, template
-
-    if len(names) != 2:
-        raise BadRequest("A new lab needs a number and a name.", "For example: labs notebooks new 08 my-lab")
-    for path in authoring.new(*names):
-        print(f"Written: {path}")
-    print(template.next_steps(*names))
-    return 0
-
-
-def _run_sheet(chosen) -> int:
-    print(workshop.run_sheet(chosen.labs, start=chosen.start, pause=chosen.pause, work=chosen.work))
-    return 0
-
-
-def _preflight(chosen) -> int:
-    found = workshop.preflight(chosen.labs, models=chosen.models, ask=not chosen.quick)
-    print(found)
-    return 0 if found.ok else 1
-
-
-def _zip(chosen) -> int:
-    from labs_helper.course import release
-
-    made = release.build(chosen.destination)
-    print(f"Written: {made} ({size(made.stat().st_size)})")
-    return 0
-
-
-def _slides(chosen) -> int:
-    destination = Path(chosen.destination) if chosen.destination else None
-    print(f"Written: {workshop.slides(chosen.lab, destination, reveal=chosen.reveal)}")
-    return 0
-
-
-def _link(chosen) -> int:
-    print(workshop.pull_link(chosen.hub, chosen.repository, chosen.branch))
-    return 0
-
-
-def _class_board(chosen) -> int:
-    data = Path(chosen.data).expanduser() if chosen.data else None
-    with workshop.class_board(data, chosen.host, chosen.port, chosen.minutes) as board:
-        print(f"The page, for you alone:\n  {board.page}\nLearners who want to take part type:")
-        for command in board.join_commands:
-            print(f"  {command}")
-        print(f"Join code: {board.storage.code}\nKept in {board.storage.file}. Delete it after the class.")
-        if chosen.host in ("127.0.0.1", "localhost", "::1"):
-            print("Only this computer can join. For the room: --host 0.0.0.0")
-        print("Stop with Ctrl-C.", flush=True)
-        board.wait(chosen.minutes)
-    print("The class board has stopped.")
-    return 0
-
-
-def _board(chosen) -> int:
-    from labs_helper.board import client
-
-    print(client.report())
-    return 0
-
-
-def _join(chosen) -> int:
+def _join(
+    address: Annotated[str, typer.Argument(help=_("For example http://192.168.1.20:8765."))],
+    code: Annotated[str, typer.Argument(help=_("The join code."))],
+    alias: Annotated[str | None, _option("NAME", _("What the board shows; a random one by default."))] = None,
+) -> None:
     from labs_helper.board import client
     from labs_helper.exercises import progress
 
-    shown = client.join(chosen.address, chosen.code, chosen.alias)
-    print(
-        f"You are on the class board as {shown}. It gets the number of an exercise, passed or not, tries and time, "
-        "and never an answer.\nTo leave: labs board leave"
-    )
+    shown = client.join(address, code, alias)
+    print(_("You are on the class board as {alias}.").format(alias=shown))
+    print(_("It gets the number of an exercise, passed or not, tries and time, and never an answer."))
+    print(_("To leave: labs board leave"))
     if not progress.is_on():
-        print("LABS_PROGRESS is off: nothing is sent until it is on.")
-    return 0
+        print(_("LABS_PROGRESS is off: nothing is sent until it is on."))
 
 
-def _leave(chosen) -> int:
+def _leave() -> None:
     from labs_helper.board import client
 
     unsent = client.leave()
-    print("You have left the class board: nothing more is sent.")
+    print(_("You have left the class board: nothing more is sent."))
     if unsent:
-        print(f"{unsent} results had not been sent, and are forgotten.")
-    return 0
+        print(
+            _n(
+                "{count} result had not been sent, and is forgotten.",
+                "{count} results had not been sent, and are forgotten.",
+                unsent,
+            ).format(count=unsent)
+        )
+
+
+# -- models -----------------------------------------------------------------------------------------------------
+
+
+def _models_by_default(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        _list()
+
+
+def _list() -> None:
+    from labs_helper import catalog, store
+    from labs_helper.common.units import size
+    from labs_helper.errors import ModelNotHere
+
+    rows = [
+        (_("NAME"), _("ROLE"), _("TIER"), _("HERE"), _("ON DISK"), _("FORMAT"), _("CONTEXT"), _("LICENCE")),
+    ]
+    for card in catalog.cards():
+        try:
+            store.verify(store.locate(card), ships_code=card.ships_code)
+            here = _("yes")
+        except ModelNotHere:
+            here = _("no")
+        except LabError:
+            here = _("broken")
+        context = _("unknown") if card.context is None else f"{card.context:,}"
+        disk = size(card.bytes_on_disk)
+        rows.append((card.name, card.role, card.tier, here, disk, card.format, context, card.licence or ""))
+    _print_table(rows)
+
+
+def _fetch(
+    name: Annotated[str, _model(_("A catalog name, or a role such as instruct."))],
+    source: Annotated[str | None, _option("URL", _("A computer that runs `labs models serve`."), "--from")] = None,
+) -> None:
+    from labs_helper import store
+
+    print(_("Ready: {path}").format(path=store.fetch(name, source)))
+
+
+def _remove(name: Annotated[str, _model(_("A catalog name or a role."))]) -> None:
+    from labs_helper import store
+    from labs_helper.common.units import size
+
+    print(_("Removed; {size} of disk are free again.").format(size=size(store.remove(name))))
+
+
+def _export(
+    name: Annotated[str, _model(_("A catalog name or a role."))],
+    destination: Annotated[str, typer.Argument(help=_("A folder, or a new file that ends in .tar."))],
+) -> None:
+    from labs_helper import store
+
+    print(_("Written: {path}").format(path=store.export(name, destination)))
+
+
+def _import(pack: Annotated[str, typer.Argument(help=_("A folder or a .tar file."))]) -> None:
+    from labs_helper import store
+
+    print(_("Ready: {path}").format(path=store.import_pack(pack)))
+
+
+def _verify(name: Annotated[str, _model(_("A catalog name or a role."))]) -> None:
+    from labs_helper import store
+
+    print(store.check(name))
+
+
+def _convert(
+    source: Annotated[str, typer.Argument(help=_("A folder with 16-bit safetensors, or a catalog name."))],
+    destination: Annotated[str, typer.Argument(help=_("A folder that does not exist yet."))],
+    bits: Annotated[int, _option("N", _("2, 3, 4, 5, 6 or 8; 16 rounds nothing."))] = 4,
+    group_size: Annotated[int | None, _option("N", _("Weights that share a scale: 32, 64 or 128."))] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=_(
+                "The type of scales and norms: float32 for a CPU, float16 or bfloat16 for the GPU of a Mac; "
+                "by default as in the source."
+            ),
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None, _option("NAME", _("A mixture of mlx-lm in place of --bits, for example mixed_3_6."))
+    ] = None,
+    text: Annotated[str | None, _option("FILE", _("A short text to compare source and result on."))] = None,
+) -> None:
+    from labs_helper.engines import convert
+
+    to_compare = None if text is None else _text_of(text)
+    print(
+        convert.convert(
+            source, destination, bits=bits, group_size=group_size, dtype=dtype, recipe=recipe, text=to_compare
+        )
+    )
+
+
+def _serve(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME", help=_("Models; every real one that is here by default."), autocompletion=_model_names
+        ),
+    ] = None,
+    host: Annotated[str, _option("ADDRESS", _("0.0.0.0 for every network."))] = addresses.LOCAL_HOST,
+    port: Annotated[int | None, _option("N", _("0 takes a free one."))] = None,
+) -> None:
+    from labs_helper.store import lan
+
+    print(_("Preparing ..."), flush=True)
+    with lan.serve(names or (), host, lan.PORT if port is None else port) as server:
+        print(_("Serving {models}. Stop with Ctrl-C.").format(models=", ".join(server.models)))
+        for url in server.addresses:
+            print(f"  labs models fetch NAME --from {url}")
+        if not addresses.is_local(host):
+            print(_("Everybody in these networks can read these models. Nobody can write."))
+        sys.stdout.flush()
+        server.wait()
+
+
+# -- for authors ------------------------------------------------------------------------------------------------
+
+
+def _build(
+    names: Annotated[list[str] | None, _lab(_("For example 01; all labs by default."))] = None,
+) -> None:
+    from labs_helper.course import authoring
+
+    authoring.build(names or None)
+
+
+def _check(
+    names: Annotated[list[str] | None, _lab(_("For example 01; all labs by default."))] = None,
+) -> None:
+    from labs_helper.course import authoring
+
+    problems = authoring.check(names or None)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    _end(good=not problems)
+
+
+def _new(
+    number: Annotated[str, typer.Argument(help=_("Two digits that no lab has, for example 08."))],
+    name: Annotated[str, typer.Argument(help=_("For example my-lab."))],
+) -> None:
+    from labs_helper.course import authoring, template
+
+    for path in authoring.new(number, name):
+        print(_("Written: {path}").format(path=path))
+    print(template.next_steps(number, name))
+
+
+# -- for instructors --------------------------------------------------------------------------------------------
+
+
+def _run_sheet(
+    labs: Annotated[list[str] | None, _lab(_("In the order of the day; all labs by default."))] = None,
+    start: Annotated[str, _option("HH:MM", _("The time of the first section."))] = "09:00",
+    pause: Annotated[int, _option("MINUTES", _("0 for no breaks."), "--break")] = 10,
+    work: Annotated[int, _option("MINUTES", _("Work before a break."), "--after")] = 60,
+) -> None:
+    from labs_helper.course import timetable
+
+    print(timetable.run_sheet(labs, start=start, pause=pause, work=work))
+
+
+def _preflight(
+    labs: Annotated[list[str] | None, _lab(_("For example 01; all labs by default."))] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", metavar="NAME", help=_("A real model that must be here."), autocompletion=_model_names),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help=_("Do not ask the bundled model a question."))] = False,
+) -> None:
+    from labs_helper.course import preflight
+
+    result = preflight.preflight(labs, models=models, ask=not quick)
+    print(result)
+    _end(good=result.ok)
+
+
+def _zip(
+    destination: Annotated[
+        str | None, typer.Argument(metavar="FILE", help=_("A file that ends in .zip; in dist/ by default."))
+    ] = None,
+) -> None:
+    from labs_helper.common.units import size
+    from labs_helper.course import release
+
+    path = release.build(destination)
+    print(_("Written: {path} ({size})").format(path=path, size=size(path.stat().st_size)))
+
+
+def _slides(
+    lab: Annotated[str, _lab(_("For example 01."))],
+    destination: Annotated[Path | None, _option("FILE", _("An HTML file; in dist/ by default."), "--to")] = None,
+    reveal: Annotated[
+        str | None, _option("URL", _("Where reveal.js is; without it, slides need the internet."))
+    ] = None,
+) -> None:
+    from labs_helper.course import slides
+
+    print(_("Written: {path}").format(path=slides.slides(lab, destination, reveal=reveal)))
+
+
+def _link(
+    hub: Annotated[str, typer.Argument(help=_("For example https://hub.example.org."))],
+    repository: Annotated[str, typer.Argument(help=_("The address of the course's git repository."))],
+    branch: Annotated[str, _option("NAME", _("A branch of that repository."))] = "main",
+) -> None:
+    from labs_helper.course import workshop
+
+    print(workshop.pull_link(hub, repository, branch))
+
+
+def _class_board(
+    host: Annotated[str, _option("ADDRESS", _("0.0.0.0 for every network."))] = addresses.LOCAL_HOST,
+    port: Annotated[int | None, _option("N", _("0 takes a free one."))] = None,
+    data: Annotated[
+        Path | None, _option("FILE", _("Where the board keeps results; a file for each day by default."))
+    ] = None,
+    minutes: Annotated[float | None, _option("N", _("Stop after this many minutes."))] = None,
+) -> None:
+    from labs_helper.board import rules
+    from labs_helper.course import workshop
+
+    data = data.expanduser() if data else None
+    with workshop.class_board(data, host, rules.PORT if port is None else port, minutes) as board:
+        print(_("The page, for you alone:") + f"\n  {board.page}")
+        print(_("Learners who want to take part type:"))
+        for command in board.join_commands:
+            print(f"  {command}")
+        print(_("Join code: {code}").format(code=board.storage.code))
+        print(_("Kept in {file}. Delete it after the class.").format(file=board.storage.file))
+        if addresses.is_local(host):
+            print(_("Only this computer can join. For the room: --host 0.0.0.0"))
+        print(_("Stop with Ctrl-C."), flush=True)
+        board.wait(minutes)
+    print(_("The class board has stopped."))
+
+
+# -- printing ---------------------------------------------------------------------------------------------------
+
+
+def _end(*, good: bool) -> None:
+    """End the command, with the exit code for something to fix if it is not good."""
+    if not good:
+        raise typer.Exit(1)
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _text_of(file: str) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise BadRequest(
+            _("{file} cannot be read ({reason}).").format(file=file, reason=error), _("Name a text file in UTF-8.")
+        ) from error
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Check this machine for the labs: `check_setup()` and `labs doctor`."""
+"""Check this machine for the labs: `check_setup()` and `labs doctor`.
+
+Each line of the report is one function, `..._row`. None of them imports MLX into this process.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,10 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from labs_helper import catalog, corrections, store
 from labs_helper.capacity import limits
@@ -22,22 +27,41 @@ from labs_helper.corrections import blas
 from labs_helper.errors import LabError
 from labs_helper.models.selection import choose
 
-OK, NOTE, FIX = "OK", "NOTE", "FIX"
+Status: TypeAlias = Literal["OK", "NOTE", "FIX"]
+OK: Status = "OK"
+NOTE: Status = "NOTE"  # works, but read it
+FIX: Status = "FIX"  # has to be repaired
+
+_FREE_MEMORY = 1e9  # bytes: what a notebook with a bundled model takes, and some room
+_FREE_DISK = 5e8  # bytes: notebooks and their copies
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the report. status: "OK", "NOTE" (works, but read it) or "FIX" (has to be repaired)."""
+    """One line of the report.
+
+    Attributes:
+        name: what was checked.
+        status: "OK", "NOTE" (works, but read it) or "FIX" (has to be repaired).
+        detail: what this machine has.
+        advice: what to do; empty if nothing.
+    """
 
     name: str
-    status: str
-    found: str
+    status: Status
+    detail: str
     advice: str = ""
 
 
 @dataclass(frozen=True)
 class SetupReport:
-    """What `check_setup` found. Shows as a table; `ok` is False if something has to be fixed."""
+    """What `check_setup` says. Shows as a table.
+
+    Attributes:
+        lab: the number of the lab, or None for all labs.
+        rows: the lines.
+        versions: packages and machine in one line, for a bug report.
+    """
 
     lab: str | None
     rows: tuple[Row, ...]
@@ -51,56 +75,63 @@ class SetupReport:
     @property
     def conclusion(self) -> str:
         """The report in one sentence."""
-        bad = [row.name for row in self.rows if row.status == FIX]
-        if bad:
-            return f"Not ready: fix {', '.join(bad)}."
-        return "Ready." if self.lab is None else f"Ready for lab {self.lab}."
+        to_fix = [row.name for row in self.rows if row.status == FIX]
+        if to_fix:
+            return _("Not ready: fix {names}.").format(names=", ".join(to_fix))
+        return _("Ready.") if self.lab is None else _("Ready for lab {lab}.").format(lab=self.lab)
+
+    @property
+    def _bug_report(self) -> str:
+        return _("For a bug report: {versions}").format(versions=self.versions)
 
     def __str__(self) -> str:
         width = max(len(row.name) for row in self.rows)
         lines = [self.conclusion]
         for row in self.rows:
-            lines.append(f"  {row.status:<4}  {row.name:<{width}}  {row.found}")
+            lines.append(f"  {row.status:<4}  {row.name:<{width}}  {row.detail}")
             if row.advice:
                 lines.append(f"  {'':<4}  {'':<{width}}  -> {row.advice}")
-        lines.append(f"For a bug report: {self.versions}")
+        lines.append(self._bug_report)
         return "\n".join(lines)
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        rows = [(row.status, row.name, f"{row.found} {row.advice}".strip()) for row in self.rows]
-        table = html_table([_("Status"), _("What"), _("Found, and what to do")], rows, header=1)
-        report = _("For a bug report: {versions}").format(versions=self.versions)
-        return f"<p><strong>{escape(self.conclusion)}</strong></p>{table}<p>{escape(report)}</p>"
+        rows = [(row.status, row.name, f"{row.detail} {row.advice}".strip()) for row in self.rows]
+        table = html_table([_("Status"), _("Check"), _("Result, and what to do")], rows, header=1)
+        return f"<p><strong>{escape(self.conclusion)}</strong></p>{table}<p>{escape(self._bug_report)}</p>"
 
 
 def check_setup(lab: str | None = None) -> SetupReport:
     """Check this machine for the labs, in about a second, and say what to do where something is wrong.
 
-    lab: the number of a lab, "01"; None checks the models of all labs. Also opens the fast BLAS on Linux, so call
-        it before the first cell that imports mlx.
-    Raises BadRequest for a lab that does not exist.
+    It also opens the fast BLAS on Linux, so call it before the first cell that imports mlx.
+
+    Args:
+        lab: the number of a lab, "01"; None checks the models of all labs.
+
+    Raises:
+        BadRequest: there is no such lab.
 
     Example:
         check_setup("01")
     """
     chosen = labs() if lab is None else (find_lab(lab),)
     corrections.before_mlx()
-    roles = tuple(dict.fromkeys(role for each in chosen for role in each.roles))
-    rows = [
-        _python_row(),
-        _platform_row(),
-        _memory_row(),
-        _disk_row(),
-        _mlx_row(),
-        _blas_row(),
-        _compiler_row(),
-        _kernel_row(),
-        *_checkpoint_rows(roles),
-        *_answer_rows(roles),
-    ]
-    return SetupReport(None if lab is None else chosen[0].number, tuple(rows), versions())
+    roles = tuple(dict.fromkeys(role for entry in chosen for role in entry.roles))
+    rows = (
+        python_row(),
+        machine_row(),
+        memory_row(),
+        disk_row(),
+        mlx_row(),
+        blas_row(),
+        compiler_row(),
+        kernel_row(),
+        *checkpoint_rows(roles),
+        *answer_rows(roles),
+    )
+    return SetupReport(None if lab is None else chosen[0].number, rows, versions())
 
 
 def versions() -> str:
@@ -109,36 +140,56 @@ def versions() -> str:
     Example:
         print(versions())
     """
-    from labs_helper import __version__
+    # In English in every language: the reader is a maintainer.
+    packages = ("mlx", "mlx-lm", "mlx-vlm", "transformers", "ipykernel", "jupyterlab")
+    return " | ".join(
+        (
+            f"labs_helper {version('labs-helper') or 'missing'}",
+            f"Python {platform.python_version()}",
+            *(f"{package} {version(package) or 'missing'}" for package in packages),
+            platform.platform(terse=True),
+            platform.machine(),
+            f"{os.cpu_count()} cores",
+            size(limits.total()),
+        )
+    )
 
-    parts = [f"labs_helper {__version__}", f"Python {platform.python_version()}"]
-    for package in ("mlx", "mlx-lm", "mlx-vlm", "transformers", "ipykernel", "jupyterlab"):
-        parts.append(f"{package} {_version(package) or 'missing'}")
-    parts += [platform.platform(terse=True), platform.machine(), f"{os.cpu_count()} cores", size(limits.total())]
-    return " | ".join(parts)
 
+def version(package: str) -> str | None:
+    """The version of an installed package; None if it is missing.
 
-def _version(package: str) -> str | None:
+    Example:
+        version("mlx")
+    """
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
 
 
-def _python_row() -> Row:
-    found = platform.python_version()
+def python_row() -> Row:
+    """The version of Python."""
     good = sys.version_info >= (3, 11)
-    return Row("Python", OK if good else FIX, found, "" if good else "Install Python 3.11 or newer.")
+    return Row(
+        "Python", OK if good else FIX, platform.python_version(), "" if good else _("Install Python 3.11 or newer.")
+    )
 
 
-def _platform_row() -> Row:
-    found = f"{_chip()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}"
+def machine_row() -> Row:
+    """Chip and system, and whether MLX runs on them."""
+    name, detail = _("machine"), f"{_chip()}, {_cores()}, {platform.system()} {platform.release()}"
     if sys.platform == "darwin" and platform.machine() != "arm64":
-        return Row("machine", FIX, found, "MLX needs Apple silicon on a Mac. Use Codespaces or a Linux machine.")
+        return Row(
+            name, FIX, detail, _("On a Mac, MLX needs Apple silicon. Use Codespaces or a Linux machine instead.")
+        )
     if not has_apple_gpu():
-        advice = "MLX runs on the CPU here: right for the bundled models, slow for real ones."
-        return Row("machine", NOTE, found, advice)
-    return Row("machine", OK, found)
+        advice = _("MLX runs on the CPU here: fine for the bundled models, slow for real ones.")
+        return Row(name, NOTE, detail, advice)
+    return Row(name, OK, detail)
+
+
+def _cores() -> str:
+    return _("{count} cores").format(count=os.cpu_count())
 
 
 def _chip() -> str:
@@ -155,94 +206,121 @@ def _chip() -> str:
     return platform.machine()
 
 
-def _memory_row() -> Row:
+def memory_row() -> Row:
+    """The memory that is free now."""
     free = limits.free()
-    found = f"{size(free)} free of {size(limits.total())}"
-    if free < 1e9:
-        return Row("memory", NOTE, found, "Close other programs or other notebooks; the labs like 1 GB free.")
-    return Row("memory", OK, found)
+    detail = _("{free} free of {total}").format(free=size(free), total=size(limits.total()))
+    if free < _FREE_MEMORY:
+        advice = _("Close other programs or notebooks: a lab works best with 1 GB free.")
+        return Row(_("memory"), NOTE, detail, advice)
+    return Row(_("memory"), OK, detail)
 
 
-def _disk_row() -> Row:
+def disk_row() -> Row:
+    """The space that is free where the notebooks are."""
     free = shutil.disk_usage(catalog.course_folder()).free
-    if free < 5e8:
-        return Row("disk", NOTE, f"{size(free)} free", "Free some space; notebooks are saved there.")
-    return Row("disk", OK, f"{size(free)} free")
+    detail = _("{free} free").format(free=size(free))
+    if free < _FREE_DISK:
+        return Row(_("disk"), NOTE, detail, _("Free some space: your notebooks are saved on this disk."))
+    return Row(_("disk"), OK, detail)
 
 
-def _mlx_row() -> Row:
-    found = f"mlx {_version('mlx') or 'missing'}, mlx-lm {_version('mlx-lm') or 'missing'}"
-    if "missing" in found:
-        return Row("MLX", FIX, found, "Run `make lab` again, or: pip install 'mlx[cpu]' mlx-lm (on a Mac: mlx).")
+def mlx_row() -> Row:
+    """Whether MLX is installed and starts."""
+    installed = {package: version(package) for package in ("mlx", "mlx-lm")}
+    detail = ", ".join(f"{package} {number or _('missing')}" for package, number in installed.items())
+    if None in installed.values():
+        advice = _("Run `make lab` again, or: pip install 'mlx[cpu]' mlx-lm (on a Mac: mlx).")
+        return Row("MLX", FIX, detail, advice)
     if "mlx.core" in sys.modules:
-        return Row("MLX", OK, found)
+        return Row("MLX", OK, detail)
     # In a process of its own: a wheel for another machine ends the process, and that must not be the kernel.
     code = "import mlx.core as mx; mx.eval(mx.ones(1) + 1); print(mx.default_device().type.name)"
     try:
         tried = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
     except subprocess.TimeoutExpired:
-        return Row("MLX", FIX, f"{found}; importing it takes over 30 seconds", "Try again; then reinstall mlx.")
-    if tried.returncode:
-        last = (tried.stderr.strip().splitlines() or [f"it ends with code {tried.returncode}"])[-1]
         return Row(
             "MLX",
             FIX,
-            f"{found}; it does not start: {last}",
-            "On Linux install 'mlx[cpu]' (glibc 2.35 or newer, so Ubuntu 22.04, Debian 12).",
+            _("{versions}; importing it takes over 30 seconds").format(versions=detail),
+            _("Try again. If it stays slow, reinstall mlx."),
         )
-    return Row("MLX", OK, f"{found}, computes on the {tried.stdout.strip().upper()}")
+    if tried.returncode:
+        ended = _("it ends with code {code}").format(code=tried.returncode)
+        return Row(
+            "MLX",
+            FIX,
+            _("{versions}; it does not start: {reason}").format(
+                versions=detail, reason=(tried.stderr.strip().splitlines() or [ended])[-1]
+            ),
+            _("On Linux install 'mlx[cpu]'. It needs glibc 2.35 or newer: Ubuntu 22.04, Debian 12."),
+        )
+    device = tried.stdout.strip().upper()
+    return Row("MLX", OK, _("{versions}, computes on the {device}").format(versions=detail, device=device))
 
 
-def _blas_row() -> Row:
-    status = blas.status()
+def blas_row() -> Row:
+    """Whether MLX computes with a fast BLAS.
+
+    Example:
+        blas_row().detail      # 'OpenBLAS'
+    """
+    status = blas.preload()
     return Row("BLAS", OK if status.fast else NOTE, status.found, status.advice)
 
 
-def _compiler_row() -> Row:
+def compiler_row() -> Row:
+    """Whether MLX would start a C++ compiler for its kernels."""
+    name = _("compiler")
     if not sys.platform.startswith("linux"):
-        return Row("compiler", OK, "not needed")
+        return Row(name, OK, _("not needed"))
     if os.environ.get("MLX_DISABLE_COMPILE", "0") not in ("", "0"):
-        return Row("compiler", OK, "not needed (MLX_DISABLE_COMPILE is set)")
+        return Row(name, OK, _("not needed (MLX_DISABLE_COMPILE is set)"))
     if shutil.which("g++") is None:
-        return Row("compiler", OK, "no g++: MLX runs without compiled kernels")
+        return Row(name, OK, _("no g++: MLX runs without compiled kernels"))
     return Row(
-        "compiler",
+        name,
         NOTE,
-        "g++ compiles each new MLX kernel, about a second each",
-        "Unset MLX_DISABLE_COMPILE; the labs then switch it off.",
+        _("g++ compiles each new MLX kernel, which takes about a second each time"),
+        _("Unset MLX_DISABLE_COMPILE; the labs then switch the compiler off."),
     )
 
 
-def _kernel_row() -> Row:
-    found = _version("ipykernel")
-    if found is None:
-        return Row("ipykernel", NOTE, "missing", "Install it to use the notebooks: pip install ipykernel.")
-    if found.startswith("7.0."):
-        return Row("ipykernel", FIX, found, "Version 7.0 loses output from threads: pip install -U ipykernel.")
-    return Row("ipykernel", OK, found)
+def kernel_row() -> Row:
+    """The version of ipykernel, which runs the notebooks."""
+    installed = version("ipykernel")
+    if installed is None:
+        return Row("ipykernel", NOTE, _("missing"), _("Install it to use the notebooks: pip install ipykernel."))
+    if installed.startswith("7.0."):
+        return Row("ipykernel", FIX, installed, _("Version 7.0 loses output from threads: pip install -U ipykernel."))
+    return Row("ipykernel", OK, installed)
 
 
-def _checkpoint_rows(roles: tuple[str, ...]) -> list[Row]:
-    rows = []
+def checkpoint_rows(roles: Iterable[str]) -> list[Row]:
+    """Whether the bundled models of these roles are whole."""
+    wanted, rows = set(roles), []
     for card in catalog.cards():
-        if card.tier != "tiny" or card.role not in roles:
+        if card.tier != "tiny" or card.role not in wanted:
             continue
         try:
             store.verify(store.locate(card))
         except LabError as error:
             rows.append(Row(card.name, FIX, error.what, error.do))
         else:
-            rows.append(Row(card.name, OK, f"complete, {size(card.bytes_on_disk)}"))
+            rows.append(Row(card.name, OK, _("complete, {size}").format(size=size(card.bytes_on_disk))))
     return rows
 
 
-def _answer_rows(roles: tuple[str, ...]) -> list[Row]:
+def answer_rows(roles: Iterable[str]) -> list[Row]:
+    """Which model answers for each of these roles, and why."""
     rows = []
     for role in roles:
+        name = _("role {role}").format(role=role)
         try:
             choice = choose(role)
         except LabError as error:
-            rows.append(Row(f"role {role}", FIX, error.what, error.do))
+            rows.append(Row(name, FIX, error.what, error.do))
         else:
-            rows.append(Row(f"role {role}", OK, f"{choice.card.name} answers: {choice.reason}"))
+            answers = _("{model} answers: {reason}").format(model=choice.card.name, reason=choice.reason)
+            rows.append(Row(name, OK, answers))
     return rows

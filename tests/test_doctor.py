@@ -32,7 +32,7 @@ def test_a_good_machine_is_ready(course):
     names = [row.name for row in report.rows]
     assert names[:8] == ["Python", "machine", "memory", "disk", "MLX", "BLAS", "compiler", "ipykernel"]
     assert {"instruct-tiny", "instruct-previous-tiny", "role instruct", "role instruct-previous"} <= set(names)
-    answers = {row.name: row.found for row in report.rows}
+    answers = {row.name: row.detail for row in report.rows}
     assert answers["role instruct"].startswith("instruct-tiny answers: ")
     assert str(report).startswith("Ready for lab 01.")
     for part in ("labs_helper", "Python", "mlx ", "mlx-lm", "transformers", "cores"):
@@ -79,13 +79,13 @@ def test_the_report_as_html_is_a_table_and_escaped():
 
 @pytest.mark.parametrize(("version", "status"), [("7.0.1", "FIX"), ("7.4.0", "OK"), ("6.29.5", "OK"), (None, "NOTE")])
 def test_ipykernel_versions(monkeypatch, version, status):
-    monkeypatch.setattr(doctor, "_version", lambda package: version)
-    assert doctor._kernel_row().status == status
+    monkeypatch.setattr(doctor, "version", lambda package: version)
+    assert doctor.kernel_row().status == status
 
 
 def test_a_machine_without_mlx(monkeypatch):
-    monkeypatch.setattr(doctor, "_version", lambda package: None)
-    assert doctor._mlx_row().status == "FIX"
+    monkeypatch.setattr(doctor, "version", lambda package: None)
+    assert doctor.mlx_row().status == "FIX"
 
 
 def test_mlx_that_does_not_start_is_a_row_and_not_a_crash(monkeypatch, tmp_path):
@@ -95,8 +95,8 @@ def test_mlx_that_does_not_start_is_a_row_and_not_a_crash(monkeypatch, tmp_path)
     broken.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(broken))
     monkeypatch.delitem(sys.modules, "mlx.core", raising=False)
-    row = doctor._mlx_row()
-    assert row.status == "FIX" and "ImportError: libmlx.so" in row.found
+    row = doctor.mlx_row()
+    assert row.status == "FIX" and "ImportError: libmlx.so" in row.detail
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux only")
@@ -105,7 +105,7 @@ def test_mlx_compiles_nothing_on_linux_unless_the_user_wants_it(monkeypatch):
 
     monkeypatch.delenv("MLX_DISABLE_COMPILE")
     corrections.before_mlx()
-    assert os.environ["MLX_DISABLE_COMPILE"] == "1" and doctor._compiler_row().status == "OK"
+    assert os.environ["MLX_DISABLE_COMPILE"] == "1" and doctor.compiler_row().status == "OK"
     monkeypatch.setenv("MLX_DISABLE_COMPILE", "0")
     corrections.before_mlx()
     assert os.environ["MLX_DISABLE_COMPILE"] == "0"

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest
 
+LOCAL_HOST = "127.0.0.1"  # a server that listens here is reached from this computer only
 ANY_HOST = ("", "0.0.0.0", "::")  # what a server listens on to be reached from the whole room
 
 
@@ -74,13 +75,22 @@ def parse(text: str, *, name: str, example: str, scheme: str = "", with_path: bo
     return Address(parts.scheme, host or "", port, path)
 
 
+def is_local(host: str) -> bool:
+    """Whether a server that listens on `host` is reached from this computer only.
+
+    Example:
+        is_local("0.0.0.0")      # False
+    """
+    return host in (LOCAL_HOST, "localhost", "::1")
+
+
 def local(host: str, port: int) -> str:
     """How this computer reaches its own server, which listens on `host`.
 
     Example:
         local("0.0.0.0", 8787)      # "http://127.0.0.1:8787"
     """
-    return str(Address("http", "127.0.0.1" if host in ANY_HOST else host, port, ""))
+    return str(Address("http", LOCAL_HOST if host in ANY_HOST else host, port, ""))
 
 
 def reachable(host: str, port: int) -> list[str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import io
 import re
 import zipfile
 from pathlib import Path
 
-from labs_helper import catalog
+from labs_helper.catalog import course_folder
+from labs_helper.catalog.labs import SOURCES
+from labs_helper.common.files import write_whole
+from labs_helper.common.translate import _
 from labs_helper.course import reset
 from labs_helper.errors import BadRequest, LabError
 
@@ -34,60 +37,75 @@ _TIME = (1980, 1, 1, 0, 0, 0)  # the same content makes the same zip, byte for b
 
 
 def build(destination: str | Path | None = None, *, root: Path | None = None) -> Path:
-    """Write the zip. Notebooks come from their sources, never from what somebody has worked in.
+    """Write the zip. Notebooks come from their sources, never from files that somebody has worked in.
 
-    destination: a new file that ends in .zip; `dist/phi35-labs-learner.zip` by default. root: the course's folder.
-    Raises BadRequest for a destination that cannot be used, LabError if a part of the course is missing.
+    Args:
+        destination: a file that ends in .zip; `dist/phi35-labs-learner.zip` by default.
+        root: the course's folder.
+
+    Raises:
+        BadRequest: the destination cannot be used.
+        LabError: a part of the course is missing.
 
     Example:
         build()      # dist/phi35-labs-learner.zip
     """
-    root = catalog.course_folder() if root is None else Path(root)
+    root = course_folder() if root is None else Path(root)
     target = Path(destination).expanduser() if destination else root / "dist" / f"{NAME}-learner.zip"
     if target.suffix != ".zip" or target.is_dir():
-        raise BadRequest(f"{target} is not the name of a zip file.", "Give a file that ends in .zip.")
-    parts = contents(root)
-    temporary = target.with_name(f".{target.name}.new")
+        raise BadRequest(
+            _("{path} is not the name of a zip file.").format(path=target), _("Give a file that ends in .zip.")
+        )
+    packed = _packed(contents(root))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as file:
-            for name in sorted(parts):
-                entry = zipfile.ZipInfo(f"{NAME}/{name}", _TIME)
-                entry.external_attr, entry.compress_type = 0o100644 << 16, zipfile.ZIP_DEFLATED
-                file.writestr(entry, parts[name])
-        os.replace(temporary, target)
+        write_whole(target, packed)
     except OSError as error:
-        raise LabError(f"{target} could not be written ({error.strerror}).", "Choose another place.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise LabError(
+            _("{path} could not be written ({reason}).").format(path=target, reason=error.strerror),
+            _("Choose another folder."),
+        ) from error
     return target
 
 
 def contents(root: Path) -> dict[str, bytes]:
     """What the zip holds, by name.
 
-    Raises LabError if a part of the course is missing.
+    Raises:
+        LabError: a part of the course is missing.
 
     Example:
-        sorted(contents(catalog.course_folder()))[0]
+        sorted(contents(course_folder()))[0]
     """
-    found: dict[str, bytes] = {}
+    whole = _("Build the zip from the whole repository.")
+    files: dict[str, bytes] = {}
     for name in _FILES:
         if not (root / name).is_file():
-            raise LabError(f"{name} is missing in {root}.", "Build the zip from the whole repository.")
-        found[name] = (root / name).read_bytes()
+            raise LabError(_("{name} is missing in {folder}.").format(name=name, folder=root), whole)
+        files[name] = (root / name).read_bytes()
     for folder in _FOLDERS:
         for file in sorted((root / folder).rglob("*")):
             inside = file.relative_to(root)
             hidden = any(part.startswith(".") for part in file.relative_to(root / folder).parts)
             if file.is_file() and not file.is_symlink() and not hidden and not set(_NOT) & set(inside.parts):
-                found[inside.as_posix()] = file.read_bytes()
-    labs = sorted((root / "notebooks" / "src").glob("[0-9][0-9]-*.py"))
-    if not labs:
-        raise LabError(f"There are no sources in {root / 'notebooks/src'}.", "Build the zip from the whole repository.")
-    for lab in labs:
-        stem, text = reset.pristine(lab.stem, folder=root / "notebooks")
-        text = _TO_SOLUTIONS.sub(r"\1 (your instructor has them)", text)
+                files[inside.as_posix()] = file.read_bytes()
+    sources = sorted((root / "notebooks" / "src").glob(SOURCES))
+    if not sources:
+        raise LabError(_("There are no sources in {folder}.").format(folder=root / "notebooks/src"), whole)
+    for source in sources:
+        stem, text = reset.pristine(source.stem, folder=root / "notebooks")
+        text = _TO_SOLUTIONS.sub(lambda link: _("{text} (your instructor has them)").format(text=link[1]), text)
         for folder in ("notebooks", "data/notebooks"):  # the second for `labs reset`
-            found[f"{folder}/{stem}.ipynb"] = text.encode()
-    return found
+            files[f"{folder}/{stem}.ipynb"] = text.encode()
+    return files
+
+
+def _packed(files: dict[str, bytes]) -> bytes:
+    """The files as the bytes of a zip, in one folder."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name in sorted(files):
+            entry = zipfile.ZipInfo(f"{NAME}/{name}", _TIME)
+            entry.external_attr, entry.compress_type = 0o100644 << 16, zipfile.ZIP_DEFLATED
+            archive.writestr(entry, files[name])
+    return packed.getvalue()

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
 
 import nbformat
 import pytest
 
-from labs_helper.course import authoring
+from labs_helper import cli
+from labs_helper.course import authoring, execution
 from labs_helper.errors import BadRequest, LabError
 
+ROOT = Path(__file__).resolve().parents[2]
 SOURCE = """\
 # %% [markdown] minutes=5
 # # Count the tokens
@@ -154,7 +162,7 @@ def test_an_output_that_really_differs_replaces_the_stored_one():
         ("9 tokens", "8 tokens", False),
     ]:
         fresh = notebook(new)
-        authoring._keep_outputs_that_only_differ_in_timing(fresh, notebook(old))
+        execution.keep_outputs(fresh, notebook(old))
         assert fresh.cells[0].outputs[0].text == (old if kept else new)
 
 
@@ -198,47 +206,64 @@ def test_check_names_what_differs(folder):
 )
 def test_broken_rules_stop_the_build(folder, old, new, problem):
     change(folder, old, new)
-    with pytest.raises(BadRequest, match="01-sample.py") as caught:
+    with pytest.raises(BadRequest, match=r"01-sample\.py") as caught:
         authoring.build(execute=False, folder=folder)
     assert problem in str(caught.value)
-    assert any(problem in each for each in authoring.check(folder=folder))
+    assert any(problem in line for line in authoring.check(folder=folder))
 
 
 def test_unknown_lab_lists_the_known_ones(folder):
-    with pytest.raises(BadRequest, match="'07'.*01-sample"):
+    with pytest.raises(BadRequest, match=r"'07'.*01-sample"):
         authoring.build(["07"], folder=folder)
 
 
 # --- labs notebooks new --------------------------------------------------------------------------------------------
 
 
-def test_a_new_lab_has_all_its_parts(tmp_path, capsys):
+def test_a_new_lab_has_all_its_parts(tmp_path):
     folder = tmp_path / "notebooks"
-    source, checks = authoring.new("08", "my-lab", folder=folder)
-    assert source == folder / "src" / "08-my-lab.py" and checks == tmp_path / "labs_helper/exercises/lab08.py"
+    source, checks, registry = authoring.new("08", "my-lab", folder=folder)
+    assert source == folder / "src" / "08-my-lab.py"
+    assert checks == tmp_path / "labs_helper/exercises/lab08.py"
+    (entry,) = tomllib.loads(registry.read_text("utf-8"))["lab"]
+    assert (entry["number"], entry["slug"], entry["roles"]) == ("08", "my-lab", ["instruct"])
     authoring.build(execute=False, folder=folder)
     learner = nbformat.read(folder / "08-my-lab.ipynb", as_version=4)
     assert 'check_setup("08")' in sources(learner)[1]
     assert sum(cell.metadata.get("minutes", 0) for cell in learner.cells) == 18
-    # Everything but the run, which `build` with execute=True does once the package knows the lab.
-    assert [each for each in authoring.check(folder=folder) if "was not executed" not in each] == []
+    # Everything but the run, which `build` with execute=True does.
+    assert [problem for problem in authoring.check(folder=folder) if "was not executed" not in problem] == []
 
 
-def test_the_checks_of_a_new_lab_work(tmp_path, monkeypatch):
-    import importlib.util
+def test_a_new_lab_works_at_once(tmp_path):
+    """In a copy of the course: the command, the report of the machine and both answers of the new check."""
+    shutil.copytree(ROOT / "labs_helper", tmp_path / "labs_helper", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/checkpoints").symlink_to(ROOT / "data/checkpoints")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "LABS_HOME": str(tmp_path)}
 
-    from labs_helper import catalog, exercises
+    def python(*arguments):
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
-    _, checks = authoring.new("08", "my-lab", folder=tmp_path / "notebooks")
-    spec = importlib.util.spec_from_file_location("labs_helper.exercises.lab08", checks)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.setitem(__import__("sys").modules, spec.name, module)
-    new = catalog.Lab("08", "my-lab", "My lab", roles=("instruct",), minutes=18, exercises=True)
-    monkeypatch.setattr(catalog, "labs", lambda: (new,))
-    assert exercises.check("8.1", 7).passed
-    assert exercises.check("8.1", ...).status == "not yet"
-    assert exercises.check("8.1", 0.5).status == "try again"
+    shown = python("-m", "labs_helper.cli", "notebooks", "new", "08", "my-lab")
+    assert "08-my-lab.py" in shown and "lab08.py" in shown and "make notebooks LABS=08" in shown
+    code = (
+        "from labs_helper import check, check_setup\n"
+        "print(check_setup('08').lab, [check('8.1', value).status for value in (7, ..., 0.5)])"
+    )
+    assert python("-c", code) == "08 ['passed', 'not yet', 'try again']\n"
+    python("-m", "labs_helper.cli", "notebooks", "build", "08")
+    python("-m", "labs_helper.cli", "notebooks", "check")
 
 
 @pytest.mark.parametrize(
@@ -251,12 +276,18 @@ def test_a_name_that_cannot_be_used_writes_nothing(folder, number, slug):
     assert sorted(folder.rglob("*")) == before
 
 
-def test_new_on_the_command_line(monkeypatch, tmp_path, capsys):
-    from labs_helper import cli
+def test_a_number_of_the_registry_is_taken(folder):
+    registry = folder.parent / "labs_helper/catalog/labs.toml"
+    registry.parent.mkdir(parents=True)
+    registry.write_text('[[lab]]\nnumber = "08"\n', "utf-8")
+    with pytest.raises(BadRequest, match=r"there already: labs\.toml"):
+        authoring.new("08", "my-lab", folder=folder)
 
-    monkeypatch.setattr(authoring, "NOTEBOOKS", tmp_path / "notebooks")
-    assert cli.main(["notebooks", "new", "08"]) == 1
+
+def test_new_on_the_command_line(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("LABS_HOME", str(tmp_path))
+    assert cli.main(["notebooks", "new", "08"]) == 2
     assert cli.main(["notebooks", "new", "08", "my-lab"]) == 0
-    shown = capsys.readouterr().out
-    assert "labs.toml" in shown and 'slug = "my-lab"' in shown
+    assert str(tmp_path / "notebooks/src/08-my-lab.py") in capsys.readouterr().out
     assert cli.main(["notebooks", "new", "08", "my-lab"]) == 1
+    assert "Take another number" in capsys.readouterr().err

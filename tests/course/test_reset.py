@@ -14,6 +14,8 @@ import pytest
 from test_authoring import SOURCE
 
 from labs_helper import cli
+from labs_helper.catalog.labs import COPIES
+from labs_helper.common import files
 from labs_helper.course import authoring, reset
 from labs_helper.errors import BadRequest, LabError
 
@@ -33,7 +35,7 @@ def notebook(home):
 
 
 def copies(home):
-    return sorted((home / "notebooks").glob(reset.COPIES))
+    return sorted((home / "notebooks").glob(COPIES))
 
 
 def test_my_version_is_kept_and_the_lab_comes_back(home, capsys):
@@ -57,7 +59,7 @@ def test_an_earlier_copy_is_never_overwritten(home, monkeypatch):
         def now(cls, tz=None):
             return cls(2026, 3, 1, 14, 15, 0)
 
-    monkeypatch.setattr(reset, "datetime", Frozen)
+    monkeypatch.setattr(files, "datetime", Frozen)
     for text in ("one", "two", "three"):
         notebook(home).write_text(text)
         reset.restore(1)

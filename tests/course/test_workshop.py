@@ -16,7 +16,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from labs_helper import cli, doctor
-from labs_helper.course import authoring, release, reset, workshop
+from labs_helper.catalog.labs import COPIES
+from labs_helper.course import editions, preflight, release, slides, timetable, workshop
 from labs_helper.errors import BadRequest, LabError, ModelNotHere
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,7 +60,7 @@ def notebooks(tmp_path):
 
 
 def test_the_run_sheet_has_clock_times_breaks_and_exercises(notebooks):
-    lines = workshop.run_sheet(start="13:30", folder=notebooks).splitlines()
+    lines = timetable.run_sheet(start="13:30", folder=notebooks).splitlines()
     assert [line.split(maxsplit=2) for line in lines if re.match(r"\d\d:", line)] == [
         ["13:30", "40", "1. Begin"],
         ["14:10", "10", "break"],
@@ -72,14 +73,14 @@ def test_the_run_sheet_has_clock_times_breaks_and_exercises(notebooks):
 
 
 def test_the_run_sheet_without_breaks_and_over_midnight(notebooks):
-    text = workshop.run_sheet(["02", "01"], start="23:30", pause=0, folder=notebooks)
+    text = timetable.run_sheet(["02", "01"], start="23:30", pause=0, folder=notebooks)
     assert "break" not in text and "01:00" in text and text.index("02-b") < text.index("01-a")
 
 
 @pytest.mark.parametrize("start", ["", "25:00", "9", "09:60", "noon", "-1:00"])
 def test_a_time_that_does_not_exist_is_refused(notebooks, start):
     with pytest.raises(BadRequest, match="09:00"):
-        workshop.run_sheet(start=start, folder=notebooks)
+        timetable.run_sheet(start=start, folder=notebooks)
 
 
 def test_the_run_sheet_of_the_course(capsys):
@@ -87,16 +88,16 @@ def test_the_run_sheet_of_the_course(capsys):
     shown = capsys.readouterr().out
     minutes = [
         cell["metadata"]["minutes"]
-        for cell in json.loads((ROOT / workshop.FIRST).read_text("utf-8"))["cells"]
+        for cell in json.loads((ROOT / workshop.first_notebook()).read_text("utf-8"))["cells"]
         if "minutes" in cell["metadata"]
     ]
     assert f"{sum(minutes)} minutes of labs" in shown and "09:00" in shown
     assert cli.main(["workshop", "run-sheet", "77"]) == 1
 
 
-@pytest.mark.parametrize("path", workshop.lab_notebooks(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", timetable.lab_notebooks(), ids=lambda path: path.stem)
 def test_every_lab_says_how_long_it_takes(path):
-    assert sum(section.minutes for section in workshop.sections(path)) >= 10
+    assert sum(section.minutes for section in timetable.sections(path)) >= 10
     for cell in json.loads(path.read_text("utf-8"))["cells"]:
         said = re.search(r"^## .*\((\d+) minutes?\)$", "".join(cell["source"]), re.M)
         if said:
@@ -134,18 +135,18 @@ def test_missing_notebooks_and_a_read_only_folder_are_found(setup, monkeypatch, 
     monkeypatch.setenv("LABS_HOME", str(tmp_path))
     (tmp_path / "notebooks").mkdir()
     monkeypatch.setattr(os, "access", lambda *_: False)
-    assert [problem.split(" ")[0] for problem in workshop.preflight(ask=False).problems] == ["There", "Nothing"]
+    assert [problem.split(" ")[0] for problem in preflight.preflight(ask=False).problems] == ["There", "Nothing"]
 
 
 def test_the_question_is_really_asked(setup, monkeypatch):
-    found = workshop.preflight(["00"])
+    found = preflight.preflight(["00"])
     assert found.ok and "instruct-tiny answered in" in str(found)
 
     def gone(*_, **__):
         raise ModelNotHere("The folder of instruct-tiny is not there.", "Restore it.")
 
-    monkeypatch.setattr("labs_helper.models.model.load", gone)
-    assert not workshop.preflight(["00"]).ok
+    monkeypatch.setattr("labs_helper.models.load.load", gone)
+    assert not preflight.preflight(["00"]).ok
 
 
 # --- Links and slides ----------------------------------------------------------------------------------------------
@@ -165,7 +166,7 @@ def test_the_pull_link_holds_its_parts(capsys):
 
 @pytest.mark.parametrize("hub", ["", "hub.example.org", "javascript:alert(1)", "https://h.example/?a=b"])
 def test_what_is_not_an_address_is_refused(hub):
-    with pytest.raises(BadRequest, match="not an address"):
+    with pytest.raises(BadRequest, match="address"):
         workshop.pull_link(hub, "https://git.example.org/a/labs")
 
 
@@ -201,7 +202,7 @@ def test_slides_from_tags(notebooks, tmp_path):
         ("markdown", "Left out", {"tags": ["skip"]}),
         ("code", "answer = 42", {"tags": ["solution"]}),
     )
-    made = workshop.slides("01", tmp_path / "x.html", reveal="reveal.js", folder=notebooks).read_text("utf-8")
+    made = slides.slides("01", tmp_path / "x.html", reveal="reveal.js", folder=notebooks).read_text("utf-8")
     shown = Slides(made).slides
     assert len(shown) == 2 and "First" in shown[0] and "Goes on" in shown[0] and "Second" in shown[1]
     assert "Left out" not in made and "answer = 42" not in made
@@ -219,7 +220,7 @@ def test_slides_without_tags_begin_at_headings(tmp_path, capsys):
 
 def test_slides_need_the_solution_edition(notebooks):
     with pytest.raises(LabError, match="whole repository"):
-        workshop.slides("02", folder=notebooks)
+        slides.slides("02", folder=notebooks)
 
 
 # --- The zip -------------------------------------------------------------------------------------------------------
@@ -238,7 +239,7 @@ def unpacked(tmp_path_factory):
 def solutions():
     """Every line of code that only a solution has, by lab."""
     for source in sorted((ROOT / "notebooks/src").glob("*.py")):
-        cells = authoring._read(source)
+        cells = editions.read(source)
         everywhere = {
             line.strip()
             for cell in cells
@@ -255,13 +256,15 @@ def solutions():
 def test_the_zip_holds_no_solution(unpacked):
     names = {path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*") if path.is_file()}
     assert not [name for name in names if re.match(r"notebooks/(src|solutions|drafts)|tests/|training/", name)]
-    assert not [name for name in names if "__pycache__" in name or reset.COPIES.strip("*") in name]
-    found = list(solutions())
-    assert len(found) > 10
+    assert not [name for name in names if "__pycache__" in name or COPIES.strip("*") in name]
+    answers = list(solutions())
+    assert len(answers) > 10
     handed_out = {name: json.loads((unpacked / name).read_text("utf-8")) for name in names if name.endswith(".ipynb")}
-    text = "\n".join("".join(cell["source"]) for each in handed_out.values() for cell in each["cells"])
-    assert [line for _, line in found if line in text] == []
-    assert all(cell.get("outputs", []) == [] for each in handed_out.values() for cell in each["cells"])
+    cells = [cell for notebook in handed_out.values() for cell in notebook["cells"]]
+    # Whole lines: a stub may begin with the first line of its solution.
+    lines = {line.strip() for cell in cells for line in "".join(cell["source"]).splitlines()}
+    assert [line for _, line in answers if line in lines] == []
+    assert all(cell.get("outputs", []) == [] for cell in cells)
 
 
 def test_the_zip_runs_as_it_is(unpacked, tmp_path):
@@ -302,9 +305,12 @@ def test_links_in_the_zip_lead_somewhere(unpacked):
         if file.suffix == ".ipynb":
             cells = json.loads(text)["cells"]
             text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
-        for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"(?s)```.*?```|`[^`]*`", "", text)):
-            if not re.match(r"[a-z]+:|#", target) and not (file.parent / target.split("#")[0]).exists():
-                broken.append(f"{file.name}: {target}")
+        targets = re.findall(r"\]\(([^)\s]+)\)", re.sub(r"(?s)```.*?```|`[^`]*`", "", text))
+        broken += [
+            f"{file.name}: {target}"
+            for target in targets
+            if not re.match(r"[a-z]+:|#", target) and not (file.parent / target.split("#")[0]).exists()
+        ]
     assert broken == []
 
 
@@ -316,7 +322,7 @@ def test_the_same_course_makes_the_same_zip(tmp_path, monkeypatch):
 
 
 def test_a_zip_that_cannot_be_made_is_told(tmp_path):
-    with pytest.raises(BadRequest, match="ends in .zip"):
+    with pytest.raises(BadRequest, match=r"ends in \.zip"):
         release.build(tmp_path / "course.tar")
     with pytest.raises(LabError, match="missing"):
         release.build(tmp_path / "x.zip", root=tmp_path)
