@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from labs_helper.common.translate import _
+
 
 class LabError(Exception):
-    """Base of every error the labs raise on purpose.
+    """Base of every error that the labs raise on purpose.
 
-    `what` says what went wrong, `do` says what to do about it. Jupyter shows these two sentences and no stack
-    of library calls, because the cause is in the cell above and not in our code.
+    Jupyter shows its two sentences and no stack of library calls, because the cause is in the cell above and not in
+    our code.
+
+    Attributes:
+        what: what went wrong, one sentence.
+        do: what to do about it, one sentence; may be empty.
 
     Example:
         raise BadRequest("The question is empty.", "Write at least one word.")
@@ -21,7 +27,7 @@ class LabError(Exception):
         """What IPython shows instead of a stack trace (a hook of IPython)."""
         lines = [f"{type(self).__name__}: {self.what}"]
         if self.do:
-            lines.append(f"What to do: {self.do}")
+            lines.append(_("What to do: {do}").format(do=self.do))
         return lines
 
 

@@ -1,4 +1,4 @@
-"""What a request must pass before the board reads it: rate, code, size. And the headers of every answer."""
+"""What a request must pass before the board reads it: rate, code, size; and the headers of every answer."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from labs_helper.board import rules
 from labs_helper.board.storage import Storage
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADERS = 16_384  # bytes
 LEARNER = re.compile(r"[0-9a-f]{32}")
@@ -21,9 +25,10 @@ LEARNER = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True)
 class Limits:
-    """How much is taken: (at once, a second afterwards) each. A hub has one address for all of its learners.
+    """How much the board takes: (at once, per second afterwards). A hub has one address for all of its learners.
 
-    Example: `Limits(learner=(5, 0.1))`
+    Example:
+        Limits(learner=(5, 0.1))
     """
 
     address: tuple[float, float] = (400, 60)  # requests of one address
@@ -33,8 +38,17 @@ class Limits:
     seconds: float = 10  # for the body of a message to arrive
 
 
+@dataclass(frozen=True)
+class _Refusal:
+    """An answer to a program, which shows a sentence of its own: these words are not translated."""
+
+    status: int
+    words: str
+    wait: float = 0.0  # seconds before the next attempt
+
+
 class Limiter:
-    """Counts by key: so many at once, so many a second afterwards. Forgets the oldest keys when there are too many.
+    """Counts by key: `burst` at once, `rate` per second afterwards. It remembers the `keys` that came last.
 
     Example:
         Limiter(2, 0.5).take("somebody")      # 0.0: taken
@@ -46,12 +60,12 @@ class Limiter:
         self._lock = threading.Lock()
 
     def wait(self, key: str, cost: float = 1) -> float:
-        """Seconds until so much could be taken; 0 if it can be now. Nothing is taken."""
+        """Seconds until `cost` could be taken; 0 if it can be now. Nothing is taken."""
         with self._lock:
             return max(0.0, (min(cost, self.burst) - self._now(key)) / self.rate)
 
     def take(self, key: str, cost: float = 1) -> float:
-        """Take so much and give 0; or take nothing and give the seconds to wait."""
+        """Take `cost` and return 0; or take nothing and return the seconds to wait."""
         with self._lock:
             left = self._now(key)
             if left < min(cost, self.burst):
@@ -68,15 +82,19 @@ class Limiter:
 
 
 class Guard:
-    """Stands before the application (ASGI): a request that has no business here is answered without being read.
+    """A layer before the application (ASGI): it answers requests that must not get through, without reading them.
 
-    app: the application. storage: knows the code, the key and the learners. policy: the page's security policy.
+    Args:
+        app: the application.
+        storage: knows the code, the key and the learners.
+        limits: how much the board takes.
+        policy: the page's content security policy.
 
     Example:
         Guard(app, storage, Limits(), "default-src 'none'")
     """
 
-    def __init__(self, app, storage: Storage, limits: Limits, policy: str):
+    def __init__(self, app: ASGIApp, storage: Storage, limits: Limits, policy: str):
         self.app, self.storage, self.limits = app, storage, limits
         self._address, self._wrong = Limiter(*limits.address), Limiter(*limits.wrong)
         self._newcomers = Limiter(*limits.newcomers)
@@ -88,14 +106,15 @@ class Guard:
             (b"cache-control", b"no-store"),
         ]
 
-    async def __call__(self, scope, receive, send) -> None:
-        """Answer one request, or hand it on."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or pass it on."""
         if scope["type"] != "http":
-            return await self.app(scope, receive, send)
+            await self.app(scope, receive, send)
+            return
 
-        async def send_with_headers(message):
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = message | {"headers": [*message["headers"], *self._headers]}
+                message = {**message, "headers": [*message["headers"], *self._headers]}
             await send(message)
 
         refusal = self._refuse(scope)
@@ -103,52 +122,53 @@ class Guard:
         if refusal is None and scope["method"] == "POST":
             refusal, body = await self._body(scope, receive)
         if refusal is not None:
-            return await _answer(send_with_headers, *refusal)
-        given = False
+            await _answer(send_with_headers, refusal)
+            return
+        delivered = False
 
-        async def receive_again():
-            nonlocal given
-            if given:
+        async def receive_again() -> Message:
+            nonlocal delivered
+            if delivered:
                 return await receive()  # says when the other side has gone
-            given = True
+            delivered = True
             return {"type": "http.request", "body": body, "more_body": False}
 
         await self.app(scope, receive_again, send_with_headers)
 
-    def _refuse(self, scope) -> tuple | None:
-        """Status, words and seconds to wait, if the headers alone are enough to say no."""
+    def _refuse(self, scope: Scope) -> _Refusal | None:
+        """A refusal, if the headers alone are reason enough."""
         address = (scope.get("client") or ("unknown", 0))[0]
         wait = self._address.take(address)
         if wait:
-            return 429, "Too many requests.", wait
+            return _Refusal(429, "Too many requests.", wait)
         if sum(len(name) + len(value) for name, value in scope["headers"]) > HEADERS:
-            return 431, f"Headers have {HEADERS} bytes at most."
+            return _Refusal(431, f"Headers have {HEADERS} bytes at most.")
         if not scope["path"].startswith("/api/"):
             return None
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         said = headers.get(b"authorization", "")[:200].removeprefix("Bearer ")
         if scope["method"] == "GET":  # the page, whose key nobody can guess
             right = hmac.compare_digest(said.encode(), self.storage.key.encode())
-            return None if right else (401, "The key of the page is wrong.")
+            return None if right else _Refusal(401, "The key of the page is wrong.")
         learner = headers.get(b"x-learner", "")
         known = self.storage.knows(learner)
-        # A code can be guessed. After some wrong ones an address has to wait, whoever has joined already excepted.
+        # A code can be guessed. After some wrong ones an address has to wait, except for learners who have joined.
         wait = 0.0 if known else self._wrong.wait(address)
         if wait:
-            return 429, "Too many wrong codes.", wait
+            return _Refusal(429, "Too many wrong codes.", wait)
         if not hmac.compare_digest(rules.plain_code(said).encode(), rules.plain_code(self.storage.code).encode()):
             self._wrong.take(address)
-            return 401, "The join code is wrong."
+            return _Refusal(401, "The join code is wrong.")
         if not LEARNER.fullmatch(learner):
-            return 400, "X-Learner must be 32 hexadecimal digits."
+            return _Refusal(400, "X-Learner must be 32 hexadecimal digits.")
         wait = 0.0 if known else self._newcomers.take(address)
-        return (429, "Too many new learners.", wait) if wait else None
+        return _Refusal(429, "Too many new learners.", wait) if wait else None
 
-    async def _body(self, scope, receive) -> tuple[tuple | None, bytes]:
+    async def _body(self, scope: Scope, receive: Receive) -> tuple[_Refusal | None, bytes]:
         headers = dict(scope["headers"])
         if headers.get(b"content-type", b"").split(b";")[0].strip().lower() != b"application/json":
-            return (415, "Send application/json."), b""
-        too_long = (413, f"A message has {rules.BODY} bytes at most.")
+            return _Refusal(415, "Send application/json."), b""
+        too_long = _Refusal(413, f"A message has {rules.BODY} bytes at most.")
         said = headers.get(b"content-length", b"0")
         if not said.isdigit() or int(said[:20]) > rules.BODY:
             return too_long, b""
@@ -158,25 +178,25 @@ class Guard:
                 while more:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        return (400, "The message ended early."), b""
+                        return _Refusal(400, "The message ended early."), b""
                     body += message.get("body", b"")
                     more = message.get("more_body", False)
                     if len(body) > rules.BODY:
                         return too_long, b""
         except TimeoutError:
-            return (408, "The message took too long."), b""
+            return _Refusal(408, "The message took too long."), b""
         return None, bytes(body)
 
 
-async def _answer(send, status: int, words: str, wait: float = 0.0) -> None:
-    content = json.dumps({"detail": words}).encode()
-    # What is left of a refused message is not read: the connection ends.
+async def _answer(send: Send, refusal: _Refusal) -> None:
+    content = json.dumps({"detail": refusal.words}).encode()
+    # The rest of a refused message is not read: the connection ends.
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(content)).encode()),
         (b"connection", b"close"),
     ]
-    if wait:
-        headers.append((b"retry-after", str(math.ceil(wait)).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+    if refusal.wait:
+        headers.append((b"retry-after", str(math.ceil(refusal.wait)).encode()))
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "http.response.body", "body": content})

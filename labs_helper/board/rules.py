@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 import unicodedata
 
+from labs_helper.common.translate import _
+
 PORT = 8765
 STATUSES = ("passed", "try again")
 BATCH = 50  # results in one message
@@ -13,113 +15,67 @@ ALIAS = 24  # characters
 TRIES = 100_000
 AGE = 7 * 24 * 3600.0  # seconds that a result may have waited to be sent
 
-# Without 0 and O, 1 and I and L: a code is read from a wall and typed.
+# Without 0 and O, 1 and I and L: learners read a code from a wall and type it.
 _SIGNS = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
 _CODE = 8
-_KINDS = [
-    "Brave",
-    "Bright",
-    "Calm",
-    "Cheerful",
-    "Clever",
-    "Curious",
-    "Eager",
-    "Fair",
-    "Gentle",
-    "Happy",
-    "Honest",
-    "Jolly",
-    "Kind",
-    "Lively",
-    "Lucky",
-    "Merry",
-    "Mild",
-    "Neat",
-    "Nimble",
-    "Patient",
-    "Polite",
-    "Proud",
-    "Quick",
-    "Quiet",
-    "Ready",
-    "Sharp",
-    "Steady",
-    "Sunny",
-    "Swift",
-    "Warm",
-    "Wise",
-    "Witty",
-]
-_ANIMALS = [
-    "Badger",
-    "Beaver",
-    "Bee",
-    "Bison",
-    "Crane",
-    "Deer",
-    "Dolphin",
-    "Eagle",
-    "Falcon",
-    "Finch",
-    "Fox",
-    "Gecko",
-    "Hare",
-    "Heron",
-    "Ibis",
-    "Koala",
-    "Lark",
-    "Lemur",
-    "Lynx",
-    "Marten",
-    "Mole",
-    "Newt",
-    "Otter",
-    "Owl",
-    "Panda",
-    "Penguin",
-    "Raven",
-    "Robin",
-    "Seal",
-    "Swan",
-    "Tern",
-    "Wren",
-]
+_KINDS = (
+    "Brave Bright Calm Cheerful Clever Curious Eager Fair Gentle Happy Honest Jolly Kind Lively Lucky "
+    "Merry Mild Neat Nimble Patient Polite Proud Quick Quiet Ready Sharp Steady Sunny Swift Warm Wise "
+    "Witty "
+)
+_ANIMALS = (
+    "Badger Beaver Bee Bison Crane Deer Dolphin Eagle Falcon Finch Fox Gecko Hare Heron Ibis Koala Lark "
+    "Lemur Lynx Marten Mole Newt Otter Owl Panda Penguin Raven Robin Seal Swan Tern Wren "
+)
 
 
 def new_code() -> str:
-    """A join code, easy to read aloud. Example: `new_code()` is something like "K7MQ-3XHD"."""
-    signs = "".join(secrets.choice(_SIGNS) for _ in range(_CODE))
+    """A join code, easy to read aloud.
+
+    Example:
+        new_code()      # 'K7MQ-3XHD'
+    """
+    signs = "".join(secrets.choice(_SIGNS) for _sign in range(_CODE))
     return f"{signs[:4]}-{signs[4:]}"
 
 
 def plain_code(text: str) -> str:
-    """A code as it is compared: however it was typed. Example: `plain_code(" k7mq 3xhd")` is "K7MQ3XHD"."""
+    """A code in the form in which two are compared: capital letters and digits only.
+
+    Example:
+        plain_code(" k7mq 3xhd")      # 'K7MQ3XHD'
+    """
     return "".join(sign for sign in text.upper() if sign.isascii() and sign.isalnum())[:64]
 
 
 def random_alias() -> str:
-    """A friendly name that says nothing about the learner. Example: `random_alias()` may be "Calm Otter"."""
-    return f"{secrets.choice(_KINDS)} {secrets.choice(_ANIMALS)}"
+    """A friendly name that says nothing about the learner.
+
+    Example:
+        random_alias()      # 'Calm Otter'
+    """
+    return f"{secrets.choice(_KINDS.split())} {secrets.choice(_ANIMALS.split())}"
 
 
 def clean_alias(text: str) -> str:
     """An alias in its normal form: letters and digits of any script, spaces, and - . ' _ between them.
 
-    Raises ValueError, with a sentence, for anything else: markup, control signs, signs that turn text around.
+    Raises:
+        ValueError: with a sentence, for anything else: markup, control characters, characters that reverse text.
 
     Example:
         clean_alias("  Calm   Otter ")      # "Calm Otter"
     """
     if len(text) > 4 * ALIAS:  # before any work on it
-        raise ValueError(f"An alias has {ALIAS} characters at most.")
+        raise ValueError(_("An alias has {count} characters at most.").format(count=ALIAS))
     alias = " ".join(unicodedata.normalize("NFC", text).split(" ")).strip()
     alias = " ".join(part for part in alias.split(" ") if part)
     if not 1 <= len(alias) <= ALIAS:
-        raise ValueError(f"An alias has 1 to {ALIAS} characters.")
+        raise ValueError(_("An alias has 1 to {count} characters.").format(count=ALIAS))
     # L letters, M marks on them, N digits. Two marks in a row are enough for every living script.
     kinds = [unicodedata.category(sign)[0] for sign in alias]
     if any(kind not in "LMN" and sign not in " -.'_" for kind, sign in zip(kinds, alias)) or "MMM" in "".join(kinds):
-        raise ValueError("An alias is made of letters, digits, spaces and - . ' _")
+        raise ValueError(_("An alias is made of letters, digits, spaces and - . ' _"))
     if kinds[0] not in "LN":
-        raise ValueError("An alias begins with a letter or a digit.")
+        raise ValueError(_("An alias begins with a letter or a digit."))
     return alias

@@ -9,15 +9,14 @@ import base64
 import hashlib
 import math
 import re
-import socket
 import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import uvicorn
-from fastapi import FastAPI, Header, HTTPException, Response
+from fastapi import FastAPI, Header, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -25,15 +24,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from labs_helper.board import rules
 from labs_helper.board.guard import HEADERS, LEARNER, Guard, Limiter, Limits
 from labs_helper.board.storage import BoardFull, Result, Storage
-from labs_helper.errors import EndpointFailed
-from labs_helper.store import lan
+from labs_helper.common import servers
 
 Alias = Annotated[str, AfterValidator(rules.clean_alias)]
 Learner = Annotated[str, Header(alias="X-Learner", pattern=f"^{LEARNER.pattern}$")]
 
 
 class _Strict(BaseModel):
-    """No field too many, and no text where a number belongs."""
+    """Refuses unknown fields, and text where a number belongs."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -64,7 +62,10 @@ class Batch(_Strict):
 def create_app(storage: Storage, exercises: Mapping[str, str], limits: Limits | None = None) -> Guard:
     """The application, behind its guard.
 
-    storage: what the board knows. exercises: titles by number, in the order to show them. limits: how much it takes.
+    Args:
+        storage: what the board knows.
+        exercises: titles by number, in the order to show them.
+        limits: how much it takes.
 
     Example:
         create_app(Storage(Path("board.sqlite")), {"0.1": "Find a capital"})
@@ -76,15 +77,15 @@ def create_app(storage: Storage, exercises: Mapping[str, str], limits: Limits | 
     shown = [{"id": number, "title": title} for number, title in exercises.items()]
 
     @app.exception_handler(RequestValidationError)
-    def refused(_request, error: RequestValidationError) -> JSONResponse:
-        # Where it is wrong and why; never what was sent.
+    def refused(_request: Request, error: RequestValidationError) -> JSONResponse:
+        # Which field is wrong and why; never its content.
         first = error.errors()[0]
-        place = ".".join(
+        field = ".".join(
             str(part)[:20]
             for part in first["loc"][:4]
             if part in Batch.model_fields or part in Submission.model_fields or isinstance(part, int)
         )
-        return JSONResponse({"detail": f"Refused: {place or 'the message'}: {first['type']}."}, 422)
+        return JSONResponse({"detail": f"Refused: {field or 'the message'}: {first['type']}."}, 422)
 
     @app.get("/")
     def board() -> HTMLResponse:
@@ -97,20 +98,20 @@ def create_app(storage: Storage, exercises: Mapping[str, str], limits: Limits | 
         return JSONResponse(storage.state() | {"exercises": shown})
 
     @app.post("/api/join")
-    def join(message: Join, learner: Learner) -> dict:
+    def join(message: Join, learner: Learner) -> dict[str, Any]:
         try:
             return {"alias": storage.join(learner, message.alias)}
         except BoardFull as error:
             raise HTTPException(403, str(error)) from error
 
     @app.post("/api/results")
-    def results(message: Batch, learner: Learner) -> dict:
-        if any(each.exercise not in exercises for each in message.results):
+    def results(message: Batch, learner: Learner) -> dict[str, Any]:
+        if any(sent.exercise not in exercises for sent in message.results):
             raise HTTPException(422, "Refused: exercise: there is no such exercise in this course.")
         wait = pace.take(learner, len(message.results))
         if wait:
             raise HTTPException(429, "Too many results.", {"Retry-After": str(math.ceil(wait))})
-        taken = [Result(each.id, each.exercise, each.status, each.tries, each.age) for each in message.results]
+        taken = [Result(sent.id, sent.exercise, sent.status, sent.tries, sent.age) for sent in message.results]
         try:
             return {"new": storage.add(learner, message.alias, taken)}
         except BoardFull as error:
@@ -120,7 +121,7 @@ def create_app(storage: Storage, exercises: Mapping[str, str], limits: Limits | 
 
 
 def _page() -> tuple[str, str]:
-    """The page, and a policy that lets exactly its own script and style run."""
+    """The page, and a content security policy that allows its own script and style and nothing else."""
     page = Path(__file__).with_name("page.html").read_text("utf-8")
 
     def sums(tag: str) -> str:
@@ -136,11 +137,19 @@ def _page() -> tuple[str, str]:
     return page, policy
 
 
-class Board:
+class Board(servers.Server):
     """A class board that runs in a thread until `close`; also a context manager.
 
-    data: the board's file. exercises: titles by number. host, port: where to listen; 0 takes a free port.
-    Raises LabError if the file, EndpointFailed if the address cannot be used.
+    Args:
+        data: the board's file.
+        exercises: titles by number, in the order to show them.
+        host: the address to listen on.
+        port: 0 takes a free one.
+        limits: how much it takes.
+
+    Raises:
+        LabError: the file cannot be used.
+        EndpointFailed: the address cannot be used.
 
     Example:
         with Board(Path("board.sqlite"), {"0.1": "Find a capital"}) as board:
@@ -156,20 +165,7 @@ class Board:
         *,
         limits: Limits | None = None,
     ):
-        self.host = host
-        kind = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.socket(kind)
-        try:
-            # A restart takes the same port again although old connections linger.
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._socket.bind((host, port))
-        except (OSError, OverflowError) as error:
-            self._socket.close()
-            raise EndpointFailed(
-                f"The address {host}:{port} cannot be used ({error}).",
-                "Take another port with --port, or another address with --host.",
-            ) from error
-        self.port = self._socket.getsockname()[1]
+        super().__init__(host, port)
         try:
             self.storage = Storage(data)
         except BaseException:
@@ -199,35 +195,18 @@ class Board:
             time.sleep(0.01)
 
     @property
-    def url(self) -> str:
-        """The board's address on this computer."""
-        return lan.local_address(self.host, self.port)
-
-    @property
     def page(self) -> str:
-        """Where the instructor sees the page. Its key stands behind the #, which browsers send to nobody."""
+        """Where the instructor sees the page. Its key comes after the #, which browsers send to no server."""
         return f"{self.url}/#{self.storage.key}"
 
     @property
     def join_commands(self) -> list[str]:
         """What learners type, for each network that this computer is in."""
-        return [f"labs board join {each} {self.storage.code}" for each in lan.addresses(self.host, self.port)]
-
-    def wait(self, minutes: float | None = None) -> None:
-        """Wait until somebody closes it or interrupts the program, or until the minutes are over."""
-        end = math.inf if minutes is None else time.monotonic() + minutes * 60
-        while self._thread.is_alive() and time.monotonic() < end:
-            self._thread.join(min(0.5, max(0.0, end - time.monotonic())))
+        return [f"labs board join {address} {self.storage.code}" for address in self.addresses]
 
     def close(self) -> None:
-        """Stop. What has arrived is in the file."""
+        """Stop. Every result that arrived is in the file."""
         self._server.should_exit = True
         self._thread.join(10)
         self._socket.close()
         self.storage.close()
-
-    def __enter__(self) -> Board:
-        return self
-
-    def __exit__(self, *reason) -> None:
-        self.close()

@@ -9,14 +9,18 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from labs_helper.board import rules
+from labs_helper.common.translate import _
 from labs_helper.errors import LabError
 
-LEARNERS = 500  # a room is smaller; more than this is somebody playing
+T = TypeVar("T")
+
+LEARNERS = 500  # no room has that many: more are a program that plays
 RESULTS = 5000  # of one learner
 _TABLES = """
 create table if not exists setting (name text primary key, value text not null);
@@ -40,7 +44,13 @@ create index if not exists result_by_learner on result (learner, exercise, at);
 
 @dataclass(frozen=True)
 class Result:
-    """One check of a learner. `age`: seconds between the check and its sending, so that no two clocks need to agree."""
+    """One check of a learner.
+
+    Attributes:
+        id: a random number that the sender made.
+        tries: how often this exercise was checked so far.
+        age: seconds between the check and its sending, so that no two clocks need to agree.
+    """
 
     id: str
     exercise: str
@@ -56,7 +66,15 @@ class BoardFull(Exception):
 class Storage:
     """The board's file; made if it is not there. Safe to use from several threads.
 
-    file: where it is. Raises LabError if it cannot be used.
+    Args:
+        file: its path.
+
+    Attributes:
+        code: what learners join with.
+        key: what the page needs.
+
+    Raises:
+        LabError: the file cannot be used.
 
     Example:
         Storage(Path("board.sqlite")).code
@@ -77,7 +95,10 @@ class Storage:
             self._connection.execute("select id, learner, exercise, status, tries, at from result limit 1")
             file.chmod(0o600)
         except (OSError, sqlite3.Error) as error:
-            raise LabError(f"The board's file {file} cannot be used ({error}).", "Name another with --data.") from error
+            raise LabError(
+                _("The board's file {file} cannot be used ({error}).").format(file=file, error=error),
+                _("Name another with --data."),
+            ) from error
         self.code, self.key = known["code"], known["key"]
         # Another version after every change and every start, so that a page knows when to draw again.
         self._start, self._changes = secrets.token_hex(4), 0
@@ -92,7 +113,13 @@ class Storage:
         return learner in self._learners
 
     def join(self, learner: str, alias: str) -> str:
-        """Note a learner and give the alias as it is shown. Raises BoardFull.
+        """Note a learner.
+
+        Returns:
+            The alias as the board shows it.
+
+        Raises:
+            BoardFull: the board takes no more learners.
 
         Example:
             storage.join("0f" * 16, "Calm Otter")      # "Calm Otter", or "Calm Otter 2" if that one is taken
@@ -100,25 +127,35 @@ class Storage:
         return self._write(lambda: self._join(learner, alias))
 
     def add(self, learner: str, alias: str, results: Iterable[Result]) -> int:
-        """Keep results, and say how many of them are new. Raises BoardFull."""
+        """Keep results.
+
+        Returns:
+            How many of them are new.
+
+        Raises:
+            BoardFull: the board takes no more learners, or no more results of this one.
+        """
 
         def work() -> int:
             self._join(learner, alias)
             before = self._one("select count(*) from result where learner = ?", learner)
             now = time.time()
-            rows = [(each.id, learner, each.exercise, each.status, each.tries, now - each.age) for each in results]
+            rows = [
+                (result.id, learner, result.exercise, result.status, result.tries, now - result.age)
+                for result in results
+            ]
             self._connection.executemany("insert or ignore into result values (?, ?, ?, ?, ?, ?)", rows)
             after = self._one("select count(*) from result where learner = ?", learner)
             if after > RESULTS:
-                raise BoardFull("This learner has more results than a class can have.")
+                raise BoardFull(_("This learner has more results than a class can have."))
             return after - before
 
         return self._write(work)
 
-    def state(self) -> dict:
-        """What the page shows: learners, longest stuck first, with their latest result of each exercise.
+    def state(self) -> dict[str, Any]:
+        """What the page shows: learners, longest stuck first, with the state of each exercise.
 
-        `since` is when an exercise passed, or when its first wrong answer came. An exercise that passed once stays so.
+        "since" is when an exercise passed, or when its first wrong answer came. An exercise that passed once stays so.
 
         Example:
             storage.state()["learners"][0]["alias"]
@@ -131,14 +168,14 @@ class Storage:
                 " from (select learner, exercise, status, at, max(tries) over (partition by learner, exercise) tries"
                 " from result) group by learner, exercise"
             ).fetchall()
-        cells: dict[str, dict] = {learner: {} for learner, _ in people}
+        cells: dict[str, dict[str, dict[str, Any]]] = {learner: {} for learner, _alias in people}
         for learner, exercise, tries, first, passed in rows:
             status = "try again" if passed is None else "passed"
             cells[learner][exercise] = {"status": status, "tries": tries, "since": first if passed is None else passed}
 
         def stuck(learner: str) -> float:
             return min(
-                (each["since"] for each in cells[learner].values() if each["status"] == "try again"),
+                (cell["since"] for cell in cells[learner].values() if cell["status"] == "try again"),
                 default=float("inf"),
             )
 
@@ -147,16 +184,16 @@ class Storage:
         return {"version": version, "now": time.time(), "learners": learners}
 
     def close(self) -> None:
-        """Close the file. Example: `storage.close()`."""
+        """Close the file."""
         with self._lock:
             self._connection.close()
 
     def _join(self, learner: str, alias: str) -> str:
         row = self._connection.execute("select asked, alias from learner where learner = ?", (learner,)).fetchone()
         if row and row[0] == alias:
-            return row[1]
+            return str(row[1])
         if not row and len(self._learners) >= LEARNERS:
-            raise BoardFull("The board is full.")
+            raise BoardFull(_("The board is full."))
         taken = {
             name.casefold()
             for (name,) in self._connection.execute("select alias from learner where learner != ?", (learner,))
@@ -171,10 +208,10 @@ class Storage:
         )
         return shown
 
-    def _one(self, question: str, *values):
-        return self._connection.execute(question, values).fetchone()[0]
+    def _one(self, question: str, *values: object) -> int:
+        return int(self._connection.execute(question, values).fetchone()[0])
 
-    def _write(self, work):
+    def _write(self, work: Callable[[], T]) -> T:
         """Do something in one transaction, which is on the disk when this returns."""
         with self._lock:
             self._connection.execute("begin immediate")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,7 +20,15 @@ _NO_KEY = "none"  # what is sent as the key where there is none: servers on the 
 
 @dataclass(frozen=True)
 class Preset:
-    """A known address. known: what was known about it; checked: when; ended: set if the service is no more."""
+    """An address that LABS_ENDPOINT can name in a word.
+
+    Attributes:
+        key: whether the server wants an API key, in words.
+        known: what was known about it.
+        checked: when that was true, or of which version.
+        source: where it says so.
+        ended: a sentence without its full stop if the service is no more, else empty.
+    """
 
     name: str
     url: str
@@ -32,7 +41,12 @@ class Preset:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A server that speaks OpenAI's chat format. model: what to ask it for; None takes the one that it has."""
+    """A server that speaks OpenAI's chat format.
+
+    Attributes:
+        model: which of its models to ask; None takes the one that it has.
+        timeout: seconds to wait for the next piece of an answer.
+    """
 
     url: str
     model: str | None = None
@@ -55,15 +69,21 @@ def presets() -> list[Preset]:
     Example:
         [preset.name for preset in presets()]
     """
+    return list(_presets())
+
+
+@cache
+def _presets() -> tuple[Preset, ...]:
     text = (Path(__file__).parent / "endpoints.toml").read_text(encoding="utf-8")
-    return [Preset(name=name, **values) for name, values in tomllib.loads(text).items()]
+    return tuple(Preset(name=name, **values) for name, values in tomllib.loads(text).items())
 
 
 def from_environment() -> Endpoint:
     """The endpoint that LABS_ENDPOINT names: an address, or the name of a preset. Asks nobody.
 
-    LABS_ENDPOINT_TIMEOUT: seconds to wait for the next piece of an answer, 120 by default.
-    Raises BadRequest if it is not set or not an address, EndpointFailed for a service that has ended.
+    Raises:
+        BadRequest: it is not set, or not an address.
+        EndpointFailed: the service has ended.
 
     Example:
         os.environ["LABS_ENDPOINT"] = "mlx"
@@ -97,7 +117,7 @@ def from_environment() -> Endpoint:
 
 
 def key() -> str:
-    """The key, for the one who sends it. "none" if LABS_ENDPOINT_KEY is not set."""
+    """The key to send with a request; "none" if LABS_ENDPOINT_KEY is not set."""
     return settings.ENDPOINT_KEY.text or _NO_KEY
 
 

@@ -19,7 +19,15 @@ COPIES = "*.copy-*.ipynb"  # a learner's own versions, kept by `labs reset`
 
 @dataclass(frozen=True)
 class Lab:
-    """One lab of the course; labs.toml explains the fields."""
+    """One lab of the course.
+
+    Attributes:
+        number: two digits.
+        slug: the rest of its file names.
+        roles: the models that it needs.
+        minutes: working time, exercises included.
+        exercises: whether `labs_helper.exercises` checks answers of this lab.
+    """
 
     number: str
     slug: str
@@ -46,7 +54,7 @@ def labs() -> tuple[Lab, ...]:
 
 
 def find_lab(name: str | int) -> Lab:
-    """The lab that somebody means: 1, "1", "01", "01-instruct".
+    """A lab by its number or its full name: 1, "1", "01", "01-instruct".
 
     Raises:
         BadRequest: there is no such lab; the message lists the labs.
@@ -81,10 +89,10 @@ def pick(files: Sequence[Path], name: str | int) -> list[Path]:
         pick(notebooks(), "01")
     """
     wanted = normal(name)
-    found = [file for file in files if wanted in (file.stem, file.stem[:2])]
-    if not found:
+    picked = [file for file in files if wanted in (file.stem, file.stem[:2])]
+    if not picked:
         raise unknown(name, (file.stem for file in files))
-    return found
+    return picked
 
 
 def notebooks(folder: Path | None = None) -> list[Path]:
@@ -98,7 +106,12 @@ def notebooks(folder: Path | None = None) -> list[Path]:
 
 
 def unknown(name: str | int, known: Iterable[str]) -> BadRequest:
-    """The error for a lab that does not exist."""
+    """The error for a lab that does not exist.
+
+    Args:
+        name: what was asked for.
+        known: the labs that exist.
+    """
     return BadRequest(
         _("There is no lab {name!r}.").format(name=str(name)[:40]),
         _("The labs are: {labs}.").format(labs=", ".join(dict.fromkeys(known)) or _("none here")),

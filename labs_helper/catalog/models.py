@@ -19,12 +19,22 @@ TIERS = ("tiny", "real")
 class ModelCard:
     """What is known about a model before it is loaded. `None` means that no source gives the figure.
 
-    context is in tokens, sizes in bytes. `path` is the folder of a bundled checkpoint;
-    a real model has a `repository` instead and `labs_helper.store.locate` finds its folder.
-    format: "mlx" (a folder that mlx-lm or mlx-vlm reads), "gguf" (one `file` for llama.cpp) or "endpoint" (a server).
-    sha256: of `file`, where a source gives it; else None.
-    not_yet: why no engine of this version can run it; empty if one can.
-    config: the keys of config.json that decide the memory, so that it can be computed before a download.
+    Attributes:
+        name: its name in the catalog.
+        role: what the labs ask for: "instruct", "vision", ...
+        tier: "tiny" for a bundled model, "real" for one to download, "custom" for a folder, "endpoint" for a server.
+        repository: where a real model is published; `labs_helper.store.locate` finds its folder on this machine.
+        context: in tokens.
+        bytes_on_disk: the size of its weights.
+        path: the folder of a bundled checkpoint.
+        ships_code: whether its repository carries Python files, which the labs never run.
+        format: "mlx" (a folder that mlx-lm or mlx-vlm reads), "gguf" (one `file` for llama.cpp) or "endpoint".
+        sha256: the sum of `file`, where a source gives it.
+        not_yet: why no engine of this version can run it; empty if one can.
+        config: the keys of config.json that decide the memory, so that it can be computed before a download.
+
+    Example:
+        find("instruct-tiny")[0].context      # 1024
     """
 
     name: str
@@ -62,30 +72,35 @@ def cards() -> list[ModelCard]:
     Example:
         [card.name for card in cards() if card.tier == "tiny"]
     """
-    return list(_cards(course_folder()))
+    table, course = _table(), course_folder()
+    return [_card(entry, table["shape"], course) for entry in table["model"]]
 
 
 @cache
-def _cards(course: Path) -> tuple[ModelCard, ...]:
-    catalog = tomllib.loads((Path(__file__).parent / "models.toml").read_text(encoding="utf-8"))
-    found = []
-    for entry in catalog["model"]:
-        if "shape" in entry:
-            entry["config"] = {**catalog["shape"][entry.pop("shape")], **entry.get("config", {})}
-            entry["config"].pop("source", None)
-        if "path" in entry:
-            entry["path"] = course / entry["path"]
-            entry["bytes_on_disk"] = folder_bytes(entry["path"])
-        found.append(ModelCard(**entry))
-    return tuple(found)
+def _table() -> dict[str, Any]:
+    return tomllib.loads((Path(__file__).parent / "models.toml").read_text(encoding="utf-8"))
+
+
+def _card(entry: dict[str, Any], shapes: dict[str, dict[str, Any]], course: Path) -> ModelCard:
+    values = dict(entry)
+    if "shape" in values:
+        values["config"] = {**shapes[values.pop("shape")], **values.get("config", {})}
+        values["config"].pop("source", None)
+    if "path" in values:  # a bundled model may be restored while the program runs, so this is measured every time
+        values["path"] = course / values["path"]
+        values["bytes_on_disk"] = folder_bytes(values["path"])
+    return ModelCard(**values)
 
 
 def find(name: str, tier: str | None = None) -> list[ModelCard]:
-    """The cards that answer to a role ("instruct") or a name ("instruct-tiny").
+    """The cards that have a role ("instruct") or a name ("instruct-tiny").
 
-    name: a role or a catalog name.
-    tier: "tiny", "real" or None for both.
-    Raises BadRequest for a name or tier that does not exist; the message lists those that do.
+    Args:
+        name: a role or a catalog name.
+        tier: "tiny", "real" or None for both.
+
+    Raises:
+        BadRequest: there is no such name or tier; the message lists those that exist.
 
     Example:
         find("instruct", tier="tiny")[0].name      # 'instruct-tiny'

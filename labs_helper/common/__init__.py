@@ -1,4 +1,4 @@
-"""What every room may use: settings, units, files, markup, addresses, platforms, and the door to translations.
+"""What every room may use: settings, units, files, markup, addresses, servers, platforms, and translations.
 
 Nothing here imports another room of the package, except `labs_helper.errors`.
 """

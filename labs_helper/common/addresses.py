@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
+from typing import TypeGuard
 from urllib.parse import urlsplit
 
 from labs_helper.common.translate import _
@@ -65,14 +66,13 @@ def parse(text: str, *, name: str, example: str, scheme: str = "", with_path: bo
                 "Leave out user, password and everything after a question mark. Use an address such as {example}."
             ).format(example=example),
         )
-    good = bool(host) and parts.scheme in ("http", "https") and host.isprintable() and " " not in host
     path = parts.path.rstrip("/")
-    if not good or (path and not with_path):
-        raise BadRequest(
-            _("{name} is {text!r}, which is not an address.").format(name=name, text=text),
-            _("Use one such as {example}.").format(example=example),
+    if not _is_host(host) or parts.scheme not in ("http", "https") or (path and not with_path):
+        what = (
+            _("{name} is not an address.") if _may_be_a_key(text) else _("{name} is {text!r}, which is not an address.")
         )
-    return Address(parts.scheme, host or "", port, path)
+        raise BadRequest(what.format(name=name, text=text), _("Use one such as {example}.").format(example=example))
+    return Address(parts.scheme, host, port, path)
 
 
 def is_local(host: str) -> bool:
@@ -103,14 +103,23 @@ def reachable(host: str, port: int) -> list[str]:
         return [local(host, port)]
     import psutil
 
-    found = [
-        entry.address
-        for entries in psutil.net_if_addrs().values()
-        for entry in entries
-        if entry.family == socket.AF_INET and not entry.address.startswith("127.")
+    in_networks = [
+        interface.address
+        for interfaces in psutil.net_if_addrs().values()
+        for interface in interfaces
+        if interface.family == socket.AF_INET and not interface.address.startswith("127.")
     ]
-    return [local(address, port) for address in found] or [local(host, port)]
+    return [local(address, port) for address in in_networks] or [local(host, port)]
+
+
+def _is_host(host: str | None) -> TypeGuard[str]:
+    return host is not None and host != "" and host.isprintable() and " " not in host
 
 
 def _may_hold_a_secret(text: str) -> bool:
     return "@" in text or "?" in text or "#" in text
+
+
+def _may_be_a_key(text: str) -> bool:
+    """Whether somebody may have pasted an API key where an address belongs: one long word without . : or /."""
+    return len(text) > 20 and not set(text) & set(".:/")

@@ -9,11 +9,16 @@ import shutil
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, *, private: bool = False) -> None:
     """Write a file in one step: after a crash or a power cut it holds the old content or the new one.
+
+    Args:
+        path: the file; its folder must exist.
+        content: all of it.
+        private: nobody but its owner may read or write the file.
 
     Raises:
         OSError: the file cannot be written; the old content is still there.
@@ -24,8 +29,11 @@ def write_whole(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     try:
         with temporary.open("xb") as file:
-            _write_through(file, content)
-        os.replace(temporary, path)
+            if private:
+                temporary.chmod(0o600)
+            file.write(content)
+            sync(file)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -42,7 +50,8 @@ def dated_copy(path: Path, content: bytes) -> Path:
         copy = path.with_name(f"{path.stem}.copy-{now}{more}{path.suffix}")
         try:
             with copy.open("xb") as file:  # x: refuses a name that exists, also one made a moment ago
-                _write_through(file, content)
+                file.write(content)
+                sync(file)
         except FileExistsError:
             number += 1
         except BaseException:
@@ -52,8 +61,18 @@ def dated_copy(path: Path, content: bytes) -> Path:
             return copy
 
 
+def sync(file: IO[bytes]) -> None:
+    """Wait until everything that was written to an open file is on the disk.
+
+    Example:
+        with path.open("wb") as file: sync(file)
+    """
+    file.flush()
+    os.fsync(file.fileno())
+
+
 def flush(path: Path) -> None:
-    """Wait until a file, or the entries of a folder, are on the disk.
+    """Wait until a closed file, or the entries of a folder, are on the disk.
 
     Without it a renamed folder could hold empty files after a power cut, and look whole.
 
@@ -99,39 +118,39 @@ def collecting(folder: Path, *, resume: bool) -> Iterator[Path]:
     """
     from filelock import FileLock, Timeout
 
-    part, lock = part_folder(folder), folder.parent / f".{folder.name}.lock"
+    part = part_folder(folder)
     part.parent.mkdir(parents=True, exist_ok=True)
+    lock_file = folder.parent / f".{folder.name}.lock"
+    lock = FileLock(lock_file)
     try:
-        with FileLock(lock, timeout=0):
-            if not resume:
-                shutil.rmtree(part, ignore_errors=True)
-            part.mkdir(exist_ok=True)
-            try:
-                yield part
-            finally:
-                if not resume:
-                    shutil.rmtree(part, ignore_errors=True)
-                    lock.unlink(missing_ok=True)  # the folder is the caller's own: leave nothing in it
+        lock.acquire(timeout=0)
     except Timeout:
         raise InUse(str(folder)) from None
+    try:
+        if not resume:
+            shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(exist_ok=True)
+        yield part
+    finally:
+        if not resume:
+            shutil.rmtree(part, ignore_errors=True)
+            # The folder around it is the user's own: nothing stays in it. FileLock notices a lock file that is gone.
+            lock_file.unlink(missing_ok=True)
+        lock.release()
 
 
 def finish(part: Path, folder: Path) -> None:
     """Give a collected folder its name, in one step, after everything in it is on the disk.
 
+    On one file system a rename is atomic: whatever ends the program, a folder with the final name is whole.
+
     Raises:
-        OSError: a folder of that name is there already.
+        OSError: a folder of that name is there already, and not empty.
 
     Example:
         finish(part, Path("models/mini"))
     """
     for path in (*part.iterdir(), part):
         flush(path)
-    os.rename(part, folder)
+    part.rename(folder)
     flush(folder.parent)
-
-
-def _write_through(file: BinaryIO, content: bytes) -> None:
-    file.write(content)
-    file.flush()
-    os.fsync(file.fileno())

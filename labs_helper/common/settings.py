@@ -1,7 +1,7 @@
 """Every setting of the labs: the LABS_* environment variables, each with its type, default and meaning.
 
 A setting is read when it is needed, never at import, so a notebook cell may still change one. docs/settings.md is
-made from this table.
+compared with this table by a test.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest
@@ -132,4 +132,4 @@ ENDPOINT_TIMEOUT = Setting(
     "LABS_ENDPOINT_TIMEOUT", _seconds, 120.0, "a number of seconds", "how long to wait for the next piece of an answer"
 )
 
-SETTINGS: tuple[Setting, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Setting))
+SETTINGS: tuple[Setting[Any], ...] = tuple(value for value in list(globals().values()) if isinstance(value, Setting))

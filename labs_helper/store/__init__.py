@@ -6,18 +6,19 @@
 | `checkpoint` | refuse a folder that is broken, of an unknown kind, or carries code |
 | `gguf` | what a GGUF file says about itself |
 | `manifest` | the list of a model's files with SHA-256 sums; what may be in it |
-| `hub`, `lan` | what to fetch, and from where; `lan` also serves a class |
-| `transfer` | move one file over HTTP, resumed and checked |
+| `hub`, `lan` | which files to fetch, and from where; `lan` also serves a class |
+| `transfer` | fetch one file over HTTP, resumed and checked |
 | `staging` | a model comes in one step or not at all |
 | `supply` | `fetch`, `check`, `remove` |
 | `packs` | `export`, `import_pack` |
 
-Names are resolved on first use: whoever only wants to find a checkpoint should not import an HTTP client.
+Some names are resolved on first use: finding a checkpoint should not import an HTTP client.
 """
 
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING, Any
 
 from labs_helper.store.checkpoint import (
     ARCHITECTURES,
@@ -31,7 +32,12 @@ from labs_helper.store.checkpoint import (
 )
 from labs_helper.store.places import card_for, gguf_file, is_here, locate, looks_like_path, models_folders, real_card
 
-_LATER = {
+if TYPE_CHECKING:
+    from labs_helper.store.lan import serve
+    from labs_helper.store.packs import export, import_pack
+    from labs_helper.store.supply import check, fetch, remove
+
+_ON_FIRST_USE = {
     "fetch": "supply",
     "check": "supply",
     "remove": "supply",
@@ -65,7 +71,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str):
-    if name not in _LATER:
+def __getattr__(name: str) -> Any:
+    if name not in _ON_FIRST_USE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_ON_FIRST_USE[name]}"), name)

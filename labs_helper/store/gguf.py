@@ -1,7 +1,7 @@
 """Read what a GGUF file says about itself: its settings, its vocabulary, and the table of its tensors.
 
-The format: github.com/ggml-org/ggml, docs/gguf.md. Only the front of the file is read, and nothing in it is believed:
-every length is checked against the size of the file before it is used.
+The format: github.com/ggml-org/ggml, docs/gguf.md. Only the front of the file is read, and no length in it is trusted:
+each is checked against the size of the file before it is used.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ import mmap
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from labs_helper.common.translate import _
 from labs_helper.errors import CheckpointRefused
+from labs_helper.store.checkpoint import check_gguf
 
 ARCHITECTURES = ("phi3", "phimoe")
 # Numbers of fixed size by the format's type number; 8 is a string and 9 an array.
@@ -40,23 +43,28 @@ BLOCKS = {
 
 @dataclass(frozen=True)
 class Gguf:
-    """The front of a GGUF file. tensors: {name: (shape, ggml's type number)}, as ggml orders the dimensions."""
+    """The front of a GGUF file.
+
+    Attributes:
+        settings: its keys and values, such as "phi3.context_length".
+        tensors: {name: (shape, ggml's type number)}, with the dimensions in ggml's order.
+    """
 
     file: Path
-    settings: dict
+    settings: dict[str, Any]
     tensors: dict[str, tuple[tuple[int, ...], int]]
 
     @property
     def architecture(self) -> str:
-        """ "phi3", "phimoe", ..."""
+        """The architecture's name: "phi3" or "phimoe"."""
         return str(self.settings.get("general.architecture"))
 
-    def setting(self, key: str, default=None):
-        """A setting of the architecture: `setting("context_length")` is phi3.context_length in a phi3 file."""
+    def setting(self, key: str, default: Any = None) -> Any:
+        """A setting of the architecture: `setting("context_length")` reads phi3.context_length of a phi3 file."""
         return self.settings.get(f"{self.architecture}.{key}", default)
 
-    def config(self) -> dict:
-        """The same under the names of config.json, as far as the course needs them.
+    def config(self) -> dict[str, Any]:
+        """The settings that the course needs, under their names in config.json.
 
         Example:
             read(file).config()["num_hidden_layers"]      # 32
@@ -85,80 +93,86 @@ class Gguf:
 
 
 class _Reader:
-    """A place in the file that moves on with each read and never beyond the end."""
+    """A position in the file that moves on with each read and never beyond the end."""
 
-    def __init__(self, data, file: Path):
-        self.data, self.file, self.place = data, file, 0
+    def __init__(self, data: mmap.mmap, file: Path):
+        self.data, self.file, self.position = data, file, 0
 
     def take(self, count: int) -> bytes:
-        if count > len(self.data) - self.place:
+        if count > len(self.data) - self.position:
             raise _cut(self.file)
-        self.place += count
-        return self.data[self.place - count : self.place]
+        self.position += count
+        return self.data[self.position - count : self.position]
 
-    def number(self, kind: str):
+    def number(self, kind: str) -> Any:
         return struct.unpack("<" + kind, self.take(struct.calcsize("<" + kind)))[0]
 
-    def text(self) -> str:
-        return self.take(self.number("Q")).decode("utf-8", errors="replace")
+    def count(self) -> int:
+        return int(self.number("Q"))
 
-    def value(self, kind: int, depth: int = 0):
+    def text(self) -> str:
+        return self.take(self.count()).decode("utf-8", errors="replace")
+
+    def value(self, kind: int, depth: int = 0) -> Any:
         if kind in _NUMBERS:
             return self.number(_NUMBERS[kind])
         if kind == _STRING:
             return self.text()
         if kind != _ARRAY or depth > 2:
-            raise CheckpointRefused(f"{self.file} holds a setting of unknown kind {kind}.", "Take another copy.")
-        inner, count = self.number("I"), self.number("Q")
+            raise CheckpointRefused(
+                _("{file} holds a setting of unknown kind {kind}.").format(file=self.file, kind=kind),
+                _("Take another copy."),
+            )
+        inner, count = self.number("I"), self.count()
         if inner in _NUMBERS:
             letter = _NUMBERS[inner]
             return list(struct.unpack(f"<{count}{letter}", self.take(count * struct.calcsize("<" + letter))))
-        if count > len(self.data) - self.place:
+        if count > len(self.data) - self.position:
             raise _cut(self.file)
-        return [self.value(inner, depth + 1) for _ in range(count)]
+        return [self.value(inner, depth + 1) for _index in range(count)]
 
 
 def _cut(file: Path) -> CheckpointRefused:
     return CheckpointRefused(
-        f"{file} is cut short or damaged ({file.stat().st_size:,} bytes).", "Copy or download it again."
+        _("{file} is cut short or damaged ({size:,} bytes).").format(file=file, size=file.stat().st_size),
+        _("Copy or download it again."),
     )
 
 
 def read(file: str | Path) -> Gguf:
     """The front of a GGUF file, after checking that the file is whole and holds a model of the course.
 
-    Raises ModelNotHere if it is missing, CheckpointRefused with what to do in every other case.
+    Raises:
+        CheckpointRefused: it is cut short, damaged, or holds a model that this course cannot use.
 
     Example:
         read("models/phi/Phi-3.5-mini-instruct-Q4_K_M.gguf").settings["general.name"]
     """
-    # Imported here: checkpoint.verify calls this module.
-    from labs_helper.store.checkpoint import check_gguf
-
     file = Path(file)
     check_gguf(file)
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
         reader = _Reader(data, file)
         reader.take(8)
-        tensors, keys = reader.number("Q"), reader.number("Q")
-        settings = {}
-        for _ in range(keys):
+        tensors, keys = reader.count(), reader.count()
+        settings: dict[str, Any] = {}
+        for _key in range(keys):
             name = reader.text()
             settings[name] = reader.value(reader.number("I"))
-        table, end = {}, 0
-        for _ in range(tensors):
+        table: dict[str, tuple[tuple[int, ...], int]] = {}
+        end = 0
+        for _tensor in range(tensors):
             name, dimensions = reader.text(), reader.number("I")
             if dimensions > 4:
                 raise _cut(file)
-            shape = tuple(reader.number("Q") for _ in range(dimensions))
-            kind, offset = reader.number("I"), reader.number("Q")
+            shape = tuple(reader.count() for _dimension in range(dimensions))
+            kind, offset = reader.number("I"), reader.count()
             table[name] = (shape, kind)
             weights, size = BLOCKS.get(kind, (1, 0))
             end = max(end, offset + math.prod(shape) // weights * size)
         alignment = settings.get("general.alignment", 32)
         if not isinstance(alignment, int) or alignment < 1:
             raise _cut(file)
-        if -(-reader.place // alignment) * alignment + end > len(data):
+        if -(-reader.position // alignment) * alignment + end > len(data):
             raise _cut(file)
     front = Gguf(file, settings, table)
     _check(front)
@@ -168,20 +182,27 @@ def read(file: str | Path) -> Gguf:
 def _check(front: Gguf) -> None:
     if front.architecture not in ARCHITECTURES:
         raise CheckpointRefused(
-            f"The architecture {front.architecture!r} in {front.file} is not one of this course.",
-            f"Use a GGUF file of one of these: {', '.join(ARCHITECTURES)}.",
+            _("The architecture {architecture!r} in {file} is not one of this course.").format(
+                architecture=front.architecture, file=front.file
+            ),
+            _("Use a GGUF file of one of these: {names}.").format(names=", ".join(ARCHITECTURES)),
         )
     config = front.config()
     for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings", "vocab_size"):
         if not isinstance(config.get(key), int):
-            raise CheckpointRefused(f"{front.file} does not say its {key}.", "Take another copy of the model.")
+            raise CheckpointRefused(
+                _("{file} does not say its {key}.").format(file=front.file, key=key),
+                _("Take another copy of the model."),
+            )
     original = config.get("original_max_position_embeddings")
     if front.tables and not original:
         raise CheckpointRefused(
-            f"{front.file} has LongRoPE's tables but not the length at which they change.", "Take a newer copy."
+            _("{file} has LongRoPE's tables but not the length at which they change.").format(file=front.file),
+            _("Take a newer copy."),
         )
     if original and original < config["max_position_embeddings"] and not front.tables:
         # Files of July 2024 and before: plain RoPE, and garbage beyond the original length (llama.cpp#9127).
         raise CheckpointRefused(
-            f"{front.file} was made before llama.cpp knew LongRoPE: its two tables are missing.", "Take a newer copy."
+            _("{file} was made before llama.cpp knew LongRoPE: its two tables are missing.").format(file=front.file),
+            _("Take a newer copy."),
         )

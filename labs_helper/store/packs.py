@@ -1,8 +1,8 @@
 """Models on a stick: a pack is a folder, or one tar file, with the model's files and a manifest of their sums.
 
-A pack comes from somebody else's hands, so nothing in it is believed: it may hold plain files with known names, the
-ones its manifest lists and no other, and each must have its size and sum. The sums find damage; whether the person
-who made the pack can be trusted is for people to say. Nothing in a pack is ever run.
+A pack comes from somebody else, so everything in it is checked: it may hold plain files with known names, exactly the
+ones that its manifest lists, and each must have its size and sum. The sums find damage; whether the maker of the pack
+can be trusted is for people to say. Nothing in a pack is ever run.
 """
 
 from __future__ import annotations
@@ -14,64 +14,80 @@ import shutil
 import stat
 import tarfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from labs_helper import catalog
 from labs_helper.catalog import ModelCard
+from labs_helper.common import files
+from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest, CheckpointRefused, DownloadFailed, ModelNotHere
 from labs_helper.store import checkpoint, manifest, staging
-from labs_helper.store.places import locate, real_card
+from labs_helper.store.places import card_named, destination, locate
 from labs_helper.store.supply import progress_bar
 
 _CHUNK = 2**20
 _MOST_MEMBERS = 3000
+_Open = Callable[[str], AbstractContextManager[IO[bytes]]]  # opens a file of a pack by its name
 
 
 # -- export -----------------------------------------------------------------------------------------------
 
 
-def export(name: str, destination: str | Path, progress: bool = True) -> Path:
+def export(name: str, to: str | Path, progress: bool = True) -> Path:
     """Write a model as a pack. Returns the pack.
 
-    name: a catalog name or role; bundled models can be exported too.
-    destination: a folder, in which the folder NAME is made, or a new file that ends in .tar.
-    Raises ModelNotHere, CheckpointRefused, BadRequest, NotEnoughDisk, or DownloadFailed if the disk fails.
+    Args:
+        name: a catalog name or role; bundled models can be exported too.
+        to: a folder, in which a folder with the model's name is made, or a new file that ends in .tar.
+        progress: show a progress bar.
+
+    Raises:
+        BadRequest: `to` is there already, or its folder is not.
+        ModelNotHere: the model is not on this machine.
+        CheckpointRefused: the model is damaged.
+        NotEnoughDisk: the pack does not fit.
+        DownloadFailed: the disk fails.
 
     Example:
         export("phi-3.5-mini-instruct-4bit", "/Volumes/STICK")
         export("phi-3.5-mini-instruct-4bit", "phi.tar")
     """
-    card = catalog.find(name)[0] if name in {card.name for card in catalog.cards()} else real_card(name)
+    card = card_named(name)
     path = locate(card)
     checkpoint.verify(path, ships_code=card.ships_code)
-    destination = Path(destination).expanduser()
-    as_tar = destination.suffix.lower() == ".tar"
-    target = destination if as_tar else destination / card.name
+    to = Path(to).expanduser()
+    as_tar = to.suffix.lower() == ".tar"
+    target = to if as_tar else to / card.name
     if target.exists():
-        raise BadRequest(f"{target} is there already.", "Delete it first, or choose another destination.")
-    if not (target.parent if as_tar else destination.parent).is_dir():
-        raise BadRequest(f"There is no folder {destination.parent}.", "Make it first, or check the name of the stick.")
+        raise BadRequest(
+            _("{target} is there already.").format(target=target), _("Delete it first, or choose another destination.")
+        )
+    if not to.parent.is_dir():
+        raise BadRequest(
+            _("There is no folder {parent}.").format(parent=to.parent),
+            _("Make it first, or check the name of the stick."),
+        )
     target.parent.mkdir(exist_ok=True)
-    made = manifest.Manifest.read(path)
-    if made is None:
-        with progress_bar(_data_bytes(path), "computing sums", progress) as bar:
-            made = manifest.Manifest.of(path, card.name, card.repository, on_bytes=bar.update)
-    staging.need_disk(target.parent, made.bytes, f"The pack of {card.name}")
-    part = target.with_name(f".{target.name}.part")
+    listing = manifest.Manifest.read(path)
+    if listing is None:
+        with progress_bar(_data_bytes(path), _("computing sums"), progress) as bar:
+            listing = manifest.Manifest.of(path, card.name, card.repository, on_bytes=bar.update)
+    staging.need_disk(target.parent, listing.size, _("The pack of {name}").format(name=card.name))
+    part = files.part_folder(target)  # a file, for a tar
     _clear(part)
     try:
-        with progress_bar(made.bytes, f"{card.name} -> {target}", progress) as bar:
-            (_write_tar if as_tar else _write_folder)(path, part, made, bar.update)
+        with progress_bar(listing.size, f"{card.name} -> {target}", progress) as bar:
+            (_write_tar if as_tar else _write_folder)(path, part, listing, bar.update)
         part.rename(target)
     except OSError as error:
         if error.errno == errno.EFBIG:
-            why, do = "its file system holds no files over 4 GB (FAT32)", "Format the stick as exFAT."
+            why, do = _("its file system holds no files over 4 GB (FAT32)"), _("Format the stick as exFAT.")
         else:
-            why, do = error.strerror or str(error), "Try again, or take another disk."
-        raise DownloadFailed(f"{target} could not be written: {why}.", do) from error
+            why, do = error.strerror or str(error), _("Try again, or take another disk.")
+        raise DownloadFailed(_("{target} could not be written: {why}.").format(target=target, why=why), do) from error
     finally:
         _clear(part)
     return target
@@ -81,28 +97,26 @@ def _data_bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in path.iterdir() if manifest.is_data(file.name))
 
 
-def _write_folder(path: Path, part: Path, made: manifest.Manifest, on_bytes: Callable) -> None:
+def _write_folder(path: Path, part: Path, listing: manifest.Manifest, on_bytes: manifest.OnBytes) -> None:
     part.mkdir()
-    for file in made.files:
+    for file in listing.files:
         with (path / file.name).open("rb") as source, (part / file.name).open("wb") as sink:
             _copy(source, sink, file, on_bytes)
-            sink.flush()
-            os.fsync(sink.fileno())  # people pull sticks out as soon as the bar is full
-    (part / manifest.NAME).write_text(made.text(), encoding="utf-8")
+            files.sync(sink)  # people pull sticks out as soon as the bar is full
+    (part / manifest.NAME).write_text(listing.text(), encoding="utf-8")
 
 
-def _write_tar(path: Path, part: Path, made: manifest.Manifest, on_bytes: Callable) -> None:
+def _write_tar(path: Path, part: Path, listing: manifest.Manifest, on_bytes: manifest.OnBytes) -> None:
     with part.open("wb") as opened, tarfile.open(fileobj=opened, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        text = made.text().encode()
-        tar.addfile(_member(made.name, manifest.NAME, len(text)), io.BytesIO(text))
-        for file in made.files:
+        text = listing.text().encode()
+        tar.addfile(_member(listing.name, manifest.NAME, len(text)), io.BytesIO(text))
+        for file in listing.files:
             with (path / file.name).open("rb") as source:
                 reader = _Reader(source, on_bytes)
-                tar.addfile(_member(made.name, file.name, file.size), reader)
+                tar.addfile(_member(listing.name, file.name, file.size), reader)
                 reader.check(file)
         tar.close()
-        opened.flush()
-        os.fsync(opened.fileno())
+        files.sync(opened)
 
 
 def _member(folder: str, name: str, size: int) -> tarfile.TarInfo:
@@ -113,12 +127,12 @@ def _member(folder: str, name: str, size: int) -> tarfile.TarInfo:
 
 
 class _Reader:
-    """A file that is told to tarfile, summed while it is read."""
+    """A file for tarfile to read, which computes its sum on the way."""
 
-    def __init__(self, source: BinaryIO, on_bytes: Callable):
+    def __init__(self, source: IO[bytes], on_bytes: manifest.OnBytes):
         self.source, self.on_bytes, self.digest = source, on_bytes, sha256()
 
-    def read(self, count: int) -> bytes:
+    def read(self, count: int = -1, /) -> bytes:
         data = self.source.read(count)
         self.digest.update(data)
         self.on_bytes(len(data))
@@ -133,165 +147,187 @@ class _Reader:
 
 
 def import_pack(pack: str | Path, progress: bool = True) -> Path:
-    """Take a model from a pack into the models folder. Returns its folder there.
+    """Copy a model from a pack into the models folder. Returns its folder there.
 
-    pack: a folder or .tar file that `export` wrote.
-    Raises BadRequest, CheckpointRefused with the reason, or NotEnoughDisk. After an error nothing has changed.
+    After an error nothing has changed.
+
+    Args:
+        pack: a folder or .tar file that `export` wrote.
+        progress: show a progress bar.
+
+    Raises:
+        BadRequest: there is no such pack, or another model of that name is here.
+        ModelNotHere: the folder or file is not a pack.
+        CheckpointRefused: the pack is damaged, or holds something that it must not.
+        NotEnoughDisk: the model does not fit.
+        DownloadFailed: the stick or the disk fails.
 
     Example:
         import_pack("/Volumes/STICK/phi-3.5-mini-instruct-4bit")
     """
     pack = Path(pack).expanduser()
-    with staging.disk_errors(f"The pack {pack}"), ExitStack() as stack:
+    with staging.disk_errors(_("The pack {pack}").format(pack=pack)), ExitStack() as stack:
         if pack.is_dir():
-            made, files = stack.enter_context(_open_folder(pack))
+            listing, open_file = stack.enter_context(_open_folder(pack))
         elif pack.is_file():
-            made, files = stack.enter_context(_open_tar(pack))
+            listing, open_file = stack.enter_context(_open_tar(pack))
         else:
-            raise BadRequest(f"There is no pack {pack}.", "Check the path, and whether the stick is in.")
-        card = _card(made, pack)
-        place = staging.final_place(card.name)
-        if place.exists():
-            if manifest.Manifest.read(place) == made:
-                return place
             raise BadRequest(
-                f"{card.name} is in {place} already.", f"Run `labs models remove {card.name}` first to replace it."
+                _("There is no pack {pack}.").format(pack=pack), _("Check the path, and whether the stick is in.")
             )
-        with staging.staging(card.name) as folder:
-            for left in folder.iterdir():
-                left.unlink()
-            try:
-                staging.need_disk(folder, made.bytes, card.name)
-                with progress_bar(made.bytes, card.name, progress) as bar:
-                    for file in made.files:
-                        with files(file.name) as source, (folder / file.name).open("xb") as sink:
-                            _copy(source, sink, file, bar.update)
-                return staging.install(folder, card, made)
-            except BaseException:  # Ctrl-C included: an import starts anew, so nothing of it is kept
-                shutil.rmtree(folder)
-                raise
+        card = _card(listing, pack)
+        folder = destination(card)
+        if folder.exists():
+            if manifest.Manifest.read(folder) == listing:
+                return folder
+            raise BadRequest(
+                _("{name} is in {folder} already.").format(name=card.name, folder=folder),
+                _("Run `labs models remove {name}` first to replace it.").format(name=card.name),
+            )
+        with staging.staging(card, resume=False) as part:
+            staging.need_disk(part, listing.size, card.name)
+            with progress_bar(listing.size, card.name, progress) as bar:
+                for file in listing.files:
+                    with open_file(file.name) as source, (part / file.name).open("xb") as sink:
+                        _copy(source, sink, file, bar.update)
+            return staging.install(part, card, listing)
 
 
-def _card(made: manifest.Manifest, pack: Path) -> ModelCard:
-    known = {card.name: card for card in catalog.cards()}
-    card = known.get(made.name)
-    if card is None or card.tier != "real":
-        real = ", ".join(name for name, each in known.items() if each.tier == "real")
+def _card(listing: manifest.Manifest, pack: Path) -> ModelCard:
+    known = {card.name: card for card in catalog.cards() if card.tier == "real"}
+    if listing.name not in known:
         raise CheckpointRefused(
-            f"The pack {pack} holds {made.name!r}, which is not a model that this course imports.",
-            f"It imports: {real}. Another checkpoint can be used by its folder: load('/path/to/folder').",
+            _("The pack {pack} holds {name!r}, which is not a model that this course imports.").format(
+                pack=pack, name=listing.name
+            ),
+            _("It imports: {names}. Another checkpoint can be used by its folder: load('/path/to/folder').").format(
+                names=", ".join(known)
+            ),
         )
-    return card
+    return known[listing.name]
 
 
 @contextmanager
-def _open_folder(pack: Path) -> Iterator[tuple]:
+def _open_folder(pack: Path) -> Iterator[tuple[manifest.Manifest, _Open]]:
     if not (pack / manifest.NAME).is_file():
         inside = sorted(file.parent.name for file in pack.glob(f"*/{manifest.NAME}"))
-        do = f"It holds packs: name one of {', '.join(inside[:5])}." if inside else "Name the folder with that file."
-        raise ModelNotHere(f"{pack} is not a pack: it has no {manifest.NAME}.", do)
-    names = {}
+        do = _("It holds packs: name one of {names}.") if inside else _("Name the folder with that file.")
+        raise _not_a_pack(pack, do.format(names=", ".join(inside[:5])))
+    sizes: dict[str, int] = {}
     with os.scandir(pack) as entries:
         for entry in entries:
-            if len(names) > _MOST_MEMBERS:
-                raise _refused(pack, "it holds thousands of files")
+            if len(sizes) > _MOST_MEMBERS:
+                raise _refused(pack, _("it holds thousands of files"))
             if manifest.is_litter(entry.name):
                 continue
             if not stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
-                kind = "a link" if entry.is_symlink() else "a folder" if entry.is_dir() else "a device or pipe"
-                raise _refused(pack, f"{entry.name!r} in it is {kind}, and only plain files are taken")
-            names[entry.name] = entry.stat(follow_symlinks=False).st_size
+                kind = _("a link") if entry.is_symlink() else _("a device, pipe or folder")
+                raise _refused(pack, _not_plain().format(name=entry.name, kind=kind))
+            sizes[entry.name] = entry.stat(follow_symlinks=False).st_size
 
     @contextmanager
-    def files(name: str) -> Iterator[BinaryIO]:
+    def open_file(name: str) -> Iterator[IO[bytes]]:
         # O_NOFOLLOW: the file may have become a link since it was looked at.
         with os.fdopen(os.open(pack / name, os.O_RDONLY | os.O_NOFOLLOW), "rb") as opened:
             yield opened
 
-    if names[manifest.NAME] > manifest.SIZE_LIMIT:
-        raise _refused(pack, "its manifest is too large to be one")
-    with files(manifest.NAME) as opened:
-        made = manifest.Manifest.parse(opened.read(manifest.SIZE_LIMIT), str(pack))
-    _compare(pack, names, made)
-    yield made, files
+    if sizes[manifest.NAME] > manifest.SIZE_LIMIT:
+        raise _refused(pack, _("its manifest is too large to be one"))
+    with open_file(manifest.NAME) as opened:
+        listing = manifest.Manifest.parse(opened.read(manifest.SIZE_LIMIT), str(pack))
+    _compare(pack, sizes, listing)
+    yield listing, open_file
 
 
 @contextmanager
-def _open_tar(pack: Path) -> Iterator[tuple]:
+def _open_tar(pack: Path) -> Iterator[tuple[manifest.Manifest, _Open]]:
     try:
-        tar = tarfile.open(pack, mode="r:")  # "r:" is plain tar only: a compressed one could grow without end
+        # "r:" is plain tar only: a compressed one could grow without end. It is closed below.
+        tar = tarfile.open(pack, mode="r:")  # noqa: SIM115
     except (tarfile.TarError, EOFError, ValueError) as error:
-        raise _refused(pack, "it is not a plain tar file (compressed ones are not taken)") from error
+        raise _refused(pack, _("it is not a plain tar file (compressed ones are not taken)")) from error
     with tar:
         members = _members(pack, tar)
         if manifest.NAME not in members:
-            raise ModelNotHere(f"{pack} is not a pack: it has no {manifest.NAME}.", "Ask for another copy.")
+            raise _not_a_pack(pack, _("Ask for another copy."))
 
         @contextmanager
-        def files(name: str) -> Iterator[BinaryIO]:
-            with tar.extractfile(members[name]) as opened:
+        def open_file(name: str) -> Iterator[IO[bytes]]:
+            opened = tar.extractfile(members[name])
+            assert opened is not None, "a member that is a plain file can be opened"
+            with opened:
                 yield opened
 
         if members[manifest.NAME].size > manifest.SIZE_LIMIT:
-            raise _refused(pack, "its manifest is too large to be one")
-        with files(manifest.NAME) as opened:
-            made = manifest.Manifest.parse(_read_all(pack, opened), str(pack))
-        _compare(pack, {name: member.size for name, member in members.items()}, made)
-        yield made, files
+            raise _refused(pack, _("its manifest is too large to be one"))
+        with open_file(manifest.NAME) as opened:
+            listing = manifest.Manifest.parse(_read_all(pack, opened), str(pack))
+        _compare(pack, {name: member.size for name, member in members.items()}, listing)
+        yield listing, open_file
 
 
 def _members(pack: Path, tar: tarfile.TarFile) -> dict[str, tarfile.TarInfo]:
     """The plain files of a tar file by name, after refusing everything that is not one."""
-    members, folders = {}, set()
+    members: dict[str, tarfile.TarInfo] = {}
+    folders = set()
     try:
         for count, member in enumerate(tar):
             if count > _MOST_MEMBERS:
-                raise _refused(pack, "it holds thousands of files")
+                raise _refused(pack, _("it holds thousands of files"))
             parts = member.name.split("/")
             if member.name.startswith("/") or ".." in parts or len(parts) > 2 or "\\" in member.name:
-                raise _refused(pack, f"{member.name[:80]!r} in it leads out of the model's folder")
+                raise _refused(pack, _("{name!r} in it leads out of the model's folder").format(name=member.name[:80]))
             if member.isdir() and len(parts) == 1:
                 continue
             if manifest.is_litter(parts[-1]):
                 continue
             if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
-                kind = "a link" if member.issym() or member.islnk() else "a device, pipe or folder"
-                raise _refused(pack, f"{member.name[:80]!r} in it is {kind}, and only plain files are taken")
+                kind = _("a link") if member.issym() or member.islnk() else _("a device, pipe or folder")
+                raise _refused(pack, _not_plain().format(name=member.name[:80], kind=kind))
             if parts[-1] in members:
-                raise _refused(pack, f"{parts[-1]!r} is in it twice")
+                raise _refused(pack, _("{name!r} is in it twice").format(name=parts[-1]))
             folders.add("/".join(parts[:-1]))
             members[parts[-1]] = member
     except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
-        raise _refused(pack, f"it is damaged ({error})") from error
+        raise _refused(pack, _("it is damaged ({error})").format(error=error)) from error
     if len(folders) > 1:
-        raise _refused(pack, "it holds more than one folder")
+        raise _refused(pack, _("it holds more than one folder"))
     return members
 
 
-def _compare(pack: Path, sizes: dict[str, int], made: manifest.Manifest) -> None:
-    """Exactly the files of the manifest, with their sizes, before a byte is copied."""
-    listed = {file.name: file.size for file in made.files}
+def _compare(pack: Path, sizes: dict[str, int], listing: manifest.Manifest) -> None:
+    """Refuse a pack that does not hold exactly the files of its manifest, before a byte is copied."""
+    listed = {file.name: file.size for file in listing.files}
     extra = sorted(set(sizes) - set(listed) - {manifest.NAME})
     if extra:
         code = [name for name in extra if not manifest.is_data(name)]
-        why = "is not data of a model" if code else "is not in its manifest"
-        raise _refused(pack, f"it holds {(code or extra)[0][:80]!r}, which {why}")
+        why = (
+            _("it holds {name!r}, which is not data of a model")
+            if code
+            else _("it holds {name!r}, which is not in its manifest")
+        )
+        raise _refused(pack, why.format(name=(code or extra)[0][:80]))
     missing = sorted(set(listed) - set(sizes))
     if missing:
-        raise _refused(pack, f"{missing[0]} is missing in it")
+        raise _refused(pack, _("{name} is missing in it").format(name=missing[0]))
     for name, size in listed.items():
         if sizes[name] != size:
-            raise _refused(pack, f"{name} has {sizes[name]:,} bytes and should have {size:,}")
+            raise _refused(
+                pack,
+                _("{name} has {size:,} bytes and should have {expected:,}").format(
+                    name=name, size=sizes[name], expected=size
+                ),
+            )
 
 
-def _read_all(pack: Path, opened: BinaryIO) -> bytes:
+def _read_all(pack: Path, opened: IO[bytes]) -> bytes:
     try:
         return opened.read()
     except (tarfile.TarError, EOFError) as error:
-        raise _refused(pack, f"it is damaged ({error})") from error
+        raise _refused(pack, _("it is damaged ({error})").format(error=error)) from error
 
 
-def _copy(source: BinaryIO, sink: BinaryIO, file: manifest.File, on_bytes: Callable) -> None:
+def _copy(source: IO[bytes], sink: IO[bytes], file: manifest.File, on_bytes: manifest.OnBytes) -> None:
     digest, left = sha256(), file.size
     while left:
         try:
@@ -310,7 +346,8 @@ def _copy(source: BinaryIO, sink: BinaryIO, file: manifest.File, on_bytes: Calla
 
 def _damaged(file: manifest.File) -> CheckpointRefused:
     return CheckpointRefused(
-        f"{file.name} is damaged: its SHA-256 sum is not the one in the manifest.", "Make the pack again."
+        _("{file} is damaged: its SHA-256 sum is not the one in the manifest.").format(file=file.name),
+        _("Make the pack again."),
     )
 
 
@@ -321,7 +358,16 @@ def _clear(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def _not_plain() -> str:
+    return _("{name!r} in it is {kind}, and only plain files are taken")
+
+
+def _not_a_pack(pack: Path, do: str) -> ModelNotHere:
+    return ModelNotHere(_("{pack} is not a pack: it has no {file}.").format(pack=pack, file=manifest.NAME), do)
+
+
 def _refused(pack: Path, why: str) -> CheckpointRefused:
     return CheckpointRefused(
-        f"The pack {pack} is refused: {why}.", "Ask for a pack that `labs models export` wrote, and copy it whole."
+        _("The pack {pack} is refused: {why}.").format(pack=pack, why=why),
+        _("Ask for a pack that `labs models export` wrote, and copy it whole."),
     )

@@ -9,13 +9,14 @@ from pathlib import Path
 from labs_helper import catalog
 from labs_helper.catalog import ModelCard
 from labs_helper.common import settings
+from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest, CheckpointRefused, ModelNotHere
 from labs_helper.store import gguf
 from labs_helper.store.checkpoint import is_complete, read_json
 
 
 def models_folders() -> list[Path]:
-    """The local folders in which real models are looked for, first hit wins.
+    """The local folders in which real models are looked for; the first that holds a model wins.
 
     LABS_MODELS_DIR if it is set, else `models/` in the course and `~/.cache/phi35-labs`.
 
@@ -28,34 +29,60 @@ def models_folders() -> list[Path]:
     return [catalog.course_folder() / "models", Path.home() / ".cache" / "phi35-labs"]
 
 
-def locate(card: ModelCard) -> Path:
-    """The folder of a model on this machine.
+def destination(card: ModelCard) -> Path:
+    """The folder that a real model gets when it is fetched or imported.
 
-    card: a card of the catalog.
-    Raises ModelNotHere if the model is not on this machine. Nothing is downloaded.
+    Example:
+        destination(real_card("instruct"))      # models/phi-3.5-mini-instruct-4bit in the course folder
+    """
+    return models_folders()[0] / card.name
+
+
+def possible_folders(card: ModelCard) -> list[Path]:
+    """The local folders that may hold a real model, under its own name or its repository's; the first is preferred.
+
+    Example:
+        possible_folders(real_card("instruct"))[0] == destination(real_card("instruct"))      # True
+    """
+    names = [card.name, card.repository.split("/")[-1]] if card.repository else [card.name]
+    return [folder / name for folder in models_folders() for name in dict.fromkeys(names)]
+
+
+def locate(card: ModelCard) -> Path:
+    """The folder of a model on this machine. Nothing is downloaded.
+
+    Args:
+        card: a card of the catalog.
+
+    Raises:
+        ModelNotHere: the model is not on this machine.
 
     Example:
         locate(catalog.find("instruct", "tiny")[0])
     """
     if card.path is not None:
-        if not Path(card.path).is_dir():
+        if not card.path.is_dir():
             raise ModelNotHere(
-                f"The folder of {card.name} is not there: {card.path}.",
-                "Restore it with `git checkout -- data/checkpoints`, or build it with `make checkpoints`.",
+                _("The folder of {name} is not there: {path}.").format(name=card.name, path=card.path),
+                _("Restore it with `git checkout -- data/checkpoints`, or build it with `make checkpoints`."),
             )
-        return Path(card.path)
-    for folder in models_folders():
-        for name in (card.name, card.repository.split("/")[-1]):
-            if (folder / name / (card.file or "config.json")).is_file():
-                return folder / name
+        return card.path
+    for folder in possible_folders(card):
+        if (folder / (card.file or "config.json")).is_file():
+            return folder
     cached = _in_hub_cache(card)
     if cached is not None:
         return cached
     bundled = [other.name for other in catalog.cards() if other.role == card.role and other.tier == "tiny"]
-    instead = f', or go on with the bundled model: load("{bundled[0]}")' if bundled else ""
+    do = _("Get it with `labs models fetch {name}`, or from a stick with `labs models import PACK`.")
+    if bundled:
+        do = _(
+            "Get it with `labs models fetch {name}`, or from a stick with `labs models import PACK`, or go on with "
+            'the bundled model: load("{bundled}").'
+        )
     raise ModelNotHere(
-        f"{card.name} ({card.repository}) is not on this machine.",
-        f"Get it with `labs models fetch {card.name}`, or from a stick with `labs models import PACK`{instead}.",
+        _("{name} ({repository}) is not on this machine.").format(name=card.name, repository=card.repository),
+        do.format(name=card.name, bundled=", ".join(bundled[:1])),
     )
 
 
@@ -77,17 +104,20 @@ def _in_hub_cache(card: ModelCard) -> Path | None:
     # Imported here: huggingface_hub takes longer to import than everything else in this module together.
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(card.repository, card.file or "config.json")
-    if not isinstance(found, str):
+    if card.repository is None:
         return None
-    folder = Path(found).parent
+    cached = try_to_load_from_cache(card.repository, card.file or "config.json")
+    if not isinstance(cached, str):
+        return None
+    folder = Path(cached).parent
     return folder if card.file or is_complete(folder) else None
 
 
 def real_card(name: str) -> ModelCard:
     """The card of a model that can be fetched: by its name, or the first real one of a role.
 
-    Raises BadRequest for unknown names and for bundled models, which need no fetching.
+    Raises:
+        BadRequest: there is no such model, or it is bundled and needs no fetching.
 
     Example:
         real_card("instruct").name      # 'phi-3.5-mini-instruct-4bit'
@@ -96,27 +126,44 @@ def real_card(name: str) -> ModelCard:
         if card.tier == "real":
             return card
     raise BadRequest(
-        f"{name} is part of the course: it is never fetched, imported or removed.",
-        "Name a real model; `labs models list` shows them.",
+        _("{name} is part of the course: it is never fetched, imported or removed.").format(name=name),
+        _("Name a real model; `labs models list` shows them."),
     )
 
 
-def card_for(path: str | Path) -> ModelCard:
-    """A card for a checkpoint folder that is not in the catalog, filled from its config.json or GGUF file.
+def card_named(name: str) -> ModelCard:
+    """The card of any model by its name, or of the first real model of a role.
 
-    Raises ModelNotHere if the folder is missing.
+    Raises:
+        BadRequest: there is no such model.
+
+    Example:
+        card_named("instruct-tiny").tier, card_named("instruct").tier      # ('tiny', 'real')
+    """
+    card = catalog.find(name)[0]
+    return card if card.name == name else real_card(name)
+
+
+def card_for(path: str | Path) -> ModelCard:
+    """A card for a checkpoint folder: the catalog's own, or one made from its config.json or GGUF file.
+
+    Raises:
+        ModelNotHere: there is no such folder.
+        CheckpointRefused: neither file can be read.
 
     Example:
         card_for("my-checkpoint").architecture
     """
     path = Path(path).expanduser()
     if not path.is_dir():
-        raise ModelNotHere(f"There is no folder {path}.", "Check the path; use an absolute one if in doubt.")
+        raise ModelNotHere(
+            _("There is no folder {path}.").format(path=path), _("Check the path; use an absolute one if in doubt.")
+        )
     path = path.resolve()
     for card in catalog.cards():
-        if card.path is not None and Path(card.path).resolve() == path:
+        if card.path is not None and card.path.resolve() == path:
             return card
-        if card.repository and any((folder / card.name).resolve() == path for folder in models_folders()):
+        if card.path is None and any(folder.resolve() == path for folder in possible_folders(card)):
             return replace(card, path=path)
     file = gguf_file(path)
     config = gguf.read(file).config() if file else read_json(path / "config.json")
@@ -131,7 +178,7 @@ def card_for(path: str | Path) -> ModelCard:
         architecture=str(config.get("model_type")),
         context=number("max_position_embeddings"),
         bytes_on_disk=catalog.folder_bytes(path),
-        source=f"the folder {path}",
+        source=_("the folder {path}").format(path=path),
         path=path,
         format="gguf" if file else "mlx",
         file=file.name if file else None,
@@ -139,7 +186,10 @@ def card_for(path: str | Path) -> ModelCard:
 
 
 def gguf_file(path: str | Path) -> Path | None:
-    """The GGUF file of a folder; None for a folder that MLX reads. Raises CheckpointRefused if there are several.
+    """The GGUF file of a folder; None for a folder that MLX reads.
+
+    Raises:
+        CheckpointRefused: there are several.
 
     Example:
         gguf_file("models/phi-3.5-mini-instruct-q4-gguf")
@@ -150,16 +200,22 @@ def gguf_file(path: str | Path) -> Path | None:
     files = sorted(path.glob("*.gguf"))
     named = [path / card.file for card in catalog.cards() if card.file and path / card.file in files]
     if len(files) > 1 and len(named) != 1:
-        raise CheckpointRefused(f"There are {len(files)} GGUF files in {path}.", "Keep one of them in a folder.")
-    return (named or files or [None])[0]
+        raise CheckpointRefused(
+            _("There are {count} GGUF files in {path}.").format(count=len(files), path=path),
+            _("Keep one of them in a folder."),
+        )
+    return next(iter(named or files), None)
 
 
 def looks_like_path(name: str) -> bool:
-    """Whether a name means a folder and not a catalog entry.
+    """Whether a name means a folder and not an entry of the catalog.
+
+    Raises:
+        BadRequest: it cannot be a name at all.
 
     Example:
         looks_like_path("./my-checkpoint"), looks_like_path("instruct")      # (True, False)
     """
     if "\0" in name:
-        raise BadRequest("A model name cannot hold a null character.", "Use a role such as 'instruct'.")
+        raise BadRequest(_("A model name cannot hold a null character."), _("Use a role such as 'instruct'."))
     return os.sep in name or name.startswith((".", "~")) or Path(name).is_dir()

@@ -1,9 +1,8 @@
 """Fetch one file over HTTP: resumed after every break, checked against its sum before it gets its name.
 
 Why not huggingface_hub's own download: since its version 2 a broken download is thrown away (every attempt writes
-to a new temporary file), so on bad Wi-Fi a file of gigabytes never arrives. It still does what it is best at, the
-listing, tokens and error messages (`labs_helper.store.hub`); this module moves the bytes, from the hub and from a
-computer in the same room alike.
+to a new temporary file), so on bad Wi-Fi a file of gigabytes never arrives. The package still does the listing and the
+tokens (`labs_helper.store.hub`); this module moves the bytes, from the hub and from a computer in the same room.
 """
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ import functools
 import re
 import ssl
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
+from labs_helper.common.translate import _
 from labs_helper.errors import DownloadFailed
 from labs_helper.store import manifest
 
@@ -29,7 +28,13 @@ _BUSY = (408, 425, 429, 500, 502, 503, 504)
 
 @dataclass(frozen=True)
 class Remote:
-    """A file to fetch. kind of its `digest`: "sha256", or "git" (see `manifest.git_sum`). size in bytes."""
+    """A file to fetch.
+
+    Attributes:
+        size: in bytes.
+        digest: its sum, in hexadecimal.
+        kind: of the sum: "sha256", or "git" (see `manifest.git_sum`).
+    """
 
     name: str
     url: str
@@ -58,7 +63,7 @@ def client(headers: dict[str, str] | None = None) -> httpx.Client:
 
 @functools.cache
 def trust() -> ssl.SSLContext:
-    """The certificates that are believed: the ones that come with httpx. Reading them takes a while, so once.
+    """The certificates that come with httpx. Reading them takes a while, so this is done once.
 
     Example:
         httpx.Client(verify=trust())
@@ -66,11 +71,17 @@ def trust() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def download(http: httpx.Client, remote: Remote, folder: Path, on_bytes: Callable[[int], object]) -> None:
-    """Fetch a file into a folder. What an earlier attempt left there is used.
+def download(http: httpx.Client, remote: Remote, folder: Path, on_bytes: manifest.OnBytes) -> None:
+    """Fetch a file into a folder, and go on where an earlier attempt stopped.
 
-    on_bytes: told how many bytes are newly there, for a progress bar; negative when bytes turn out useless.
-    Raises DownloadFailed with what to do.
+    Args:
+        http: from `client`.
+        remote: the file.
+        folder: where it goes, under its own name.
+        on_bytes: called with the number of new bytes, for a progress bar; negative when bytes turn out useless.
+
+    Raises:
+        DownloadFailed: the file does not arrive, or not as it was announced.
 
     Example:
         with client() as http:
@@ -97,8 +108,10 @@ def download(http: httpx.Client, remote: Remote, folder: Path, on_bytes: Callabl
             on_bytes(-before)
             if whole_again:
                 raise DownloadFailed(
-                    f"{remote.name} arrived damaged twice: its sum is not the one that was announced.",
-                    "Try again later, or from another place; something on the way changes the data.",
+                    _("{name} arrived damaged twice: its sum is not the one that was announced.").format(
+                        name=remote.name
+                    ),
+                    _("Try again later, or from another place; something on the way changes the data."),
                 )
             whole_again = True
             continue
@@ -112,8 +125,8 @@ def download(http: httpx.Client, remote: Remote, folder: Path, on_bytes: Callabl
             time.sleep(max(pause, PAUSE * 2**failed if failed else PAUSE / 2))
 
 
-def _receive(http: httpx.Client, remote: Remote, part: Path, on_bytes: Callable[[int], object]) -> None:
-    """One attempt: append to `part` what comes, beginning where it ends."""
+def _receive(http: httpx.Client, remote: Remote, part: Path, on_bytes: manifest.OnBytes) -> None:
+    """One attempt: ask for the bytes that `part` lacks, and append them as they come."""
     have = _size(part)
     headers = {"Accept-Encoding": "identity"}  # a compressed answer cannot be resumed
     if have:
@@ -126,16 +139,16 @@ def _receive(http: httpx.Client, remote: Remote, part: Path, on_bytes: Callable[
             have = 0
         announced = _announced(response, have)
         if announced is not None and announced != remote.size:
-            raise _wrong_size(remote, f"the server sends {announced:,}")
+            raise _wrong_size(remote, _("the server sends {announced:,}").format(announced=announced))
         with part.open("ab") as file:
             for chunk in response.iter_raw():  # as it comes: with a chunk size, a break would lose what is held back
                 have += len(chunk)
                 if have > remote.size:
-                    raise _wrong_size(remote, "the server sends more")
+                    raise _wrong_size(remote, _("the server sends more"))
                 file.write(chunk)
                 on_bytes(len(chunk))
     if have < remote.size:
-        raise _Broken(f"it ended after {have:,} of {remote.size:,} bytes")
+        raise _Broken(_("it ended after {have:,} of {size:,} bytes").format(have=have, size=remote.size))
 
 
 def _check_status(response: httpx.Response, remote: Remote) -> None:
@@ -144,27 +157,29 @@ def _check_status(response: httpx.Response, remote: Remote) -> None:
         return
     if status in _BUSY:
         asked = response.headers.get("Retry-After", "")
-        raise _Broken(f"the server is busy ({status})", float(asked) if asked.isdigit() else 0.0)
+        raise _Broken(
+            _("the server is busy ({status})").format(status=status), float(asked) if asked.isdigit() else 0.0
+        )
     if status in (401, 403):
         raise DownloadFailed(
-            f"The server does not let you have {remote.name} ({status}).",
-            "Log in with `hf auth login`, and accept the licence on the model's page if it asks for that.",
+            _("The server does not let you have {name} ({status}).").format(name=remote.name, status=status),
+            _("Log in with `hf auth login`, and accept the licence on the model's page if it asks for that."),
         )
     raise DownloadFailed(
-        f"The server has no {remote.name} any more ({status})."
+        _("The server has no {name} any more ({status}).").format(name=remote.name, status=status)
         if status in (404, 410)
-        else f"The server answers {status} for {remote.name}.",
-        "Start the command again; it asks for a new list of the files.",
+        else _("The server answers {status} for {name}.").format(status=status, name=remote.name),
+        _("Start the command again; it asks for a new list of the files."),
     )
 
 
 def _announced(response: httpx.Response, have: int) -> int | None:
     """The size of the whole file according to the answer's headers, if they say it."""
     if response.status_code == 206:
-        place = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
-        if place is None or int(place[1]) != have:
-            raise _Broken("the server sends another part than the one asked for")
-        return int(place[2])
+        answered = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+        if answered is None or int(answered[1]) != have:
+            raise _Broken(_("the server sends another part than the one asked for"))
+        return int(answered[2])
     length = response.headers.get("Content-Length", "")
     return int(length) if length.isdigit() else None
 
@@ -179,14 +194,16 @@ def _size(path: Path) -> int:
 
 def _wrong_size(remote: Remote, what: str) -> DownloadFailed:
     return DownloadFailed(
-        f"{remote.name} should have {remote.size:,} bytes and {what}.",
-        "The file has changed, or a proxy answers in its place. Try again later or from another network.",
+        _("{name} should have {size:,} bytes and {what}.").format(name=remote.name, size=remote.size, what=what),
+        _("The file has changed, or a proxy answers in its place. Try again later or from another network."),
     )
 
 
 def _gave_up(remote: Remote, part: Path, error: Exception) -> DownloadFailed:
     why = str(error) or type(error).__name__
     return DownloadFailed(
-        f"{remote.name} did not arrive: {why}. {_size(part):,} of {remote.size:,} bytes are here.",
-        "Start the same command again, now or later: it goes on where it stopped.",
+        _("{name} did not arrive: {why}. {have:,} of {size:,} bytes are here.").format(
+            name=remote.name, why=why, have=_size(part), size=remote.size
+        ),
+        _("Start the same command again, now or later: it goes on where it stopped."),
     )

@@ -80,16 +80,16 @@ def arrived(file: Path) -> list[tuple[str, int]]:
         return connection.execute(question).fetchall()
 
 
-class Sender(client._Sender):
+class Sender(client.Sender):
     """The sender of one simulated learner: each has a folder of its own, as each has a machine of its own."""
 
     def __init__(self, here: threading.local, folder: Path):
         super().__init__()
         self.here, self.folder = here, folder
 
-    def _run(self) -> None:
+    def run(self) -> None:
         self.here.folder = self.folder
-        super()._run()
+        super().run()
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def machines(tmp_path, monkeypatch):
     here, senders = threading.local(), []
     monkeypatch.delenv("LABS_BOARD", raising=False)
     monkeypatch.setattr(personal, "folder", lambda: here.folder)
-    monkeypatch.setattr(client, "_sender", SimpleNamespace(start=lambda: here.sender.start(), end=lambda seconds: None))
+    monkeypatch.setattr(client, "sender", SimpleNamespace(start=lambda: here.sender.start(), end=lambda seconds: None))
 
     def become(number: int) -> None:
         here.folder = tmp_path / f"learner-{number}"
@@ -302,6 +302,6 @@ def test_without_the_key_or_the_server_the_page_says_so(browser, board):
     browser.get(board.page)
     until(lambda: row(browser, "Ann"), 20, "the row is there")
     assert not browser.find_element(By.ID, "trouble").is_displayed()
-    board._server.should_exit = True
+    board.close()
     until(lambda: "No answer from the board" in browser.find_element(By.ID, "trouble").text, 30, "it says so")
     assert row(browser, "Ann")  # what was known stays

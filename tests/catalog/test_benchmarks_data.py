@@ -103,7 +103,7 @@ def test_read_takes_names_with_and_without_ending_and_hands_out_copies():
     rows = tables.read("long_context.csv")
     rows[0]["value"] = -1
     assert tables.read("long_context")[0]["value"] != -1
-    assert list(published.tables())[0] == "multilingual_by_language"
+    assert next(iter(published.tables())) == "multilingual_by_language"
     assert set(published.tables()) == {path.stem for path in FILES}
 
 

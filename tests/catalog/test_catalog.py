@@ -25,7 +25,7 @@ def test_every_card_names_its_source():
 
 
 def test_unknown_names_and_tiers_list_the_known_ones():
-    with pytest.raises(BadRequest, match="instruct-previous.*instruct-tiny"):
+    with pytest.raises(BadRequest, match=r"instruct-previous.*instruct-tiny"):
         catalog.find("phi-9")
     with pytest.raises(BadRequest, match="auto, tiny, real"):
         catalog.find("instruct", tier="huge")
@@ -48,7 +48,6 @@ def test_bundled_cards_agree_with_their_folders():
             config = json.loads((card.path / "config.json").read_text(encoding="utf-8"))
             assert card.architecture == config["model_type"]
             assert card.context == config["max_position_embeddings"]
-            assert card.original_context == config["original_max_position_embeddings"]
 
 
 def test_names_are_unique_and_every_real_model_says_how_large_it_is():
@@ -56,7 +55,7 @@ def test_names_are_unique_and_every_real_model_says_how_large_it_is():
     assert len({card.name for card in cards}) == len(cards)
     for card in cards:
         if card.tier == "real":
-            assert card.bytes_on_disk and card.bytes_in_memory and card.context and card.config
+            assert card.bytes_on_disk and card.context and card.config
             assert card.config["model_type"] == card.architecture
             assert (card.format == "gguf") == bool(card.file)
             assert card.name == card.name.lower(), "names are typed by hand"

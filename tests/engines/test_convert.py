@@ -427,7 +427,7 @@ DAMAGE = [
     (no_tokenizer, "no tokenizer.json"),
     (not_a_number, "no numbers"),
     (one_is_missing, "cannot be used"),
-    (cut_short, "should have|cut short"),
+    (cut_short, "not a whole safetensors file"),
     (only_pickles, "can run code"),
     (lambda folder: change(folder / "config.json", model_type="llama"), "not one of this course"),
     (lambda folder: change(folder / "config.json", head_dim=128), "size of 128"),

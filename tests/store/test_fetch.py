@@ -16,9 +16,11 @@ import pytest
 from fake_hub import COMMIT, FakeHub, Faults
 
 from labs_helper import catalog, store
+from labs_helper.common import files
 from labs_helper.errors import BadRequest, CheckpointRefused, DownloadFailed, LabError, ModelNotHere, NotEnoughDisk
 from labs_helper.store import hub, staging, transfer
 from labs_helper.store.manifest import Manifest
+from labs_helper.store.places import destination
 
 NAME = "phi-3.5-mini-instruct-4bit"
 CARD = catalog.find(NAME)[0]
@@ -93,7 +95,7 @@ def failure(kind=DownloadFailed) -> str:
         fetch()
     assert time.monotonic() - start < 12
     assert caught.value.do
-    assert not staging.final_place(NAME).exists()
+    assert not destination(CARD).exists()
     with pytest.raises(ModelNotHere):
         store.locate(CARD)
     return str(caught.value)
@@ -151,7 +153,7 @@ def test_kill_9_in_the_middle_and_a_second_start(serve, upload, models, tmp_path
     environment = {**os.environ, "HF_HUB_OFFLINE": "0", "PYTHONPATH": os.pathsep.join(sys.path)}
 
     def there() -> int:
-        return sum(file.stat().st_size for file in staging.part_place(NAME).glob("*.safetensors.*.part"))
+        return sum(file.stat().st_size for file in files.part_folder(destination(CARD)).glob("*.safetensors.*.part"))
 
     child = subprocess.Popen([sys.executable, "-c", code], env=environment)
     try:
@@ -178,7 +180,7 @@ def test_kill_9_in_the_middle_and_a_second_start(serve, upload, models, tmp_path
 def test_a_file_that_is_cut_short(serve):
     serve(cut=20_000)
     assert "20,000 of" in failure()
-    assert list(staging.part_place(NAME).glob("*.part")), "what came is kept for the next attempt"
+    assert list(files.part_folder(destination(CARD)).glob("*.part")), "what came is kept for the next attempt"
 
 
 def test_a_listing_that_lies_about_sizes(serve, upload):
@@ -201,7 +203,7 @@ def test_damage_on_the_way(serve, upload):
 def test_files_of_an_older_revision_are_not_mixed_in(serve, upload):
     serve(cut=20_000)
     failure()
-    (staging.part_place(NAME) / "old.json").write_text("{}")
+    (files.part_folder(destination(CARD)) / "old.json").write_text("{}")
     weights = upload / "model-00001-of-00002.safetensors"
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
@@ -316,7 +318,7 @@ def test_model_file_is_refused(serve, upload):
 def test_weights_whose_header_lies(serve, upload):
     (upload / "model-00002-of-00002.safetensors").write_bytes(b"\xff" * 64)
     serve()
-    assert "not a safetensors file" in failure(CheckpointRefused)
+    assert "not a whole safetensors file" in failure(CheckpointRefused)
 
 
 def test_no_weights_in_a_safe_format(serve, upload):

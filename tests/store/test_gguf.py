@@ -47,7 +47,7 @@ def test_the_sizes_of_blocks_are_ggmls():
 @pytest.mark.parametrize("left", [23, 24, 200, 40_000, 100_000, 9_000_000])
 def test_a_file_that_is_cut_short(file, left):
     file.write_bytes(file.read_bytes()[:left])
-    with pytest.raises(CheckpointRefused, match="cut short|not a GGUF file"):
+    with pytest.raises(CheckpointRefused, match=r"cut short|not a GGUF file"):
         gguf.read(file)
 
 
@@ -148,7 +148,7 @@ def test_special_tokens_take_the_white_space_behind_them_as_phis_do(tiny_gguf):
 def test_pieces_that_no_token_covers_go_as_bytes(tiny_gguf):
     made = gguf_tokenizer.load(gguf.read(store.gguf_file(tiny_gguf)))
     ids = made.encode("\U0001f980", add_special_tokens=False)
-    assert [made.convert_ids_to_tokens(id) for id in ids][-4:] == ["<0xF0>", "<0x9F>", "<0xA6>", "<0x80>"]
+    assert [made.convert_ids_to_tokens(number) for number in ids][-4:] == ["<0xF0>", "<0x9F>", "<0xA6>", "<0x80>"]
     assert made.decode(ids).strip() == "\U0001f980"
 
 
@@ -177,7 +177,7 @@ def test_the_need_of_a_file_is_its_size_and_the_cache(tiny_gguf, monkeypatch):
     room = estimate.of_folder(tiny_gguf, 512, on_cpu=True).total
     assert estimate.longest_of_folder(tiny_gguf, room, on_cpu=True) == 512
     monkeypatch.setenv("LABS_MEMORY_GB", "0.1")
-    with pytest.raises(NotEnoughMemory, match="copy|instruct-tiny"):
+    with pytest.raises(NotEnoughMemory, match=r"copy|instruct-tiny"):
         require(tiny_gguf, 1024)
 
 

@@ -182,10 +182,16 @@ def test_a_broken_model_is_not_served(served, tmp_path, monkeypatch):
         store.serve(port=0)
 
 
-@pytest.mark.parametrize("source", ["", "ftp://host", "http://", "file:///etc/passwd", "http://user@host/"])
+@pytest.mark.parametrize("source", ["ftp://host", "http://", "file:///etc/passwd", "http://host:99999"])
 def test_addresses_that_are_none(served, source):
     with pytest.raises(BadRequest, match="not an address"):
         lan.plan(NAME, source)
+
+
+def test_an_address_with_a_password_is_refused_and_not_repeated(served):
+    with pytest.raises(BadRequest, match="more than an address") as caught:
+        lan.plan(NAME, "http://user:secret@host/")
+    assert "secret" not in str(caught.value)
 
 
 def test_nobody_there(served):

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from labs_helper import catalog, cli, store
+from labs_helper.common import files
 from labs_helper.errors import BadRequest, CheckpointRefused, LabError, ModelNotHere, NotEnoughDisk
 from labs_helper.store import manifest, staging
 from labs_helper.store.manifest import Manifest
+from labs_helper.store.places import destination
 
 NAME = "phi-3.5-mini-instruct-4bit"
 CARD = catalog.find(NAME)[0]
@@ -48,8 +50,8 @@ def refusal(pack: Path, kind=CheckpointRefused) -> str:
     with pytest.raises(kind) as caught:
         store.import_pack(pack, progress=False)
     assert caught.value.do
-    assert not staging.final_place(NAME).exists(), "nothing half-written can be used"
-    assert not staging.part_place(NAME).exists(), "and nothing is left lying about"
+    assert not destination(CARD).exists(), "nothing half-written can be used"
+    assert not files.part_folder(destination(CARD)).exists(), "and nothing is left lying about"
     return str(caught.value)
 
 
@@ -77,9 +79,9 @@ def edit(pack: Path, change) -> None:
 def test_there_and_back(installed, tmp_path, as_tar):
     before = {file.name: file.read_bytes() for file in installed.iterdir() if file.suffix != ".py"}
     (tmp_path / "stick").mkdir()
-    destination = tmp_path / "stick" / ("phi.tar" if as_tar else "")
-    made = store.export(NAME, destination, progress=False)
-    assert made == (destination if as_tar else tmp_path / "stick" / NAME)
+    target = tmp_path / "stick" / ("phi.tar" if as_tar else "")
+    made = store.export(NAME, target, progress=False)
+    assert made == (target if as_tar else tmp_path / "stick" / NAME)
     assert [each.name for each in (tmp_path / "stick").iterdir()] == [made.name]
     store.remove(NAME)
     path = store.import_pack(made, progress=False)
@@ -114,9 +116,9 @@ def test_a_model_that_changed_since_its_manifest_is_not_exported(pack, tmp_path)
     path = store.import_pack(pack, progress=False)
     weights = path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
-    for destination in (tmp_path / "out.tar", tmp_path / "out"):
+    for target in (tmp_path / "out.tar", tmp_path / "out"):
         with pytest.raises(CheckpointRefused, match="damaged"):
-            store.export(NAME, destination, progress=False)
+            store.export(NAME, target, progress=False)
     assert not (tmp_path / "out.tar").exists() and not list((tmp_path / "out").iterdir())
 
 
@@ -226,7 +228,7 @@ def test_a_checkpoint_that_asks_for_code(pack):
 def test_weights_that_are_not_weights(pack):
     (pack / "model.safetensors").write_bytes(b"\x80\x04pickle" * 10)
     (pack / manifest.NAME).write_text(Manifest.of(pack, NAME).text())
-    assert "not a safetensors file" in refusal(pack)
+    assert "not a whole safetensors file" in refusal(pack)
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_truncated_weights(copy, left):
 def test_weights_with_something_appended(copy):
     with (copy / "model.safetensors").open("ab") as file:
         file.write(b"more")
-    assert "should have" in refusal(copy)
+    assert "not a whole safetensors file" in refusal(copy)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,12 @@ def test_weights_with_something_appended(copy):
     [
         {"dtype": "F32", "shape": [4], "data_offsets": [0, 8]},
         {"dtype": "F99", "shape": [2], "data_offsets": [0, 8]},
+        {"dtype": "C64", "shape": [1], "data_offsets": [0, 8]},
         {"dtype": "F32", "shape": [2]},
+        {"dtype": "F32", "shape": [-1, -2], "data_offsets": [0, 8]},
+        {"dtype": "F32", "shape": [2.0], "data_offsets": [0, 8]},
+        {"dtype": "F32", "shape": [2**62, 8], "data_offsets": [0, 8]},
+        {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]},
         {"dtype": "F32", "shape": "ab", "data_offsets": [0, 8]},
         [1],
     ],
@@ -122,11 +127,20 @@ def test_weights_with_something_appended(copy):
 def test_headers_that_lie(copy, entry):
     header = json.dumps({"weight": entry}).encode()
     (copy / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 8)
-    assert "entry of weight" in refusal(copy)
+    said = refusal(copy)
+    assert "model.safetensors is not a whole safetensors file" in said or ("weight in" in said and "C64" in said)
 
 
-def test_a_header_that_is_not_json(copy):
-    (copy / "model.safetensors").write_bytes(struct.pack("<Q", 8) + b"not json")
+def test_two_tensors_that_share_bytes(copy):
+    entry = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+    header = json.dumps({"one": entry, "two": entry}).encode()
+    (copy / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 8)
+    assert "not a whole safetensors file" in refusal(copy)
+
+
+@pytest.mark.parametrize("header", [b"not json", b"[]", b'{"weight":' + b"[" * 100_000, b'{"weight": NaN}'])
+def test_a_header_that_is_not_one(copy, header):
+    (copy / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
     assert "header" in refusal(copy)
 
 
