@@ -10,14 +10,19 @@ import re
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from labs_helper.board import rules
 from labs_helper.board.storage import Storage
 
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+# ASGI's types (asgi.readthedocs.io); the packages that define them are on the instructor's machine only.
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 HEADERS = 16_384  # bytes
 LEARNER = re.compile(r"[0-9a-f]{32}")
@@ -94,7 +99,7 @@ class Guard:
         Guard(app, storage, Limits(), "default-src 'none'")
     """
 
-    def __init__(self, app: ASGIApp, storage: Storage, limits: Limits, policy: str):
+    def __init__(self, app: Application, storage: Storage, limits: Limits, policy: str):
         self.app, self.storage, self.limits = app, storage, limits
         self._address, self._wrong = Limiter(*limits.address), Limiter(*limits.wrong)
         self._newcomers = Limiter(*limits.newcomers)
