@@ -121,4 +121,4 @@ $(SITE_READY): $(READY)
 
 # MLX's Linux wheel multiplies matrices with a reference BLAS, tens of times slower than OpenBLAS.
 blas-note: $(READY)
-	@$(BIN)/python -c 'from labs_helper.corrections import blas; s = blas.preload(); s.fast or print("NOTE:", s.found, s.advice)'
+	@$(BIN)/python -c 'from labs_helper.corrections import blas; s = blas.preload(); s.fast or print("NOTE:", s.library, s.advice)'

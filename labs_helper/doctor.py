@@ -266,7 +266,7 @@ def blas_row() -> Row:
         blas_row().detail      # 'OpenBLAS'
     """
     status = blas.preload()
-    return Row("BLAS", OK if status.fast else NOTE, status.found, status.advice)
+    return Row("BLAS", OK if status.fast else NOTE, status.library, status.advice)
 
 
 def compiler_row() -> Row:

@@ -11,10 +11,11 @@ When: only on the CPU, only with OpenBLAS, and only for models that are small in
 from __future__ import annotations
 
 import math
-import os
+from typing import Any
 
+from labs_helper.common import settings
+from labs_helper.common.types import Table
 from labs_helper.corrections import blas
-from labs_helper.errors import BadRequest
 
 BUDGET = 1_000_000_000  # bytes in fp32; more than this is no longer a small model
 
@@ -22,27 +23,29 @@ BUDGET = 1_000_000_000  # bytes in fp32; more than this is no longer a small mod
 def wanted(fp32_bytes: int, on_cpu: bool) -> bool:
     """Whether a model of this size should be expanded.
 
-    fp32_bytes: what its weights take in fp32.
-    on_cpu: whether MLX computes on the CPU.
-    Raises BadRequest if LABS_DEQUANTIZE has another value than 0, 1 or auto.
+    Args:
+        fp32_bytes: what its weights take in fp32.
+        on_cpu: whether MLX computes on the CPU.
+
+    Raises:
+        BadRequest: LABS_DEQUANTIZE has another value than 0, 1 or auto.
 
     Example:
         wanted(12_000_000, on_cpu=True)
     """
-    choice = os.environ.get("LABS_DEQUANTIZE", "auto").strip().lower()
-    if choice not in ("0", "1", "auto"):
-        raise BadRequest(f"LABS_DEQUANTIZE is {choice!r}.", "Set it to 0, 1 or auto, or unset it.")
-    if choice == "auto":
-        return on_cpu and blas.status().fast and fp32_bytes <= BUDGET
-    return choice == "1"
+    choice = settings.DEQUANTIZE.get()
+    if choice is None:
+        return on_cpu and blas.preload().fast and fp32_bytes <= BUDGET
+    return choice
 
 
-def expanded_bytes(table: dict[str, dict], group_size: int) -> int:
+def expanded_bytes(table: Table, group_size: int) -> int:
     """What the weights of a checkpoint take in fp32, from its table of contents.
 
-    table: from `labs_helper.store.weight_table`.
-    group_size: weights that share a scale. With it the number of scales tells the number of weights, also where
-        layers have bits of their own; packed weights are stored as U32.
+    Args:
+        table: from `labs_helper.store.weight_table`.
+        group_size: weights that share a scale. With it the number of scales tells the number of weights, also where
+            layers have bits of their own; packed weights are stored as U32.
 
     Example:
         expanded_bytes(store.weight_table(path), group_size=64)
@@ -58,7 +61,7 @@ def expanded_bytes(table: dict[str, dict], group_size: int) -> int:
     return total
 
 
-def apply(model) -> int:
+def apply(model: Any) -> int:
     """Replace every quantized layer of a model by its fp32 form. Returns how many were replaced.
 
     Example:
@@ -66,11 +69,11 @@ def apply(model) -> int:
     """
     import mlx.core as mx
     import mlx.nn as nn
-    from mlx.utils import tree_flatten
     from mlx_lm.utils import dequantize_model
 
-    quantized = [m for _, m in model.named_modules() if isinstance(m, (nn.QuantizedLinear, nn.QuantizedEmbedding))]
+    layers = [layer for _name, layer in model.named_modules()]
+    quantized = [layer for layer in layers if isinstance(layer, (nn.QuantizedLinear, nn.QuantizedEmbedding))]
     dequantize_model(model)
     model.set_dtype(mx.float32)
-    mx.eval([value for _, value in tree_flatten(model.parameters())])
+    mx.eval(model.parameters())
     return len(quantized)

@@ -11,14 +11,21 @@ Rule: one table for a whole request, short when prompt + max_tokens fit the orig
 
 from __future__ import annotations
 
-_upstream_right: bool | None = None
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from labs_helper.common.types import Config
+
+if TYPE_CHECKING:
+    import mlx.core as mx
 
 
-def table_for(config: dict, total_tokens: int) -> str | None:
+def table_for(config: Config, total_tokens: int) -> str | None:
     """Which table a request of this length needs: "short", "long", or None for a model without LongRoPE.
 
-    config: the checkpoint's config.json.
-    total_tokens: tokens of the prompt plus max_tokens.
+    Args:
+        config: the checkpoint's config.json.
+        total_tokens: tokens of the prompt plus max_tokens.
 
     Example:
         table_for({"rope_scaling": {"short_factor": [], "long_factor": []},
@@ -30,20 +37,27 @@ def table_for(config: dict, total_tokens: int) -> str | None:
     return "short" if total_tokens <= original_length(config) else "long"
 
 
-def original_length(config: dict) -> int:
-    """The length in tokens up to which the short table holds (4096 where the config does not say)."""
-    return config.get("original_max_position_embeddings") or 4096
+def original_length(config: Config) -> int:
+    """The length in tokens up to which the short table holds (4096 where the config does not say).
+
+    Example:
+        original_length({})      # 4096
+    """
+    return int(config.get("original_max_position_embeddings") or 4096)
 
 
-def apply(model, config: dict, total_tokens: int) -> str | None:
-    """Install the right table in every layer of an mlx-lm phi3 or phimoe model.
-
-    model: the model that `mlx_lm.load` returned.
-    config: its config.json.
-    total_tokens: tokens of the prompt plus max_tokens.
-    Returns the table's name, or None for a model without LongRoPE. Does nothing where mlx-lm is right itself.
+def apply(model: Any, config: Config, total_tokens: int) -> str | None:
+    """Install the right table in every layer of an mlx-lm phi3 or phimoe model, unless mlx-lm is right itself.
 
     Wavelengths of one table: factor_i * base^(2i / d), i = 0 .. d/2 - 1 (LongRoPE, arXiv:2402.13753).
+
+    Args:
+        model: the model that `mlx_lm.load` returned.
+        config: its config.json.
+        total_tokens: tokens of the prompt plus max_tokens.
+
+    Returns:
+        The table's name, or None for a model without LongRoPE.
 
     Example:
         apply(model, config, total_tokens=300)      # 'short'
@@ -54,7 +68,7 @@ def apply(model, config: dict, total_tokens: int) -> str | None:
     return name
 
 
-def _install(model, config: dict, name: str) -> None:
+def _install(model: Any, config: Config, name: str) -> None:
     import mlx.core as mx
     from mlx_lm.models.rope_utils import SuScaledRoPE
 
@@ -69,29 +83,32 @@ def _install(model, config: dict, name: str) -> None:
             exponents = mx.arange(0, rope.dim, 2, dtype=mx.float32) / rope.dim
             freqs = mx.array(scaling[f"{name}_factor"], dtype=mx.float32) * base**exponents
             mx.eval(freqs)
-        rope._freqs = freqs
+        # mlx-lm has no public name for either.
+        rope._freqs = freqs  # noqa: SLF001
         if scaling.get(f"{name}_mscale"):
-            rope._scale = scaling[f"{name}_mscale"]  # phimoe names a scale for each table
+            rope._scale = scaling[f"{name}_mscale"]  # noqa: SLF001  (phimoe names a scale for each table)
 
 
+@cache
 def upstream_is_right() -> bool:
-    """Whether the installed mlx-lm picks the short table itself. Found out once per process.
-
-    A tiny phi3 runs below its original length, first as mlx-lm built it, then with the short table put
-    in. If nothing changes, mlx-lm is right and this correction steps aside.
+    """Whether the installed mlx-lm picks the short table itself. Tried once per process.
 
     Example:
         upstream_is_right()      # False with mlx-lm 0.32.2
     """
-    global _upstream_right
-    if _upstream_right is None:
-        _upstream_right = _probe()
-    return _upstream_right
+    return probe()
 
 
-def _probe() -> bool:
+def probe() -> bool:
+    """Run a tiny phi3 below its original length, as mlx-lm built it and then with the short table put in.
+
+    If nothing changes, mlx-lm is right and this correction steps aside.
+
+    Example:
+        probe()      # False with mlx-lm 0.32.2
+    """
     import mlx.core as mx
-    from mlx.utils import tree_flatten
+    from mlx.utils import tree_map_with_path
     from mlx_lm.models import phi3
 
     config = {
@@ -107,14 +124,20 @@ def _probe() -> bool:
         "rope_scaling": {"type": "longrope", "short_factor": [1.0] * 16, "long_factor": [8.0] * 16},
     }
     model = phi3.Model(phi3.ModelArgs.from_dict(config))
-    # Fixed weights and not random ones: the verdict is the same each time.
-    parameters = [
-        (name, mx.sin(mx.arange(value.size, dtype=mx.float32) * 1.7 + len(name)).reshape(value.shape))
-        for name, value in tree_flatten(model.parameters())
-    ]
-    model.load_weights(parameters)
+    model.update(tree_map_with_path(fixed_weight, model.parameters()))
     tokens = mx.array([[3, 1, 4, 1, 5, 9]])
     before = model(tokens)
     mx.eval(before)
     _install(model, config, "short")
     return bool(mx.allclose(before, model(tokens), atol=1e-4).item())
+
+
+def fixed_weight(name: str, value: mx.array) -> mx.array:
+    """Weights for a probe: fixed and not random, so that its verdict is the same each time.
+
+    Example:
+        model.update(tree_map_with_path(fixed_weight, model.parameters()))
+    """
+    import mlx.core as mx
+
+    return mx.sin(mx.arange(value.size, dtype=mx.float32) * 1.7 + len(name)).reshape(value.shape)

@@ -12,7 +12,10 @@ Rule: what mlx-lm can compute is written in its keys; what it cannot is refused.
 from __future__ import annotations
 
 import math
+from typing import Any
 
+from labs_helper.common.translate import _
+from labs_helper.common.types import Config
 from labs_helper.errors import CheckpointRefused
 
 _KNOWN = {
@@ -31,98 +34,125 @@ _SCALES = {"short_mscale", "long_mscale"}  # phimoe names a scale of queries and
 _NAMES = {"phi3": "longrope", "phimoe": "longrope", "phi3_v": "su"}
 
 
-def classic(config: dict) -> dict:
+def classic(config: Config) -> Config:
     """The same configuration with `rope_scaling`, `rope_theta` and the like in place of `rope_parameters`.
 
-    config: a parsed config.json, of transformers 4 or 5; it is not changed.
-    Raises CheckpointRefused if mlx-lm could not compute what the settings say, or if they contradict each other.
+    Args:
+        config: a parsed config.json, of transformers 4 or 5; it is not changed.
+
+    Raises:
+        CheckpointRefused: mlx-lm could not compute what the settings say, or they contradict each other.
 
     Example:
         classic({"model_type": "phi3", "rope_parameters": {"rope_type": "default", "rope_theta": 5e5}, **sizes})
     """
-    kind = config.get("model_type")
-    if kind not in _NAMES:
-        return dict(config)  # whether it is a model of the course is for the store to say
+    model_type = config.get("model_type")
+    if model_type not in _NAMES:
+        return dict(config)  # the store says whether it is a model of the course
+    kinds, settings = _merged(config, model_type)
+    result = {key: value for key, value in config.items() if key not in ("rope_scaling", "rope_parameters")}
+    result["rope_theta"] = _one("rope_theta", settings, result, 10000.0)
+    rotated = _one("partial_rotary_factor", settings, result, 1.0)
+    if model_type == "phi3":
+        result["partial_rotary_factor"] = rotated
+    elif rotated != 1:
+        raise _refusal(
+            _("mlx-lm does not read a partial_rotary_factor ({factor}) for {model_type}").format(
+                factor=repr(rotated), model_type=model_type
+            )
+        )
+    if "longrope" not in kinds:  # "default", or nothing at all
+        result["rope_scaling"] = None
+        return result
+    return result | _longrope(settings, result, model_type)
+
+
+def _merged(config: Config, model_type: str) -> tuple[set[str], Config]:
+    """The kinds that `rope_scaling` and `rope_parameters` name, and all other settings of the two."""
     old, new = (_settings(config, key) for key in ("rope_scaling", "rope_parameters"))
-    made = {key: value for key, value in config.items() if key not in ("rope_scaling", "rope_parameters")}
-    names = {_name(kind, where[key]) for where in (old, new) for key in ("type", "rope_type") if key in where}
+    kinds = {_kind(model_type, group[key]) for group in (old, new) for key in ("type", "rope_type") if key in group}
     settings = {key: _one(key, old, new) for key in (old.keys() | new.keys()) - {"type", "rope_type"}}
-    if unknown := sorted(settings.keys() - _KNOWN - (_SCALES if kind == "phimoe" else set())):
-        raise _refusal(f"the setting {unknown[0]!r}, which mlx-lm does not read")
-    if len(names) > 1:
-        raise _refusal(f"several kinds at once: {', '.join(sorted(names))}")
-    made["rope_theta"] = _one("rope_theta", settings, made, 10000.0)
-    part = _one("partial_rotary_factor", settings, made, 1.0)
-    if kind == "phi3":
-        made["partial_rotary_factor"] = part
-    elif part != 1:
-        raise _refusal(f"a partial_rotary_factor of {part!r}, which mlx-lm does not read for {kind}")
-    if "longrope" not in names:  # "default", or nothing at all
-        made["rope_scaling"] = None
-        return made
+    if unknown := sorted(settings.keys() - _KNOWN - (_SCALES if model_type == "phimoe" else set())):
+        raise _refusal(_("mlx-lm does not read the setting {name}").format(name=repr(unknown[0])))
+    if len(kinds) > 1:
+        raise _refusal(_("they name several kinds at once: {kinds}").format(kinds=", ".join(sorted(kinds))))
+    return kinds, settings
+
+
+def _longrope(settings: Config, config: Config, model_type: str) -> Config:
+    """`rope_scaling` and the length where the tables change, for LongRoPE."""
     if not settings.keys() >= {"short_factor", "long_factor"}:
-        raise _refusal("no short_factor and long_factor")
-    original = _one("original_max_position_embeddings", settings, made, 4096 if kind != "phimoe" else None)
+        raise _refusal(_("there is no short_factor and no long_factor"))
+    original = _one("original_max_position_embeddings", settings, config, 4096 if model_type != "phimoe" else None)
     if original is None:
-        raise _refusal("no original_max_position_embeddings, so it is unknown where the tables change")
-    if (
-        kind == "phimoe"
-        and original == made.get("max_position_embeddings")
-        and (settings["short_factor"] != settings["long_factor"])
-    ):
-        # What transformers 5.23 writes where the length stood beside rope_scaling and not inside: it is lost there.
-        raise _refusal("an original_max_position_embeddings that is the whole context, so the tables never change")
-    made["original_max_position_embeddings"] = original
-    made["rope_scaling"] = {"type": _NAMES[kind], **{key: settings[key] for key in ("short_factor", "long_factor")}}
-    if kind == "phimoe":
+        raise _refusal(_("without original_max_position_embeddings it is unknown where the tables change"))
+    scaling = {"type": _NAMES[model_type]} | {key: settings[key] for key in ("short_factor", "long_factor")}
+    if model_type == "phimoe":
+        if original == config.get("max_position_embeddings") and settings["short_factor"] != settings["long_factor"]:
+            # What transformers 5.23 writes where the length stood beside rope_scaling and not inside: it is lost there.
+            raise _refusal(_("original_max_position_embeddings is the whole context, so the tables never change"))
         if not settings.keys() >= _SCALES:
-            raise _refusal("no short_mscale and long_mscale, which mlx-lm needs for phimoe")
-        made["rope_scaling"] |= {key: settings[key] for key in sorted(_SCALES)}
+            raise _refusal(_("there is no short_mscale and no long_mscale, which mlx-lm needs for phimoe"))
+        scaling |= {key: settings[key] for key in sorted(_SCALES)}
     else:
-        _check_scale(settings, made.get("max_position_embeddings", 131072), original)
-    return made
+        _check_scale(settings, config.get("max_position_embeddings", 131072), original)
+    return {"original_max_position_embeddings": original, "rope_scaling": scaling}
 
 
-def _settings(config: dict, key: str) -> dict:
-    found = config.get(key)
-    if found is None:
+def _settings(config: Config, key: str) -> Config:
+    group = config.get(key)
+    if group is None:
         return {}
-    if not isinstance(found, dict) or any(isinstance(value, dict) for value in found.values()):
-        raise _refusal(f"{key!r} in a form that mlx-lm does not read (one set of settings for all layers is needed)")
-    return {name: value for name, value in found.items() if value is not None}
+    if not isinstance(group, dict) or any(isinstance(value, dict) for value in group.values()):
+        raise _refusal(
+            _("{key} is in a form that mlx-lm does not read (one set of settings for all layers is needed)").format(
+                key=repr(key)
+            )
+        )
+    return {name: value for name, value in group.items() if value is not None}
 
 
-def _name(kind: str, name: object) -> str:
+def _kind(model_type: str, name: object) -> str:
     # Older names of "longrope"; transformers reads "yarn" so for phi3 alone.
-    if name == "su" or (name == "yarn" and kind != "phimoe"):
-        name = "longrope"
-    if name not in ("default", "longrope"):
-        raise _refusal(f"the kind {name!r}, which mlx-lm would leave out")
+    if name == "su" or (name == "yarn" and model_type != "phimoe"):
+        return "longrope"
+    if not isinstance(name, str) or name not in ("default", "longrope"):
+        raise _refusal(_("mlx-lm would leave out the kind {kind}").format(kind=repr(name)))
     return name
 
 
-def _one(key: str, first: dict, second: dict, default=None):
-    """The value of a setting that may stand in two places, but not with two values."""
-    found = [where[key] for where in (first, second) if where.get(key) is not None]
-    if len(found) == 2 and found[0] != found[1]:
-        raise _refusal(f"two values of {key!r}: {str(found[0])[:40]} and {str(found[1])[:40]}")
-    return found[0] if found else default
+def _one(key: str, first: Config, second: Config, default: Any = None) -> Any:
+    """The value of a setting that may stand in two groups, but not with two values."""
+    values = [group[key] for group in (first, second) if group.get(key) is not None]
+    if len(values) == 2 and values[0] != values[1]:
+        raise _refusal(
+            _("they give two values of {key}: {first} and {second}").format(
+                key=repr(key), first=str(values[0])[:40], second=str(values[1])[:40]
+            )
+        )
+    return values[0] if values else default
 
 
-def _check_scale(settings: dict, longest: int, original: int) -> None:
-    """mlx-lm computes the scale of queries and keys from the two lengths: sqrt(1 + ln(longest / original) /
-    ln(original)), as LongRoPE does (arXiv:2402.13753). A file that names another one would be misread.
+def _check_scale(settings: Config, longest: int, original: int) -> None:
+    """Refuse a scale of queries and keys that mlx-lm would misread.
+
+    It computes the scale from the two lengths: sqrt(1 + ln(longest / original) / ln(original)), as LongRoPE does
+    (arXiv:2402.13753).
     """
     factor = longest / original
     usual = 1.0 if factor <= 1 else math.sqrt(1 + math.log(factor) / math.log(original))
     for key, right in (("factor", factor), ("attention_factor", usual)):
         value = settings.get(key, right)
         if not isinstance(value, (int, float)) or not math.isclose(value, right, rel_tol=1e-3):
-            raise _refusal(f"a {key!r} of {value!r}, where mlx-lm computes {right:.4g}")
+            raise _refusal(
+                _("{key} is {value}, where mlx-lm computes {right:.4g}").format(
+                    key=repr(key), value=repr(value), right=right
+                )
+            )
 
 
-def _refusal(what: str) -> CheckpointRefused:
+def _refusal(reason: str) -> CheckpointRefused:
     return CheckpointRefused(
-        f"The rotary position settings of config.json have {what}.",
-        "Take another copy of the model: answers would be wrong without any sign of it.",
+        _("The rotary position settings of config.json cannot be used: {reason}.").format(reason=reason),
+        _("Take another copy of the model: answers would be wrong without any sign of it."),
     )

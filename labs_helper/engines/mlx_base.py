@@ -20,7 +20,7 @@ from labs_helper import store
 from labs_helper.capacity import estimate
 from labs_helper.capacity.require import require, require_memory
 from labs_helper.common.translate import _
-from labs_helper.corrections import before_mlx, dequantize, limits
+from labs_helper.corrections import before_mlx, dequantize, open_files
 from labs_helper.engines import constrained
 from labs_helper.engines.base import Prepared, Report, Request, Token
 from labs_helper.engines.experts import Watch
@@ -40,7 +40,7 @@ def import_mlx_lm():
         import_mlx_lm().__version__
     """
     before_mlx()
-    with limits.keep_file_limit():
+    with open_files.keep_file_limit():
         import mlx_lm
     return mlx_lm
 

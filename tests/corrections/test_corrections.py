@@ -5,12 +5,13 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from labs_helper import store
-from labs_helper.corrections import blas, dequantize, limits, longrope
+from labs_helper.corrections import blas, dequantize, longrope, open_files
 from labs_helper.engines.mlx_text import MLXText
 from labs_helper.engines.worker import WORKER
 from labs_helper.errors import BadRequest
@@ -59,7 +60,7 @@ def test_apply_changes_the_table_of_every_layer(tiny_checkpoint):
 def test_apply_steps_aside_where_upstream_is_right(tiny_checkpoint, monkeypatch):
     engine = MLXText(tiny_checkpoint)
     WORKER.call(engine.load)
-    monkeypatch.setattr(longrope, "_upstream_right", True)
+    monkeypatch.setattr(longrope, "upstream_is_right", lambda: True)
 
     def before_and_after():
         rope = engine.model.layers[0].self_attn.rope
@@ -82,10 +83,10 @@ def test_the_probe_recognises_a_repaired_mlx_lm(monkeypatch):
 
         with monkeypatch.context() as patch:
             patch.setattr(rope_utils.SuScaledRoPE, "__init__", repaired)
-            return longrope._probe()
+            return longrope.probe()
 
     assert WORKER.call(probe) is True
-    assert WORKER.call(longrope._probe) is False
+    assert WORKER.call(longrope.probe) is False
 
 
 # -- BLAS -------------------------------------------------------------------------------------------------
@@ -96,7 +97,7 @@ linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="th
 def status_in_a_fresh_python(before: str = "", **environment) -> str:
     import os
 
-    code = f"{before}\nfrom labs_helper.corrections import blas\nprint(blas.preload())"
+    code = f"{before}\nfrom labs_helper.corrections import blas\ns = blas.preload(); print(s, s.fast, s.library, s.advice)"
     kept = {key: value for key, value in os.environ.items() if key not in ("LD_PRELOAD", "LABS_BLAS")}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=100, env={**kept, **environment}
@@ -107,7 +108,7 @@ def status_in_a_fresh_python(before: str = "", **environment) -> str:
 
 @linux_only
 def test_preload_before_and_after_mlx():
-    if "fast=True" not in status_in_a_fresh_python():
+    if "True OpenBLAS" not in status_in_a_fresh_python():
         pytest.skip("no OpenBLAS here")
     assert "Restart the kernel" in status_in_a_fresh_python("import mlx.core")
     assert "LABS_BLAS" in status_in_a_fresh_python(LABS_BLAS="0")
@@ -118,14 +119,22 @@ def test_a_machine_without_openblas_says_what_to_install(monkeypatch):
     monkeypatch.setattr(blas, "LIBRARY", "libnothere.so.0")
     monkeypatch.delitem(sys.modules, "mlx.core", raising=False)
     monkeypatch.delenv("LD_PRELOAD", raising=False)
-    found = blas._look()
-    assert not found.fast and "libopenblas0-pthread" in found.advice
+    monkeypatch.setattr(blas, "_status", None)  # nothing was opened in this process yet
+    status = blas.preload()
+    assert not status.fast and "libnothere.so.0" in status.library and "libopenblas0-pthread" in status.advice
 
 
 @linux_only
 def test_a_library_that_was_preloaded_for_the_process_counts(monkeypatch):
     monkeypatch.setenv("LD_PRELOAD", "/usr/lib/libopenblas.so.0")
-    assert blas._look().fast
+    monkeypatch.setattr(blas, "_status", None)
+    assert blas.preload().fast and "LD_PRELOAD" in blas.preload().library
+
+
+def test_every_outcome_has_a_name_and_a_slow_one_advice():
+    for outcome in get_args(blas.Outcome):
+        status = blas.BlasStatus(outcome)
+        assert status.library and bool(status.advice) is not status.fast
 
 
 @linux_only
@@ -140,7 +149,7 @@ def test_mlx_really_uses_it():
         "print(best)"
     )
     with_blas = "from labs_helper.corrections import before_mlx; before_mlx()\n"
-    if not blas.status().fast:
+    if not blas.preload().fast:
         pytest.skip("no OpenBLAS here")
 
     def seconds(code):
@@ -154,13 +163,12 @@ def test_mlx_really_uses_it():
 
 
 def test_when_weights_are_expanded(monkeypatch):
-    fast = blas.BlasStatus(True, "OpenBLAS")
     monkeypatch.delenv("LABS_DEQUANTIZE", raising=False)
-    monkeypatch.setattr(blas, "status", lambda: fast)
+    monkeypatch.setattr(blas, "preload", lambda: blas.BlasStatus("opened"))
     assert dequantize.wanted(10**7, on_cpu=True)
     assert not dequantize.wanted(10**7, on_cpu=False), "a GPU has good kernels for quantized weights"
     assert not dequantize.wanted(10**10, on_cpu=True), "the real model stays quantized"
-    monkeypatch.setattr(blas, "status", lambda: blas.BlasStatus(False, "reference"))
+    monkeypatch.setattr(blas, "preload", lambda: blas.BlasStatus("missing"))
     assert not dequantize.wanted(10**7, on_cpu=True), "without a fast BLAS it gains nothing"
     monkeypatch.setenv("LABS_DEQUANTIZE", "1")
     assert dequantize.wanted(10**10, on_cpu=False)
@@ -200,7 +208,7 @@ def test_the_limit_cannot_be_lowered_and_may_be_raised():
     before = resource.getrlimit(which)
     real = resource.setrlimit
     try:
-        with limits.keep_file_limit():
+        with open_files.keep_file_limit():
             resource.setrlimit(which, (min(before[0], 64), min(before[1], 128)))
             assert resource.getrlimit(which) == before
             real(which, (min(before[0], 256), before[1]))

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import resource
+from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def keep_file_limit():
+def keep_file_limit() -> Iterator[None]:
     """Within this context nobody can lower the limit of open files; asking for more is granted.
 
     The limit is guarded and not put back afterwards, because a lowered hard limit stays lowered.
@@ -23,15 +24,16 @@ def keep_file_limit():
     """
     real = resource.setrlimit
 
-    def careful(which, limits):
+    def raise_only(which: int, limits: tuple[int, int]) -> None:
         if which != resource.RLIMIT_NOFILE:
-            return real(which, limits)
+            real(which, limits)
+            return
         soft, hard = resource.getrlimit(which)
         wanted = limits[0] if hard == resource.RLIM_INFINITY else min(limits[0], hard)
         if soft != resource.RLIM_INFINITY and wanted > soft:
             real(which, (wanted, hard))
 
-    resource.setrlimit = careful
+    resource.setrlimit = raise_only
     try:
         yield
     finally:
