@@ -112,7 +112,7 @@ def mlx_server():
 @pytest.fixture(scope="module")
 def mlx_vision_server():
     """mlx_vlm.server with vision-tiny, and our corrections: without them it loads no tower of this size."""
-    prepare = "from labs_helper.corrections import vision; vision.import_mlx_vlm(); vision.apply()"
+    prepare = "from labs_helper.corrections import vision; vision.apply()"
     with serving(prepare, "mlx_vlm.server", "vision-tiny") as server:
         yield server
 

@@ -62,9 +62,7 @@ class BlasStatus:
             case "switched off":
                 return _("Unset {name}.").format(name=settings.BLAS.name)
             case "too late":
-                return _(
-                    "Restart the kernel and run check_setup() first. The labs work as they are, but more slowly."
-                )
+                return _("Restart the kernel and run check_setup() first. The labs work as they are, but more slowly.")
             case "missing":
                 return _(
                     "Install it: sudo apt-get install libopenblas0-pthread (Debian, Ubuntu) or "

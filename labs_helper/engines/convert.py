@@ -23,7 +23,8 @@ from labs_helper.capacity.require import require_memory
 from labs_helper.common import files
 from labs_helper.common.translate import _
 from labs_helper.common.units import size
-from labs_helper.corrections import before_mlx, longrope, rope_settings, vision
+from labs_helper.corrections import before_mlx, longrope, rope_settings
+from labs_helper.corrections.vision.table import choose_table
 from labs_helper.engines.base import Stopped
 from labs_helper.engines.mlx_base import Refusing, import_mlx_lm
 from labs_helper.engines.mlx_vision import model_classes
@@ -407,7 +408,7 @@ def score(path: str | Path, ids: list[int], config: dict, cancelled: Callable[[]
         if mx.default_device().type == mx.DeviceType.cpu:
             dequantize_model(model)
             model.set_dtype(mx.float32)
-        choose = vision.choose_table if config["model_type"] == "phi3_v" else longrope.apply
+        choose = choose_table if config["model_type"] == "phi3_v" else longrope.apply
         choose(model, config, len(ids))
         core, tied = model.model, config.get("tie_word_embeddings") and config["model_type"] == "phi3"
         x = core.embed_tokens(mx.array([ids]))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from labs_helper import store
 from labs_helper.common.translate import _
-from labs_helper.corrections import vision
+from labs_helper.corrections.vision import prompt, table, tiles, upstream
 from labs_helper.engines.base import PlacedPicture, Prepared, Prompt, Request, Stopped
 from labs_helper.engines.mlx_base import MLXEngine
 from labs_helper.errors import CheckpointRefused
@@ -48,8 +48,8 @@ def model_classes() -> tuple[type, type]:
         Model, Config = model_classes()
         Model(Config.from_dict(config))
     """
-    phi3_v = vision.import_mlx_vlm()
-    tower = vision.vision_model()
+    phi3_v = upstream.import_mlx_vlm()
+    tower = tiles.vision_model()
 
     class Config(phi3_v.ModelConfig):
         @classmethod
@@ -127,7 +127,7 @@ class MLXVision(MLXEngine):
         return model, Decoder(model), config
 
     def choose_table(self, total_tokens: int) -> str | None:
-        return vision.choose_table(self.model, self.config, total_tokens)
+        return table.choose_table(self.model, self.config, total_tokens)
 
     def close(self) -> None:
         """Give weights, cache, pictures and tokenizer back."""
@@ -142,7 +142,7 @@ class MLXVision(MLXEngine):
         pictures = tuple(PlacedPicture.place(image, crops) for image in request.images)
         text = self._template(request)
         check_tags(numbers_in(text), len(pictures))
-        ids = vision.encode(self._encode, text, [picture.tokens for picture in pictures])
+        ids = prompt.encode(self._encode, text, [picture.tokens for picture in pictures])
         with self._tokenizing:
             begin = self._tokenizer.encode("", add_special_tokens=True)  # <s>, if the tokenizer's own files add it
         if ids[: len(begin)] != begin:
@@ -214,9 +214,9 @@ class MLXVision(MLXEngine):
         for view in pixels[: picture.views]:
             if cancelled():
                 raise Stopped
-            seen.append(vision.features(tower, mx.array(view[None]).astype(tower.glb_GN.dtype)))
+            seen.append(tiles.features(tower, mx.array(view[None]).astype(tower.glb_GN.dtype)))
             mx.eval(seen)
-        rows = vision.arrange(tower, mx.concatenate(seen * 2 if plan.tiles == 1 else seen), plan.rows, plan.columns)
+        rows = tiles.arrange(tower, mx.concatenate(seen * 2 if plan.tiles == 1 else seen), plan.rows, plan.columns)
         mx.eval(rows)
         return rows
 

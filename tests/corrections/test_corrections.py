@@ -97,7 +97,9 @@ linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="th
 def status_in_a_fresh_python(before: str = "", **environment) -> str:
     import os
 
-    code = f"{before}\nfrom labs_helper.corrections import blas\ns = blas.preload(); print(s, s.fast, s.library, s.advice)"
+    code = (
+        f"{before}\nfrom labs_helper.corrections import blas\ns = blas.preload(); print(s, s.fast, s.library, s.advice)"
+    )
     kept = {key: value for key, value in os.environ.items() if key not in ("LD_PRELOAD", "LABS_BLAS")}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=100, env={**kept, **environment}

@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 
 from labs_helper.corrections import longrope, vision
+from labs_helper.corrections.vision import cache, pictures, prompt, sizes, table, tiles, upstream
 from labs_helper.engines.worker import WORKER
 from labs_helper.errors import BadRequest
 from labs_helper.pictures.images import image_tokens
-from labs_helper.pictures.tags import image_prompt
+from labs_helper.pictures.tags import check_tags, image_prompt
 
 LETTERS = SimpleNamespace(encode=lambda text, add_special_tokens=True: [ord(c) for c in text], bos_token_id=None)
 
@@ -21,30 +22,34 @@ LETTERS = SimpleNamespace(encode=lambda text, add_special_tokens=True: [ord(c) f
 def unrepaired():
     """mlx-vlm as installed, before and after the test."""
     WORKER.call(vision.undo)
-    yield WORKER.call(vision.import_mlx_vlm)
+    yield WORKER.call(upstream.import_mlx_vlm)
     WORKER.call(vision.undo)
 
 
 # -- probes ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("part", [*vision.PARTS, "table"])
+def named(modules):
+    return pytest.mark.parametrize("part", modules, ids=lambda module: module.__name__.rpartition(".")[2])
+
+
+@named([sizes, tiles, pictures, prompt, cache, table])
 def test_the_installed_mlx_vlm_needs_each_part(part, unrepaired):
     """If this fails, mlx-vlm is right now: remove the correction."""
-    assert WORKER.call(vision.upstream_is_right, part) is False
+    assert WORKER.call(upstream.is_right, part.probe) is False
 
 
-@pytest.mark.parametrize("part", ["sizes", "tiles", "pictures", "prompt"])
+@named([sizes, tiles, pictures, prompt])
 def test_the_probes_recognise_a_repaired_mlx_vlm(part, unrepaired):
     WORKER.call(vision.apply)
-    assert WORKER.call(vision._PROBES[part]) is True
+    assert WORKER.call(part.probe) is True
 
 
 def test_the_probe_of_the_cache_recognises_an_attention_that_can(unrepaired, monkeypatch):
     from mlx_vlm.models.phi3_v.phi3_v import Attention
 
     monkeypatch.setattr(Attention, "__call__", lambda self, x, mask=None, cache=None: x)
-    assert WORKER.call(vision._cache_right) is True
+    assert WORKER.call(cache.probe) is True
 
 
 def test_the_probe_of_the_table_recognises_a_right_one(unrepaired, monkeypatch):
@@ -58,7 +63,7 @@ def test_the_probe_of_the_table_recognises_a_right_one(unrepaired, monkeypatch):
 
         with monkeypatch.context() as patch:
             patch.setattr("mlx_vlm.models.phi3_v.phi3_v.SuScaledRoPE.__init__", one_table)
-            return vision._table_right()
+            return table.probe()
 
     assert WORKER.call(probe) is True
 
@@ -66,8 +71,8 @@ def test_the_probe_of_the_table_recognises_a_right_one(unrepaired, monkeypatch):
 def test_a_probe_looks_at_mlx_vlm_as_installed_and_puts_everything_back(unrepaired, monkeypatch):
     WORKER.call(vision.apply)
     now = unrepaired.VisionModel
-    vision.upstream_is_right.cache_clear()
-    assert WORKER.call(vision.upstream_is_right, "tiles") is False
+    upstream.is_right.cache_clear()
+    assert WORKER.call(upstream.is_right, tiles.probe) is False
     assert unrepaired.VisionModel is now
     vision.undo()
     assert unrepaired.VisionModel is not now
@@ -75,7 +80,7 @@ def test_a_probe_looks_at_mlx_vlm_as_installed_and_puts_everything_back(unrepair
 
 def test_apply_leaves_out_what_is_right(unrepaired, monkeypatch):
     before = unrepaired.Phi3VImageProcessor._process_single_image
-    monkeypatch.setattr(vision, "upstream_is_right", lambda part: part != "prompt")
+    monkeypatch.setattr(upstream, "is_right", lambda probe: probe is not prompt.probe)
     assert WORKER.call(vision.apply) == ("prompt",)
     assert unrepaired.Phi3VImageProcessor._process_single_image is before
 
@@ -87,9 +92,9 @@ def test_apply_takes_parts(unrepaired):
 
 
 def test_the_engine_builds_upstreams_tower_once_it_obeys_its_config(unrepaired, monkeypatch):
-    assert WORKER.call(vision.vision_model) is vision.vision_models()[1]
-    monkeypatch.setattr(vision, "upstream_is_right", lambda part: True)
-    assert WORKER.call(vision.vision_model) is unrepaired.VisionModel
+    assert WORKER.call(tiles.vision_model) is tiles.repaired_model()
+    monkeypatch.setattr(upstream, "is_right", lambda probe: True)
+    assert WORKER.call(tiles.vision_model) is unrepaired.VisionModel
 
 
 # -- the tower ------------------------------------------------------------------------------------------
@@ -107,7 +112,7 @@ def test_without_sizes_every_parameter_is_shaped_as_upstreams(unrepaired):
             return {name: (value.shape, value.dtype) for name, value in tree_flatten(tower.parameters())}
 
         before = mx.get_active_memory()
-        found = [of(kind) for kind in (unrepaired.VisionModel, *vision.vision_models())]
+        found = [of(kind) for kind in (unrepaired.VisionModel, sizes.sized_model(), tiles.repaired_model())]
         return found, mx.get_active_memory() - before
 
     (plain, sized, repaired), taken = WORKER.call(shapes)
@@ -118,7 +123,7 @@ def test_without_sizes_every_parameter_is_shaped_as_upstreams(unrepaired):
 def test_a_small_tower(unrepaired):
     def width():
         small = unrepaired.VisionConfig(hidden_size=64, num_hidden_layers=2)
-        tower = vision.vision_model()(unrepaired.ModelConfig(hidden_size=32, vision_config=small))
+        tower = tiles.vision_model()(unrepaired.ModelConfig(hidden_size=32, vision_config=small))
         return tower.sub_GN.shape, len(tower.img_processor.vision_model.encoder.layers)
 
     assert WORKER.call(width) == ((1, 1, 1, 256), 2)
@@ -144,7 +149,7 @@ def processed(phi3_v, text: str, pictures: int = 1) -> str:
         return made["input_ids"][0].tolist()
 
     ids = WORKER.call(work)
-    shown = "".join("#" if id < 0 else chr(id) for id in ids)
+    shown = "".join("#" if token < 0 else chr(token) for token in ids)
     assert ids.count(-1) == image_tokens(1, 1)
     return shown.replace("#" * image_tokens(1, 1), "#")
 
@@ -171,7 +176,7 @@ def test_mlx_vlm_takes_tags_in_any_order(unrepaired):
 @pytest.mark.parametrize(("numbers", "pictures"), [([1], 0), ([], 1), ([2, 1], 2), ([1, 1], 1), ([1, 1], 2), ([0], 1)])
 def test_tags_that_do_not_fit(numbers, pictures):
     with pytest.raises(BadRequest, match="picture tags") as caught:
-        vision.check_tags(numbers, pictures)
+        check_tags(numbers, pictures)
     assert caught.value.do
 
 
@@ -180,9 +185,9 @@ def test_only_a_dummy_space_is_taken_off():
         return [1, *map(ord, text)]
 
     text = "a<|image_1|>\nb<|image_2|>c"
-    assert vision.encode(sentencepiece, text, [2, 1]) == [1, 97, -1, -1, 10, 98, -2, 99]
-    assert vision.encode(lambda text: [*map(ord, text)], text, [2, 1]) == [97, -1, -1, 10, 98, -2, 99]
-    assert vision.encode(sentencepiece, "<|image_1|>", [1]) == [-1]
+    assert prompt.encode(sentencepiece, text, [2, 1]) == [1, 97, -1, -1, 10, 98, -2, 99]
+    assert prompt.encode(lambda text: [*map(ord, text)], text, [2, 1]) == [97, -1, -1, 10, 98, -2, 99]
+    assert prompt.encode(sentencepiece, "<|image_1|>", [1]) == [-1]
 
 
 # -- cache and table ------------------------------------------------------------------------------------
@@ -193,7 +198,7 @@ def test_a_quantized_cache_is_refused_with_a_sentence(unrepaired):
         import mlx.core as mx
         from mlx_lm.models.cache import QuantizedKVCache
 
-        return vision._probe_model().layers[0].self_attn(mx.zeros((1, 3, 32)), None, QuantizedKVCache(32, 8))
+        return upstream.small_decoder().layers[0].self_attn(mx.zeros((1, 3, 32)), None, QuantizedKVCache(32, 8))
 
     with pytest.raises((TypeError, ValueError)):
         WORKER.call(attend)
@@ -211,9 +216,9 @@ def test_one_table_for_a_whole_request(total, name, unrepaired, monkeypatch):
         import mlx.core as mx
         from mlx_lm.models.cache import KVCache
 
-        model = vision._probe_model()
+        model = upstream.small_decoder()
         if repair:
-            assert vision.choose_table(model, config, total) == name
+            assert table.choose_table(model, config, total) == name
         attention, cache = model.layers[0].self_attn, KVCache()
         x = mx.sin(mx.arange(24 * 32, dtype=mx.float32)).reshape(1, 24, 32)
         parts = [attention(x[:, i : i + 8], "causal", cache) for i in (0, 8, 16)]
@@ -221,7 +226,7 @@ def test_one_table_for_a_whole_request(total, name, unrepaired, monkeypatch):
 
     assert WORKER.call(difference, False) > 1e-3 > 1e-4 > WORKER.call(difference, True)
     assert longrope.table_for(config, total) == name
-    monkeypatch.setattr(vision, "upstream_is_right", lambda part: True)
+    monkeypatch.setattr(upstream, "is_right", lambda probe: True)
     assert WORKER.call(difference, True) > 1e-3, "it steps aside"
 
 
@@ -231,11 +236,11 @@ def test_the_tables_are_the_configs_own():
     def outputs():
         import mlx.core as mx
 
-        model, x = vision._probe_model(), mx.ones((1, 1, 8, 32))
+        model, x = upstream.small_decoder(), mx.ones((1, 1, 8, 32))
         rope = model.layers[0].self_attn.rope
         found = {}
         for total in (16, 17):
-            name = vision.choose_table(model, config, total)
+            name = table.choose_table(model, config, total)
             freqs = getattr(rope, f"_{name}_freqs")
             scale = getattr(rope, f"_{name}_scale")
             wanted = mx.fast.rope(x * scale, 32, traditional=False, base=None, scale=1.0, offset=3, freqs=freqs)

@@ -224,13 +224,14 @@ def test_logits_equal_those_of_the_training(pictures, tmp_path):
 def test_mlx_vlms_own_generate_agrees_once_it_is_repaired(tiny_vision):
     """load() and generate() of mlx-vlm on a picture of 1 x 2 tiles; as installed it cannot even load the tower."""
     from labs_helper.corrections import vision
+    from labs_helper.corrections.vision import upstream
 
     image, question = picture(4, 200, 90), "What is this?"
     wanted = load(str(tiny_vision)).ask(question, images=image, num_crops=4, max_tokens=5)
     prompt = f"<|user|>\n{image_prompt(question)}<|end|>\n<|assistant|>\n"
 
     def generated():
-        vision.import_mlx_vlm()
+        upstream.import_mlx_vlm()
         import mlx_vlm
 
         vision.undo()
@@ -257,10 +258,10 @@ def test_mlx_vlms_own_generate_agrees_once_it_is_repaired(tiny_vision):
 
 def looks(engine, monkeypatch) -> list[int]:
     """A list that grows with each view that goes through the tower."""
-    from labs_helper.corrections import vision
+    from labs_helper.corrections.vision import tiles
 
-    seen, features = [], vision.features
-    monkeypatch.setattr(vision, "features", lambda tower, pixels: (seen.append(1), features(tower, pixels))[1])
+    seen, features = [], tiles.features
+    monkeypatch.setattr(tiles, "features", lambda tower, pixels: (seen.append(1), features(tower, pixels))[1])
     return seen
 
 

@@ -18,6 +18,7 @@ sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent / "reference")]
 import miniature  # noqa: E402
 
 from labs_helper.corrections import vision  # noqa: E402
+from labs_helper.corrections.vision import sizes, tiles, upstream  # noqa: E402
 from labs_helper.engines.worker import WORKER  # noqa: E402
 from labs_helper.pictures import images  # noqa: E402
 
@@ -29,13 +30,13 @@ MISPLACED = 1e-2  # rounding is far below, the distance of two different cells f
 @cache
 def towers():
     """(plain mlx-vlm's way in a small tower, ours), with the same weights. In the worker's thread."""
-    phi3_v = vision.import_mlx_vlm()
+    phi3_v = upstream.import_mlx_vlm()
     import mlx.core as mx
     from mlx.utils import tree_flatten
 
     config = phi3_v.ModelConfig(hidden_size=miniature.HIDDEN, vision_config=phi3_v.VisionConfig(**miniature.VISION))
     found = []
-    for kind in vision.vision_models():
+    for kind in (sizes.sized_model(), tiles.repaired_model()):
         tower = kind(config)
         arrays = []
         for name, value in tree_flatten(tower.parameters()):
@@ -50,7 +51,7 @@ def towers():
 
 def through_mlx_vlm(tower, case: str) -> list[np.ndarray]:
     """The rows of a case's pictures through mlx-vlm's processor and its VisionModel, as installed or repaired."""
-    phi3_v = vision.import_mlx_vlm()
+    phi3_v = upstream.import_mlx_vlm()
     import mlx.core as mx
 
     crops, sizes = miniature.CASES[case]
@@ -77,8 +78,8 @@ def ours(case: str) -> list[np.ndarray]:
     for number in range(len(sizes)):
         image = miniature.picture(case, number)
         plan = images.layout(*image.size, crops)
-        seen = vision.features(towers()[1], mx.array(images.pixel_values(image, images.layout(*image.size, crops))))
-        found.append(np.array(vision.arrange(towers()[1], seen, plan.rows, plan.columns)))
+        seen = tiles.features(towers()[1], mx.array(images.pixel_values(image, images.layout(*image.size, crops))))
+        found.append(np.array(tiles.arrange(towers()[1], seen, plan.rows, plan.columns)))
     return found
 
 

@@ -165,5 +165,7 @@ class _NumberedPatches:
         self.embeddings: Callable[[mx.array], mx.array] = lambda views: states[: len(views)]
         self.pre_layrnorm: Callable[[mx.array], mx.array] = lambda x: x
 
-    def __call__(self, views: mx.array, output_hidden_states: bool | None = None) -> tuple[None, None, tuple[Any, None]]:
+    def __call__(
+        self, views: mx.array, output_hidden_states: bool | None = None
+    ) -> tuple[None, None, tuple[Any, None]]:
         return None, None, (self.embeddings(views), None)
