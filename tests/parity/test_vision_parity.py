@@ -141,8 +141,8 @@ def test_one_column_of_tiles_was_never_wrong(case):
 
 
 def test_the_cases_are_the_layouts_they_are_named_after():
-    for case, (crops, sizes) in miniature.CASES.items():
-        plans = [images.layout(*size, crops) for size in sizes]
+    for case, (crops, extents) in miniature.CASES.items():
+        plans = [images.layout(*extent, crops) for extent in extents]
         assert case == " and ".join(f"{plan.rows}x{plan.columns}" for plan in plans)
 
 
