@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, get_origin
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
@@ -18,9 +18,6 @@ from labs_helper.agent import sentences
 from labs_helper.agent.tools import MAX_TEXT, TOOLS, Tool
 from labs_helper.common import timeouts
 from labs_helper.errors import BadPlan
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
 
 MAX_STEPS = 2  # steps of a plan
 MAX_LENGTH = 1000  # characters of a plan's text, for each step
@@ -240,7 +237,7 @@ def _checked(step: _Step, number: int, tools: Mapping[str, Tool]) -> Step:
 
 def _check_arguments(tool: Tool, arguments: Mapping[str, Any], number: int) -> None:
     """Check what can be known before the steps run: a value with a reference in it gets its type later."""
-    complaints: list[ErrorDetails] = []
+    complaints: Sequence[Mapping[str, Any]] = ()
     try:
         tool.arguments.model_validate(arguments)
     except ValidationError as error:
@@ -261,7 +258,7 @@ def _references(value: object) -> list[int]:
     return [int(number) for number in REFERENCE.findall(value)] if isinstance(value, str) else []
 
 
-def _bad_argument(tool: Tool, complaint: ErrorDetails, number: int) -> BadPlan:
+def _bad_argument(tool: Tool, complaint: Mapping[str, Any], number: int) -> BadPlan:
     """One of pydantic's complaints about an argument, in one short sentence."""
     name, kind = str(complaint["loc"][0]), complaint["type"]
     match kind:

@@ -124,14 +124,30 @@ def test_a_locked_file_costs_a_second_and_loses_nothing(data, monkeypatch):
     assert entry.tries == 2 and entry.passed_at
 
 
-def test_whatever_fails_inside_is_swallowed(monkeypatch):
-    def broken(*_, **__):
+def test_the_table_is_made_once(monkeypatch):
+    statements, connect = [], sqlite3.connect
+
+    def traced(*args, **options):
+        connection = connect(*args, **options)
+        connection.set_trace_callback(statements.append)
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", traced)
+    for _check in range(3):
+        assert check("1.7", RIGHT).passed
+    assert progress.entries()["1.7"].tries == 3
+    assert sum("create table" in statement for statement in statements) == 1
+
+
+def test_an_error_inside_is_swallowed(monkeypatch):
+    def broken(*_args, **_options):
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(progress.threading.Thread, "start", broken)
-    for _ in range(20):  # more often than writers may wait: none was given up for good
+    for _check in range(20):  # more often than writers may wait: none was given up for good
         assert check("1.7", RIGHT).passed
     monkeypatch.undo()
+    # Private: that a place for a writer is free again shows nowhere else before it is too late.
     assert progress._waiting.acquire(blocking=False)
     progress._waiting.release()
 
