@@ -170,7 +170,14 @@ def test_help_names_every_command(capsys):
             assert capsys.readouterr().out.split("\n\n")[1].strip().endswith(".")
 
 
-def test_help_is_plain_text(monkeypatch):
+def test_help_comes_in_the_language_of_the_moment(capsys, monkeypatch):
+    monkeypatch.setattr(cli, "_", lambda text: f"«{text}»")
+    assert cli.main(["reset", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "«Restore a lab as it was handed out." in shown and "«For example 01.»" in shown
+
+
+def test_help_is_plain_text():
     shown = in_a_shell("--help", FORCE_COLOR="1").stdout
     assert "\x1b" not in shown and "─" not in shown
 
