@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, TypedDict
@@ -234,7 +234,7 @@ class Engine(Protocol):
     def prepare(self, request: Request) -> Prepared:
         """Check and render a request, and load what is missing for it. Raises a LabError."""
 
-    def stream(self, prepared: Prepared, cancelled: Callable[[], bool]) -> Iterator[Token]:
+    def stream(self, prepared: Prepared, cancelled: Callable[[], bool]) -> Generator[Token, None, None]:
         """Generate; `cancelled` is asked at every token. Afterwards `report` describes the request."""
 
     def close(self) -> None:

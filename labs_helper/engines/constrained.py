@@ -8,15 +8,22 @@ a Metal kernel and needs a GPU, so the mask is unpacked with NumPy, which is qui
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any, cast
 
+from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest
+
+if TYPE_CHECKING:
+    import mlx.core as mx
+    from pydantic import BaseModel
 
 # The spelling of json.dumps, which the bundled models were trained on: no other white space.
 SPELLING = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
 
-def schema_text(schema) -> str | None:
+def schema_text(schema: Any) -> str | None:
     """A JSON schema as JSON text, from a dict or a pydantic class; None stays None.
 
     A pydantic class is taken to have no other fields than its own, or a model could go on inventing some.
@@ -27,22 +34,23 @@ def schema_text(schema) -> str | None:
     """
     if schema is None:
         return None
-    advice = 'Give a pydantic class, or a dict such as {"type": "object", "properties": {...}}.'
+    advice = _('Give a pydantic class, or a dict such as {"type": "object", "properties": {...}}.')
     try:
         described = _closed(schema) if hasattr(schema, "model_json_schema") else schema
         if not isinstance(described, dict):
-            raise BadRequest(f"This is not a schema: {str(schema)[:80]}", advice)
+            raise BadRequest(_("This is not a schema: {schema}.").format(schema=str(schema)[:80]), advice)
         return json.dumps(described)
     except (TypeError, ValueError, RecursionError) as error:
-        raise BadRequest(f"This schema cannot be written as JSON ({type(error).__name__}).", advice) from error
+        what = _("This schema cannot be written as JSON ({kind}).").format(kind=type(error).__name__)
+        raise BadRequest(what, advice) from error
 
 
-def _closed(model) -> dict:
+def _closed(model: type[BaseModel]) -> dict[str, Any]:
     """The JSON schema of a pydantic class, whose objects have no other properties."""
     from pydantic.json_schema import GenerateJsonSchema
 
     class Closed(GenerateJsonSchema):
-        def model_schema(self, schema):
+        def model_schema(self, schema: Any) -> dict[str, Any]:
             return {"additionalProperties": False, **super().model_schema(schema)}
 
     return model.model_json_schema(schema_generator=Closed)
@@ -68,10 +76,10 @@ def grammar(schema: str, leading_space: bool = False) -> str:
     wrong, said = LLMatcher.validate_grammar_with_warnings(text)
     if wrong:
         raise BadRequest(
-            f"This schema cannot guide an answer ({said[0].strip().splitlines()[0][:200]}).",
-            "Use a plainer JSON schema or pydantic class.",
+            _("This schema cannot guide an answer ({reason}).").format(reason=_first_line(said[0])),
+            _("Use a plainer JSON schema or pydantic class."),
         )
-    return text
+    return cast(str, text)
 
 
 class Guide:
@@ -83,7 +91,7 @@ class Guide:
         Guide(tokenizer, {32007}).constraint(grammar('{"type": "integer"}'))
     """
 
-    def __init__(self, tokenizer, stop_ids):
+    def __init__(self, tokenizer: Any, stop_ids: Collection[int]) -> None:
         from llguidance import LLTokenizer
 
         self._tokenizer = LLTokenizer(tokenizer.backend_tokenizer.to_str(), eos_token=sorted(stop_ids))
@@ -99,7 +107,7 @@ class Constraint:
     mlx-lm works one token ahead, so when a token comes out of the generator it has been taken in here.
     """
 
-    def __init__(self, tokenizer, grammar: str):
+    def __init__(self, tokenizer: Any, grammar: str) -> None:
         from llguidance import LLMatcher
         from llguidance.numpy import allocate_token_bitmask
 
@@ -114,7 +122,7 @@ class Constraint:
         """Whether the text so far fits the schema as it stands."""
         return not self._matcher.is_error() and self._matcher.is_accepting()
 
-    def __call__(self, tokens, logits):
+    def __call__(self, tokens: mx.array, logits: mx.array) -> mx.array:
         """Scores (1, vocabulary) with minus infinity for every token that may not follow. `tokens`: all so far."""
         import mlx.core as mx
         import numpy as np
@@ -135,5 +143,12 @@ class Constraint:
 
     def _check(self) -> None:
         if self._matcher.is_error():
-            said = self._matcher.get_error().strip().splitlines()[0][:200]
-            raise BadRequest(f"The answer cannot be guided by this schema ({said}).", "Use a plainer one.")
+            reason = _first_line(self._matcher.get_error())
+            raise BadRequest(
+                _("This schema cannot guide an answer ({reason}).").format(reason=reason),
+                _("Use a plainer JSON schema or pydantic class."),
+            )
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0][:200]

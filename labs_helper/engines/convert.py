@@ -17,11 +17,13 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 from labs_helper import catalog, store
 from labs_helper.capacity.require import require_memory
 from labs_helper.common import files
 from labs_helper.common.translate import _
+from labs_helper.common.types import Config, Table
 from labs_helper.common.units import size
 from labs_helper.corrections import before_mlx, longrope, rope_settings
 from labs_helper.corrections.vision.table import choose_table
@@ -146,10 +148,8 @@ def convert(
         )
     group = _group(config, group_size)
     ids = _tokens(source, TEXT if text is None else text, config)
-    if recipe is None and bits == 16:
-        plan = None
-    else:
-        plan = _Plan(4 if recipe else bits, group, recipe, config["model_type"])
+    rounds = recipe is not None or bits < 16
+    plan = _Plan(4 if recipe else bits, group, recipe, config["model_type"]) if rounds else None
     needed = _expected_bytes(table, plan, dtype)
     with _collecting(destination) as part, staging.disk_errors(str(destination)):
         staging.need_disk(part, needed, str(destination))
@@ -202,7 +202,7 @@ def _check_place(source: Path, destination: Path) -> None:
         raise BadRequest(f"{destination} lies inside the source.", "Name a folder outside it.")
 
 
-def _settings(source: Path) -> dict:
+def _settings(source: Path) -> Config:
     """The source's configuration in mlx-lm's keys, after everything was checked that mlx-lm would not notice."""
     if not source.is_dir() or store.gguf_file(source) is not None:
         store.verify(source, ships_code=True)  # says what is wrong with a path that is no folder
@@ -224,7 +224,7 @@ def _settings(source: Path) -> dict:
     return config
 
 
-def _notes(config: dict) -> Iterator[str]:
+def _notes(config: Config) -> Iterator[str]:
     window, longest = config.get("sliding_window"), config.get("max_position_embeddings", 0)
     if window and window < longest:
         yield (
@@ -233,7 +233,7 @@ def _notes(config: dict) -> Iterator[str]:
         )
 
 
-def _group(config: dict, wanted: int | None) -> int:
+def _group(config: Config, wanted: int | None) -> int:
     widths = [config[key] for key in ("hidden_size", "intermediate_size") if key in config]
     fitting = [group for group in (GROUPS[1:] if wanted is None else (wanted,)) if not any(w % group for w in widths)]
     if not fitting:
@@ -244,7 +244,7 @@ def _group(config: dict, wanted: int | None) -> int:
     return fitting[0]
 
 
-def _tokens(source: Path, text: str, config: dict) -> list[int]:
+def _tokens(source: Path, text: str, config: Config) -> list[int]:
     """The text as ids, by tokenizer.json itself: what the folder holds, and no library's idea of it."""
     from tokenizers import Tokenizer
 
@@ -272,13 +272,13 @@ class _Plan:
     recipe: str | None
     kind: str
 
-    def predicate(self, model) -> Callable:
+    def predicate(self, model: Any) -> Callable[[str, Any], bool | Config]:
         """For mlx-lm: what each layer gets, as (path, module) -> False, True, or its own bits."""
         from mlx_lm.convert import mixed_quant_predicate_builder
 
         mixed = None if self.recipe is None else mixed_quant_predicate_builder(self.recipe, model, self.group)
 
-        def bits_of(path: str, module) -> bool | dict:
+        def bits_of(path: str, module: Any) -> bool | Config:
             if "vision_embed_tokens" in path:
                 return False
             chosen = True if mixed is None else mixed(path, module)
@@ -294,7 +294,7 @@ class _Plan:
         return self.kind == "phimoe" and (path.endswith("block_sparse_moe.gate") or path == "lm_head")
 
 
-def _expected_bytes(table: dict[str, dict], plan: _Plan | None, dtype: str | None) -> int:
+def _expected_bytes(table: Table, plan: _Plan | None, dtype: str | None) -> int:
     """Bytes of the result's weights, slightly too many: every small matrix counts as if it were rounded least."""
     total = 0.0
     for name, entry in table.items():
@@ -309,7 +309,7 @@ def _expected_bytes(table: dict[str, dict], plan: _Plan | None, dtype: str | Non
     return int(total)
 
 
-def _largest_layer(table: dict[str, dict]) -> int:
+def _largest_layer(table: Table) -> int:
     """Bytes of the largest layer in fp32, as a CPU computes it; the tables at both ends count as layers."""
     sizes: dict[str, int] = {}
     for name, entry in table.items():
@@ -325,7 +325,7 @@ def _largest_layer(table: dict[str, dict]) -> int:
 def _convert(
     source: Path,
     part: Path,
-    config: dict,
+    config: Config,
     plan: _Plan | None,
     dtype: str | None,
     ids: list[int],
@@ -372,7 +372,7 @@ def _convert(
     return before, after
 
 
-def _read(path: Path, config: dict):
+def _read(path: Path, config: Config) -> Any:
     """The model of a folder, its weights not read yet."""
     from mlx_lm.utils import load_model
 
@@ -381,7 +381,7 @@ def _read(path: Path, config: dict):
     return load_model(path, lazy=True, model_config=config, trust_remote_code=False, **options)[0]
 
 
-def score(path: str | Path, ids: list[int], config: dict, cancelled: Callable[[], bool] = lambda: False) -> Score:
+def score(path: str | Path, ids: list[int], config: Config, cancelled: Callable[[], bool] = lambda: False) -> Score:
     """How well the model in a folder predicts a text. Only one layer is in memory at a time.
 
     ids: the tokens of the text.
@@ -425,7 +425,7 @@ def score(path: str | Path, ids: list[int], config: dict, cancelled: Callable[[]
         x = core.norm(x)
         logits = (core.embed_tokens.as_linear(x) if tied else model.lm_head(x))[0].astype(mx.float32)
         losses = nn.losses.cross_entropy(logits[:-1], mx.array(ids[1:]))
-        mean, best = losses.mean().item(), logits[:-1].argmax(axis=-1).tolist()
+        mean, best = cast(float, losses.mean().item()), logits[:-1].argmax(axis=-1).tolist()
     mx.clear_cache()
     return Score(math.exp(mean) if mean < 700 else math.inf, tuple(best))
 

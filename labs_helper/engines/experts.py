@@ -9,15 +9,20 @@ question asked between two tokens, goes its own way.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from labs_helper.common.translate import _
+from labs_helper.common.types import Config
 from labs_helper.errors import BadRequest
 
 if TYPE_CHECKING:
+    import mlx.core as mx
     import numpy as np
     import pandas
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ class Routing:
         )
 
 
-def checked(config: dict, without: Iterable[tuple[int, int]]) -> dict[int, list[int]]:
+def checked(config: Config, without: Iterable[tuple[int, int]]) -> dict[int, list[int]]:
     """Experts to take away, by layer.
 
     config: config.json of a phimoe.
@@ -94,16 +99,25 @@ def checked(config: dict, without: Iterable[tuple[int, int]]) -> dict[int, list[
     layers, experts = config["num_hidden_layers"], config["num_local_experts"]
     gone: dict[int, list[int]] = {}
     for layer, expert in sorted(set(without)):
-        for what, number, count in (("layer", layer, layers), ("expert", expert, experts)):
-            if not 0 <= number < count:
-                raise BadRequest(f"There is no {what} {number}.", f"This model has {what}s 0 to {count - 1}.")
+        if not 0 <= layer < layers:
+            raise BadRequest(
+                _("There is no layer {layer}.").format(layer=layer),
+                _("This model has layers 0 to {last}.").format(last=layers - 1),
+            )
+        if not 0 <= expert < experts:
+            raise BadRequest(
+                _("There is no expert {expert}.").format(expert=expert),
+                _("This model has experts 0 to {last}.").format(last=experts - 1),
+            )
         gone.setdefault(layer, []).append(expert)
     needed = config.get("num_experts_per_tok", 2)
     for layer, numbers in gone.items():
         if experts - len(numbers) < needed:
             raise BadRequest(
-                f"Without {len(numbers)} of {experts} experts, layer {layer} has too few left.",
-                f"Each token needs {needed}: leave at least so many in every layer.",
+                _("Without {gone} of {experts} experts, layer {layer} has too few left.").format(
+                    gone=len(numbers), experts=experts, layer=layer
+                ),
+                _("Each token needs {needed}: leave at least {needed} in every layer.").format(needed=needed),
             )
     return gone
 
@@ -120,7 +134,7 @@ class Watch:
         watch.routing().experts.shape      # (len(ids), layers, 2)
     """
 
-    def __init__(self, config: dict, without: Iterable[tuple[int, int]] = (), record: bool = True):
+    def __init__(self, config: Config, without: Iterable[tuple[int, int]] = (), record: bool = True) -> None:
         import mlx.core as mx
 
         self.record = record
@@ -130,7 +144,7 @@ class Watch:
             for layer, gone in checked(config, without).items()
         }
         self._passed = 0  # calls so far: every pass through the model makes one a layer
-        self._calls: list[tuple] = []
+        self._calls: list[tuple[mx.array, mx.array, mx.array]] = []  # experts, weights and gates of a pass
         self._settled = 0
 
     def __enter__(self) -> Watch:
@@ -140,16 +154,16 @@ class Watch:
         phimoe.sparsemixer = self._choose
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         from mlx_lm.models import phimoe
 
         phimoe.sparsemixer = self._original
         if error[0] is None:
             self.settle()
 
-    def _choose(self, gates, **options):
+    def _choose(self, gates: mx.array, **options: Any) -> tuple[mx.array, mx.array]:
         if threading.get_ident() != self._thread:
-            return self._original(gates, **options)
+            return cast("tuple[mx.array, mx.array]", self._original(gates, **options))
         import mlx.core as mx
 
         mask = self._masks.get(self._passed % self._layers)
@@ -183,11 +197,12 @@ class Watch:
                 for layer in range(self._layers)
             ]
             found.append(np.array(mx.stack(layers, axis=1).astype(mx.int32 if kind == 0 else mx.float32)))
-        whole = Routing(*found, pieces=pieces, prompt_tokens=prompt_tokens)
+        experts, weights, gates = found
+        whole = Routing(experts, weights, gates, pieces, prompt_tokens)
         return whole if tokens is None else whole.first(tokens)
 
 
-def while_watching(watch: Watch | None, steps: Iterator) -> Iterator:
+def while_watching(watch: Watch | None, steps: Generator[T, None, None]) -> Generator[T, None, None]:
     """The items of `steps`, each computed under the watch; nothing is watched while the caller has the item.
 
     Example:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
 from labs_helper.capacity.estimate import CHUNK_CPU, CHUNK_GPU
@@ -54,25 +54,25 @@ class Generation:
             image_tokens=prepared.image_tokens,
         )
 
-    def __iter__(self) -> Iterator[Token]:
+    def __iter__(self) -> Generator[Token, None, None]:
         import mlx.core as mx
 
         mx.reset_peak_memory()
         whole = True  # whether the cache is in a state that the next request can use
         steps = self._steps()
         try:
-            for id in steps:
+            for token_id in steps:
                 if not self._generated:
                     self.report.seconds_to_first_token = time.perf_counter() - self._started
-                self._generated.append(id)
+                self._generated.append(token_id)
                 if self._cancelled():
                     self.report.finish_reason = "cancelled"
                     return
-                stop = id in self._engine.stop_ids
+                stop = token_id in self._engine.stop_ids
                 if stop:
                     self.report.finish_reason = "stop"
                 self._shown += 1
-                yield self._token(id, stop)
+                yield self._token(token_id, stop)
                 if stop:
                     return
             if self._constraint is not None and self._constraint.complete:
@@ -88,7 +88,7 @@ class Generation:
             steps.close()
             self._end(whole)
 
-    def _steps(self) -> Iterator[int]:
+    def _steps(self) -> Generator[int, None, None]:
         """The ids that mlx-lm generates, up to max_tokens."""
         import mlx.core as mx
         from mlx_lm.generate import generate_step, generation_stream, wired_limit
@@ -113,8 +113,8 @@ class Generation:
                 ),
             )
             try:
-                for id, _ in steps:
-                    yield id
+                for token_id, _ in steps:
+                    yield token_id
             finally:
                 steps.close()
 
@@ -124,15 +124,15 @@ class Generation:
         if self._watch is not None:
             self._watch.settle()
 
-    def _token(self, id: int, stop: bool) -> Token:
+    def _token(self, token_id: int, stop: bool) -> Token:
         pieces = self._engine.pieces
         logprob, best = self._picker.facts()
         return Token(
-            text="" if stop else self._text.add(id),
-            id=id,
+            text="" if stop else self._text.add(token_id),
+            id=token_id,
             logprob=logprob,
             top_logprobs=tuple(Candidate(pieces.readable(other), other, value) for other, value in best),
-            piece=pieces.readable(id),
+            piece=pieces.readable(token_id),
         )
 
     def _end(self, whole: bool) -> None:
@@ -144,7 +144,7 @@ class Generation:
         if not whole:
             return
         if self._watch is not None and self._watch.record:
-            pieces = (*report.prompt.pieces, *(self._engine.pieces.readable(id) for id in self._generated))
+            pieces = (*report.prompt.pieces, *(self._engine.pieces.readable(token_id) for token_id in self._generated))
             report.routing = self._watch.routing(report.prompt_tokens + self._shown, pieces, report.prompt_tokens)
         if not self._prepared.request.without_experts:
             self._engine.prompt_cache.keep(self._cache, (*self._identities, *self._generated), self._table)

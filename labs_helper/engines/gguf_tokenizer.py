@@ -9,10 +9,16 @@ together here, so that a prompt has the same ids on every engine. llama.cpp keep
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from labs_helper.common.translate import _
 from labs_helper.errors import CheckpointRefused
 from labs_helper.store import read_json
 from labs_helper.store.gguf import Gguf
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
 
 _CONTROL, _USER_DEFINED, _UNUSED = 3, 4, 5
 # Special tokens that leave the white space behind them alone; all others of Phi take it.
@@ -20,7 +26,7 @@ _KEEP_SPACE = ("<unk>", "<s>", "<|endoftext|>")
 MARK = "\u2581"  # SentencePiece's space
 
 
-def load(front: Gguf):
+def load(front: Gguf) -> PreTrainedTokenizerFast:
     """A fast tokenizer with the chat template of the file.
 
     A tokenizer.json beside the file goes first: it is what the model was made with. Raises CheckpointRefused.
@@ -36,12 +42,14 @@ def load(front: Gguf):
     backend = Tokenizer.from_file(str(beside)) if beside.is_file() else build(settings, front.file)
     template = settings.get("tokenizer.chat_template") or _template_beside(folder)
     if not template:
-        raise CheckpointRefused(f"{front.file} has no chat template.", "Take another copy of the model.")
+        raise CheckpointRefused(
+            _("{file} has no chat template.").format(file=front.file), _("Use another copy of the model.")
+        )
     tokens = settings.get("tokenizer.ggml.tokens") or []
 
     def named(key: str) -> str | None:
-        id = settings.get(f"tokenizer.ggml.{key}_token_id")
-        return tokens[id] if isinstance(id, int) and 0 <= id < len(tokens) else None
+        token_id = settings.get(f"tokenizer.ggml.{key}_token_id")
+        return tokens[token_id] if isinstance(token_id, int) and 0 <= token_id < len(tokens) else None
 
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
@@ -62,7 +70,7 @@ def _template_beside(folder: Path) -> str | None:
     return read_json(file).get("chat_template") if file.is_file() else None
 
 
-def build(settings: dict, file: Path):
+def build(settings: dict[str, Any], file: Path) -> Tokenizer:
     """A `tokenizers.Tokenizer` from a GGUF file's own settings. Raises CheckpointRefused for other kinds.
 
     Example:
@@ -74,12 +82,12 @@ def build(settings: dict, file: Path):
     kinds = settings.get("tokenizer.ggml.token_type")
     if settings.get("tokenizer.ggml.model") != "llama" or not pieces or not scores or not kinds:
         raise CheckpointRefused(
-            f"{file} has a vocabulary of another kind than Phi's (SentencePiece).",
-            "Put the model's tokenizer.json beside it, or take another copy.",
+            _("{file} has a vocabulary of another kind than Phi's (SentencePiece).").format(file=file),
+            _("Put the model's tokenizer.json beside it, or use another copy."),
         )
-    vocabulary = {piece: id for id, piece in enumerate(pieces) if kinds[id] != _UNUSED}
-    special = {piece for id, piece in enumerate(pieces) if kinds[id] in (_CONTROL, _USER_DEFINED)}
-    normal = {piece: scores[id] for piece, id in vocabulary.items() if piece not in special}
+    vocabulary = {piece: token_id for token_id, piece in enumerate(pieces) if kinds[token_id] != _UNUSED}
+    special = {piece for token_id, piece in enumerate(pieces) if kinds[token_id] in (_CONTROL, _USER_DEFINED)}
+    normal = {piece: scores[token_id] for piece, token_id in vocabulary.items() if piece not in special}
     unknown = pieces[settings.get("tokenizer.ggml.unknown_token_id", 0)]
     tokenizer = Tokenizer(models.BPE(vocabulary, merges(normal), unk_token=unknown, fuse_unk=True, byte_fallback=True))
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(MARK), normalizers.Replace(" ", MARK)])
@@ -104,11 +112,11 @@ def merges(scores: dict[str, float]) -> list[tuple[str, str]]:
     Example:
         merges({"a": -3, "b": -4, "ab": -1})      # [('a', 'b')]
     """
-    found = []
+    pairs = []
     for piece, score in scores.items():
         for cut in range(1, len(piece)):
             left, right = piece[:cut], piece[cut:]
             if left in scores and right in scores:
-                found.append((-score, -scores[left], -scores[right], left, right))
-    found.sort()
-    return [(left, right) for *_, left, right in found]
+                pairs.append((-score, -scores[left], -scores[right], left, right))
+    pairs.sort()
+    return [(left, right) for *_scores, left, right in pairs]

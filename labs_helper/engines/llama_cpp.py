@@ -1,9 +1,9 @@
 """Text models in GGUF files through llama.cpp: phi3 and phimoe, on machines where MLX has no GPU.
 
-The package is xllamacpp: llama.cpp's own server as a library. Its door on 127.0.0.1 cannot be left out; it is locked
-with a random key. The prompt is made here, as everywhere, and goes in as token ids.
+The package is xllamacpp: llama.cpp's own server as a library. It cannot run without listening
+on 127.0.0.1, so a random key protects it. The prompt is made here, as for every engine, and goes in as token ids.
 
-Three things are set right on the way:
+Three corrections are made here:
 
 table    llama.cpp takes LongRoPE's long table as soon as its *context* is longer than the original length, however
          short the request is (src/llama-model.cpp, `get_rope_factors`). So the context is opened at the original
@@ -20,10 +20,11 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import Any
 
 from labs_helper import store
 from labs_helper.capacity import limits
@@ -36,6 +37,8 @@ from labs_helper.engines.pieces import Pieces
 from labs_helper.engines.prompts import Prompts
 from labs_helper.errors import BadRequest, CheckpointRefused, LabError, NotEnoughMemory
 from labs_helper.store import gguf
+
+Chunk = dict[str, Any]  # what llama.cpp's server sends for each step, as JSON
 
 PREFILL_CHUNK = 256  # tokens; Stop is heard between chunks
 SMALL = 64_000_000  # bytes of weights that one thread computes best
@@ -61,8 +64,8 @@ class LlamaCpp(Prompts):
         self.path, self.threads, self.exact, self.ships_code = Path(path), threads, exact, ships_code
         self.report = Report()
         self.weight_bytes = 0  # of the weights in memory
-        self._front: gguf.Gguf | None = None
-        self._server = None
+        self._front: gguf.Gguf | None = None  # what stands at the front of the file
+        self._server: Any = None
         self._room = 0  # tokens of the open context
         self._call: threading.Thread | None = None
 
@@ -80,7 +83,9 @@ class LlamaCpp(Prompts):
         store.verify(self.path, ships_code=self.ships_code)
         file = store.gguf_file(self.path)
         if file is None:
-            raise CheckpointRefused(f"There is no GGUF file in {self.path}.", "Give the folder that holds one.")
+            raise CheckpointRefused(
+                _("There is no GGUF file in {folder}.").format(folder=self.path), _("Name the folder that holds one.")
+            )
         self._front = gguf.read(file)
         self.config = self._front.config()
         tokenizer = gguf_tokenizer.load(self._front)
@@ -89,17 +94,24 @@ class LlamaCpp(Prompts):
         self.stop_ids = self._stops(tokenizer, *named)
         self._tokenizer = tokenizer
 
+    @property
+    def front(self) -> gguf.Gguf:
+        """The settings at the front of the file; `load_tokenizer` reads them."""
+        assert self._front is not None, "load_tokenizer() comes first"
+        return self._front
+
     def table_for(self, total_tokens: int) -> str | None:
         """LongRoPE's table for a request of this length: "short", "long", or None for a model without.
 
         Example:
             engine.table_for(5000)      # 'long' for Phi-3.5-mini
         """
-        return None if not self._front.tables else "short" if total_tokens <= self._short_room() else "long"
+        return None if not self.front.tables else "short" if total_tokens <= self._short_room() else "long"
 
     def _short_room(self) -> int:
         # llama.cpp rounds a context up, and one above the original length would get the long table.
-        return self.config["original_max_position_embeddings"] // _STEP * _STEP
+        original: int = self.config["original_max_position_embeddings"]
+        return original // _STEP * _STEP
 
     def load(self, tokens: int = 0) -> None:
         """Open the file with a context for `tokens`, unless it is open with one that will do.
@@ -110,7 +122,7 @@ class LlamaCpp(Prompts):
         table = self.table_for(tokens)
         if self._server is not None and tokens <= self._room and table == self.table_for(self._room):
             return
-        most = self._short_room() if table == "short" else -(-self.context // _STEP) * _STEP
+        most = self._short_room() if table == "short" else -(-self.config["max_position_embeddings"] // _STEP) * _STEP
         least = self._short_room() + _STEP if table == "long" else _STEP
         needed = min(most, max(least, -(-tokens // _STEP) * _STEP))
         usual = min(most, max(needed, _USUAL))
@@ -122,18 +134,18 @@ class LlamaCpp(Prompts):
             require(self.path, needed)
             usual = needed
         self._server = self._open(usual)
-        self._room, self.weight_bytes = usual, self._front.file.stat().st_size
+        self._room, self.weight_bytes = usual, self.front.file.stat().st_size
 
-    def _open(self, room: int):
+    def _open(self, room: int) -> Any:
         if not platforms.has_llama_cpp():
-            raise LabError("llama.cpp is not installed.", "Install it: pip install 'labs-helper[x86]'.")
+            raise LabError(_("llama.cpp is not installed."), _("Install it: pip install 'labs-helper[x86]'."))
         import xllamacpp
 
         options = xllamacpp.CommonParams()
-        options.model.path = str(self._front.file)
+        options.model.path = str(self.front.file)
         options.n_ctx, options.n_parallel = room, 1
         options.n_batch = options.n_ubatch = PREFILL_CHUNK
-        threads = self.threads or (1 if self._front.file.stat().st_size < SMALL else 0)
+        threads = self.threads or (1 if self.front.file.stat().st_size < SMALL else 0)
         if threads:
             options.cpuparams.n_threads = options.cpuparams_batch.n_threads = threads
         if self.exact:
@@ -148,7 +160,8 @@ class LlamaCpp(Prompts):
             return xllamacpp.Server(options)
         except RuntimeError as error:
             raise CheckpointRefused(
-                f"llama.cpp cannot use {self._front.file}.", "Copy or download it again, or take another model."
+                _("llama.cpp cannot use {file}.").format(file=self.front.file),
+                _("Copy or download it again, or use another model."),
             ) from error
 
     def _end_server(self) -> None:
@@ -181,7 +194,7 @@ class LlamaCpp(Prompts):
 
     # -- generation ---------------------------------------------------------------------------------
 
-    def stream(self, prepared: Prepared, cancelled: Callable[[], bool]) -> Iterator[Token]:
+    def stream(self, prepared: Prepared, cancelled: Callable[[], bool]) -> Generator[Token, None, None]:
         """Generate tokens until a stop token, max_tokens, or until `cancelled()` says so.
 
         llama.cpp keeps the last request's cache and reuses it as far as the new prompt begins with the same ids.
@@ -196,11 +209,12 @@ class LlamaCpp(Prompts):
             sampling=sampling,
             rope_table=self.table_for(prepared.total_tokens),
         )
-        text, first = self._pieces.stream(), True
-        chunks, leave = SimpleQueue(), threading.Event()
+        text, first = self.pieces.stream(), True
+        leave = threading.Event()
+        chunks: SimpleQueue[Chunk | None] = SimpleQueue()
         self._call = threading.Thread(
             target=_complete,
-            args=(self._server, self._wish(request, prompt.ids, sampling), chunks, leave),
+            args=(self._server, self._completion(request, prompt.ids, sampling), chunks, leave),
             name="labs-llama",
             daemon=True,
         )
@@ -217,8 +231,8 @@ class LlamaCpp(Prompts):
                         report.seconds_to_first_token, first = time.perf_counter() - start, False
                     if cancelled():
                         return
-                    for id in self._unannounced(entry):
-                        yield Token(text.add(id), id, math.nan, (), self._pieces.readable(id))
+                    for token_id in self._unannounced(entry):
+                        yield Token(text.add(token_id), token_id, math.nan, (), self.pieces.readable(token_id))
                     stop = entry["id"] in self.stop_ids
                     if stop:
                         report.finish_reason = "stop"
@@ -234,7 +248,7 @@ class LlamaCpp(Prompts):
             report.seconds = time.perf_counter() - start
             report.peak_memory = limits.used()
 
-    def _wish(self, request: Request, ids: tuple[int, ...], sampling: Sampling) -> dict:
+    def _completion(self, request: Request, ids: tuple[int, ...], sampling: Sampling) -> dict[str, Any]:
         # Only these two samplers, in this order: llama.cpp's defaults would cut and penalise besides.
         return {
             "prompt": list(ids),
@@ -249,37 +263,39 @@ class LlamaCpp(Prompts):
             "samplers": ["top_p", "temperature"],
         }
 
-    def _unannounced(self, entry: dict) -> list[int]:
+    def _unannounced(self, entry: Chunk) -> list[int]:
         """The tokens of single bytes that came before this one; -1 for a byte that has no token of its own."""
-        all_bytes, own = bytes(entry["bytes"]), self._pieces.bytes_of(entry["id"])
+        all_bytes, own = bytes(entry["bytes"]), self.pieces.bytes_of(entry["id"])
         held = all_bytes[: len(all_bytes) - len(own)] if all_bytes.endswith(own) else b""
         known = self._tokenizer.get_vocab() if held else {}
         return [known.get(f"<0x{byte:02X}>", -1) for byte in held]
 
-    def _token(self, entry: dict, text: str, top_logprobs: int) -> Token:
+    def _token(self, entry: Chunk, text: str, top_logprobs: int) -> Token:
         others = [
-            Candidate(self._pieces.readable(other["id"]), other["id"], other["logprob"])
+            Candidate(self.pieces.readable(other["id"]), other["id"], other["logprob"])
             for other in entry["top_logprobs"][:top_logprobs]
         ]
-        return Token(text, entry["id"], entry["logprob"], tuple(others), self._pieces.readable(entry["id"]))
+        return Token(text, entry["id"], entry["logprob"], tuple(others), self.pieces.readable(entry["id"]))
 
 
-def _complete(server, wish: dict, chunks: SimpleQueue, leave: threading.Event) -> None:
+def _complete(
+    server: Any, completion: dict[str, Any], chunks: SimpleQueue[Chunk | None], leave: threading.Event
+) -> None:
     """Run one request to its end; what comes goes to `chunks`, and None at the end. Stops once `leave` is set."""
 
-    def heard(chunk: dict) -> bool:
+    def hear(chunk: Chunk) -> bool:
         chunks.put(chunk)
         return leave.is_set()
 
     try:
-        server.handle_completions(wish, heard)
+        server.handle_completions(completion, hear)
     except Exception as error:  # it has to reach the thread that waits
         chunks.put({"error": {"message": str(error)}})
     finally:
         chunks.put(None)
 
 
-def _until(chunks: SimpleQueue, cancelled: Callable[[], bool]) -> Iterator[dict]:
+def _until(chunks: SimpleQueue[Chunk | None], cancelled: Callable[[], bool]) -> Iterator[Chunk]:
     """The chunks of a request until its end or until `cancelled()`, which is also asked while nothing comes."""
     while not cancelled():
         try:
@@ -290,6 +306,7 @@ def _until(chunks: SimpleQueue, cancelled: Callable[[], bool]) -> Iterator[dict]
             return
         if "error" in chunk:
             raise BadRequest(
-                f"llama.cpp refused the request: {chunk['error'].get('message')}.", "Change the request, or restart."
+                _("llama.cpp refused the request: {reason}.").format(reason=chunk["error"].get("message")),
+                _("Change the request, or restart."),
             )
         yield chunk

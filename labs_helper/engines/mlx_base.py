@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import logging
 import sys
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
 
 from labs_helper import store
 from labs_helper.capacity import estimate
 from labs_helper.capacity.require import require, require_memory
 from labs_helper.common.translate import _
+from labs_helper.common.types import Config
 from labs_helper.corrections import before_mlx, dequantize, open_files
 from labs_helper.engines import constrained
 from labs_helper.engines.base import Prepared, Report, Request, Token
@@ -30,10 +33,14 @@ from labs_helper.engines.prompt_cache import PromptCache
 from labs_helper.engines.prompts import Prompts
 from labs_helper.errors import CheckpointRefused
 
+if TYPE_CHECKING:
+    import mlx.core as mx
+    import numpy as np
+
 _SMALL_CACHE = 256 * 2**20  # bytes; asking the system for its free memory costs more than a cache of this size
 
 
-def import_mlx_lm():
+def import_mlx_lm() -> ModuleType:
     """mlx_lm, imported with our corrections in place.
 
     Example:
@@ -41,8 +48,7 @@ def import_mlx_lm():
     """
     before_mlx()
     with open_files.keep_file_limit():
-        import mlx_lm
-    return mlx_lm
+        return importlib.import_module("mlx_lm")
 
 
 class MLXEngine(Prompts):
@@ -86,18 +92,18 @@ class MLXEngine(Prompts):
         import_mlx_lm()
         from mlx_lm.utils import load_tokenizer
 
-        with self._refusing("tokenizer"), _quiet_transformers():
+        with self._refusing(_("tokenizer")), _quiet_transformers():
             # trust_remote_code=False also keeps transformers from asking; local_files_only from looking online.
             options = {"trust_remote_code": False, "local_files_only": True, **self._tokenizer_options()}
             tokenizer = load_tokenizer(self.path, options)
-            pieces = Pieces(tokenizer._tokenizer)
+            pieces = Pieces(tokenizer._tokenizer)  # noqa: SLF001 - mlx-lm's wrapper hides what Pieces reads
             if not tokenizer.has_chat_template:
                 raise ValueError("it has no chat template")
         self.config, self._pieces = config, pieces
         self.stop_ids = self._find_stop_ids(tokenizer, config)
         self._tokenizer = tokenizer
 
-    def _tokenizer_options(self) -> dict:
+    def _tokenizer_options(self) -> dict[str, Any]:
         return {}
 
     def load(self, tokens: int = 0, views: int = 0) -> None:
@@ -116,27 +122,28 @@ class MLXEngine(Prompts):
         on_cpu = mx.default_device().type == mx.DeviceType.cpu
         expand = estimate.expands(self.config, store.weight_table(self.path), on_cpu)
         require(self.path, tokens, views=views)
-        with self._refusing("weights"):
+        with self._refusing(_("weights")):
             model, decoder, config = self._read()
         self.config = {**config, **self.config}
         if expand:
             dequantize.apply(model)
         elif on_cpu:
             model.set_dtype(mx.float32)  # 16-bit scales and weights are many times slower on a CPU
-        with self._refusing("weights"):
+        with self._refusing(_("weights")):
             mx.eval(model.parameters())
             # One forward pass here: load() leaves private arrays lazy, and a lazy array can only be evaluated
             # in the thread that made it (ml-explore/mlx-lm#1181).
             mx.eval(decoder(mx.array([[0]])))
         mx.clear_cache()
-        self.weight_bytes = sum(value.nbytes for _, value in tree_flatten(model.parameters()))
+        arrays = cast("list[tuple[str, mx.array]]", tree_flatten(model.parameters()))
+        self.weight_bytes = sum(array.nbytes for _name, array in arrays)
         self.model, self.decoder, self.expanded = model, decoder, expand
 
-    def _read(self):
+    def _read(self) -> tuple[Any, Any, Config]:
         """The model with its weights, what generates from it, and its config. Runs no code of the checkpoint."""
         raise NotImplementedError
 
-    def _refusing(self, what: str):
+    def _refusing(self, what: str) -> Refusing:
         return Refusing(self.path, what)
 
     def cache_bytes(self, tokens: int) -> int:
@@ -153,7 +160,7 @@ class MLXEngine(Prompts):
 
         return 4 if mx.default_device().type == mx.DeviceType.cpu else 2
 
-    def _find_stop_ids(self, tokenizer, config: dict) -> frozenset[int]:
+    def _find_stop_ids(self, tokenizer: Any, config: Config) -> frozenset[int]:
         """Every id that any of the files names as an end, and Phi's own two."""
         generation = self.path / "generation_config.json"
         named = [config.get("eos_token_id"), list(tokenizer.eos_token_ids)]
@@ -192,7 +199,7 @@ class MLXEngine(Prompts):
             )
         return replace(prepared, seconds=seconds)
 
-    def stream(self, prepared: Prepared, cancelled: Callable[[], bool]) -> Iterator[Token]:
+    def stream(self, prepared: Prepared, cancelled: Callable[[], bool]) -> Generator[Token, None, None]:
         """Generate tokens until a stop token, max_tokens, or until `cancelled()` is true.
 
         The prompt cache of the last request is reused as far as the new prompt begins with the same ids.
@@ -231,7 +238,7 @@ class MLXEngine(Prompts):
         """What goes into the decoder from place `reused` on, (places, hidden); None for the tokens' own."""
         return None
 
-    def _all_logits(self, ids, total_tokens: int, embeddings=None):
+    def _all_logits(self, ids: Sequence[int], total_tokens: int, embeddings: mx.array | None = None) -> np.ndarray:
         """Raw scores for every place of a sequence in one pass, as an array in fp32."""
         import mlx.core as mx
         import numpy as np
@@ -244,7 +251,7 @@ class MLXEngine(Prompts):
 
 
 @contextlib.contextmanager
-def _quiet_transformers():
+def _quiet_transformers() -> Iterator[None]:
     """transformers warns about config.json keys that matter only to its own models; we want its tokenizer."""
     logger = logging.getLogger("transformers")
     level = logger.level
@@ -266,17 +273,17 @@ class Refusing:
     # What mlx-lm, mlx and transformers raise for wrong shapes, missing keys, unreadable or absent files.
     KINDS = (ValueError, KeyError, TypeError, AttributeError, IndexError, OSError, RuntimeError, AssertionError)
 
-    def __init__(self, path: Path, what: str):
+    def __init__(self, path: Path, what: str) -> None:
         self.path, self.what = path, what
 
-    def __enter__(self):
-        return self
+    def __enter__(self) -> None: ...
 
-    def __exit__(self, kind, error, trace):
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, self.KINDS):
-            said = str(error).strip().split("\n")[0][:200]  # MLX names every parameter that does not fit
+            reason = str(error).strip().split("\n")[0][:200]  # MLX names every parameter that does not fit
             raise CheckpointRefused(
-                f"The {self.what} in {self.path} cannot be used ({type(error).__name__}: {said}).",
-                "Copy the whole checkpoint again, or choose another one.",
+                _("The {part} in {path} cannot be used ({kind}: {reason}).").format(
+                    part=self.what, path=self.path, kind=type(error).__name__, reason=reason
+                ),
+                _("Copy the whole checkpoint again, or choose another one."),
             ) from error
-        return False

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from labs_helper.common.types import Config
 from labs_helper.corrections import longrope
 from labs_helper.engines import experts
 from labs_helper.engines.base import Prepared, Request
 from labs_helper.engines.mlx_base import MLXEngine, import_mlx_lm
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["MLXText", "import_mlx_lm"]
 
@@ -17,7 +24,7 @@ class MLXText(MLXEngine):
         engine = MLXText("data/checkpoints/instruct-tiny")
     """
 
-    def _read(self):
+    def _read(self) -> tuple[Any, Any, Config]:
         from mlx_lm.utils import load_model
 
         model, config = load_model(self.path, trust_remote_code=False)
@@ -36,7 +43,7 @@ class MLXText(MLXEngine):
             return None
         return experts.Watch(self.config, request.without_experts, request.record_experts)
 
-    def logits(self, ids, max_tokens: int = 0):
+    def logits(self, ids: Sequence[int], max_tokens: int = 0) -> np.ndarray:
         """The model's raw scores for every place of a sequence: an array of (len(ids), vocabulary) in fp32.
 
         ids: token ids.

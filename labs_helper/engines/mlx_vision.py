@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labs_helper import store
 from labs_helper.common.translate import _
+from labs_helper.common.types import Config
 from labs_helper.corrections.vision import prompt, table, tiles, upstream
 from labs_helper.engines.base import PlacedPicture, Prepared, Prompt, Request, Stopped
 from labs_helper.engines.mlx_base import MLXEngine
@@ -20,6 +22,8 @@ from labs_helper.pictures import images
 from labs_helper.pictures.tags import check_tags, numbers_in
 
 if TYPE_CHECKING:
+    import mlx.core as mx
+    import numpy as np
     from PIL import Image
 
 NUM_CROPS = 4  # what the published checkpoint ships with
@@ -32,14 +36,16 @@ class Decoder:
     rows already.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: Any) -> None:
         self.model, self.layers = model, model.layers
 
-    def __call__(self, tokens, cache=None, input_embeddings=None):
+    def __call__(
+        self, tokens: mx.array, cache: list[Any] | None = None, input_embeddings: mx.array | None = None
+    ) -> Any:
         return self.model.lm_head(self.model.model(tokens, input_embeddings, cache=cache))
 
 
-def model_classes() -> tuple[type, type]:
+def model_classes() -> tuple[type[Any], type[Any]]:
     """mlx-vlm's phi3_v with the tower that its config asks for: (Model, Config), as mlx-lm's loader wants them.
 
     mlx-vlm's own loader would run a `model_file` from the checkpoint unasked; mlx-lm's does not.
@@ -51,22 +57,22 @@ def model_classes() -> tuple[type, type]:
     phi3_v = upstream.import_mlx_vlm()
     tower = tiles.vision_model()
 
-    class Config(phi3_v.ModelConfig):
+    class Configuration(phi3_v.ModelConfig):  # type: ignore[name-defined,misc] # upstream has no types
         @classmethod
-        def from_dict(cls, values):
+        def from_dict(cls, values: Config) -> Any:
             made = super().from_dict({"num_key_value_heads": values.get("num_attention_heads"), **values})
             made.vision_config = phi3_v.VisionConfig.from_dict(values.get("vision_config") or {})
             return made
 
-    class Model(phi3_v.Model):
-        def __init__(self, config):
+    class Model(phi3_v.Model):  # type: ignore[name-defined,misc] # upstream has no types
+        def __init__(self, config: Any) -> None:
             super().__init__(config)  # arrays are made when they are needed, so the tower it has costs nothing
             self.model.vision_embed_tokens = tower(config)
 
-        def sanitize(self, weights):
+        def sanitize(self, weights: dict[str, mx.array]) -> Any:
             return self.vision_model.sanitize(weights)
 
-    return Model, Config
+    return Model, Configuration
 
 
 class MLXVision(MLXEngine):
@@ -80,7 +86,7 @@ class MLXVision(MLXEngine):
 
     num_crops = NUM_CROPS
 
-    def __init__(self, path, ships_code: bool = False):
+    def __init__(self, path: str | Path, ships_code: bool = False) -> None:
         super().__init__(path, ships_code)
         self._mean, self._std = images.MEAN, images.STD
         self._rows: dict[str, Any] = {}  # by picture, of the last request
@@ -93,7 +99,7 @@ class MLXVision(MLXEngine):
             self._read_preprocessor()
             super().load_tokenizer()
 
-    def _tokenizer_options(self) -> dict:
+    def _tokenizer_options(self) -> dict[str, Any]:
         from transformers import AutoConfig
 
         # transformers does not know phi3_v and stumbles over the rope_scaling of an unknown model. Its tokenizer is
@@ -117,10 +123,12 @@ class MLXVision(MLXEngine):
             and 0 not in numbers[1]
         )
         if not good or isinstance(crops, bool) or not isinstance(crops, int) or not 1 <= crops <= images.MOST_CROPS:
-            raise CheckpointRefused(f"{file} has settings that cannot be used.", "Copy the whole checkpoint again.")
+            raise CheckpointRefused(
+                _("{file} has settings that cannot be used.").format(file=file), _("Copy the whole checkpoint again.")
+            )
         self.num_crops, self._mean, self._std = crops, *numbers
 
-    def _read(self):
+    def _read(self) -> tuple[Any, Any, Config]:
         from mlx_lm.utils import load_model
 
         model, config = load_model(self.path, get_model_classes=lambda config: model_classes(), trust_remote_code=False)
@@ -147,7 +155,7 @@ class MLXVision(MLXEngine):
             begin = self._tokenizer.encode("", add_special_tokens=True)  # <s>, if the tokenizer's own files add it
         if ids[: len(begin)] != begin:
             ids = begin + ids
-        pieces = (f"<picture {-id}>" if id < 0 else self.pieces.readable(id) for id in ids)
+        pieces = (f"<picture {-token_id}>" if token_id < 0 else self.pieces.readable(token_id) for token_id in ids)
         return Prepared(request, Prompt(text, tuple(ids), tuple(pieces)), pictures)
 
     def _costs(self, prepared: Prepared) -> str:
@@ -159,7 +167,7 @@ class MLXVision(MLXEngine):
         else:
             each = _("{tokens} tokens").format(tokens=", ".join(map(str, costs)))
         return " " + _(
-            "Of the prompt, {count} picture(s) take {each}; show fewer pictures or use a smaller num_crops (now {crops})."
+            "Of the prompt, {count} picture(s) take {each}; show fewer pictures or lower num_crops (now {crops})."
         ).format(count=len(costs), each=each, crops=prepared.pictures[0].num_crops)
 
     # -- pictures -----------------------------------------------------------------------------------
@@ -168,14 +176,14 @@ class MLXVision(MLXEngine):
         """What is at each place of the prompt: a token id, or the name of the picture."""
         # mlx-vlm compares ids only, and -1 is the same for every picture (generate/common.py, PromptCacheState).
         names = [picture.name for picture in prepared.pictures]
-        return tuple(names[-id - 1] if id < 0 else id for id in prepared.prompt.ids)
+        return tuple(names[-token_id - 1] if token_id < 0 else token_id for token_id in prepared.prompt.ids)
 
     def embeddings(self, prepared: Prepared, reused: int, cancelled: Callable[[], bool]) -> Any:
         """Rows of the decoder's width from place `reused` on, (places, hidden); None where no picture is left."""
         import mlx.core as mx
 
         ids = prepared.prompt.ids[reused:]
-        if not any(id < 0 for id in ids):
+        if not any(token_id < 0 for token_id in ids):
             self._rows = {}
             return None
         known, self._rows = self._rows, {}
@@ -220,7 +228,7 @@ class MLXVision(MLXEngine):
         mx.eval(rows)
         return rows
 
-    def logits(self, request: Request) -> Any:
+    def logits(self, request: Request) -> np.ndarray:
         """The model's raw scores for every place of a request's prompt: (tokens, vocabulary) in fp32.
 
         Example:

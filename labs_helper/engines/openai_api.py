@@ -15,7 +15,7 @@ import io
 import json
 import math
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator
 
 from labs_helper.catalog import endpoints
 from labs_helper.catalog.endpoints import Endpoint
@@ -78,7 +78,7 @@ class OpenAIApi:
 
     # -- generation ---------------------------------------------------------------------------------
 
-    def stream(self, prepared: Prepared, cancelled: Callable[[], bool]) -> Iterator[Token]:
+    def stream(self, prepared: Prepared, cancelled: Callable[[], bool]) -> Generator[Token, None, None]:
         """The answer piece by piece, until its end or until `cancelled()`. Afterwards `report` tells how it went.
 
         Raises EndpointFailed with what to do for everything that can go wrong between here and the server.

@@ -9,6 +9,7 @@ flickers through an answer. It also knows what to do with ids that the tokenizer
 from __future__ import annotations
 
 import codecs
+from typing import Any
 
 
 def byte_alphabet() -> dict[str, int]:
@@ -37,23 +38,26 @@ class Pieces:
         pieces.readable(32007)      # '<|end|>'
     """
 
-    def __init__(self, tokenizer):
-        self._special = set(tokenizer.all_special_ids)
+    def __init__(self, tokenizer: Any) -> None:
+        self._special: set[int] = set(tokenizer.all_special_ids)
         added = getattr(tokenizer, "added_tokens_decoder", {})
-        self._special |= {id for id, token in added.items() if token.special}
+        self._special |= {token_id for token_id, token in added.items() if token.special}
         self._added = set(added)
-        self._tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+        self._tokens: list[str | None] = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
         backend = getattr(tokenizer, "backend_tokenizer", None)
         self._byte_level = "ByteLevel" in repr(getattr(backend, "decoder", None))
         self.strips_first = not self._byte_level and "Strip(" in repr(getattr(backend, "decoder", None))
         self._alphabet = byte_alphabet()
 
-    def bytes_of(self, id: int) -> bytes:
+    def _token(self, token_id: int) -> str | None:
+        return self._tokens[token_id] if 0 <= token_id < len(self._tokens) else None
+
+    def bytes_of(self, token_id: int) -> bytes:
         """The bytes a token adds to the text; none for special tokens and for ids without a piece."""
-        if not 0 <= id < len(self._tokens) or id in self._special or self._tokens[id] is None:
+        token = self._token(token_id)
+        if token is None or token_id in self._special:
             return b""
-        token = self._tokens[id]
-        if id in self._added:
+        if token_id in self._added:
             return token.encode()
         if self._byte_level:
             return b"".join(
@@ -63,13 +67,14 @@ class Pieces:
             return bytes([int(token[3:5], 16)])
         return token.replace("\u2581", " ").encode()
 
-    def readable(self, id: int) -> str:
+    def readable(self, token_id: int) -> str:
         """A token as a person can read it: its text, its name, or its bytes if they are no character yet."""
-        if not 0 <= id < len(self._tokens) or self._tokens[id] is None:
-            return f"<id {id}>"
-        if id in self._special:
-            return self._tokens[id]
-        raw = self.bytes_of(id)
+        token = self._token(token_id)
+        if token is None:
+            return f"<id {token_id}>"
+        if token_id in self._special:
+            return token
+        raw = self.bytes_of(token_id)
         try:
             return raw.decode()
         except UnicodeDecodeError:
@@ -93,9 +98,9 @@ class TextStream:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._first = pieces.strips_first
 
-    def add(self, id: int) -> str:
+    def add(self, token_id: int) -> str:
         """The text that is complete with this token. What never becomes a character is dropped at the end."""
-        text = self._decoder.decode(self._pieces.bytes_of(id))
+        text = self._decoder.decode(self._pieces.bytes_of(token_id))
         if self._first and text:
             self._first = False
             text = text.removeprefix(" ")  # SentencePiece puts a space before the first word

@@ -58,16 +58,22 @@ class Prompts:
     def encode(self, text: str) -> Prompt:
         """A text as it is, without template, as tokens."""
         ids = tuple(self._encode(text))
-        return Prompt(text, ids, tuple(self.pieces.readable(id) for id in ids))
+        return Prompt(text, ids, tuple(self.pieces.readable(token_id) for token_id in ids))
 
     def _encode(self, text: str) -> list[int]:
         with self._tokenizing:
-            return self._tokenizer.encode(text, add_special_tokens=False)
+            ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
+        return ids
 
     @staticmethod
-    def _stops(tokenizer, *named) -> frozenset[int]:
+    def _stops(tokenizer: Any, *named: Any) -> frozenset[int]:
         """Every id among `named` (numbers, lists of numbers, None), and Phi's own two."""
-        ids = {id for entry in named for id in (entry if isinstance(entry, list) else [entry]) if isinstance(id, int)}
+        ids = {
+            token_id
+            for entry in named
+            for token_id in (entry if isinstance(entry, list) else [entry])
+            if isinstance(token_id, int)
+        }
         known = tokenizer.get_vocab()
         return frozenset(ids | {known[name] for name in ALWAYS_STOP if name in known})
 

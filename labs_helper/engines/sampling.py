@@ -1,9 +1,15 @@
-"""Picking the next token, and the numbers we show about it."""
+"""Pick the next token, and compute the numbers that are shown about it."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
+from typing import TYPE_CHECKING, cast
+
+from labs_helper.engines.base import Sampling
+
+if TYPE_CHECKING:
+    import mlx.core as mx
 
 
 class Picker:
@@ -16,19 +22,19 @@ class Picker:
     has its own random key made of seed and place, so an answer depends on nothing but its seed.
     """
 
-    def __init__(self, sampling, top_logprobs: int):
+    def __init__(self, sampling: Sampling, top_logprobs: int) -> None:
         self.sampling, self.top_logprobs = sampling, top_logprobs
-        self._facts: deque = deque()
+        self._facts: deque[list[mx.array]] = deque()
         self._place = 0
 
-    def __call__(self, logprobs):
+    def __call__(self, logprobs: mx.array) -> mx.array:
         import mlx.core as mx
 
         if logprobs.dtype != mx.float32:
             # 16-bit logarithms are coarse; make them a proper distribution in fp32 again.
             logprobs = logprobs.astype(mx.float32)
             logprobs = logprobs - mx.logsumexp(logprobs, axis=-1, keepdims=True)
-        token = self._pick(mx, logprobs)
+        token = self._pick(logprobs)
         facts = [mx.take_along_axis(logprobs, token[:, None], axis=-1)]
         if self.top_logprobs:
             best = mx.argsort(-logprobs, axis=-1)[:, : self.top_logprobs]
@@ -37,24 +43,29 @@ class Picker:
         self._facts.append(facts)
         return token
 
-    def _pick(self, mx, logprobs):
+    def _pick(self, logprobs: mx.array) -> mx.array:
+        import mlx.core as mx
+
         how = self.sampling
         if how.temperature == 0:
             return mx.argmax(logprobs, axis=-1)
         if how.top_p < 1:
             logprobs = nucleus(logprobs, how.top_p)
-        key = mx.random.key((how.seed << 32) | self._place)
+        key = mx.random.key(((how.seed or 0) << 32) | self._place)
         self._place += 1
         return mx.random.categorical(logprobs / how.temperature, key=key)
 
     def facts(self) -> tuple[float, list[tuple[int, float]]]:
         """Log-probability of the next token in order, and the best possible tokens at its place."""
-        picked, *others = self._facts.popleft()
-        pairs = zip(others[0][0].tolist(), others[1][0].tolist(), strict=True) if others else ()
-        return picked.item(), [pair for pair in pairs if pair[1] > -math.inf]
+        picked, *best = self._facts.popleft()
+        logprob = cast(float, picked.item())
+        if not best:
+            return logprob, []
+        ids, values = cast("list[int]", best[0][0].tolist()), cast("list[float]", best[1][0].tolist())
+        return logprob, [(token_id, value) for token_id, value in zip(ids, values, strict=True) if value > -math.inf]
 
 
-def nucleus(logprobs, top_p: float):
+def nucleus(logprobs: mx.array, top_p: float) -> mx.array:
     """Log-probabilities with everything outside the nucleus at minus infinity.
 
     logprobs: (1, vocabulary). top_p: in (0, 1). The nucleus is the smallest set of most likely tokens whose

@@ -12,7 +12,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 _QUEUED, _RUNNING, _DONE = "queued", "running", "done"
 
@@ -61,9 +61,10 @@ class Job(Generic[T]):
         """Ask the job to stop. A job that has not started never will; a running one ends at its next token."""
         self._cancel.set()
         with self._lock:
-            if self._state is not _QUEUED:
+            if self._state != _QUEUED:
                 return
             self._state = _DONE
+        assert self._when_stopped is not None  # only an ended job has given it up
         self._settle(self._when_stopped)
 
     def wait(self, timeout: float | None = None) -> T:
@@ -72,31 +73,31 @@ class Job(Generic[T]):
             raise TimeoutError(f"not finished after {timeout} seconds")
         if self._error is not None:
             raise self._error
-        return self._result
+        return cast(T, self._result)
 
     def settle(self, timeout: float) -> None:
-        """Wait until the job has ended, without looking at its result."""
+        """Wait until the job has ended, whatever its result."""
         self._finished.wait(timeout)
 
     def run(self) -> None:
         """Do the work, unless it was stopped before. Called by the worker."""
         with self._lock:
-            if self._state is not _QUEUED:
+            if self._state != _QUEUED or self._work is None:
                 return
-            self._state = _RUNNING
-        self._settle(lambda: self._work(self))
+            self._state, work = _RUNNING, self._work
+        self._settle(lambda: work(self))
 
-    def _settle(self, produce: Callable[[], Any]) -> None:
+    def _settle(self, produce: Callable[[], T]) -> None:
         try:
             self._result = produce()
-        except BaseException as error:  # the worker must outlive any job; the waiting thread gets the error
+        except BaseException as error:  # the worker must outlive every job; the waiting thread gets the error
             self._error = error
         self._state = _DONE
         self._work = self._when_stopped = None  # they may hold a model
-        # First the news, then the flag: whoever waits finds everything in place.
+        # Callbacks first, then the flag: a thread that waits finds everything in place.
         try:
             if self._error is None and self._on_done is not None:
-                self._on_done(self._result)
+                self._on_done(cast(T, self._result))
             if self._error is not None and self._on_error is not None:
                 self._on_error(self._error)
         except Exception:
@@ -107,17 +108,17 @@ class Job(Generic[T]):
 
 
 class Worker:
-    """A queue and the thread that works it off. The thread starts with the first job.
+    """A queue of jobs and the one thread that runs them. The thread starts with the first job.
 
     Example:
         worker = Worker()
         worker.call(sum, [1, 2])      # 3, computed in the worker's thread
     """
 
-    def __init__(self):
-        self._queue: SimpleQueue[Job] = SimpleQueue()
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[Job[Any]] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._running: Job | None = None
+        self._running: Job[Any] | None = None
         self._closed = False
         self._lock = threading.Lock()
 
@@ -127,32 +128,32 @@ class Worker:
 
     def submit(
         self,
-        work: Callable[[Job], Any],
+        work: Callable[[Job[T]], T],
         *,
-        when_stopped: Callable[[], Any] = lambda: None,
-        on_done: Callable[[Any], None] | None = None,
+        when_stopped: Callable[[], T] | None = None,
+        on_done: Callable[[T], None] | None = None,
         on_error: Callable[[BaseException], None] | None = None,
-    ) -> Job:
+    ) -> Job[T]:
         """Put work into the queue and return at once.
 
         work: called with its Job in the worker's thread.
-        when_stopped: gives the result of a job that was stopped before it started.
+        when_stopped: gives the result of a job that was stopped before it started; None is that result by default.
         on_done, on_error: called in the worker's thread when the job ends; for a job that was stopped before
             it started, in the thread that stopped it.
         """
-        job = Job(work, when_stopped, on_done, on_error)
+        job = Job(work, when_stopped or _nothing, on_done, on_error)
         self._start()
         self._queue.put(job)
         return job
 
-    def call(self, function: Callable, *arguments) -> Any:
+    def call(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """Run a function in the worker's thread and wait for its result.
 
         From the worker's own thread it runs right away: waiting for oneself would never end.
         """
         if self.is_current():
-            return function(*arguments)
-        return self.submit(lambda job: function(*arguments)).wait()
+            return function(*arguments, **options)
+        return self.submit(lambda job: function(*arguments, **options)).wait()
 
     def _start(self) -> None:
         with self._lock:
@@ -183,6 +184,10 @@ class Worker:
         if running is not None:
             running.stop()
             running.settle(timeout=5)
+
+
+def _nothing() -> Any:
+    return None
 
 
 WORKER = Worker()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Unpack
 
 from labs_helper.common.markup import escape, printable
@@ -54,7 +54,7 @@ class Conversation:
         return self._add(asked, self.model.ask(prompt, on_token=on_token, **options))
 
     @takes_options
-    def stream(self, question: str, **options: Unpack[Options]) -> Iterator[Token]:
+    def stream(self, question: str, **options: Unpack[Options]) -> Generator[Token, None, None]:
         """Ask the next question and get the answer token by token. Leaving the loop stops the generation.
 
         Example:
@@ -130,7 +130,9 @@ class Conversation:
         before = [{"role": "system", "content": self.system}] if self.system else []
         return [*before, *self.messages, asked], asked
 
-    def _streamed(self, prompt: list[dict[str, Any]], asked: dict[str, Any], options: Options) -> Iterator[Token]:
+    def _streamed(
+        self, prompt: list[dict[str, Any]], asked: dict[str, Any], options: Options
+    ) -> Generator[Token, None, None]:
         try:
             yield from self.model.stream(prompt, **options)
         finally:

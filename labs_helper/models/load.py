@@ -8,10 +8,14 @@ from collections.abc import Hashable
 from labs_helper import corrections
 from labs_helper.capacity import limits
 from labs_helper.capacity.report import MemoryReport
-from labs_helper.catalog import endpoints
+from labs_helper.engines.base import Engine
+from labs_helper.engines.llama_cpp import LlamaCpp
+from labs_helper.engines.mlx_text import MLXText
+from labs_helper.engines.mlx_vision import MLXVision
+from labs_helper.engines.openai_api import OpenAIApi
 from labs_helper.models.live import LIVE
 from labs_helper.models.model import Model
-from labs_helper.models.selection import choose
+from labs_helper.models.selection import Choice, choose
 
 
 def load(name: str = "instruct", tier: str | None = None) -> Model:
@@ -36,11 +40,23 @@ def load(name: str = "instruct", tier: str | None = None) -> Model:
     """
     corrections.before_mlx()
     choice = choose(name, tier)
-    key: Hashable = choice.path.resolve() if choice.path else endpoints.from_environment()
+    key: Hashable = choice.endpoint or choice.path
     model = LIVE.get(key)
     if model is None:
-        model = LIVE[key] = Model(choice.card, choice.path, choice.reason)
+        model = LIVE[key] = Model(choice.card, _engine(choice), choice.path, choice.reason)
     return model
+
+
+def _engine(choice: Choice) -> Engine:
+    """What runs a model: MLX, llama.cpp, or a server. Engines are cheap to make; the weights are read later."""
+    if choice.endpoint is not None:
+        return OpenAIApi(choice.endpoint)
+    assert choice.path is not None  # a model without a server has a folder
+    if choice.card.format == "gguf":
+        return LlamaCpp(choice.path, ships_code=choice.card.ships_code)
+    if choice.card.architecture == "phi3_v":
+        return MLXVision(choice.path, ships_code=choice.card.ships_code)
+    return MLXText(choice.path, ships_code=choice.card.ships_code)
 
 
 def memory() -> MemoryReport:

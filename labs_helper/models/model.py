@@ -5,21 +5,17 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Unpack
 
-from labs_helper.catalog import ModelCard, endpoints
+from labs_helper.catalog import ModelCard
 from labs_helper.common import settings
 from labs_helper.common.translate import _
 from labs_helper.engines.base import Engine, Prompt, Report, Request, Token
-from labs_helper.engines.llama_cpp import LlamaCpp
-from labs_helper.engines.mlx_text import MLXText
-from labs_helper.engines.mlx_vision import MLXVision
-from labs_helper.engines.openai_api import OpenAIApi
 from labs_helper.engines.worker import WORKER, Job
 from labs_helper.errors import BadRequest, CutOff
 from labs_helper.models.answers import Answer, answer_of
@@ -70,13 +66,13 @@ class Model:
         print(model.ask("What is 47 + 38?"))
     """
 
-    def __init__(self, card: ModelCard, path: Path | None, reason: str) -> None:
+    def __init__(self, card: ModelCard, engine: Engine, path: Path | None = None, reason: str = "") -> None:
         self.card, self.path, self.reason = card, path, reason
         self.last: Answer | None = None
         # A server may take pictures or not; only its answer can tell.
         self.takes_images = card.architecture == "phi3_v" or card.format == "endpoint"
         self.has_experts = card.architecture == "phimoe" and card.format == "mlx"
-        self._engine = _engine(card, path)
+        self._engine = engine
         self._jobs: set[Job[Answer]] = set()
         self._answering = 0  # requests that are being computed: more than one if a callback asks again
         self._lock = threading.Lock()
@@ -151,7 +147,7 @@ class Model:
         return answers[0]
 
     @takes_options
-    def stream(self, prompt: Prompting, **options: Unpack[Options]) -> Iterator[Token]:
+    def stream(self, prompt: Prompting, **options: Unpack[Options]) -> Generator[Token, None, None]:
         """Ask a question and get the answer token by token. Arguments and errors as for `ask`.
 
         Leaving the loop early stops the generation. When the loop has ended, `model.last` is the Answer.
@@ -350,7 +346,7 @@ class Model:
             )
         return answer
 
-    def _tokens(self, question: Question, keep: Callable[[Answer], None]) -> Iterator[Token]:
+    def _tokens(self, question: Question, keep: Callable[[Answer], None]) -> Generator[Token, None, None]:
         """The tokens of a question for the calling thread; the Answer goes to `keep` and `last`."""
         if WORKER.is_current():
             yield from self._tokens_inside(question, keep)
@@ -383,23 +379,13 @@ class Model:
                 if job.done and job.error is None:
                     self.last = job.wait().shortened(taken)
 
-    def _tokens_inside(self, question: Question, keep: Callable[[Answer], None]) -> Iterator[Token]:
+    def _tokens_inside(self, question: Question, keep: Callable[[Answer], None]) -> Generator[Token, None, None]:
         """A callback of a running request asks another question: waiting for the queue would never end."""
         items: list[Token | Loading] = []
         answer = self._generate(question, lambda: False, items.append)
         keep(answer)
         self.last = answer
         yield from (item for item in items if isinstance(item, Token))
-
-
-def _engine(card: ModelCard, path: Path | None) -> Engine:
-    """What runs a model: MLX, llama.cpp, or a server."""
-    if path is None:
-        return OpenAIApi(endpoints.from_environment())
-    if card.format == "gguf":
-        return LlamaCpp(path, ships_code=card.ships_code)
-    kind = MLXVision if card.architecture == "phi3_v" else MLXText
-    return kind(path, ships_code=card.ships_code)
 
 
 def _release_others(loading: Model) -> None:

@@ -163,7 +163,8 @@ def sources(images: Any) -> tuple[Any, ...]:
 
 def _with_tags(messages: Iterable[dict[str, Any]]) -> tuple[list[dict[str, Any]], tuple[Image.Image, ...]]:
     """The messages with a tag for each picture, numbered through, and the opened pictures."""
-    tagged, pictures = [], []
+    tagged: list[dict[str, Any]] = []
+    pictures: list[Image.Image] = []
     for message in messages:
         given, content = message["images"], message["content"]
         if not TAG.search(content):

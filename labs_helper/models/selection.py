@@ -9,7 +9,9 @@ from pathlib import Path
 from labs_helper import catalog, store
 from labs_helper.capacity import estimate, limits
 from labs_helper.catalog import ModelCard, endpoints
-from labs_helper.common import platforms
+from labs_helper.catalog.endpoints import Endpoint
+from labs_helper.common import platforms, settings
+from labs_helper.common.translate import _
 from labs_helper.common.units import size
 from labs_helper.errors import BadRequest, LabError
 
@@ -18,95 +20,128 @@ ENDPOINT = "endpoint"  # a tier and a role beside those of the catalog: a server
 
 @dataclass(frozen=True)
 class Choice:
-    """The model that answers for a role: its card, its folder, and the reason."""
+    """The model that answers for a role.
+
+    Attributes:
+        card: what the catalog knows about it.
+        path: its folder; None for a model on a server.
+        reason: why it was chosen, as the end of a sentence.
+        endpoint: the server, for a model on one.
+    """
 
     card: ModelCard
-    path: Path | None  # None for an endpoint
+    path: Path | None
     reason: str
+    endpoint: Endpoint | None = None
 
 
-def choose(name: str, tier: str | None = None) -> Choice:
+def choose(name: str | os.PathLike[str], tier: str | None = None) -> Choice:
     """Which model answers for a role or name on this machine.
 
-    name: a role, a catalog name, the path of a checkpoint folder, or "endpoint".
-    tier: "auto", "tiny", "real" or "endpoint"; None takes LABS_MODELS, whose default is "auto". Auto takes the real
-        model if it is already here, fits in the free memory and something runs it well, MLX on a GPU or llama.cpp;
-        else the bundled one. An endpoint is taken only where it is asked for: questions leave the machine then.
-    Raises BadRequest for unknown names and tiers, ModelNotHere if the model is not on this machine.
+    Args:
+        name: a role, a catalog name, the path of a checkpoint folder, or "endpoint".
+        tier: "auto", "tiny", "real" or "endpoint"; None takes LABS_MODELS, whose default is "auto". Auto takes the
+            real model if it is already here, fits in the free memory and something runs it well, MLX on a GPU or
+            llama.cpp; else the bundled one. An endpoint is used only if it is asked for: questions leave the machine.
+
+    Raises:
+        BadRequest: unknown name or tier.
+        ModelNotHere: the model is not on this machine.
 
     Example:
         choose("instruct").reason
     """
     if not isinstance(name, (str, os.PathLike)) or not str(name).strip():
-        raise BadRequest(f"{name!r} is not the name of a model.", "Use a role such as 'instruct'.")
-    name, asked = os.fspath(name), tier
-    tier = tier or os.environ.get("LABS_MODELS") or "auto"
-    if tier not in ("auto", *catalog.TIERS, ENDPOINT):
-        where = "" if asked else " (from LABS_MODELS)"
-        every = ", ".join((*catalog.TIERS, ENDPOINT))
-        raise BadRequest(f"There is no tier {tier!r}{where}.", f"Use one of: auto, {every}.")
+        raise BadRequest(
+            _("{name!r} is not the name of a model.").format(name=name), _("Use a role such as 'instruct'.")
+        )
+    name, tier = os.fspath(name), _checked_tier(tier)
     if name == ENDPOINT:
-        return _endpoint("you asked for it")
+        return _endpoint(_("you asked for it"))
     if store.looks_like_path(name):
         card = store.card_for(name)
-        return Choice(card, Path(card.path), "you gave its folder")
-    found = catalog.find(name)
-    if name == found[0].name:
-        if found[0].not_yet:
-            raise BadRequest(
-                f"This version cannot run {name}: {found[0].not_yet}.",
-                f'Take another model of the role: load("{found[0].role}").',
-            )
-        return Choice(found[0], store.locate(found[0]), "you asked for it by name")
+        return Choice(card, Path(name).expanduser().resolve(), _("you named its folder"))
+    cards = catalog.find(name)
+    if name == cards[0].name:
+        return _by_name(cards[0])
+    asked = _("the tier {tier!r} was asked for").format(tier=tier)
     if tier == ENDPOINT:
-        return _endpoint(f"the tier {tier!r} was asked for")
-    found = [card for card in found if not card.not_yet]
-    tiny = next((card for card in found if card.tier == "tiny"), None)
-    real = [card for card in found if card.tier == "real"]
+        return _endpoint(asked)
+    cards = [card for card in cards if not card.not_yet]
+    tiny = next((card for card in cards if card.tier == "tiny"), None)
+    real = [card for card in cards if card.tier == "real"]
     if tier == "auto":
         return _choose_auto(tiny, real)
-    if not (real if tier == "real" else tiny):
-        raise BadRequest(f"There is no {tier} model for {name!r}.", f"There is: {found[0].tier}.")
-    card = tiny if tier == "tiny" else _best_real(real)
-    return Choice(card, store.locate(card), f"the tier {tier!r} was asked for")
+    best = tiny if tier == "tiny" else _best_real(real)
+    if best is None:
+        raise BadRequest(
+            _("There is no {tier} model for {name!r}.").format(tier=tier, name=name),
+            _("Use the tier {tier!r}, which has one.").format(tier=cards[0].tier),
+        )
+    return Choice(best, store.locate(best), asked)
+
+
+def _checked_tier(tier: str | None) -> str:
+    known = ("auto", *catalog.TIERS, ENDPOINT)
+    chosen = tier or settings.MODELS.get()
+    if chosen not in known:
+        if tier:
+            what = _("There is no tier {tier!r}.").format(tier=chosen)
+        else:
+            what = _("{variable} is {tier!r}, which is no tier.").format(variable=settings.MODELS.name, tier=chosen)
+        raise BadRequest(what, _("Use one of: {tiers}.").format(tiers=", ".join(known)))
+    return chosen
+
+
+def _by_name(card: ModelCard) -> Choice:
+    if card.not_yet:
+        raise BadRequest(
+            _("This version cannot run {name}: {reason}.").format(name=card.name, reason=card.not_yet),
+            _('Use another model of the role: load("{role}").').format(role=card.role),
+        )
+    return Choice(card, store.locate(card), _("you asked for it by name"))
 
 
 def _endpoint(reason: str) -> Choice:
-    place = endpoints.from_environment()
-    card = ModelCard(name=place.name, role=ENDPOINT, tier=ENDPOINT, format=ENDPOINT, source=place.url)
-    return Choice(card, None, f"{reason}; LABS_ENDPOINT leads to {place.host}")
+    server = endpoints.from_environment()
+    card = ModelCard(name=server.name, role=ENDPOINT, tier=ENDPOINT, format=ENDPOINT, source=server.url)
+    where = _("{reason}; {variable} names {host}").format(
+        reason=reason, variable=settings.ENDPOINT.name, host=server.host
+    )
+    return Choice(card, None, where, server)
 
 
-def _best_real(real: list[ModelCard]) -> ModelCard:
+def _best_real(real: list[ModelCard]) -> ModelCard | None:
     """The first real model that is here, one that runs well before one that only runs; else the first of all."""
     here = [card for card in real if store.is_here(card)]
-    return next((card for card in here if not _slow(card)), (here or real)[0])
+    return next((card for card in here if not _obstacle(card)), next(iter(here or real), None))
 
 
-def _slow(card: ModelCard) -> str:
+def _obstacle(card: ModelCard) -> str:
     """Why a real model would run badly or not at all on this machine, whatever its size; empty if it runs well."""
     if card.format == "gguf":
         if not platforms.has_llama_cpp():
-            return "the GGUF model is here, but llama.cpp is not installed: pip install 'labs-helper[x86]'"
+            return _("the GGUF model is here, but llama.cpp is not installed: pip install 'labs-helper[x86]'")
     elif not platforms.has_apple_gpu():
-        return (
+        return _(
             "the real model is here, but without a GPU that MLX can use one token takes seconds; "
-            'load(..., tier="real") takes it all the same'
+            'load(..., tier="real") uses it anyway'
         )
     return ""
 
 
 def _choose_auto(tiny: ModelCard | None, real: list[ModelCard]) -> Choice:
-    reasons = {}
+    reasons: dict[str, str] = {}
     for card in real:  # in the order of preference
         choice, reasons[card.name] = _try_real(card)
         if choice is not None:
             return choice
+    only = _("it is the only one for this role")
     if tiny is None:
-        return Choice(real[0], store.locate(real[0]), "it is the only one for this role")
-    here = [card.name for card in real if store.is_here(card)]
-    why = reasons[here[0] if here else real[0].name] if real else "it is the only one for this role"
-    return Choice(tiny, store.locate(tiny), why)
+        return Choice(real[0], store.locate(real[0]), only)
+    # The reason of a model that is here says more than that of one that is not.
+    told = next((card for card in real if store.is_here(card)), next(iter(real), None))
+    return Choice(tiny, store.locate(tiny), only if told is None else reasons[told.name])
 
 
 def _try_real(card: ModelCard) -> tuple[Choice | None, str]:
@@ -115,11 +150,14 @@ def _try_real(card: ModelCard) -> tuple[Choice | None, str]:
         path = store.locate(card)
         store.verify(path, ships_code=card.ships_code)
     except LabError as error:
-        return None, f"the real model cannot be used here: {error.what}"
-    if slow := _slow(card):
-        return None, slow
+        return None, _("the real model cannot be used here: {reason}").format(reason=error.what)
+    if obstacle := _obstacle(card):
+        return None, obstacle
     needed, free = estimate.of_folder(path, on_cpu=False).total, limits.free()
     if needed > free:
-        return None, f"the real model needs {size(needed)} of memory and {size(free)} are free"
-    how = " and llama.cpp runs it" if card.format == "gguf" else ""
-    return Choice(card, path, f"it is on this machine and fits in the free memory{how}"), ""
+        return None, _("the real model needs {needed} of memory and {free} are free").format(
+            needed=size(needed), free=size(free)
+        )
+    if card.format == "gguf":
+        return Choice(card, path, _("it is on this machine, fits in the free memory, and llama.cpp runs it")), ""
+    return Choice(card, path, _("it is on this machine and fits in the free memory")), ""
