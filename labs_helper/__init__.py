@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from labs_helper.models.conversation import Conversation as Conversation
     from labs_helper.models.load import load, memory
     from labs_helper.models.model import Model as Model
-    from labs_helper.widgets import benchmarks, chat, compare, experts, look
+    from labs_helper.widgets import benchmarks, chat, compare, experts
+    from labs_helper.widgets.look import look
 
 __all__ = ["benchmarks", "chat", "check", "check_setup", "compare", "experts", "hint", "load", "look", "memory"]
 

@@ -399,8 +399,8 @@ def score(path: str | Path, ids: list[int], config: Config, cancelled: Callable[
     from mlx_lm.models.base import create_attention_mask
     from mlx_lm.utils import dequantize_model
 
-    def drop(module) -> None:
-        module.update(tree_map(lambda _: mx.array([]), module.parameters()))
+    def drop(module: nn.Module) -> None:
+        module.update(tree_map(lambda _array: mx.array([]), module.parameters()))
 
     path = Path(path)
     with Refusing(path, "weights"):
