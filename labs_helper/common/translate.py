@@ -12,17 +12,17 @@ from functools import cache
 from pathlib import Path
 
 DOMAIN = "labs_helper"
-_FOLDER = Path(__file__).resolve().parents[1] / "locale"
+FOLDER = Path(__file__).resolve().parents[1] / "locale"
 
 
 @cache
-def _catalog(language: str) -> gettext.NullTranslations:
-    return gettext.translation(DOMAIN, localedir=_FOLDER, languages=[language], fallback=True)
+def _catalog(language: str, folder: Path) -> gettext.NullTranslations:
+    return gettext.translation(DOMAIN, localedir=folder, languages=[language], fallback=True)
 
 
 def _current() -> gettext.NullTranslations:
     # Read here and not through `settings`, whose own messages come through this door.
-    return _catalog(os.environ.get("LABS_LANGUAGE", "").strip() or "en")
+    return _catalog(os.environ.get("LABS_LANGUAGE", "").strip() or "en", FOLDER)
 
 
 def _(text: str) -> str:

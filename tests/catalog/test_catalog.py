@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -59,3 +61,32 @@ def test_names_are_unique_and_every_real_model_says_how_large_it_is():
             assert card.config["model_type"] == card.architecture
             assert (card.format == "gguf") == bool(card.file)
             assert card.name == card.name.lower(), "names are typed by hand"
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        "from labs_helper.models.selection import choose; choose('instruct', 'auto')",
+        "from labs_helper.models.selection import choose; choose('vision', 'tiny'); choose('moe', 'tiny')",
+        "from labs_helper.doctor import check_setup; check_setup('01')",
+    ],
+)
+def test_the_files_of_the_catalog_are_opened_once(work):
+    """Counted by Python itself (sys.addaudithook), in a program of its own in which nothing was read before."""
+    code = (
+        "import sys; opened = []\n"
+        "def hook(event, values):\n"
+        "    if event == 'open' and str(values[0]).endswith('.toml'): opened.append(str(values[0]).split('/')[-1])\n"
+        f"sys.addaudithook(hook)\n{work}\n"
+        "print(*sorted(name for name in opened if name in ('models.toml', 'labs.toml')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n")[-2].split() in (["models.toml"], ["labs.toml", "models.toml"])
+
+
+def test_a_caller_may_change_what_it_gets():
+    catalog.cards().clear()
+    first, second = catalog.find("phi-3.5-mini-instruct-4bit")[0], catalog.find("phi-3.5-mini-instruct-4bit")[0]
+    first.config["hidden_size"] = 1
+    assert second.config["hidden_size"] == catalog.find(first.name)[0].config["hidden_size"] != 1
