@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 # Before anything imports mlx or huggingface_hub: no compiler, no network, one thread.
 os.environ.setdefault("MLX_DISABLE_COMPILE", "1")
@@ -42,6 +43,18 @@ def tiny_vision(tmp_path_factory) -> Path:
 def tiny_moe(tmp_path_factory) -> Path:
     """The folder of a quantized random phimoe, shared: do not change it."""
     return make_tiny_moe_checkpoint(tmp_path_factory.mktemp("checkpoints") / "tiny-moe")
+
+
+@pytest.fixture
+def course(tmp_path, tiny_checkpoint, monkeypatch) -> Path:
+    """A course folder with both bundled text models, an empty models folder and an empty hub cache."""
+    for name in ("instruct-tiny", "instruct-previous-tiny"):
+        shutil.copytree(tiny_checkpoint, tmp_path / "data/checkpoints" / name)
+    monkeypatch.setenv("LABS_HOME", str(tmp_path))
+    monkeypatch.setenv("LABS_MODELS_DIR", str(tmp_path / "models"))
+    monkeypatch.delenv("LABS_MODELS", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path
 
 
 @pytest.fixture(scope="module")

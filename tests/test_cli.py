@@ -27,17 +27,6 @@ COMMANDS = {
 }
 
 
-@pytest.fixture
-def course(tmp_path, tiny_checkpoint, monkeypatch):
-    for name in ("instruct-tiny", "instruct-previous-tiny"):
-        shutil.copytree(tiny_checkpoint, tmp_path / "data/checkpoints" / name)
-    monkeypatch.setenv("LABS_HOME", str(tmp_path))
-    monkeypatch.setenv("LABS_MODELS_DIR", str(tmp_path / "models"))
-    monkeypatch.delenv("LABS_MODELS", raising=False)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    return tmp_path
-
-
 def in_a_shell(*words, stdout=subprocess.PIPE, **environment):
     return subprocess.run(
         [sys.executable, "-m", "labs_helper.cli", *words],

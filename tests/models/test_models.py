@@ -449,15 +449,9 @@ def test_too_little_memory(model, monkeypatch):
 
 
 @pytest.fixture
-def course(tmp_path, tiny_checkpoint, monkeypatch):
-    """A course folder with both bundled models, an empty models folder and an empty hub cache."""
-    for name in ("instruct-tiny", "instruct-previous-tiny"):
-        shutil.copytree(tiny_checkpoint, tmp_path / "data/checkpoints" / name)
-    monkeypatch.setenv("LABS_HOME", str(tmp_path))
-    monkeypatch.setenv("LABS_MODELS_DIR", str(tmp_path / "models"))
-    monkeypatch.delenv("LABS_MODELS", raising=False)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    return SimpleNamespace(path=tmp_path, real=tmp_path / "models" / "phi-3.5-mini-instruct-4bit")
+def course(course):
+    """The folder of the course, and that of the real model, which is not there."""
+    return SimpleNamespace(path=course, real=course / "models" / "phi-3.5-mini-instruct-4bit")
 
 
 def test_auto_takes_the_bundled_model_where_the_real_one_is_not_here(course):
