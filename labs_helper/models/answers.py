@@ -103,9 +103,7 @@ class Answer:
             return json.loads(self.text)
         except ValueError as error:
             raise BadRequest(
-                _("The answer does not fit the schema ({error}).").format(
-                    error=str(error).strip().split("\n")[0][:200]
-                ),
+                _("The answer does not fit the schema ({reason}).").format(reason=_reason(error)),
                 _("Look at its text, and ask again."),
             ) from error
 
@@ -137,19 +135,19 @@ class Answer:
             "seed": self.sampling.seed,
         }
 
-    def summary(self) -> list[tuple[str, str]]:
-        """What was measured, in words and in a good order: (what, how much).
+    def summary(self) -> dict[str, str]:
+        """What was measured, in words and in a good order.
 
         Example:
-            dict(answer.summary())["generated tokens"]
+            answer.summary()["generated tokens"]
         """
         speed = _("too short to say") if self.tokens_per_second is None else f"{self.tokens_per_second:.1f}"
         rows = [
             (_("model"), self.model),
             (_("finish reason"), self.finish_reason),
             (_("prompt tokens"), f"{self.prompt_tokens:,}"),
-            (_("  for pictures"), " + ".join(map(str, self.image_tokens))),
-            (_("  from the cache"), f"{self.cached_tokens:,}"),
+            (_("tokens of pictures"), " + ".join(map(str, self.image_tokens))),
+            (_("tokens from the cache"), f"{self.cached_tokens:,}"),
             (_("generated tokens"), f"{self.generated_tokens:,}"),
             (_("seconds to the first token"), f"{self.seconds_to_first_token:.3f}"),
             (_("seconds"), f"{self.seconds:.3f}"),
@@ -160,7 +158,7 @@ class Answer:
         if self.sampling.temperature > 0:
             how = _("temperature {temperature:g}, top-p {top_p:g}, seed {seed}")
             rows.append((_("sampling"), how.format(**vars(self.sampling))))
-        return [(what, value) for what, value in rows if value]
+        return {what: value for what, value in rows if value}
 
     @property
     def statistics_line(self) -> str:
@@ -198,6 +196,12 @@ class Answer:
             finish_reason="cancelled",
             recorded=self.recorded and self.recorded.first(self.prompt_tokens + tokens),
         )
+
+
+def _reason(error: ValueError) -> str:
+    """What a JSON reader or pydantic found wrong, in one line."""
+    found = error.errors() if hasattr(error, "errors") else [{"msg": str(error)}]
+    return "; ".join(str(problem["msg"]).strip().split("\n")[0] for problem in found)[:200]
 
 
 def joined(tokens: Sequence[Token]) -> str:

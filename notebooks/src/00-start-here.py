@@ -121,13 +121,8 @@ print(f"Why: {model.reason}.")
 # The same question in English, Chinese, Korean, Japanese and Spanish.
 
 # %%
-questions = [
-    "Where is Nairobi?",
-    "内罗毕在哪里?",
-    "나이로비는 어디에 있나요?",
-    "ナイロビはどこにありますか?",
-    "¿Dónde está Nairobi?",
-]
+questions = ["Where is Nairobi?", "内罗毕在哪里?", "나이로비는 어디에 있나요?",
+             "ナイロビはどこにありますか?", "¿Dónde está Nairobi?"]
 for question in questions:
     print(f"{question}  ->  {model.ask(question).text}")
 

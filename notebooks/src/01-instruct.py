@@ -116,7 +116,11 @@ print("Answer:", instruct.ask(dialogue).text)
 my_prompt = ...
 
 # %% tags=["solution"]
-my_prompt = "<|system|>\nAnswer in one word.<|end|>\n<|user|>\nWhat is the capital of Kenya?<|end|>\n<|assistant|>\n"
+my_prompt = (
+    "<|system|>\nAnswer in one word.<|end|>\n"
+    "<|user|>\nWhat is the capital of Kenya?<|end|>\n"
+    "<|assistant|>\n"
+)
 
 # %%
 check("1.1", my_prompt)
@@ -217,7 +221,6 @@ token_view(instruct.ask("Suggest a city to visit.", max_tokens=24, top_logprobs=
 
 # %% [markdown]
 # Now with temperature 1. Four seeds, four draws. The same seed gives the same text again.
-
 
 # %%
 def draw(seed):
@@ -321,13 +324,8 @@ from labs_helper import compare
 
 bundled = load("instruct", tier="tiny")
 previous = load("instruct-previous", tier="tiny")
-questions = [
-    "Where is Changsha?",
-    "长沙在哪里?",
-    "창사는 어디에 있나요?",
-    "長沙はどこにありますか？",
-    "¿Dónde está Changsha?",
-]
+questions = ["Where is Changsha?", "长沙在哪里?", "창사는 어디에 있나요?",
+             "長沙はどこにありますか？", "¿Dónde está Changsha?"]
 compare([previous, bundled], questions).wait()
 
 # %% [markdown]
@@ -398,7 +396,6 @@ both[both.value_main != both.value_other][["model", "benchmark", "value_main", "
 # Second, the mean of each column, and the average that is printed under it: for the main table, and for the five long
 # tests, with the row *Long context* of the category table beside it.
 
-
 # %%
 def means(table):
     printed = table[table.benchmark == "Average of the table"].set_index("model").value
@@ -459,13 +456,8 @@ from labs_helper.figures import rope_tables
 
 config = json.loads((bundled.path / "config.json").read_text())
 scaling, original = config["rope_scaling"], config["original_max_position_embeddings"]
-rope_tables(
-    scaling["short_factor"],
-    scaling["long_factor"],
-    original=original,
-    maximum=config["max_position_embeddings"],
-    theta=config.get("rope_theta", 10000.0),
-)
+rope_tables(scaling["short_factor"], scaling["long_factor"], original=original,
+            maximum=config["max_position_embeddings"], theta=config.get("rope_theta", 10000.0))
 
 # %% [markdown]
 # In the real model the long factors reach 64.8, and the short ones stay small.
@@ -524,9 +516,9 @@ del raw_model, raw_tokenizer
 # Write the rule: the short table when the whole request fits into the original length, else the long one. A request
 # is the prompt and the largest answer.
 
-
 # %% tags=["exercise"]
-def choose_table(prompt_tokens, max_tokens, original): ...  # return "short" or "long"
+def choose_table(prompt_tokens, max_tokens, original):
+    ...  # return "short" or "long"
 
 
 # %% tags=["solution"]
@@ -543,16 +535,10 @@ check("1.6", choose_table)  # for help, run hint("1.6")
 # Can the model use what it reads far back? We hide a code in a long text, at different depths, and ask for it.
 
 # %%
-filler = [
-    "Nairobi is a city in Kenya.",
-    "The capital of France is Paris.",
-    "The colour of snow is white.",
-    "Lima is a city in Peru.",
-    "The currency of Japan is the yen.",
-    "The opposite of big is small.",
-    "Hanoi is a city in Vietnam.",
-    "Egypt is a country in Africa.",
-]
+filler = ["Nairobi is a city in Kenya.", "The capital of France is Paris.",
+          "The colour of snow is white.", "Lima is a city in Peru.",
+          "The currency of Japan is the yen.", "The opposite of big is small.",
+          "Hanoi is a city in Vietnam.", "Egypt is a country in Africa."]
 costs = [bundled.count_tokens(sentence) for sentence in filler]
 
 
@@ -675,7 +661,6 @@ check("1.8", (without_cache, with_cache))  # for help, run hint("1.8")
 # The loss of DPO for one pair is short enough to write down. Each number is the log-probability of a whole answer,
 # under the model and under the frozen copy. The loss falls when the gap between better and worse grows.
 
-
 # %%
 def dpo_loss(better, worse, better_frozen, worse_frozen, beta=0.1):
     margin = beta * ((better - better_frozen) - (worse - worse_frozen))
@@ -708,7 +693,6 @@ print(convert(full, small, bits=4, group_size=32))
 # %% [markdown]
 # The **perplexity** of a text is how many tokens a model wavers between on average: 1 means that it saw each one coming.
 # Compare the sizes:
-
 
 # %%
 def weight_bytes(path):

@@ -95,9 +95,9 @@ tile_view(picture("huge-sign.png"), num_crops=4)
 # %%
 hint("2.1")
 
-
 # %% tags=["exercise"]
-def picture_tokens(rows, columns): ...  # cells of all tiles and of the global view, line ends, and one separator
+def picture_tokens(rows, columns):
+    ...  # cells of all tiles and of the global view, line ends, and one separator
 
 
 # %% tags=["solution"]
@@ -147,7 +147,11 @@ check("2.2", frames)  # for help, run hint("2.2")
 my_prompt = ...
 
 # %% tags=["solution"]
-my_prompt = "<|user|>\n<|image_1|>\n<|image_2|>\nWhat is different?<|end|>\n<|assistant|>\n"
+my_prompt = (
+    "<|user|>\n<|image_1|>\n<|image_2|>\n"
+    "What is different?<|end|>\n"
+    "<|assistant|>\n"
+)
 
 # %%
 check("2.3", my_prompt)  # for help, run hint("2.3")
@@ -179,7 +183,6 @@ print(raw.text)
 #
 # **1. A word is lost.** Without a new line after the tag, the first token after the picture disappears. The package's own
 # prompt builder writes the tag in exactly this way.
-
 
 # %%
 def tail(processor, text):
@@ -240,9 +243,9 @@ for name, crops in (("sign.png", 1), ("street.png", 4), ("street.png", 16)):
 # The tower gives the cells tile by tile: an array of shape `(rows * columns, 12, 12, channels)`, row by row. Make of it one
 # picture of the shape `(rows * 12, columns * 12, channels)`.
 
-
 # %% tags=["exercise"]
-def join_tiles(tiles, rows, columns): ...  # numpy: reshape, transpose, reshape
+def join_tiles(tiles, rows, columns):
+    ...  # numpy: reshape, transpose, reshape
 
 
 # %% tags=["solution"]
@@ -276,14 +279,8 @@ pd.set_option("display.max_colwidth", None)  # whole answers in the tables below
 costs = []
 for crops in (1, 4, 9, 16):
     seen = vision.ask("Read the text.", images=picture("huge-sign.png"), num_crops=crops, max_tokens=1)
-    costs.append(
-        {
-            "num_crops": crops,
-            "tokens": sum(seen.images),
-            "seconds": seen.seconds_to_first_token,
-            "bytes": seen.peak_memory,
-        }
-    )
+    costs.append({"num_crops": crops, "tokens": sum(seen.images), "seconds": seen.seconds_to_first_token,
+                  "bytes": seen.peak_memory})
 pd.DataFrame(costs).round(2)
 
 # %%
@@ -314,15 +311,8 @@ waits = []
 for name in ("one-shape.png", "yes-or-no.png", "sign.png"):
     shot = picture(name)
     seen = vision.ask(shot.question, images=shot)
-    waits.append(
-        {
-            "picture": name,
-            "answer": seen.text,
-            "truth": shot.answer,
-            "first token (s)": seen.seconds_to_first_token,
-            "all (s)": seen.seconds,
-        }
-    )
+    waits.append({"picture": name, "answer": seen.text, "truth": shot.answer,
+                  "first token (s)": seen.seconds_to_first_token, "all (s)": seen.seconds})
 pd.DataFrame(waits).round(2)
 
 # %% [markdown]
@@ -333,10 +323,8 @@ pd.DataFrame(waits).round(2)
 shot = picture("yes-or-no.png")
 first = [{"role": "user", "content": shot.question, "images": [shot]}]
 one = vision.ask(first)
-second = first + [
-    {"role": "assistant", "content": one.text},
-    {"role": "user", "content": "Do you find a circle in the picture?"},
-]
+second = first + [{"role": "assistant", "content": one.text},
+                  {"role": "user", "content": "Do you find a circle in the picture?"}]
 two = vision.ask(second)
 for turn in (one, two):
     print(f"{turn.text:8} {turn.prefilled_tokens:4} of {turn.prompt_tokens} prompt tokens were read")
@@ -361,14 +349,8 @@ print("Answer:", vision.ask(scene.question, images=scene).text)
 rows = []
 for name in ("one-shape.png", "four-shapes.png", "crowd.png", "everyday-things.png"):
     shot = picture(name)
-    rows.append(
-        {
-            "picture": name,
-            "asked": shot.question,
-            "truth": shot.answer,
-            "answer": vision.ask(shot.question, images=shot).text,
-        }
-    )
+    rows.append({"picture": name, "asked": shot.question, "truth": shot.answer,
+                 "answer": vision.ask(shot.question, images=shot).text})
 pd.DataFrame(rows)
 
 # %% [markdown] minutes=12
@@ -382,9 +364,9 @@ pd.DataFrame(rows)
 #
 # Write the function. `error_rate("OPFN", "OPEN")` is 0.25: one edit, four characters.
 
-
 # %% tags=["exercise"]
-def error_rate(read, truth): ...  # the fewest edits, divided by the length of the truth
+def error_rate(read, truth):
+    ...  # the fewest edits, divided by the length of the truth
 
 
 # %% tags=["solution"]
@@ -431,9 +413,9 @@ print(listed.text)
 # Turn such an answer into a pandas table with the columns `label` and `value`. The values must be numbers. Be kind to extra
 # spaces and a full stop at the end.
 
-
 # %% tags=["exercise"]
-def to_table(answer): ...  # pd.DataFrame([...], columns=["label", "value"])
+def to_table(answer):
+    ...  # pd.DataFrame([...], columns=["label", "value"])
 
 
 # %% tags=["solution"]
@@ -452,9 +434,7 @@ check("2.6", to_table)  # for help, run hint("2.6")
 # %%
 import re
 
-values = [
-    {label: int(value) for label, value in re.findall(r"([A-Z0-9]+) (\d+)", text)} for text in (chart.alt, listed.text)
-]
+values = [{label: int(value) for label, value in re.findall(r"([A-Z0-9]+) (\d+)", text)} for text in (chart.alt, listed.text)]
 table = pd.DataFrame(dict(zip(["truth", "read"], values)))
 table["difference"] = table["read"] - table["truth"]
 table
@@ -516,9 +496,9 @@ pd.DataFrame(rows)
 # `changes[i]` says how much frame `i` differs from the one before; `changes[0]` is 0. Return the numbers of `count` frames in
 # the order of time: the first frame, and those with the largest changes. A shorter clip gives all its frames.
 
-
 # %% tags=["exercise"]
-def pick_frames(changes, count): ...  # a list of frame numbers
+def pick_frames(changes, count):
+    ...  # a list of frame numbers
 
 
 # %% tags=["solution"]

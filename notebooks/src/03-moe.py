@@ -57,9 +57,7 @@ answer.routing.frame().head(8)
 # %%
 plain = moe.ask("What is 47 + 38?")
 assert [token.id for token in plain.tokens] == [token.id for token in answer.tokens]
-print(
-    f"{len(answer.routing)} tokens were recorded: {answer.prompt_tokens} of the prompt, {answer.generated_tokens} of the answer"
-)
+print(f"{len(answer.routing)} tokens were recorded: {answer.prompt_tokens} of the prompt, {answer.generated_tokens} of the answer")
 
 # %% [markdown]
 # The prompt is recorded too: it goes through the same layers. That is why such a request never uses the memory of an earlier
@@ -107,9 +105,9 @@ pd.DataFrame(shapes).fillna("")
 # Write a function of a shape and a number of experts. With all 16 it gives the size of the model; with the 2 that a token
 # uses, the parameters that one token goes through.
 
-
 # %% tags=["exercise"]
-def parameters(shape, experts): ...  # tables + layers * (attention + router + experts * one expert)
+def parameters(shape, experts):
+    ...  # tables + layers * (attention + router + experts * one expert)
 
 
 # %% tags=["solution"]
@@ -142,12 +140,8 @@ assert round(counted(large, 16) / 1e9, 1) == 41.9 and round(counted(large, 2) / 
 
 # %%
 shared = counted(large, 0)
-print(
-    f"experts: {1 - shared / counted(large, 16):.0%} of all parameters, {1 - shared / counted(large, 2):.0%} of a token's"
-)
-print(
-    f"with 64 experts: {counted(large, 64) / 1e9:.0f} billion in all, {counted(large, 2) / 1e9:.1f} billion for a token"
-)
+print(f"experts: {1 - shared / counted(large, 16):.0%} of all parameters, {1 - shared / counted(large, 2):.0%} of a token's")
+print(f"with 64 experts: {counted(large, 64) / 1e9:.0f} billion in all, {counted(large, 2) / 1e9:.1f} billion for a token")
 
 # %% [markdown]
 # Takeaway: the number of experts decides the memory. The number that a token uses decides the work. A dense model cannot
@@ -188,7 +182,8 @@ token.round(3)
 import math
 
 
-def route(gates, jitter=0.01): ...  # twice: the best gate, the near ones, the weight; then take the best away
+def route(gates, jitter=0.01):
+    ...  # twice: the best gate, the near ones, the weight; then take the best away
 
 
 # %% tags=["solution"]
@@ -229,11 +224,11 @@ assert wrong == 0
 # ### Exercise 3.3 (easy, 5 minutes): count the places with two full weights
 #
 # A weight near 1 means: no other expert came near. How often do **both** experts of a token count fully, with weights above
-# 0.99? Take the table of `answer.routing` and return the share of (token, layer) places.
-
+# 0.99? Take the table that `answer.routing.frame()` gives and return the share of (token, layer) places.
 
 # %% tags=["exercise"]
-def share_of_full(routing): ...  # routing.groupby(["position", "layer"]) has the two weights of a place
+def share_of_full(routing):
+    ...  # routing.groupby(["position", "layer"]) has the two weights of a place
 
 
 # %% tags=["solution"]
@@ -267,7 +262,6 @@ from labs_helper import catalog
 questions = pd.read_csv(catalog.course_folder() / "data" / "questions" / "moe.csv", keep_default_na=False)
 questions.groupby("topic", sort=False).first()[["question", "expect"]]
 
-
 # %%
 def ask_all(without=()):
     """Every question once: the answers, recorded."""
@@ -278,7 +272,6 @@ def ask_all(without=()):
 
 
 answers = ask_all()
-
 
 # %%
 def count_right(answers):
@@ -297,10 +290,8 @@ count_right(answers)
 from labs_helper.figures import expert_load
 
 talks = pd.concat(
-    [
-        answer.routing.frame().assign(topic=topic, conversation=number)
-        for number, (answer, topic) in enumerate(zip(answers, questions["topic"]))
-    ],
+    [answer.routing.frame().assign(topic=topic, conversation=number)
+     for number, (answer, topic) in enumerate(zip(answers, questions["topic"]))],
     ignore_index=True,
 )
 expert_load(talks)
@@ -321,7 +312,8 @@ expert_load(talks)
 import numpy as np
 
 
-def shared_information(table): ...  # shares, three entropies, and the quotient
+def shared_information(table):
+    ...  # shares, three entropies, and the quotient
 
 
 # %% tags=["solution"]
@@ -383,10 +375,8 @@ table = pd.crosstab([first["layer"], first["expert"]], first["topic"])
 table = table / first.groupby("topic").size() * gates.shape[1]  # shares of each topic's tokens, in every layer
 others = (table.sum(axis=1).to_numpy()[:, None] - table) / (table.shape[1] - 1)
 layer, expert, topic = (table - others).stack().idxmax()
-print(
-    f"expert {expert} of layer {layer}: {table.at[(layer, expert), topic]:.0%} of the first choices of {topic!r}, "
-    f"{others.at[(layer, expert), topic]:.0%} of the other topics"
-)
+print(f"expert {expert} of layer {layer}: {table.at[(layer, expert), topic]:.0%} of the first choices of {topic!r}, "
+      f"{others.at[(layer, expert), topic]:.0%} of the other topics")
 
 # %%
 ablated = ask_all(without=[(layer, expert)])
@@ -399,15 +389,8 @@ rights
 from labs_helper.figures import bars
 
 long = rights.drop(columns="difference").reset_index().melt("topic", var_name="model", value_name="right")
-bars(
-    long,
-    x="topic",
-    y="right",
-    group="model",
-    unit="right answers of 6",
-    maximum=6,
-    title=f"Right answers with and without expert {expert} of layer {layer}",
-)
+bars(long, x="topic", y="right", group="model", unit="right answers of 6", maximum=6,
+     title=f"Right answers with and without expert {expert} of layer {layer}")
 
 # %% [markdown]
 # Six questions a topic are few: one answer more or less is no finding, half of one topic and none of the others is. With sixty
@@ -454,11 +437,9 @@ except BadRequest as problem:
 #
 # ### Exercise 3.5 (easy, 5 minutes): compute the bytes of quantized weights
 
-
 # %% tags=["exercise"]
-def weight_bytes(
-    parameters, bits, group
-): ...  # bits of a weight, its part of what the group shares, and eight bits a byte
+def weight_bytes(parameters, bits, group):
+    ...  # bits of a weight, its part of what the group shares, and eight bits a byte
 
 
 # %% tags=["solution"]
@@ -506,7 +487,6 @@ raw_model, _ = mlx_lm.load(str(moe.path))
 blocks = [layer.block_sparse_moe for layer in raw_model.layers]
 kept = [block.gate for block in blocks]  # the routers as they came
 print(kept[0])
-
 
 # %%
 def weights_of(gate):
@@ -655,9 +635,9 @@ frugal.moe_offload_store.stats()
 # `requests` are experts in the order in which they are needed, `room` is how many fit. When there is no room, the one that was
 # **not used for longest** leaves. Return the share of requests that are hits.
 
-
 # %% tags=["exercise"]
-def hit_rate(requests, room): ...  # keep a list of the experts in memory, the one used last at its end
+def hit_rate(requests, room):
+    ...  # keep a list of the experts in memory, the one used last at its end
 
 
 # %% tags=["solution"]

@@ -154,9 +154,9 @@ for text in ("(47 + 38) * 2", "9**9**9", "(5).__class__", "open('secret.txt')", 
 # Write `calculate(expression)` for whole numbers with `+`, `-` and `*`. It returns a number. Everything else, and every text
 # of more than 40 characters, raises a `ValueError`. Use no `eval`.
 
-
 # %% tags=["exercise"]
-def calculate(expression): ...  # parse, then work out the tree
+def calculate(expression):
+    ...  # parse, then work out the tree
 
 
 # %% tags=["solution"]
@@ -213,9 +213,9 @@ for text in bad_plans:
 # Write `references_hold(steps)`. `steps` is a list like `plan["steps"]` above, of any length. Return True if every `$1`,
 # `$2`, ... in the arguments of a step stands for an *earlier* step, and False if not.
 
-
 # %% tags=["exercise"]
-def references_hold(steps): ...  # True or False
+def references_hold(steps):
+    ...  # True or False
 
 
 # %% tags=["solution"]
@@ -294,7 +294,8 @@ print(complaint, "\n\nRepaired:", repaired.text)
 from labs_helper.agent import TOOLS, run_plan, toolbox
 
 
-def post(about: str, to: str) -> str: ...  # one line of docstring, then look up, translate, and return one text
+def post(about: str, to: str) -> str:
+    ...  # one line of docstring, then look up, translate, and return one text
 
 
 my_tools = ...  # TOOLS | toolbox(post)
@@ -344,7 +345,7 @@ print(json.dumps(first_step[1], indent=1))
 # %%
 guided = moe.ask(question, system=system_prompt(), schema=schema, max_tokens=200, top_logprobs=4)
 for token in guided.tokens[:22]:
-    print(f"{token.piece!r:14}", [other.text for other in token.top_logprobs])
+    print(f"{token.piece!r:14}", [other.piece for other in token.top_logprobs])
 
 # %% [markdown]
 # Where the list has one entry, the grammar has decided. Where it has more, the model has: which tool, which name. (A sign
@@ -352,7 +353,6 @@ for token in guided.tokens[:22]:
 #
 # At temperature 0 the trained model seldom makes mistakes of form. Make it careless: with temperature 2.5, improbable
 # tokens are picked often. How many of six plans are valid, with the schema and without it?
-
 
 # %%
 def valid(**options):

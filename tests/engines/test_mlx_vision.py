@@ -137,7 +137,7 @@ def test_an_answer_about_a_picture(model, tmp_path):
     picture().save(file)
     answer = model.ask("What is this?", images=file, max_tokens=6)
     assert answer.generated_tokens == 6 and answer.image_tokens == (313,) and answer.finish_reason == "length"
-    assert dict(answer.summary())["  for pictures"] == "313"
+    assert answer.summary()["tokens of pictures"] == "313"
     assert "".join(t.text for t in model.stream("What is this?", images=[picture()], max_tokens=6)) == answer.text
     assert model.submit("What is this?", images=picture(), max_tokens=6).wait(60).text == answer.text
     assert model.ask("What is this?", images=picture(5), max_tokens=6).tokens[0].logprob != answer.tokens[0].logprob

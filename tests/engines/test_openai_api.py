@@ -54,7 +54,7 @@ def test_an_answer_comes_in_pieces_and_with_its_numbers(point):
     assert answer.finish_reason == "stop" and answer.prompt_tokens == 12 and answer.cached_tokens == 5
     assert answer.generated_tokens == 9, "the server counts tokens, not pieces"
     assert all(token.id == -1 and math.isnan(token.logprob) for token in answer.tokens)
-    assert "peak memory" not in dict(answer.summary()) and "phi-fake at 127.0.0.1" in answer.statistics_line
+    assert "peak memory" not in answer.summary() and "phi-fake at 127.0.0.1" in answer.statistics_line
     path, headers, body = fake.requests[0]
     assert path == "/v1/chat/completions" and headers["Authorization"] == f"Bearer {KEY}"
     assert body["messages"] == [{"role": "user", "content": "Where is Changsha?"}]

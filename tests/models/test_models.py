@@ -92,7 +92,7 @@ def test_a_question_gets_an_answer(model):
 
 def test_one_token_has_no_speed(model):
     answer = model.ask("Hello", max_tokens=1)
-    assert answer.tokens_per_second is None and "too short" in dict(answer.summary())["tokens per second"]
+    assert answer.tokens_per_second is None and "too short" in answer.summary()["tokens per second"]
 
 
 def test_html_is_escaped(model):
