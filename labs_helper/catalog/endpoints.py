@@ -5,6 +5,7 @@ The key is read at the moment of a request and is kept in no object of ours.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from labs_helper.common import addresses, settings
+from labs_helper.common.markup import printable
 from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest, EndpointFailed
 
@@ -99,7 +101,7 @@ def from_environment() -> Endpoint:
         )
     preset = next((preset for preset in known if preset.name == named.lower()), None)
     url = (preset.url if preset else named).rstrip("/")
-    if "<" in url:
+    if preset and "<" in url:
         raise BadRequest(
             _("The preset {name} needs the name of your own resource.").format(name=named),
             _("Set {variable} to {url} with it filled in.").format(variable=settings.ENDPOINT.name, url=url),
@@ -117,8 +119,25 @@ def from_environment() -> Endpoint:
 
 
 def key() -> str:
-    """The key to send with a request; "none" if LABS_ENDPOINT_KEY is not set."""
-    return settings.ENDPOINT_KEY.text or _NO_KEY
+    """The key to send with a request; "none" if LABS_ENDPOINT_KEY is not set.
+
+    Raises:
+        BadRequest: what is set cannot be a key. The HTTP library would repeat it in its own error.
+    """
+    text = secret()
+    if text and not re.fullmatch("[!-~]+", text):
+        raise BadRequest(
+            _("{name} holds a space, a line break or another sign that is in no key.").format(
+                name=settings.ENDPOINT_KEY.name
+            ),
+            _("Copy the key again, without anything before or after it."),
+        )
+    return text or _NO_KEY
+
+
+def secret() -> str:
+    """What LABS_ENDPOINT_KEY is set to; empty if it is not set. For taking it out of texts."""
+    return settings.ENDPOINT_KEY.text
 
 
 def has_key() -> bool:
@@ -127,7 +146,7 @@ def has_key() -> bool:
     Example:
         has_key()
     """
-    return key() != _NO_KEY
+    return secret() not in ("", _NO_KEY)
 
 
 def redacted(text: str) -> str:
@@ -136,4 +155,13 @@ def redacted(text: str) -> str:
     Example:
         redacted("Incorrect API key provided: abc")
     """
-    return text.replace(key(), "***") if has_key() else text
+    return text.replace(secret(), "***") if has_key() else text
+
+
+def shown(text: str) -> str:
+    """What a server says, fit for a message: its first line, short, without the key and control characters.
+
+    Example:
+        shown("Model not found\\nTraceback ...")      # 'Model not found'
+    """
+    return printable(redacted(text).strip().split("\n")[0])[:200]

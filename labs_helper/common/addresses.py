@@ -44,8 +44,8 @@ def parse(text: str, *, name: str, example: str, scheme: str = "", with_path: bo
         with_path: whether a path may follow the host.
 
     Raises:
-        BadRequest: not an http address, or one with more in it than an address. What was typed is repeated only if
-            it cannot hold a secret.
+        BadRequest: not an http address, or one with more in it than an address. What was typed is not repeated: it
+            may be a key, or hold a password.
 
     Example:
         parse("192.168.1.20:8787", name="The address", example="http://192.168.1.20:8787", scheme="http").port
@@ -68,10 +68,9 @@ def parse(text: str, *, name: str, example: str, scheme: str = "", with_path: bo
         )
     path = parts.path.rstrip("/")
     if not _is_host(host) or parts.scheme not in ("http", "https") or (path and not with_path):
-        what = (
-            _("{name} is not an address.") if _may_be_a_key(text) else _("{name} is {text!r}, which is not an address.")
+        raise BadRequest(
+            _("{name} is not an address.").format(name=name), _("Use one such as {example}.").format(example=example)
         )
-        raise BadRequest(what.format(name=name, text=text), _("Use one such as {example}.").format(example=example))
     return Address(parts.scheme, host, port, path)
 
 
@@ -118,8 +117,3 @@ def _is_host(host: str | None) -> TypeGuard[str]:
 
 def _may_hold_a_secret(text: str) -> bool:
     return "@" in text or "?" in text or "#" in text
-
-
-def _may_be_a_key(text: str) -> bool:
-    """Whether somebody may have pasted an API key where an address belongs: one long word without . : or /."""
-    return len(text) > 20 and not set(text) & set(".:/")

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import html
-import unicodedata
+import re
 from collections.abc import Collection, Sequence
+
+# Controls but tab and line breaks; a carriage return alone would let a terminal write over the line.
+_UNSEEN = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\ufffe\uffff]|\r(?!\n)"
+)
 
 
 def printable(text: str) -> str:
-    """`text` without control characters, which are illegal in SVG and can steer a terminal.
+    """`text` without characters that act instead of being seen. For everything that a model or a server has written.
 
-    Line breaks and tabs stay; every other control character and lone surrogates become U+FFFD.
+    Control characters steer a terminal and are illegal in SVG; bidirectional controls (U+202A to U+202E, U+2066 to
+    U+2069) show a line in another order than it has. Each becomes U+FFFD, as do lone surrogates, which no terminal
+    can print. Line breaks and tabs stay.
 
     Example:
-        >>> printable("a\\x1b[0mb") == "a\\ufffd[0mb"
+        >>> printable("a\\x1b[0mb\\u202ec") == "a\\ufffd[0mb\\ufffdc"
         True
     """
-    return "".join(
-        "\ufffd" if (unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t\r") or c in "\ufffe\uffff" else c
-        for c in text
-    )
+    return _UNSEEN.sub("\ufffd", text)
 
 
 def escape(text: object) -> str:

@@ -3,37 +3,50 @@
 The server makes the prompt and keeps its tokenizer. So the prompt here is the messages that are sent and has no ids,
 and a token is what arrives in one piece: its id is -1 and its probability NaN unless the server says them.
 
-Every step of a request runs as a task that is looked at twenty times a second: Stop ends it at once, in whatever
-state it is, and the connection is closed, which is how such servers learn that nobody listens any more.
+A request runs as one task on a loop of its own. Stop ends it at once, in whatever state it is, and the connection is
+closed, which is how such servers learn that nobody listens any more. Four modules share the work: this one asks,
+`endpoint_client` does the HTTP, `stream_reader` makes tokens of bytes, `endpoint_errors` explains what went wrong.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import io
 import json
-import math
 import time
-from collections.abc import Callable, Coroutine, Generator
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from typing import TYPE_CHECKING, Any
 
 from labs_helper.catalog import endpoints
-from labs_helper.catalog.endpoints import Endpoint
+from labs_helper.common import network
 from labs_helper.common.translate import _
-from labs_helper.engines.base import Candidate, Prepared, Prompt, Report, Request, Stopped, Token
+from labs_helper.engines.base import Prepared, Prompt, Report, Request, Stopped, Token
+from labs_helper.engines.endpoint_client import Client
+from labs_helper.engines.endpoint_errors import explain, verdict
+from labs_helper.engines.stream_reader import StreamReader
 from labs_helper.errors import BadRequest, EndpointFailed, LabError
 from labs_helper.pictures.tags import TAG
 
-RETRIES = 3  # after a refused connection, 408, 409, 429 and 5xx; the client waits longer each time, as the server says
-CONNECT_SECONDS = 10
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from labs_helper.catalog.endpoints import Endpoint
+
 MOST_TOP_LOGPROBS = 10  # mlx_lm.server takes up to 11, OpenAI up to 20
+_LOOK_EVERY = 0.05  # seconds; how late Stop may be heard while nothing comes
+_CLOSE_SECONDS = 2.0
 _PNG_BYTES = 1_500_000  # a larger picture goes as JPEG
+_PICTURE_FORMATS: tuple[tuple[str, dict[str, int]], ...] = (("png", {}), ("jpeg", {"quality": 92}))
 
 
 class OpenAIApi:
     """One model behind an address. Nothing is asked before the first request.
 
-    endpoint: where; see `labs_helper.catalog.endpoints`.
+    Args:
+        endpoint: which server and model; see `labs_helper.catalog.endpoints`.
 
     Example:
         engine = OpenAIApi(endpoints.from_environment())
@@ -45,7 +58,7 @@ class OpenAIApi:
     weight_bytes = 0
     context = None
 
-    def __init__(self, endpoint: Endpoint):
+    def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint, self.model = endpoint, endpoint.model
         self.report = Report()
 
@@ -56,7 +69,11 @@ class OpenAIApi:
         """Nothing: the server keeps it."""
 
     def prepare(self, request: Request) -> Prepared:
-        """Check and render a request. Raises BadRequest."""
+        """Check and render a request.
+
+        Raises:
+            BadRequest: the request asks for something that only the server can decide.
+        """
         if request.num_crops is not None:
             raise BadRequest(_("The server decides how a picture is cut."), _("Leave out num_crops."))
         return Prepared(request, self.render(request))
@@ -69,8 +86,8 @@ class OpenAIApi:
     def encode(self, text: str) -> Prompt:
         """Always raises BadRequest: only the server has the tokenizer."""
         raise BadRequest(
-            f"The tokenizer of {self.endpoint.name} is on the server.",
-            'Take a model of this machine to look at tokens: load("instruct", tier="tiny").',
+            _("The tokenizer of {name} is on the server.").format(name=self.endpoint.name),
+            _('Take a model of this machine to look at tokens: load("instruct", tier="tiny").'),
         )
 
     def close(self) -> None:
@@ -81,162 +98,186 @@ class OpenAIApi:
     def stream(self, prepared: Prepared, cancelled: Callable[[], bool]) -> Generator[Token, None, None]:
         """The answer piece by piece, until its end or until `cancelled()`. Afterwards `report` tells how it went.
 
-        Raises EndpointFailed with what to do for everything that can go wrong between here and the server.
+        Raises:
+            EndpointFailed: for everything that can go wrong between here and the server. The pieces that had come
+                were yielded before.
+            BadRequest: the environment names a key or a proxy that cannot be used.
         """
         start, request = time.perf_counter(), prepared.request
         report = self.report = Report(prompt=prepared.prompt, sampling=request.sampling)
-        loop, client, pieces, said = asyncio.new_event_loop(), None, 0, []
+        reader = StreamReader(request.top_logprobs, endpoints.secret())
+        said: list[str] = []
+        exchange = _Exchange(lambda give: self._exchange(request, reader, give))
         try:
-            client = self._client()
-            if self.model is None:
-                self.model = self._guard(lambda: _run(loop, _only_model(client), cancelled), 0)
-            answer = self._guard(lambda: _run(loop, self._ask(client, request), cancelled), 0)
-            chunks = aiter(answer)
-            while (chunk := self._guard(lambda: _run(loop, _next(chunks), cancelled), pieces)) is not None:
-                token = self._guard(lambda: self._take(chunk, request.top_logprobs), pieces)
-                if token is None:
-                    continue
-                if not pieces:
+            for token in exchange.tokens(cancelled):
+                if not said:
                     report.seconds_to_first_token = time.perf_counter() - start
-                pieces += 1
                 said.append(token.text)
                 yield token
-            if report.finish_reason == "cancelled":  # nobody pressed Stop, and yet no end was announced
-                raise EndpointFailed(
-                    f"{self.endpoint.host} broke off after {pieces} pieces of the answer."
-                    if pieces
-                    else f"{self.endpoint.host} answered, but not in the form of a chat.",
-                    "Ask again. If it happens each time, look at the server's own log and at LABS_ENDPOINT.",
-                )
-            if request.schema is not None and report.finish_reason == "stop" and not _is_json("".join(said)):
-                raise EndpointFailed(
-                    f"{self.endpoint.host} took the schema and did not keep to it: this is no JSON.",
-                    "Not every server can hold a model to a schema. Ask without one, or take a model of this machine.",
-                )
+            report.finish_reason = "failed"  # until the answer has proved to be whole
+            error = exchange.error()
+            if isinstance(error, LabError):
+                raise error
+            told = self._judged(error, reader, request, said)
+            if told is not None:
+                raise told
+            report.finish_reason = reader.finish_reason or "unknown"
         except Stopped:
             report.finish_reason = "cancelled"
-        except GeneratorExit:
-            report.finish_reason = "cancelled"
-            raise
         finally:
-            if client is not None:
-                loop.run_until_complete(client.close())
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.close()
+            exchange.close()
+            _count(report, reader)
             report.seconds = time.perf_counter() - start
 
-    def _client(self):
-        import openai
+    async def _exchange(self, request: Request, reader: StreamReader, give: Callable[[list[Token]], None]) -> None:
+        """Everything that is said with the server for one answer."""
+        async with Client(self.endpoint) as client:
+            if self.model is None:
+                self.model = _only(await client.models())
 
-        client = openai.AsyncOpenAI(
-            base_url=self.endpoint.url,
-            api_key=endpoints.key(),
-            max_retries=RETRIES,
-            timeout=openai.Timeout(self.endpoint.timeout, connect=CONNECT_SECONDS),
-        )
-        # The client takes these from OPENAI_... variables. They belong to another service and stay here.
-        client.organization = client.project = client.admin_api_key = None
-        client._custom_headers = {}
-        return client
+            def take(data: bytes) -> bool:
+                give(reader.feed(data))
+                return reader.done
 
-    async def _ask(self, client, request: Request):
-        sampling, options = request.sampling, {}
+            try:
+                await client.chat(self._body(request, self.model), take)
+            finally:
+                give(reader.close())
+
+    def _body(self, request: Request, model: str) -> dict[str, Any]:
+        sampling = request.sampling
+        body: dict[str, Any] = {
+            "model": model,
+            "messages": _messages(request, _data_url),
+            "max_tokens": request.max_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
         if request.top_logprobs:
-            options |= {"logprobs": True, "top_logprobs": min(request.top_logprobs, MOST_TOP_LOGPROBS)}
+            body |= {"logprobs": True, "top_logprobs": min(request.top_logprobs, MOST_TOP_LOGPROBS)}
         if sampling.temperature > 0 and sampling.seed is not None:
-            options["seed"] = sampling.seed
+            body["seed"] = sampling.seed
         if request.schema is not None:
             form = {"name": "answer", "schema": json.loads(request.schema), "strict": True}
-            options["response_format"] = {"type": "json_schema", "json_schema": form}
-        return await client.chat.completions.create(
-            model=self.model,
-            messages=_messages(request, _data_url),
-            max_tokens=request.max_tokens,
-            stream=True,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            stream_options={"include_usage": True},
-            **options,
-        )
+            body["response_format"] = {"type": "json_schema", "json_schema": form}
+        return body
 
-    def _take(self, chunk, top_logprobs: int) -> Token | None:
-        """The piece of text in a chunk; the counts and the reason to stop, which come in the last ones, are kept."""
-        report, usage = self.report, chunk.usage
-        if usage is not None:
-            report.prompt_tokens = usage.prompt_tokens or 0
-            report.generated_tokens = usage.completion_tokens
-            report.cached_tokens = getattr(usage.prompt_tokens_details, "cached_tokens", None) or 0
-        for choice in chunk.choices[:1]:
-            report.finish_reason = choice.finish_reason or report.finish_reason
-        return _token(chunk, top_logprobs)
-
-    def _guard(self, step: Callable, pieces: int):
-        """Run a step, and turn what goes wrong into one sentence.
-
-        The error of the library is left behind and not chained: it holds the request, and that holds the key.
-        """
-        try:
-            return step()
-        except (LabError, Stopped):
-            raise
-        except Exception as error:
-            told = _explain(error, self.endpoint, self.model, pieces)
-        raise told
+    def _judged(
+        self, error: BaseException | None, reader: StreamReader, request: Request, said: list[str]
+    ) -> EndpointFailed | None:
+        """What is wrong with an answer; None for a whole one."""
+        host = self.endpoint.host
+        if error is not None and not (reader.ended or reader.error):  # after the end, a broken connection does no harm
+            proxy = network.proxy_for(self.endpoint.url)
+            return explain(error, self.endpoint, self.model, len(said), proxy.host if proxy else "")
+        told = verdict(reader, host, len(said))
+        if told is None and request.schema is not None and reader.finish_reason == "stop" and not _is_json(said):
+            told = EndpointFailed(
+                _("{host} took the schema and did not keep to it: this is no JSON.").format(host=host),
+                _("Not every server can hold a model to a schema. Ask without one, or take a model of this machine."),
+            )
+        return told
 
 
-def _run(loop: asyncio.AbstractEventLoop, work: Coroutine, cancelled: Callable[[], bool]):
-    """The result of a coroutine; raises Stopped, and ends it, as soon as `cancelled()` says so."""
-    task = loop.create_task(work)
-    while not task.done():
-        if cancelled():
-            task.cancel()
-            loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
-            raise Stopped
-        loop.run_until_complete(asyncio.wait({task}, timeout=0.05))
-    return task.result()
+class _Exchange:
+    """A coroutine that runs on a loop of its own while somebody takes the tokens that it gives.
+
+    Args:
+        work: makes the coroutine; it gets the function that takes tokens.
+    """
+
+    def __init__(self, work: Callable[[Callable[[list[Token]], None]], Coroutine[Any, Any, None]]) -> None:
+        self._arrived: deque[Token] = deque()
+        self._news = asyncio.Event()
+        self._loop = asyncio.new_event_loop()
+        self._task = self._loop.create_task(work(self._give))
+        self._task.add_done_callback(lambda task: self._news.set())
+
+    def _give(self, tokens: list[Token]) -> None:
+        if tokens:
+            self._arrived.extend(tokens)
+            self._news.set()
+
+    def tokens(self, cancelled: Callable[[], bool]) -> Iterator[Token]:
+        """The tokens as they come. Raises Stopped as soon as `cancelled()` says so, whatever is going on."""
+        while True:
+            if cancelled():
+                raise Stopped
+            if self._arrived:
+                yield self._arrived.popleft()
+            elif self._task.done():
+                return
+            else:
+                self._loop.run_until_complete(self._wait())
+
+    async def _wait(self) -> None:
+        """Until there is something to see, at most as long as a person does not notice when they press Stop."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_EVERY):
+                await self._news.wait()
+        self._news.clear()
+
+    def error(self) -> BaseException | None:
+        """What the work, which has ended, was ended by; None if all went well."""
+        return self._task.exception()
+
+    def close(self) -> None:
+        """End the work wherever it is. Its connection is closed, which tells the server that nobody listens."""
+        self._task.cancel()
+        self._loop.run_until_complete(asyncio.wait({self._task}, timeout=_CLOSE_SECONDS))
+        if self._task.done() and not self._task.cancelled():
+            self._task.exception()  # asyncio complains about one that nobody has looked at
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
 
 
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
-
-
-async def _next(chunks):
-    return await anext(chunks, None)
-
-
-async def _only_model(client) -> str:
-    names = [model.id async for model in client.models.list()]
-    if not names:  # mlx_lm.server and mlx_vlm.server name what lies in the hub's cache, not what --model gave them
+def _only(names: list[str]) -> str:
+    """The name of the only model that a server has."""
+    if not names:  # mlx_lm.server and mlx_vlm.server name what is in the hub's cache, not what --model gave them
         raise EndpointFailed(
-            "The server names no model.",
-            "Set LABS_ENDPOINT_MODEL to what the server was started with: the folder or repository after --model.",
+            _("The server names no model."),
+            _("Set LABS_ENDPOINT_MODEL to what the server was started with: the folder or repository after --model."),
         )
     if len(names) > 1:
         raise EndpointFailed(
-            f"The server has {len(names)} models: {', '.join(names[:8])}.",
-            "Set LABS_ENDPOINT_MODEL to the one you want.",
+            _("The server has {count} models: {names}.").format(count=len(names), names=", ".join(names[:8])),
+            _("Set LABS_ENDPOINT_MODEL to the one you want."),
         )
     return names[0]
+
+
+def _count(report: Report, reader: StreamReader) -> None:
+    """Take over the counts that the server has sent."""
+    if reader.usage is not None:
+        report.prompt_tokens = reader.usage.prompt or 0
+        report.generated_tokens = reader.usage.generated
+        report.cached_tokens = reader.usage.cached or 0
+
+
+def _is_json(said: list[str]) -> bool:
+    try:
+        json.loads("".join(said))
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 # -- what goes out ------------------------------------------------------------------------------------------
 
 
-def _messages(request: Request, shown: Callable) -> list[dict]:
+def _messages(request: Request, shown: Callable[[Image.Image], str]) -> list[dict[str, Any]]:
     """The messages in OpenAI's form. shown: makes of a picture what is put in its place."""
-    messages = []
+    messages: list[dict[str, Any]] = []
     for message in request.messages:
         parts = TAG.split(message["content"]) if request.images else [message["content"]]
         if len(parts) == 1:
             messages.append({"role": message["role"], "content": message["content"]})
             continue
-        content = []
-        for place, part in enumerate(parts):  # text, number of a picture, text, ...
-            if place % 2:
+        content: list[dict[str, Any]] = []
+        for index, part in enumerate(parts):  # text, number of a picture, text, ...
+            if index % 2:
                 content.append({"type": "image_url", "image_url": {"url": shown(request.images[int(part) - 1])}})
             elif part.strip():
                 content.append({"type": "text", "text": part.strip("\n")})
@@ -244,108 +285,11 @@ def _messages(request: Request, shown: Callable) -> list[dict]:
     return messages
 
 
-def _data_url(image) -> str:
+def _data_url(image: Image.Image) -> str:
     """A picture as a data URL: PNG, or JPEG if that would be large."""
-    for kind, options in (("png", {}), ("jpeg", {"quality": 92})):
+    for kind, options in _PICTURE_FORMATS:
         out = io.BytesIO()
         image.save(out, kind, **options)
         if out.tell() <= _PNG_BYTES:
             break
     return f"data:image/{kind};base64,{base64.b64encode(out.getvalue()).decode()}"
-
-
-# -- what comes back ----------------------------------------------------------------------------------------
-
-
-def _token(chunk, top_logprobs: int) -> Token | None:
-    """The piece of text in a chunk; None for a chunk without any."""
-    choice = chunk.choices[0] if chunk.choices else None
-    text = (choice.delta.content if choice is not None and choice.delta is not None else None) or ""
-    if not text:
-        return None
-    entries = (choice.logprobs.content if choice.logprobs is not None else None) or []
-    if len(entries) != 1:  # several tokens in one piece, or nothing said
-        return Token(text, -1, math.nan, (), text)
-    entry = entries[0]
-    others = [
-        Candidate(other.token or "", _id(other), other.logprob) for other in (entry.top_logprobs or [])[:top_logprobs]
-    ]
-    return Token(text, _id(entry), entry.logprob, tuple(others), entry.token or text)
-
-
-def _id(entry) -> int:
-    value = getattr(entry, "id", None)  # mlx_lm.server and llama.cpp tell it, OpenAI does not
-    return value if isinstance(value, int) else -1
-
-
-def _explain(error: Exception, endpoint: Endpoint, model: str | None, pieces: int) -> EndpointFailed:
-    """What went wrong in a learner's words. Only texts go in, never the error itself."""
-    import openai
-
-    host = endpoint.host
-    if isinstance(error, openai.APITimeoutError):
-        return EndpointFailed(
-            f"{host} did not answer within {endpoint.timeout:g} seconds.",
-            "It may be loading a model or be busy: ask again. LABS_ENDPOINT_TIMEOUT=300 waits longer.",
-        )
-    if isinstance(error, openai.APIConnectionError) and not pieces:
-        return EndpointFailed(
-            f"Nothing answers at {endpoint.url} (tried {RETRIES + 1} times).",
-            "Start the server, or check LABS_ENDPOINT, the network and the firewall.",
-        )
-    if isinstance(error, openai.APIStatusError):
-        return _explain_status(error, endpoint, model)
-    if pieces:
-        return EndpointFailed(
-            f"{host} broke off after {pieces} pieces of the answer ({type(error).__name__}).",
-            "Ask again. If it happens each time, look at the server's own log.",
-        )
-    return EndpointFailed(
-        f"{host} answered something that is not a chat answer ({_said(error)}).",
-        "Check LABS_ENDPOINT: it is the address before /chat/completions, and often ends in /v1.",
-    )
-
-
-def _explain_status(error, endpoint: Endpoint, model: str | None) -> EndpointFailed:
-    code, host, said = error.status_code, endpoint.host, _said(error)
-    if code in (401, 403):
-        what = "does not accept the key in LABS_ENDPOINT_KEY" if endpoints.has_key() else "wants a key"
-        return EndpointFailed(
-            f"{host} {what} ({code}).",
-            "Set LABS_ENDPOINT_KEY in the environment before you start JupyterLab, never in a notebook; "
-            "a key can also have run out, or not be allowed to use this model.",
-        )
-    if code == 404:
-        return EndpointFailed(
-            f"{host} does not know the model {model!r}, or {endpoint.url} is not where it answers (404: {said}).",
-            "Check LABS_ENDPOINT_MODEL (`labs` cannot guess it), and that LABS_ENDPOINT ends as the server wants it, "
-            "often in /v1.",
-        )
-    if code == 410:
-        return EndpointFailed(
-            f"{host} no longer has {model} (410: {said}).",
-            'It was retired there. Run it on your own machine: load("instruct"), or take another server or model.',
-        )
-    if code == 429:
-        return EndpointFailed(
-            f"{host} asks for fewer requests (429: {said}); {RETRIES + 1} attempts were turned away.",
-            "Wait a minute and ask again. In a class, let one machine ask for all, or use models of your own machine.",
-        )
-    if code >= 500:
-        return EndpointFailed(
-            f"{host} failed to answer ({code}: {said}); it was asked {RETRIES + 1} times.",
-            "That is the server's own trouble: wait and ask again, or look at its log.",
-        )
-    return EndpointFailed(
-        f"{host} did not accept the request ({code}: {said}).",
-        "A shorter prompt, fewer max_tokens, no pictures, schema or top_logprobs may help: servers differ in what they "
-        "take.",
-    )
-
-
-def _said(error: Exception) -> str:
-    """The first line of what an error says, short, readable, and without the key."""
-    body = getattr(error, "body", None)
-    text = body.get("message") if isinstance(body, dict) else None
-    line = endpoints.redacted(str(text or error)).strip().split("\n")[0]
-    return "".join(letter for letter in line if letter.isprintable())[:200] or type(error).__name__

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from labs_helper.catalog import ModelCard
+from labs_helper.common import network
 from labs_helper.common.translate import _
 from labs_helper.errors import DownloadFailed
 from labs_helper.store import manifest
@@ -62,6 +63,7 @@ def plan(card: ModelCard) -> Plan:
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # public, and missing in __all__
 
     endpoint = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+    network.proxy_for(endpoint)  # refuses a proxy that the hub's package would answer with an ImportError
     repository, revision, entries = _ask(HfApi(endpoint=endpoint), card, endpoint)
     if repository.lower() != str(card.repository).lower():
         print(_("{old} has moved to {new}.").format(old=card.repository, new=repository))

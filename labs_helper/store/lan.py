@@ -17,13 +17,13 @@ from urllib.parse import quote
 import httpx
 
 from labs_helper import catalog
-from labs_helper.common import addresses, servers
+from labs_helper.common import addresses, network, servers
 from labs_helper.common.translate import _
 from labs_helper.errors import CheckpointRefused, DownloadFailed, ModelNotHere
 from labs_helper.store import checkpoint, manifest
 from labs_helper.store.hub import Plan
 from labs_helper.store.places import locate, real_card
-from labs_helper.store.transfer import Remote, trust
+from labs_helper.store.transfer import Remote
 
 if TYPE_CHECKING:
     from tornado.web import Application
@@ -44,7 +44,7 @@ def plan(name: str, source: str) -> Plan:
         source: the computer's address, such as "http://192.168.1.20:8787".
 
     Raises:
-        BadRequest: `source` is not an address.
+        BadRequest: `source` is not an address, or the environment names a proxy that cannot be used.
         DownloadFailed: nothing answers there, or something else does, or it does not have the model.
         CheckpointRefused: its manifest is wrong.
 
@@ -53,7 +53,14 @@ def plan(name: str, source: str) -> Plan:
     """
     example = f"http://192.168.1.20:{PORT}"
     base = str(addresses.parse(source, name=_("The address of the computer"), example=example, scheme="http"))
-    with httpx.Client(timeout=5, verify=trust(), follow_redirects=False) as http:
+    proxy = network.proxy_for(base)
+    with httpx.Client(
+        timeout=5,
+        verify=network.trust(),
+        follow_redirects=False,
+        trust_env=False,
+        proxy=proxy.url if proxy else None,
+    ) as http:
         text = _get(http, f"{base}/{quote(name)}/{manifest.NAME}")
         if text is None:
             names = ", ".join(_names(_get(http, f"{base}/{_LIST}"))) or _("nothing")

@@ -62,7 +62,10 @@ def fetch(name: str, source: str | None = None, progress: bool = True) -> Path:
         if destination(card).exists():  # another program was quicker
             return destination(card)
         staging.need_disk(part, plan.size - _bytes_in(part), card.name)
-        with transfer.client(plan.headers) as http, progress_bar(plan.size, card.name, progress) as bar:
+        with (
+            transfer.client(plan.files[0].url, plan.headers) as http,
+            progress_bar(plan.size, card.name, progress) as bar,
+        ):
             # The small files first: a model that cannot be used is refused before its gigabytes are fetched.
             for remote in sorted(plan.files, key=lambda file: (_is_weights(file.name), file.size)):
                 if _is_weights(remote.name):

@@ -7,15 +7,14 @@ tokens (`labs_helper.store.hub`); this module moves the bytes, from the hub and 
 
 from __future__ import annotations
 
-import functools
 import re
-import ssl
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
+from labs_helper.common import network
 from labs_helper.common.translate import _
 from labs_helper.errors import DownloadFailed
 from labs_helper.store import manifest
@@ -51,24 +50,27 @@ class _Broken(Exception):
         super().__init__(why)
 
 
-def client(headers: dict[str, str] | None = None) -> httpx.Client:
+def client(url: str, headers: dict[str, str] | None = None) -> httpx.Client:
     """An HTTP client with limits on every wait. It gives its headers to no other host on a redirect.
 
-    Example:
-        with client() as http: ...
-    """
-    limits = httpx.Timeout(connect=5, read=20, write=10, pool=10)
-    return httpx.Client(headers=headers, timeout=limits, verify=trust(), follow_redirects=True, max_redirects=5)
+    Args:
+        url: what it will ask, which decides about the proxy.
+        headers: to send with each request.
 
-
-@functools.cache
-def trust() -> ssl.SSLContext:
-    """The certificates that come with httpx. Reading them takes a while, so this is done once.
+    Raises:
+        BadRequest: the environment names a proxy that cannot be used.
 
     Example:
-        httpx.Client(verify=trust())
+        with client("http://192.168.1.20:8787") as http: ...
     """
-    return httpx.create_ssl_context()
+    return httpx.Client(
+        headers=headers,
+        timeout=httpx.Timeout(connect=5, read=20, write=10, pool=10),
+        verify=network.trust(),
+        follow_redirects=True,
+        max_redirects=5,
+        trust_env=network.proxy_for(url) is not None,  # httpx alone would ask this computer through a proxy
+    )
 
 
 def download(http: httpx.Client, remote: Remote, folder: Path, on_bytes: manifest.OnBytes) -> None:
@@ -84,7 +86,7 @@ def download(http: httpx.Client, remote: Remote, folder: Path, on_bytes: manifes
         DownloadFailed: the file does not arrive, or not as it was announced.
 
     Example:
-        with client() as http:
+        with client(remote.url) as http:
             download(http, remote, folder, bar.update)
     """
     target = folder / remote.name
