@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from labs_helper.common.markup import escape
+from labs_helper.common.markup import escape, printable
 from labs_helper.common.translate import _
 from labs_helper.common.units import size
 from labs_helper.engines.base import Prompt, Report, Sampling, Token
@@ -24,8 +24,8 @@ class Answer:
 
     Attributes:
         text: the answer; stop tokens are never part of it.
-        finish_reason: "stop" (the model ended it), "length" (max_tokens reached) or "cancelled"; an endpoint may have
-            others.
+        finish_reason: "stop" (the model ended it), "length" (max_tokens reached), "cancelled", or "failed" for the
+            part of an answer that broke off; an endpoint may have others, and "unknown" if it gave none.
         model: the name of the model.
         prompt: the exact prompt.
         tokens: the generated tokens, a stop token included; from an endpoint, the pieces of text as they came.
@@ -174,10 +174,10 @@ class Answer:
         return f"{first}, {rest}, {self.finish_reason}"
 
     def __str__(self) -> str:
-        return self.text
+        return printable(self.text)
 
     def __repr__(self) -> str:
-        return f"{self.text}\n[{self.statistics_line}]"
+        return printable(f"{self.text}\n[{self.statistics_line}]")
 
     def _repr_html_(self) -> str:
         return (

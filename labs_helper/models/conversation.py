@@ -9,7 +9,7 @@ from labs_helper.common.markup import escape, printable
 from labs_helper.common.translate import _
 from labs_helper.engines.base import Token
 from labs_helper.engines.worker import Job
-from labs_helper.errors import BadRequest
+from labs_helper.errors import BadRequest, LabError
 from labs_helper.models.answers import Answer
 from labs_helper.models.requests import Options, sources, takes_options
 
@@ -133,11 +133,15 @@ class Conversation:
     def _streamed(
         self, prompt: list[dict[str, Any]], asked: dict[str, Any], options: Options
     ) -> Generator[Token, None, None]:
+        failed = False
         try:
             yield from self.model.stream(prompt, **options)
+        except LabError:
+            failed = True
+            raise
         finally:
             # Also after the loop was left: what was said so far belongs to the history.
-            if self.model.last is not None and self.model.last.prompt.text:
+            if not failed and self.model.last is not None and self.model.last.prompt.text:
                 self._add(asked, self.model.last)
 
     def _add(self, asked: dict[str, Any], answer: Answer) -> Answer:

@@ -65,7 +65,8 @@ def memory() -> MemoryReport:
     Example:
         memory()
     """
-    models = tuple((model.name, model.engine.weight_bytes) for model in list(LIVE.values()) if model.loaded)
+    here = [model for model in list(LIVE.values()) if model.loaded and model.tier != "endpoint"]
+    models = tuple((model.name, model.engine.weight_bytes) for model in here)
     active = peak = cache = None
     if "mlx.core" in sys.modules:
         import mlx.core as mx

@@ -17,7 +17,7 @@ from labs_helper.common import settings
 from labs_helper.common.translate import _
 from labs_helper.engines.base import Engine, Prompt, Report, Request, Token
 from labs_helper.engines.worker import WORKER, Job
-from labs_helper.errors import BadRequest, CutOff
+from labs_helper.errors import BadRequest, CutOff, EndpointFailed
 from labs_helper.models.answers import Answer, answer_of
 from labs_helper.models.live import LIVE
 from labs_helper.models.requests import Options, Prompting, complete, make_request, takes_options
@@ -57,7 +57,7 @@ class Model:
         card: what the catalog knows about it.
         path: its folder; None for a model on a server.
         reason: why this model was chosen.
-        last: the newest Answer; also what there is of one that was interrupted.
+        last: the newest Answer; also what there is of one that was interrupted or broke off.
         takes_images: whether it takes pictures.
         has_experts: whether it has experts, and its engine reports which ones were chosen.
 
@@ -333,6 +333,10 @@ class Model:
                 for token in stream:
                     tokens.append(token)
                     report(token)
+        except EndpointFailed:
+            if tokens:  # a server broke off: what it had said is not lost
+                self.last = answer_of(self.name, tokens, engine.report, question.schema)
+            raise
         finally:
             self._answering -= 1
         answer = answer_of(self.name, tokens, engine.report, question.schema)

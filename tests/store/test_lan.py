@@ -81,7 +81,7 @@ def test_twenty_learners_at_once(served, tmp_path):
         folder = tmp_path / f"learner-{number}"
         folder.mkdir()
         try:
-            with transfer.client() as http:
+            with transfer.client(served.url) as http:
                 for remote in plan.files:
                     transfer.download(http, remote, folder, lambda count: None)
             manifest.Manifest.of(folder, NAME)
@@ -102,7 +102,7 @@ def test_a_download_goes_on_where_it_stopped(served, tmp_path):
     data = (tmp_path / "teacher" / NAME / weights.name).read_bytes()
     (tmp_path / f"{weights.name}.{weights.digest[:12]}.part").write_bytes(data[:1000])
     counted = []
-    with transfer.client() as http:
+    with transfer.client(served.url) as http:
         transfer.download(http, weights, tmp_path, counted.append)
     assert (tmp_path / weights.name).read_bytes() == data
     assert sum(counted) == len(data) and counted[0] == 1000
