@@ -259,9 +259,9 @@ def test_nobody_there(point):
 
 def test_a_server_that_is_silent(point, monkeypatch):
     monkeypatch.setattr(endpoint_client, "RETRIES", 0)
-    with FakeEndpoint(lambda fake, handler, body: time.sleep(1)) as fake:
-        with pytest.raises(EndpointFailed, match="within 0.3 seconds"):
-            point(fake.url, LABS_ENDPOINT_TIMEOUT="0.3").ask("Hello")
+    silent = FakeEndpoint(lambda fake, handler, body: time.sleep(1))
+    with silent as fake, pytest.raises(EndpointFailed, match=r"within 0\.3 seconds"):
+        point(fake.url, LABS_ENDPOINT_TIMEOUT="0.3").ask("Hello")
 
 
 def broken_off(fake, handler, body):
