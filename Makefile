@@ -84,6 +84,9 @@ checkpoints: $(TRAINING_READY)
 
 lint: $(READY)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 # Stored outputs, downloaded models and bundled checkpoints stay. What goes comes back with `make setup`.
 clean:

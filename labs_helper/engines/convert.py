@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from labs_helper import catalog, store
 from labs_helper.capacity.require import require_memory
@@ -25,11 +25,9 @@ from labs_helper.common import files
 from labs_helper.common.translate import _
 from labs_helper.common.types import Config, Table
 from labs_helper.common.units import size
-from labs_helper.corrections import before_mlx, longrope, rope_settings
-from labs_helper.corrections.vision.table import choose_table
-from labs_helper.engines.base import Stopped
+from labs_helper.corrections import rope_settings
 from labs_helper.engines.mlx_base import Refusing, import_mlx_lm
-from labs_helper.engines.mlx_vision import model_classes
+from labs_helper.engines.score import Score, read_lazily, score, stop_if
 from labs_helper.engines.worker import WORKER
 from labs_helper.errors import BadRequest, CheckpointRefused
 from labs_helper.store import staging
@@ -68,14 +66,6 @@ TEXT = "".join(
 
 
 @dataclass(frozen=True)
-class Score:
-    """How well a model predicts a text. perplexity: exp of the mean loss a token. best: its choice at each place."""
-
-    perplexity: float
-    best: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class Converted:
     """What came out of a conversion: the folder, its weights' bytes and bits, and both scores on the same text."""
 
@@ -94,10 +84,19 @@ class Converted:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.path}: {size(self.bytes)}, {self.bits_per_weight:.2f} bits a weight.",
-            f"Perplexity on a text of {len(self.source.best) + 1} tokens: {self.source.perplexity:.3f} before, "
-            f"{self.result.perplexity:.3f} after. The most likely token is the same at {self.same:.0%} of the places.",
-            *(f"Note: {note}" for note in self.notes),
+            _("{path}: {size}, {bits:.2f} bits per weight.").format(
+                path=self.path, size=size(self.bytes), bits=self.bits_per_weight
+            ),
+            _(
+                "Perplexity on a text of {tokens} tokens: {before:.3f} before, {after:.3f} after. The most likely "
+                "token is the same at {same:.0%} of the places."
+            ).format(
+                tokens=len(self.source.best) + 1,
+                before=self.source.perplexity,
+                after=self.result.perplexity,
+                same=self.same,
+            ),
+            *(_("Note: {note}").format(note=note) for note in self.notes),
         ]
         return "\n".join(lines)
 
@@ -134,8 +133,8 @@ def convert(
         print(convert("downloads/Phi-3.5-mini-instruct", "models/my-phi-4bit"))
     """
     source, destination = _source(source), Path(destination).expanduser().absolute()
-    _check_wishes(bits, group_size, dtype, recipe)
-    _check_place(source, destination)
+    _check_options(bits, group_size, dtype, recipe)
+    _check_destination(source, destination)
     config = _settings(source)
     table = store.weight_table(source)
     if (
@@ -144,7 +143,8 @@ def convert(
         or any(entry["dtype"] == "U32" for entry in table.values())
     ):
         raise CheckpointRefused(
-            f"The weights in {source} are quantized already.", "Take the 16-bit source: rounding twice loses more."
+            _("The weights in {folder} are quantized already.").format(folder=source),
+            _("Use the 16-bit source: rounding twice loses more."),
         )
     group = _group(config, group_size)
     ids = _tokens(source, TEXT if text is None else text, config)
@@ -154,7 +154,7 @@ def convert(
     with _collecting(destination) as part, staging.disk_errors(str(destination)):
         staging.need_disk(part, needed, str(destination))
         # The result as a whole, and the largest layer twice while it is read and rounded.
-        require_memory(needed + 2 * _largest_layer(table), f"Converting {source.name}")
+        require_memory(needed + 2 * _largest_layer(table), _("Converting {name}").format(name=source.name))
         job = WORKER.submit(lambda job: _convert(source, part, config, plan, dtype, ids, job.cancelled))
         try:
             before, after = job.wait()
@@ -164,7 +164,7 @@ def convert(
             raise
         written = store.weight_table(part)
         weights = sum(math.prod(entry["shape"]) for entry in table.values())
-        _check_place(source, destination)
+        _check_destination(source, destination)
         files.finish(part, destination)
     count = sum(math.prod(entry["shape"]) * store.DTYPE_BYTES[entry["dtype"]] for entry in written.values())
     return Converted(destination, count, 8 * count / weights, before, after, tuple(_notes(config)))
@@ -179,7 +179,7 @@ def _source(source: str | Path) -> Path:
     return Path(source).expanduser()
 
 
-def _check_wishes(bits: int, group_size: int | None, dtype: str | None, recipe: str | None) -> None:
+def _check_options(bits: int, group_size: int | None, dtype: str | None, recipe: str | None) -> None:
     for name, value, known in (
         ("bits", bits, BITS),
         ("group_size", group_size, (None, *GROUPS)),
@@ -187,39 +187,49 @@ def _check_wishes(bits: int, group_size: int | None, dtype: str | None, recipe: 
         ("recipe", recipe, (None, *RECIPES)),
     ):
         if value not in known:
-            choices = ", ".join(str(each) for each in known if each is not None)
-            raise BadRequest(f"{name} is {value!r}.", f"Take one of these: {choices}.")
+            choices = ", ".join(str(choice) for choice in known if choice is not None)
+            raise BadRequest(
+                _("{name} is {value!r}.").format(name=name, value=value),
+                _("Use one of these: {choices}.").format(choices=choices),
+            )
     if recipe is not None and bits != 4:
-        raise BadRequest("A recipe has bits of its own.", "Give bits or a recipe, not both.")
+        raise BadRequest(_("A recipe has bits of its own."), _("Give bits or a recipe, not both."))
 
 
-def _check_place(source: Path, destination: Path) -> None:
+def _check_destination(source: Path, destination: Path) -> None:
     if os.path.lexists(destination):
         raise BadRequest(
-            f"{destination} is there already, and nothing is overwritten.", "Name a folder that does not exist yet."
+            _("{folder} is there already, and nothing is overwritten.").format(folder=destination),
+            _("Name a folder that does not exist yet."),
         )
     if source.is_dir() and destination.is_relative_to(source.resolve()):
-        raise BadRequest(f"{destination} lies inside the source.", "Name a folder outside it.")
+        raise BadRequest(_("{folder} is inside the source.").format(folder=destination), _("Name a folder outside it."))
 
 
 def _settings(source: Path) -> Config:
     """The source's configuration in mlx-lm's keys, after everything was checked that mlx-lm would not notice."""
     if not source.is_dir() or store.gguf_file(source) is not None:
         store.verify(source, ships_code=True)  # says what is wrong with a path that is no folder
-        raise CheckpointRefused(f"{source} holds a GGUF file.", "Give a folder with safetensors.")
+        raise CheckpointRefused(
+            _("{folder} holds a GGUF file.").format(folder=source), _("Name a folder with safetensors.")
+        )
     config = rope_settings.classic(store.read_json(source / "config.json"))
     store.verify(source, ships_code=True, config=config)  # the code that Microsoft's folders carry is not run
     config.pop("auto_map", None)
     head = config.get("hidden_size", 4096) // config.get("num_attention_heads", 32)
     if config.get("head_dim") not in (None, head):
         raise CheckpointRefused(
-            f"The heads in {source} have a size of {config['head_dim']}, and mlx-lm takes it to be {head}.",
-            "This version cannot run the model; take another one.",
+            _("The heads in {folder} have a size of {size}, and mlx-lm assumes {assumed}.").format(
+                folder=source, size=config["head_dim"], assumed=head
+            ),
+            _("This version cannot run the model; use another one."),
         )
     if config.get("hidden_act", "silu") != "silu":
         raise CheckpointRefused(
-            f"config.json in {source} asks for the activation {config['hidden_act']!r}; mlx-lm computes silu always.",
-            "Take another model.",
+            _("config.json in {folder} asks for the activation {name!r}; mlx-lm always computes silu.").format(
+                folder=source, name=config["hidden_act"]
+            ),
+            _("Use another model."),
         )
     return config
 
@@ -227,10 +237,10 @@ def _settings(source: Path) -> Config:
 def _notes(config: Config) -> Iterator[str]:
     window, longest = config.get("sliding_window"), config.get("max_position_embeddings", 0)
     if window and window < longest:
-        yield (
-            f"the model was trained to look back {window:,} tokens; MLX looks back over the whole text, so answers "
-            "to longer ones may differ."
-        )
+        yield _(
+            "the model was trained to look back {window:,} tokens; MLX looks back over the whole text, so answers to "
+            "longer ones may differ."
+        ).format(window=window)
 
 
 def _group(config: Config, wanted: int | None) -> int:
@@ -238,8 +248,10 @@ def _group(config: Config, wanted: int | None) -> int:
     fitting = [group for group in (GROUPS[1:] if wanted is None else (wanted,)) if not any(w % group for w in widths)]
     if not fitting:
         raise BadRequest(
-            f"Groups of {wanted or 32} do not divide this model's widths ({', '.join(map(str, widths))}).",
-            "Take another group_size, or bits=16, which rounds nothing.",
+            _("Groups of {group} do not divide this model's widths ({widths}).").format(
+                group=wanted or 32, widths=", ".join(map(str, widths))
+            ),
+            _("Use another group_size, or bits=16, which rounds nothing."),
         )
     return fitting[0]
 
@@ -250,15 +262,27 @@ def _tokens(source: Path, text: str, config: Config) -> list[int]:
 
     file = source / "tokenizer.json"
     if not file.is_file():
-        raise CheckpointRefused(f"There is no tokenizer.json in {source}.", "Take a copy of the model that has one.")
+        raise CheckpointRefused(
+            _("There is no tokenizer.json in {folder}.").format(folder=source),
+            _("Use a copy of the model that has one."),
+        )
     try:
         ids = Tokenizer.from_file(str(file)).encode(text).ids
     except Exception as error:  # the library raises plain Exception for a file that is no tokenizer
-        raise CheckpointRefused(f"tokenizer.json in {source} cannot be read ({error}).", "Copy it again.") from error
+        raise CheckpointRefused(
+            _("tokenizer.json in {folder} cannot be read ({reason}).").format(folder=source, reason=error),
+            _("Copy it again."),
+        ) from error
     if not 20 <= len(ids) <= 2000:
-        raise BadRequest(f"The text to compare on has {len(ids)} tokens.", "Give one of 20 to 2,000 tokens.")
+        raise BadRequest(
+            _("The text for the comparison has {count} tokens.").format(count=len(ids)),
+            _("Give one of 20 to 2,000 tokens."),
+        )
     if max(ids) >= config.get("vocab_size", 32064):
-        raise CheckpointRefused(f"The tokenizer in {source} belongs to another model.", "Copy the whole folder again.")
+        raise CheckpointRefused(
+            _("The tokenizer in {folder} belongs to another model.").format(folder=source),
+            _("Copy the whole folder again."),
+        )
     return ids
 
 
@@ -338,19 +362,21 @@ def _convert(
     before = score(source, ids, config, cancelled)
     if not math.isfinite(before.perplexity):
         raise CheckpointRefused(
-            f"The source in {source} gives no numbers for a plain text (perplexity {before.perplexity}).",
-            "Its weights are damaged: copy or download it again.",
+            _("The source in {folder} gives no numbers for a plain text (perplexity {perplexity}).").format(
+                folder=source, perplexity=before.perplexity
+            ),
+            _("Its weights are damaged: copy or download it again."),
         )
-    with Refusing(source, "weights"):
-        model = _read(source, config)
+    with Refusing(source, _("weights")):
+        model = read_lazily(source, config)
         if dtype is not None:
             model.set_dtype(getattr(mx, dtype))
         made = dict(config)
         if plan is not None:
             with contextlib.redirect_stdout(io.StringIO()):  # it prints a line of its own
                 model, made = quantize_model(model, made, plan.group, plan.bits, quant_predicate=plan.predicate(model))
-        for _, module in model.named_modules():
-            _stop_if(cancelled)
+        for _name, module in model.named_modules():
+            stop_if(cancelled)
             # One after the other: rounding all at once would hold the whole source in memory.
             mx.eval([value for value in module.values() if isinstance(value, mx.array)])
     try:
@@ -365,74 +391,13 @@ def _convert(
     after = score(part, ids, store.read_json(part / "config.json"), cancelled)
     if not after.perplexity <= MOST_WORSE * before.perplexity:
         raise CheckpointRefused(
-            f"The result predicts the text much worse than its source: perplexity {after.perplexity:.3f} against "
-            f"{before.perplexity:.3f} (at most {MOST_WORSE} times as much is taken). Nothing was written.",
-            "Take more bits, or smaller groups (group_size=32).",
+            _(
+                "The result predicts the text much worse than its source: perplexity {after:.3f} against {before:.3f} "
+                "(the limit is {limit} times the source's). Nothing was written."
+            ).format(after=after.perplexity, before=before.perplexity, limit=MOST_WORSE),
+            _("Use more bits, or smaller groups (group_size=32)."),
         )
     return before, after
-
-
-def _read(path: Path, config: Config) -> Any:
-    """The model of a folder, its weights not read yet."""
-    from mlx_lm.utils import load_model
-
-    options = {"get_model_classes": lambda config: model_classes()} if config["model_type"] == "phi3_v" else {}
-    # `config` goes over what config.json says: mlx-lm merges the two.
-    return load_model(path, lazy=True, model_config=config, trust_remote_code=False, **options)[0]
-
-
-def score(path: str | Path, ids: list[int], config: Config, cancelled: Callable[[], bool] = lambda: False) -> Score:
-    """How well the model in a folder predicts a text. Only one layer is in memory at a time.
-
-    ids: the tokens of the text.
-    config: in mlx-lm's keys, see `rope_settings.classic`.
-    On a CPU quantized weights are expanded first: the same values, computed faster (corrections/dequantize.py).
-    To be called in the worker's thread.
-
-    Example:
-        WORKER.call(score, path, ids, store.read_json(path / "config.json")).perplexity
-    """
-    before_mlx()
-    import mlx.core as mx
-    import mlx.nn as nn
-    from mlx.utils import tree_map
-    from mlx_lm.models.base import create_attention_mask
-    from mlx_lm.utils import dequantize_model
-
-    def drop(module: nn.Module) -> None:
-        module.update(tree_map(lambda _array: mx.array([]), module.parameters()))
-
-    path = Path(path)
-    with Refusing(path, "weights"):
-        model = _read(path, config)
-        if mx.default_device().type == mx.DeviceType.cpu:
-            dequantize_model(model)
-            model.set_dtype(mx.float32)
-        choose = choose_table if config["model_type"] == "phi3_v" else longrope.apply
-        choose(model, config, len(ids))
-        core, tied = model.model, config.get("tie_word_embeddings") and config["model_type"] == "phi3"
-        x = core.embed_tokens(mx.array([ids]))
-        mx.eval(x)
-        if not tied:
-            drop(core.embed_tokens)
-        mask = create_attention_mask(x, None)
-        for layer in core.layers:
-            _stop_if(cancelled)
-            x = layer(x, mask, None)
-            mx.eval(x)
-            drop(layer)
-            mx.clear_cache()
-        x = core.norm(x)
-        logits = (core.embed_tokens.as_linear(x) if tied else model.lm_head(x))[0].astype(mx.float32)
-        losses = nn.losses.cross_entropy(logits[:-1], mx.array(ids[1:]))
-        mean, best = cast(float, losses.mean().item()), logits[:-1].argmax(axis=-1).tolist()
-    mx.clear_cache()
-    return Score(math.exp(mean) if mean < 700 else math.inf, tuple(best))
-
-
-def _stop_if(cancelled: Callable[[], bool]) -> None:
-    if cancelled():
-        raise Stopped
 
 
 # -- files ------------------------------------------------------------------------------------------------

@@ -61,6 +61,8 @@ def test_parsed_is_an_object_of_the_class_or_what_the_json_holds():
 def test_a_rule_beyond_the_schema_is_told():
     from dataclasses import replace
 
-    answer = replace(load("instruct", "tiny").ask("What is 1 + 1?", schema=Sum, max_tokens=40), text='{"result": 10001}')
+    answer = replace(
+        load("instruct", "tiny").ask("What is 1 + 1?", schema=Sum, max_tokens=40), text='{"result": 10001}'
+    )
     with pytest.raises(BadRequest, match="does not fit the schema .*more than 10,000"):
         _ = answer.parsed
