@@ -31,13 +31,19 @@ def test_architecture_names_every_room():
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_modules_and_functions_can_be_read(path):
-    """At most 500 lines for a module and 60 for a function; more needs a comment "long because" that says why."""
+    """At most 500 lines for a module and 60 for a function, its docstring aside.
+
+    More needs a comment "long because ..." that says why.
+    """
     text = path.read_text("utf-8")
     lines = text.splitlines()
     assert len(lines) <= 500 or "long because" in text
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            first = node.body[0]
+            described = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+            docstring = first.end_lineno - first.lineno + 1 if described else 0
+            length = node.end_lineno - node.lineno + 1 - docstring
             around = "\n".join(lines[max(0, node.lineno - 3) : node.lineno + 3]).lower()
             assert length <= 60 or "long because" in around, f"{node.name}: {length} lines"
 
