@@ -342,7 +342,7 @@ def _keyframes(value: object) -> str:
 
 def exercises() -> tuple[Exercise, ...]:
     """The exercises of lab 02, in their order, with titles and hints in the learner's language."""
-    # A list rather than code, and as long as the lab has exercises.
+    # Long because it is a list, as long as the lab has exercises.
     return (
         Exercise(
             "2.1",
