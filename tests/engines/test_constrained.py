@@ -66,7 +66,7 @@ def follow(guide, schema, choose, limit=700):
 
 def test_no_way_through_the_schema_leads_to_a_bad_plan(guide, tokenizer):
     """Chance, with a liking for what could go wrong: dollar signs, digits, backslashes, quotes."""
-    risky = [id for piece, id in tokenizer.get_vocab().items() if set(piece) & set('$\\"123')]
+    risky = [token_id for piece, token_id in tokenizer.get_vocab().items() if set(piece) & set('$\\"123')]
     for seed in range(20):
         draw = random.Random(seed)
 
@@ -103,9 +103,9 @@ def test_every_plan_of_the_corpus_is_let_through_as_it_is_written(guide, tokeniz
             text = next(m["content"] for m in case.messages if m["role"] == "assistant" and m.get("learn", True))
             ids = tokenizer.encode(text, add_special_tokens=False)
             constraint = guide.constraint(text_grammar)
-            for place, id in enumerate([*ids, guide._tokenizer.eos_token]):
+            for place, token_id in enumerate([*ids, guide._tokenizer.eos_token]):
                 scores = constraint(mx.array(ids[:place] or [1]), mx.zeros((1, 2560)))
-                assert np.isfinite(scores[0, id].item()), (text, place)
+                assert np.isfinite(scores[0, token_id].item()), (text, place)
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,8 @@ def test_a_bad_plan_cannot_be_written(plan, guide, tokenizer):
         tokenizer.encode(plan, add_special_tokens=False),
         guide.constraint(grammar(json.dumps(plan_schema()), True)),
     )
-    for place, id in enumerate([*ids, guide._tokenizer.eos_token]):
-        if not np.isfinite(constraint(mx.array(ids[:place] or [1]), mx.zeros((1, 2560)))[0, id].item()):
+    for place, token_id in enumerate([*ids, guide._tokenizer.eos_token]):
+        if not np.isfinite(constraint(mx.array(ids[:place] or [1]), mx.zeros((1, 2560)))[0, token_id].item()):
             return
     raise AssertionError("it was let through")
 
@@ -169,7 +169,7 @@ def test_the_end_of_the_json_is_the_end_of_the_answer(instruct):
     assert json.dumps(json.loads(whole.text), ensure_ascii=False) == whole.text
     exact = instruct.ask("What is 47 + 38?", **{**ASKED, "max_tokens": len(whole.tokens) - 1})
     assert exact.text == whole.text and exact.finish_reason == "stop"
-    with pytest.raises(CutOff, match="max_tokens=20.*Raise max_tokens"):
+    with pytest.raises(CutOff, match=r"max_tokens=20.*Raise max_tokens"):
         instruct.ask("What is 47 + 38?", **{**ASKED, "max_tokens": 20})
     assert instruct.last.finish_reason == "length" and whole.text.startswith(instruct.last.text) and instruct.last.text
 

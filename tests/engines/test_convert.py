@@ -227,7 +227,7 @@ def test_what_transformers_5_wrote_is_read_rightly(tmp_path, make):
     classic = make(tmp_path / "classic", quantized=False, rope_theta=50_000.0)
     modern = Path(shutil.copytree(classic, tmp_path / "modern"))
     save_as_transformers_5(modern)
-    with pytest.raises(CheckpointRefused, match="labs models convert .*modern DEST"):
+    with pytest.raises(CheckpointRefused, match=r"labs models convert .*modern DEST"):
         store.verify(modern)
     ours, theirs = (
         convert.convert(folder, tmp_path / f"{folder.name}-made", text=TEXT) for folder in (classic, modern)

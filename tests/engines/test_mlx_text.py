@@ -28,7 +28,7 @@ def run(engine, request, stop_after=None):
     def work():
         seen = []
         for token in engine.stream(engine.prepare(request), lambda: stop_after is not None and len(seen) >= stop_after):
-            seen.append(token)
+            seen.append(token)  # noqa: PERF402 - `seen` is looked at while it grows
         return seen
 
     return WORKER.call(work)

@@ -52,7 +52,7 @@ def ids(engine, request, stop_after=None) -> list[int]:
     def work():
         seen = []
         for token in engine.stream(engine.prepare(request), lambda: stop_after is not None and len(seen) >= stop_after):
-            seen.append(token.id)
+            seen.append(token.id)  # noqa: PERF401 - `seen` is looked at while it grows
         return seen
 
     return WORKER.call(work)
@@ -95,7 +95,7 @@ def test_pictures_are_numbered_through_a_conversation(model):
         "<|user|>\n<|image_1|>\n<|image_2|>\na<|end|>\n<|assistant|>\nb<|end|>\n<|user|>\n<|image_3|>\nc<|end|>\n"
         "<|assistant|>\n"
     )
-    assert model.prompt(turns[:2] + [{"role": "user", "content": "c"}], images=[picture(3)]).ids.count(-3) == 313
+    assert model.prompt([*turns[:2], {"role": "user", "content": "c"}], images=[picture(3)]).ids.count(-3) == 313
 
 
 def test_ones_own_tags(model):
@@ -385,7 +385,7 @@ def test_tags_outside_the_users_text(model):
 def test_a_picture_that_cannot_be_read_is_said_at_once(model, tmp_path):
     (tmp_path / "a.png").write_bytes(b"no picture")
     for call in (model.ask, model.stream, model.submit, model.prompt):
-        with pytest.raises(BadImage, match="a.png"):
+        with pytest.raises(BadImage, match=r"a.png"):
             call("Hi", images=[tmp_path / "a.png"])
         with pytest.raises(BadImage):
             call("Hi", images=7)
@@ -443,7 +443,7 @@ def test_weights_that_do_not_fit_the_tower(tiny_vision, tmp_path):
     config = json.loads((folder / "config.json").read_text())
     del config["vision_config"]
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(CheckpointRefused, match="weights.*Missing") as caught:
+    with pytest.raises(CheckpointRefused, match=r"weights.*Missing") as caught:
         WORKER.call(MLXVision(folder).load)
     assert len(str(caught.value)) < 500, "not the names of all parameters"
 

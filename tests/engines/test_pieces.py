@@ -26,7 +26,9 @@ def sentencepiece_like():
     from transformers import PreTrainedTokenizerFast
 
     vocabulary = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), *"▁abcdeHlo长", "▁Hello"]
-    model = models.BPE({piece: id for id, piece in enumerate(vocabulary)}, [], unk_token="<unk>", byte_fallback=True)
+    model = models.BPE(
+        {piece: token_id for token_id, piece in enumerate(vocabulary)}, [], unk_token="<unk>", byte_fallback=True
+    )
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     tokenizer.decoder = decoders.Sequence(
@@ -38,7 +40,7 @@ def sentencepiece_like():
 
 def stream(pieces, ids) -> list[str]:
     text = pieces.stream()
-    return [text.add(id) for id in ids]
+    return [text.add(token_id) for token_id in ids]
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -70,11 +72,11 @@ def test_special_tokens_add_no_text_but_have_a_name(byte_level):
     assert pieces.readable(end) == "<|end|>"
 
 
-@pytest.mark.parametrize("id", [-1, 10**6])
-def test_ids_beyond_the_tokenizer_do_no_harm(byte_level, id):
+@pytest.mark.parametrize("token_id", [-1, 10**6])
+def test_ids_beyond_the_tokenizer_do_no_harm(byte_level, token_id):
     pieces = Pieces(byte_level)
-    assert stream(pieces, [id]) == [""]
-    assert pieces.readable(id) == f"<id {id}>"
+    assert stream(pieces, [token_id]) == [""]
+    assert pieces.readable(token_id) == f"<id {token_id}>"
 
 
 def test_readable_pieces(byte_level):

@@ -85,7 +85,9 @@ def test_the_layout_of_2024(folders, shape):
     for folder in (old, new):
         engine = kind(folder, ships_code=True)
         engine.load_tokenizer()
-        stops.append({engine._tokenizer.decode([id]) for id in engine.stop_ids if id < len(engine._tokenizer)})
+        stops.append(
+            {engine._tokenizer.decode([token_id]) for token_id in engine.stop_ids if token_id < len(engine._tokenizer)}
+        )
     assert {"<|end|>", "<|endoftext|>"} <= stops[0] <= stops[1]
 
 
@@ -106,5 +108,5 @@ def test_what_does_not_fit_is_refused_before_it_is_read(folders, monkeypatch):
     path = folders("moe", "old")
     need = estimate.of_folder(path, 2048, on_cpu=True).total
     monkeypatch.setenv("LABS_MEMORY_GB", str(0.9 * need / 1e9))
-    with pytest.raises(NotEnoughMemory, match="At most [0-9,]+ tokens fit|LABS_MEMORY_GB is set"):
+    with pytest.raises(NotEnoughMemory, match=r"At most [0-9,]+ tokens fit|LABS_MEMORY_GB is set"):
         require(path, 2048)

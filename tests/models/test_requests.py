@@ -64,5 +64,5 @@ def test_a_rule_beyond_the_schema_is_told():
     answer = replace(
         load("instruct", "tiny").ask("What is 1 + 1?", schema=Sum, max_tokens=40), text='{"result": 10001}'
     )
-    with pytest.raises(BadRequest, match="does not fit the schema .*more than 10,000"):
+    with pytest.raises(BadRequest, match=r"does not fit the schema .*more than 10,000"):
         _ = answer.parsed
