@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from labs_helper.common.markup import printable
 from labs_helper.common.translate import _
 
 
@@ -20,8 +21,9 @@ class LabError(Exception):
     """
 
     def __init__(self, what: str, do: str = ""):
-        self.what, self.do = what, do
-        super().__init__(f"{what} {do}".strip())
+        # A sentence may repeat what a server or a file says, and goes to terminals.
+        self.what, self.do = printable(what), printable(do)
+        super().__init__(f"{self.what} {self.do}".strip())
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows instead of a stack trace (a hook of IPython)."""

@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 from labs_helper.board import membership, rules
 from labs_helper.board.membership import Membership
 from labs_helper.common import personal
+from labs_helper.common.markup import printable
 from labs_helper.common.translate import _, _n
 from labs_helper.errors import BadRequest, EndpointFailed, LabError
 
@@ -106,7 +107,7 @@ def join(address: str, code: str, alias: str | None = None) -> str:
             _("Check the address; try again."),
         )
     membership.keep(new)
-    return shown[: rules.ALIAS + 8]
+    return " ".join(printable(shown).split())[: rules.ALIAS + 8]
 
 
 def leave() -> int:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, SupportsFloat
 
-from labs_helper.common.markup import escape
+from labs_helper.common.markup import escape, printable
 from labs_helper.common.translate import _
 
 # The status of an answer, as the progress file and the class board know it.
@@ -74,7 +74,7 @@ class CheckResult:
 
     def __str__(self) -> str:
         return _("Exercise {number} - {status}: {message}").format(
-            number=self.number, status=self._shown_status(), message=self.message
+            number=self.number, status=self._shown_status(), message=printable(self.message)
         )
 
     __repr__ = __str__

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from labs_helper.common.markup import escape, html_table
+from labs_helper.common.markup import escape, html_table, printable
 from labs_helper.common.translate import _
 
 if TYPE_CHECKING:
@@ -41,6 +41,11 @@ class Figure:
     alt: str = ""
     takeaway: str = ""
     rows: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        # What came from a model or a server must not steer the terminal that shows it, or turn a line around.
+        for name in ("text", "alt", "takeaway"):
+            object.__setattr__(self, name, printable(getattr(self, name)))
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return {"text/html": self.html, "text/plain": self.text}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from labs_helper.catalog import ModelCard
 from labs_helper.common import network
+from labs_helper.common.markup import printable
 from labs_helper.common.translate import _
 from labs_helper.errors import DownloadFailed
 from labs_helper.store import manifest
@@ -66,7 +67,7 @@ def plan(card: ModelCard) -> Plan:
     network.proxy_for(endpoint)  # refuses a proxy that the hub's package would answer with an ImportError
     repository, revision, entries = _ask(HfApi(endpoint=endpoint), card, endpoint)
     if repository.lower() != str(card.repository).lower():
-        print(_("{old} has moved to {new}.").format(old=card.repository, new=repository))
+        print(_("{old} has moved to {new}.").format(old=card.repository, new=printable(repository)))
     files = []
     for name, size, digest, kind in entries:
         if _wanted(name, card):
