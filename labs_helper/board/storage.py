@@ -20,7 +20,7 @@ from labs_helper.errors import LabError
 
 T = TypeVar("T")
 
-LEARNERS = 500  # no room has that many: more are a program that plays
+LEARNERS = 500  # more than any room has: beyond it somebody is playing with the board
 RESULTS = 5000  # of one learner
 _TABLES = """
 create table if not exists setting (name text primary key, value text not null);
