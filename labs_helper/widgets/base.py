@@ -4,93 +4,61 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
-import anywidget
 import ipywidgets
 import traitlets
 
 from labs_helper.common.markup import escape
+from labs_helper.common.translate import _, _n
 from labs_helper.errors import LabError
 from labs_helper.figures.base import Figure
+from labs_helper.widgets.controls import button, html, row, text_field, title
+from labs_helper.widgets.keyboard import Keyboard
+
+if TYPE_CHECKING:
+    from labs_helper.engines.base import Token
+    from labs_helper.engines.worker import Job
+    from labs_helper.models.answers import Answer
+    from labs_helper.models.model import Model
+    from labs_helper.models.requests import Options, Prompting
+
+    Bundle = dict[str, Any]  # MIME type -> data, as Jupyter wants it
 
 # Ten updates a second look fluent. Each one resends the whole text, so more would only cost.
 UPDATE_SECONDS = 0.1
-# How long Enter waits for the text it belongs to; see `on_enter`.
-ENTER_SECONDS = 0.25
 
 
-# In command mode JupyterLab's selectors end in `:focus`, so they match the control itself: arrow keys leave a list,
-# and "d d" on a button deletes the cell. The attribute `data-lm-suppress-shortcuts` helps only on the focused element
-# and would also switch off Ctrl+S. So keys that belong to a control end at the page's body: after the control has had
-# them and before JupyterLab, which listens on the document. Tab, Escape, Shift+Enter and keys with Ctrl go on to it.
-_KEYS_CODE = """
-const control = 'button, input, select, textarea, a, summary, [tabindex]';
-function keep(event) {
-  if (!event.target.closest?.(".labs-widget")?.contains(event.target.closest(control))) return;
-  const moves = /^(Arrow|Home|End|Page| )/.test(event.key);   // with Ctrl too: lists use it to choose several
-  if (!moves && (event.ctrlKey || event.metaKey || event.altKey)) return;
-  if (/^(Tab|Escape|F[0-9]+)$/.test(event.key) || (event.shiftKey && event.key === "Enter")) return;
-  event.stopPropagation();
-}
-function initialize() {
-  if (window.labsKeys) return;
-  window.labsKeys = keep;
-  document.body.addEventListener("keydown", keep);
-}
-export default { initialize };
-"""
-# The ring takes the colour of the text, which stands out in the light and in the dark theme. It lies inside a control:
-# the boxes around would cut it off. A box to tick has room around it and none inside.
-_KEYS_STYLE = """
-.labs-widget :is(button, input, select, textarea, a, summary, [tabindex]):focus-visible {
-  outline: 2px solid var(--jp-ui-font-color0, #000) !important;
-  outline-offset: -2px;
-}
-.labs-widget :is([type=checkbox], [type=radio]) { margin-left: 4px !important; }
-.labs-widget :is([type=checkbox], [type=radio]):focus-visible { outline-offset: 1px; }
-"""
-
-
-class Keyboard(anywidget.AnyWidget):
-    """Keeps the keys of a `LabWidget`'s controls from JupyterLab, and draws a ring around the one that has them.
-
-    It shows nothing itself. Every `LabWidget` has one as its last child.
-    """
-
-    _esm = _KEYS_CODE
-    _css = _KEYS_STYLE
-
-
-class LabWidget(ipywidgets.VBox):
+class LabWidget(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """A box of controls that works from the keyboard and can also be read where no kernel runs.
 
     The output of a cell carries the live widget and, beside it, `text/html` and `text/plain` with the same facts.
     Notebook viewers, nbconvert and nbval use those. Subclasses implement `static()`.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: object) -> None:
         self._keyboard = Keyboard(layout={"display": "none"})
         super().__init__(**kwargs)
         self.add_class("labs-widget")
 
     @traitlets.validate("children")
-    def _with_keyboard(self, proposal: Any) -> tuple[ipywidgets.Widget, ...]:
+    def _with_keyboard(self, proposal: Mapping[str, Any]) -> tuple[ipywidgets.Widget, ...]:
         return (*(child for child in proposal["value"] if child is not self._keyboard), self._keyboard)
 
     def static(self) -> Figure:
         """The current content as a `Figure`; no controls."""
         raise NotImplementedError
 
-    def _repr_mimebundle_(self, **kwargs: Any):
-        bundle = super()._repr_mimebundle_(**kwargs)
+    def _repr_mimebundle_(self, **kwargs: object) -> Bundle | tuple[Bundle, Bundle] | None:
+        bundle: Bundle | tuple[Bundle, Bundle] | None = super()._repr_mimebundle_(**kwargs)
         if not bundle:
             return bundle
-        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, None)
         figure = self.static()
-        data = {**data, "text/html": figure.html, "text/plain": figure.text}
-        return (data, metadata) if metadata is not None else data
+        texts = {"text/html": figure.html, "text/plain": figure.text}
+        if isinstance(bundle, tuple):
+            return {**bundle[0], **texts}, bundle[1]
+        return {**bundle, **texts}
 
     def __repr__(self) -> str:
         return self.static().text
@@ -103,37 +71,40 @@ class JobWidget(LabWidget):
     one lock, and the only thing a callback does to the screen is to set traits.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: object) -> None:
         self._lock = threading.RLock()
         self._idle = threading.Event()
         self._idle.set()
-        self._job: Any = None
+        self._job: Job[Answer] | None = None
         self._stopping = False
         self._last_update = 0.0
-        self.status = ipywidgets.HTML()
-        self.stop_button = ipywidgets.Button(description="Stop", tooltip="Stop after the next token", disabled=True)
-        self.stop_button.on_click(lambda _: self.stop())
+        self._count = 0  # tokens of the running job so far
+        self.status = html()
+        self.stop_button = button(_("Stop"), self.stop, _("Stop after the next token"))
+        self.stop_button.disabled = True
         super().__init__(**kwargs)
 
     @property
     def busy(self) -> bool:
-        """True while an answer is being made."""
+        """Whether an answer is being made."""
         return not self._idle.is_set()
 
-    def wait(self, timeout: float = 120.0):
+    def wait(self, timeout: float = 120.0) -> Self:
         """Wait until nothing runs any more; for tests and for code without a mouse.
 
-        Arguments:
+        Args:
             timeout: seconds.
 
         Returns:
-            the widget itself, so that `chat.send("…").wait()` can be the last line of a cell.
+            The widget itself, so that `chat.send("…").wait()` can be the last line of a cell.
 
         Raises:
             TimeoutError: it is still running after `timeout` seconds.
         """
         if not self._idle.wait(timeout):
-            raise TimeoutError(f"Still running after {timeout:g} seconds. Press Stop, or wait longer.")
+            raise TimeoutError(
+                _("Still running after {seconds:g} seconds. Press Stop, or wait longer.").format(seconds=timeout)
+            )
         return self
 
     def stop(self) -> None:
@@ -142,7 +113,7 @@ class JobWidget(LabWidget):
             if not self.busy:
                 return
             self._stopping = True
-            self.stop_button.description = "Stopping…"
+            self.stop_button.description = _("Stopping…")
             self.stop_button.disabled = True
             job = self._job
         if job is not None:
@@ -152,10 +123,16 @@ class JobWidget(LabWidget):
         """Put one line of status on the screen."""
         self.status.value = f'<span role="status">{escape(words)}</span>'
 
+    def _refuse_if_busy(self) -> bool:
+        """Whether an answer is being made; then the status says so."""
+        if self.busy:
+            self.say(_("Still answering. Wait, or press Stop first."))
+        return self.busy
+
     def _begin(self) -> bool:
-        """Take the widget for one run. False when it is already taken, so that a double click sends once."""
+        """Take the widget for one run. False, and words, if it is taken already: a double click sends once."""
         with self._lock:
-            if self.busy:
+            if self._refuse_if_busy():
                 return False
             self._idle.clear()
             self._stopping = False
@@ -165,20 +142,40 @@ class JobWidget(LabWidget):
         self._set_enabled(False)
         return True
 
-    def _start(self, model: Any, prompt: Any, *, on_token: Any, on_done: Any, **sampling: Any) -> None:
+    def _start(
+        self,
+        submit: Callable[..., Job[Answer]],
+        prompt: Prompting,
+        *,
+        name: str,
+        on_token: Callable[[Token], None],
+        on_done: Callable[[Answer], None],
+        **options: Unpack[Options],
+    ) -> None:
         """Submit one job of the run that `_begin` opened.
 
         Both outcomes come back on the worker's thread: an answer goes to `on_done`, an error to `_failed`. An error
         that `submit` raises at once takes the same way.
+
+        Args:
+            submit: of a `Model` or a `Conversation`.
+            prompt: the question.
+            name: of the model, for the status.
+            on_token: called with each token.
+            on_done: called with the answer.
+            **options: of the question.
         """
+        self._count = 0
 
         def loading(seconds: float | None) -> None:
-            self.say(f"Loading {model.name}…" if seconds is None else f"Loaded in {seconds:.1f} s. Waiting…")
+            words = _("Loading {name}…") if seconds is None else _("Loaded in {seconds:.1f} s. Waiting…")
+            self.say(words.format(name=name, seconds=seconds))
 
-        def failed(error: BaseException) -> None:
-            self._failed(error)
+        def token_came(token: Token) -> None:
+            self._count += 1
+            on_token(token)
 
-        def done(answer: Any) -> None:
+        def done(answer: Answer) -> None:
             try:
                 on_done(answer)
             except BaseException:
@@ -189,24 +186,24 @@ class JobWidget(LabWidget):
             # Under the lock, because the job can end, and its callback start the next one, before this line is done:
             # the older job must not be taken for the current one.
             with self._lock:
-                job = model.submit(
-                    prompt, on_token=on_token, on_done=done, on_error=failed, on_loading=loading, **sampling
+                job = submit(
+                    prompt, on_token=token_came, on_done=done, on_error=self._failed, on_loading=loading, **options
                 )
                 if self.busy:
                     self._job = job
                 stop_now = self._stopping and self.busy
         except LabError as error:
-            failed(error)
+            self._failed(error)
             return
         except BaseException as error:
-            failed(error)  # not foreseen: free the buttons, then let the reader see all of it
+            self._failed(error)  # not foreseen: free the buttons, then let the reader see all of it
             raise
         if stop_now:
             job.stop()
 
     def _end(self) -> None:
         """Give the widget back: the buttons work again and `wait` returns."""
-        self.stop_button.description = "Stop"
+        self.stop_button.description = _("Stop")
         self.stop_button.disabled = True
         self._set_enabled(True)
         with self._lock:
@@ -222,6 +219,11 @@ class JobWidget(LabWidget):
         self._last_update = now
         return True
 
+    def _say_progress(self) -> None:
+        """Say how many tokens have come, unless the reader has pressed Stop."""
+        if not self._stopping:
+            self.say(_("Generating… {tokens}").format(tokens=counted(self._count)))
+
     def _set_enabled(self, enabled: bool) -> None:
         """Switch the buttons that start something."""
 
@@ -229,48 +231,108 @@ class JobWidget(LabWidget):
         raise NotImplementedError
 
 
-def on_enter(field: ipywidgets.Text, act: Callable[[], None]) -> None:
-    """Call `act` when the reader presses Enter in a field, with the whole text in `field.value`.
+class Explorer(JobWidget):
+    """A prompt over a view of its answers: what `tokens` and `experts` have in common.
 
-    The front end reports Enter as a message of its own and sends the text right after it, if it has changed. So
-    Enter waits a moment for the text. Watching the text alone would also act when the reader only leaves the field.
-    Sending every keystroke instead would lose the last ones: the front end holds them back while the kernel is busy,
-    but not the Enter. Korean, Chinese and Japanese input uses Enter to finish a word; browsers do not report that one.
+    A subclass has its own `show`, which calls `_take`, `_ask` and at last `_show_answers`, and says what it is in
+    `_heading` and what it draws in `_figure`.
 
-    Arguments:
-        field: a one-line text field; it is set to send its text only when the reader is done.
-        act: takes no argument; may clear the field.
+    Args:
+        model: which one to ask.
+        label: of the button that starts.
+        tooltip: of the same.
+        prompt: first value of the field.
+        label_width: of the field, as CSS.
     """
-    field.continuous_update = False
-    lock = threading.Lock()
-    waiting: list[threading.Timer] = []
 
-    def fire(_change: Any = None) -> None:
-        with lock:
-            if not waiting:
-                return
-            waiting.pop().cancel()
-        act()
+    def __init__(self, model: Model, *, label: str, tooltip: str, prompt: str, label_width: str) -> None:
+        self.model = model
+        self.answers: list[Answer] = []
+        self._error = ""
+        self.message = text_field(_("Prompt"), prompt, enter=self._show_typed, label_width=label_width)
+        self.run_button = button(label, self._show_typed, tooltip, primary=True)
+        self.view = html()
+        super().__init__()
+        self.say(_("Type a prompt and press {button}.").format(button=label))
 
-    def message(_field: Any, content: Any, _buffers: Any) -> None:
-        if content.get("event") != "submit":
-            return
-        with lock:
-            if waiting:
-                return
-            timer = threading.Timer(ENTER_SECONDS, fire)
-            timer.daemon = True
-            waiting.append(timer)
-        timer.start()
+    def _arrange(self, *fields: object) -> None:
+        """Put the controls into their order; `fields` are those between the prompt and the buttons."""
+        self.children = (
+            title(self._heading()),
+            self.message,
+            *fields,
+            row(self.run_button, self.stop_button),
+            self.status,
+            self.view,
+        )
 
-    field.on_msg(message)
-    field.observe(fire, "value")
+    def static(self) -> Figure:
+        if self._error:
+            return Figure.of_words(_("{heading}. Error: {error}").format(heading=self._heading(), error=self._error))
+        if not self.answers:
+            return Figure.of_words(_("{heading}: no answer yet.").format(heading=self._heading()))
+        return self._figure()
+
+    def _heading(self) -> str:
+        raise NotImplementedError
+
+    def _figure(self) -> Figure:
+        raise NotImplementedError
+
+    def _show_typed(self) -> None:
+        """Show what is typed; for the button and for Enter."""
+        raise NotImplementedError
+
+    def _take(self) -> bool:
+        """Begin with the prompt in the field. False, and words, if there is none or an answer is being made."""
+        if not self.message.value.strip():
+            self.say(_("Type a prompt first."))
+            return False
+        if not self._begin():
+            return False
+        self.answers, self._error = [], ""
+        self.say(_("Waiting for the model…"))
+        return True
+
+    def _ask(self, prompt: str, **options: Unpack[Options]) -> None:
+        self._start(
+            self.model.submit,
+            prompt,
+            name=self.model.name,
+            on_token=self._on_token,
+            on_done=self._on_done,
+            **options,
+        )
+
+    def _on_token(self, _token: Token) -> None:
+        if self._due():
+            self._say_progress()
+
+    def _on_done(self, answer: Answer) -> None:
+        self.answers.append(answer)
+        self._show_answers()
+
+    def _show_answers(self) -> None:
+        """Draw the view, say how it went, and give the widget back."""
+        self.view.value = self.static().html
+        words = _("Stopped. {statistics}") if self._stopping else _("Done. {statistics}")
+        self.say(words.format(statistics=self.answers[-1].statistics_line))
+        self._end()
+
+    def _failed(self, error: BaseException) -> None:
+        self._error = error_words(error)
+        self.view.value = error_html(self._error)
+        self.say(_("No answer. Change the prompt or the settings and try again."))
+        self._end()
+
+    def _set_enabled(self, enabled: bool) -> None:
+        self.run_button.disabled = not enabled
 
 
-def as_model(model: Any) -> Any:
+def as_model(model: Model | str | None) -> Model:
     """A `Model` from a `Model`, a role such as "instruct", or None (then "instruct")."""
     if model is None or isinstance(model, str):
-        from labs_helper.models import load
+        from labs_helper.models.load import load
 
         return load(model or "instruct")
     return model
@@ -283,75 +345,16 @@ def counted(tokens: int) -> str:
         >>> counted(1), counted(2)
         ('1 token', '2 tokens')
     """
-    return f"{tokens} token" + ("" if tokens == 1 else "s")
+    return _n("{count} token", "{count} tokens", tokens).format(count=tokens)
 
 
 def error_words(error: BaseException) -> str:
     """An error as one sentence for a reader. Errors of the course already say what to do next."""
     if isinstance(error, LabError):
         return str(error)
-    return f"Something unexpected happened ({type(error).__name__}): {error}"
+    return _("Something unexpected happened ({kind}): {error}").format(kind=type(error).__name__, error=error)
 
 
-def controls(**changes: Any) -> dict[str, ipywidgets.Widget]:
-    """The sampling settings as number fields: a slider of ipywidgets has no accessible name and two stops for Tab.
-
-    Arguments:
-        changes: first values: temperature, top_p, max_tokens.
-    """
-    return {
-        "temperature": number_field(
-            "Temperature",
-            changes.get("temperature", 0.0),
-            0.0,
-            2.0,
-            0.1,
-            tooltip="0 always takes the likeliest token; higher is more varied",
-        ),
-        "top_p": number_field(
-            "Top-p",
-            changes.get("top_p", 1.0),
-            0.05,
-            1.0,
-            0.05,
-            tooltip="Choose among the likeliest tokens that together have this probability",
-        ),
-        "max_tokens": most_tokens(changes.get("max_tokens", 256)),
-    }
-
-
-def most_tokens(value: int) -> ipywidgets.BoundedIntText:
-    """The field for the longest answer, in tokens."""
-    return number_field("Max tokens", int(value), 1, max(1024, int(value)), 1, tooltip="The longest answer, in tokens")
-
-
-def number_field(label: str, value: float, least: float, most: float, step: float, *, tooltip: str) -> Any:
-    """A number to type, or to step through with the arrow keys. The label says what may be typed.
-
-    Example:
-        >>> number_field("Top-p", 1.0, 0.05, 1.0, 0.05, tooltip="").description
-        'Top-p (0.05 to 1)'
-    """
-    kind = ipywidgets.BoundedIntText if isinstance(value, int) else ipywidgets.BoundedFloatText
-    return kind(
-        value=value,
-        min=least,
-        max=most,
-        step=step,
-        description=f"{label} ({least:g} to {most:g})",
-        tooltip=tooltip,
-        style={"description_width": "12em"},
-        layout={"width": "19em"},
-    )
-
-
-def statistics_line(answer: Any) -> str:
-    """One line about an answer: speed, tokens, cache, why it ended."""
-    parts = []
-    if answer.tokens_per_second:
-        parts.append(f"{answer.tokens_per_second:.1f} tokens/s")
-    parts.append(counted(answer.generated_tokens))
-    parts.append(f"prompt {answer.prompt_tokens} tokens, {answer.cached_tokens} of them from the cache")
-    ends = {"stop": "ended by itself", "length": "cut at max tokens", "cancelled": "stopped by you"}
-    parts.append(ends.get(answer.finish_reason, str(answer.finish_reason)))
-    return " · ".join(parts)
+def error_html(words: str) -> str:
+    """An error as a paragraph."""
+    return f"<p><strong>{escape(_('Error:'))}</strong> {escape(words)}</p>"

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Literal, overload
 
 import ipywidgets
 import traitlets
 
 from labs_helper.common.markup import escape
+from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest
 from labs_helper.figures import published
 from labs_helper.figures.base import Figure
 from labs_helper.widgets.base import LabWidget
+from labs_helper.widgets.controls import Change, Choice, Control, checkbox, dropdown, html, on_change, row, title
 
-_ALL = "all tests"
+if TYPE_CHECKING:
+    import pandas
+
+_ALL = ""  # the value of the list of tests when no single one is chosen
 
 
-class Checklist(ipywidgets.VBox):
+class Checklist(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """Several names to choose from, a box to tick for each.
 
     A list with multiple choice would need Ctrl and the mouse to choose names that are not neighbours.
@@ -34,74 +39,74 @@ class Checklist(ipywidgets.VBox):
     value = traitlets.Tuple()
 
     def __init__(self, description: str) -> None:
-        self._telling = True
-        self.boxes = ipywidgets.VBox(layout=ipywidgets.Layout(overflow="visible"))
-        title = ipywidgets.HTML(f"<span>{escape(description)}</span>")
-        super().__init__([title, self.boxes], layout=ipywidgets.Layout(margin="0 0 0 1em"))
+        self._quiet = False  # while boxes are ticked by us and not by the reader
+        self._boxes: list[Control[bool]] = []
+        self._box = ipywidgets.VBox(layout=ipywidgets.Layout(overflow="visible"))
+        label = html(f"<span>{escape(description)}</span>")
+        super().__init__([label, self._box], layout=ipywidgets.Layout(margin="0 0 0 1em"))
 
     @traitlets.observe("options")
-    def _make_boxes(self, _change: Any) -> None:
+    def _make_boxes(self, _change: Change) -> None:
         self.value = ()
-        made = []
-        for name in self.options:
-            layout = {"width": "33em", "height": "24px", "margin": "0"}
-            made.append(ipywidgets.Checkbox(description=name, value=False, indent=False, layout=layout))
-            made[-1].observe(self._ticked, "value")
-        self.boxes.children = made
+        self._boxes = [checkbox(name, width="33em", height="24px", margin="0") for name in self.options]
+        for box in self._boxes:
+            on_change(box, self._ticked)
+        self._box.children = self._boxes
 
     @traitlets.observe("value")
-    def _tick(self, _change: Any) -> None:
-        wanted, self._telling = self.value, False  # one box after the other changes: that is no news
-        for box in self.boxes.children:
+    def _tick(self, _change: Change) -> None:
+        wanted, self._quiet = self.value, True  # one box after the other changes: not a choice of the reader
+        for box in self._boxes:
             box.value = box.description in wanted
-        self._telling = True
+        self._quiet = False
 
-    def _ticked(self, _change: Any) -> None:
-        if self._telling:
-            self.value = tuple(box.description for box in self.boxes.children if box.value)
+    def _ticked(self) -> None:
+        if not self._quiet:
+            self.value = tuple(box.description for box in self._boxes if box.value)
 
 
 class BenchmarkExplorer(LabWidget):
     """Controls over one published table. Made by `benchmarks`."""
 
     def __init__(
-        self, table: str, models: Sequence[str] | None = None, test: str | None = None, view: str = "chart"
+        self,
+        table: str,
+        models: Sequence[str] | str | None = None,
+        test: str | None = None,
+        view: Literal["chart", "table"] = "chart",
     ) -> None:
         self.figure = Figure(html="", text="")
         self._quiet = True
-        style, wide = {"description_width": "5em"}, ipywidgets.Layout(width="28em")
-        self.table = ipywidgets.Dropdown(
-            options=[(title, name) for name, title in published.tables().items()],
-            value=table,
-            description="Table",
-            style=style,
-            layout=wide,
+        tables = [(words, name) for name, words in published.tables().items()]
+        self.table: Choice[str] = dropdown(_("Table"), tables, table, width="28em", label_width="5em")
+        self.test: Choice[str] = dropdown(_("Test"), [_every_test()], _ALL, width="28em", label_width="5em")
+        self.models = Checklist(_("Models"))
+        self.view: Choice[str] = ipywidgets.RadioButtons(
+            options=[(_("chart"), "chart"), (_("table"), "table")],
+            value=view,
+            description=_("View"),
+            style={"description_width": "5em"},
         )
-        self.test = ipywidgets.Dropdown(options=[_ALL], description="Test", style=style, layout=wide)
-        self.models = Checklist("Models")
-        self.view = ipywidgets.RadioButtons(options=["chart", "table"], value=view, description="View", style=style)
-        self.output = ipywidgets.HTML()
+        self.output = html()
         super().__init__()
-        row = ipywidgets.Layout(flex_flow="row wrap", overflow="visible")
-        left = ipywidgets.VBox([self.table, self.test, self.view])
         self.children = (
-            ipywidgets.HTML("<strong>Published figures</strong>"),
-            ipywidgets.HBox([left, self.models], layout=row),
+            title(_("Published figures")),
+            row(ipywidgets.VBox([self.table, self.test, self.view]), self.models),
             self.output,
         )
         self._fill_tests(test)
         self._fill_models(models)
         self._quiet = False
-        self.table.observe(self._table_changed, "value")
-        self.test.observe(self._test_changed, "value")
-        self.models.observe(lambda _: self._draw(), "value")
-        self.view.observe(lambda _: self._draw(), "value")
+        on_change(self.table, self._table_changed)
+        on_change(self.test, self._test_changed)
+        self.models.observe(lambda _change: self._draw(), "value")
+        on_change(self.view, self._draw)
         self._draw()
 
     def static(self) -> Figure:
         return self.figure
 
-    def frame(self):
+    def frame(self) -> pandas.DataFrame:
         """The rows that are shown, as a pandas DataFrame."""
         return self.figure.frame()
 
@@ -109,14 +114,14 @@ class BenchmarkExplorer(LabWidget):
         """Nothing runs in the background here; there so that every widget has it."""
         return self
 
-    def _table_changed(self, _change: Any) -> None:
+    def _table_changed(self) -> None:
         self._quiet = True  # three controls change together: draw once, at the end
         self._fill_tests(None)
         self._fill_models(None)
         self._quiet = False
         self._draw()
 
-    def _test_changed(self, _change: Any) -> None:
+    def _test_changed(self) -> None:
         if self._quiet:
             return
         self._quiet = True
@@ -128,29 +133,30 @@ class BenchmarkExplorer(LabWidget):
     def _fill_tests(self, test: str | None) -> None:
         names = published.tests(self.table.value)
         several = len(names) > 1
-        self.test.options = ([_ALL] if several or not names else []) + names
+        every = [_every_test()] if several or not names else []
+        self.test.options = [*every, *((name, name) for name in names)]
         # By language, one test already fills a screen; a table of single scores is best seen whole.
-        by_language = several and "language" in published.read(self.table.value)[0]
+        by_language = several and published.by_language(self.table.value)
         self.test.value = test or (names[0] if by_language or len(names) == 1 else _ALL)
         self.test.disabled = not several
 
-    def _fill_models(self, models: Sequence[str] | None) -> None:
+    def _fill_models(self, models: Sequence[str] | str | None) -> None:
         table, test = self.table.value, self._test()
         names = published.models(table, test)
-        chosen = ([models] if isinstance(models, str) else models) or published.usual_models(table, test)
+        chosen = models or published.usual_models(table, test)
         self.models.options = names
         picked = {row["model"] for row in published.select(table, chosen, test)} if names else set()
-        self.models.value = [name for name in names if name in picked]
+        self.models.value = tuple(name for name in names if name in picked)
 
     def _test(self) -> str | None:
-        return None if self.test.value in (None, _ALL) else self.test.value
+        return self.test.value or None
 
     def _draw(self) -> None:
         if self._quiet:
             return
         table, test, models = self.table.value, self._test(), list(self.models.value)
         if published.models(table, test) and not models:
-            self._tell("Choose at least one model.")
+            self._tell(_("Choose at least one model."))
             return
         drawable = published.can_draw(table)
         try:
@@ -158,12 +164,36 @@ class BenchmarkExplorer(LabWidget):
         except BadRequest as error:
             self._tell(str(error))
             return
-        note = "" if drawable or self.view.value == "table" else "<p>This table has no scores to draw.</p>"
+        note = ""
+        if not drawable and self.view.value == "chart":
+            note = f"<p>{escape(_('This table has no scores to draw.'))}</p>"
         self.output.value = note + self.figure.html
 
     def _tell(self, words: str) -> None:
-        self.figure = Figure(html=f"<p>{escape(words)}</p>", text=words, alt=words)
+        self.figure = Figure.of_words(words)
         self.output.value = self.figure.html
+
+
+@overload
+def benchmarks(
+    table: str = "multilingual_by_language",
+    models: Sequence[str] | str | None = None,
+    test: str | None = None,
+    *,
+    view: Literal["chart", "table"] = "chart",
+    widget: Literal[True] = True,
+) -> BenchmarkExplorer: ...
+
+
+@overload
+def benchmarks(
+    table: str = "multilingual_by_language",
+    models: Sequence[str] | str | None = None,
+    test: str | None = None,
+    *,
+    view: Literal["chart", "table"] = "chart",
+    widget: Literal[False],
+) -> Figure: ...
 
 
 def benchmarks(
@@ -171,14 +201,14 @@ def benchmarks(
     models: Sequence[str] | str | None = None,
     test: str | None = None,
     *,
-    view: str = "chart",
+    view: Literal["chart", "table"] = "chart",
     widget: bool = True,
-):
+) -> BenchmarkExplorer | Figure:
     """Look through the published benchmark figures.
 
     All scores are their publishers' own runs. Compare inside a table, not across tables.
 
-    Arguments:
+    Args:
         table: a file of data/benchmarks, with or without ".csv"; an unknown name raises with the list of names.
         models: names or parts of names ("Phi-3.5-mini"); the usual two when left out (the table view: all).
         test: one test of the table, for example "Multilingual MMLU".
@@ -194,7 +224,7 @@ def benchmarks(
     """
     table = table.removesuffix(".csv")
     if view not in ("chart", "table"):
-        raise BadRequest(f"There is no view {view!r}.", "Use view='chart' or view='table'.")
+        raise BadRequest(_("There is no view {view!r}.").format(view=view), _("Use view='chart' or view='table'."))
     if widget:
         published.select(table, models, test)  # refuses what is unknown before anything is drawn
         return BenchmarkExplorer(table, models, test, view)
@@ -204,3 +234,8 @@ def benchmarks(
 def _figure(table: str, models: Sequence[str] | str | None, test: str | None, view: str) -> Figure:
     draw = published.benchmark_chart if view == "chart" else published.benchmark_table
     return draw(table, models, test)
+
+
+def _every_test() -> tuple[str, str]:
+    """The entry of the list that chooses all tests."""
+    return _("all tests"), _ALL

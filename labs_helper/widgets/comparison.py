@@ -2,46 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import ipywidgets
 
-from labs_helper.common.markup import escape, printable
+from labs_helper.common.markup import Html, escape, printable
+from labs_helper.common.translate import _, _n
 from labs_helper.errors import BadRequest
-from labs_helper.figures.base import Figure
-from labs_helper.widgets.base import JobWidget, as_model, counted, error_words, statistics_line
+from labs_helper.figures.base import Figure, Row, framed_table
+from labs_helper.widgets.base import JobWidget, as_model, counted, error_words
+from labs_helper.widgets.controls import Control, button, html, row, title
 
-_CELL = "text-align:left;vertical-align:top;padding:4px 8px;border:1px solid #bbb;white-space:normal;line-height:1.4"
+if TYPE_CHECKING:
+    import pandas
+
+    from labs_helper.engines.base import Token
+    from labs_helper.models.answers import Answer
+    from labs_helper.models.model import Model
+    from labs_helper.models.requests import Options, Prompting
+
+    Results = Mapping[tuple[int, int], Answer | str]  # (prompt, model) -> the answer, or the error in words
 
 
 class Comparison(JobWidget):
     """The same prompts to several models. Made by `compare`; starts at once and fills its table as answers come."""
 
-    def __init__(self, models: Sequence[Any], prompts: Sequence[Any], **request: Any) -> None:
+    def __init__(self, models: Sequence[Model], prompts: Sequence[Prompting], options: Options) -> None:
         self.models = list(models)
         self.prompts = list(prompts)
-        self.request = request
-        self._results: dict[tuple[int, int], Any] = {}
+        self.options: Options = options
+        self._results: dict[tuple[int, int], Answer | str] = {}
         self._todo: list[tuple[int, int]] = []
+        self._place = (0, 0)  # of the answer that is being made: (prompt, model)
         self._typed = "\n".join(_label(prompt).replace("\n", " ") for prompt in self.prompts)
-        wide = ipywidgets.Layout(width="99%", height=f"{min(8, max(2, len(self.prompts)) + 1) * 1.5}em")
-        self.box = ipywidgets.Textarea(
+        self.box: Control[str] = ipywidgets.Textarea(
             value=self._typed,
-            description="Prompts, one a line",
-            layout=wide,
+            description=_("Prompts, one a line"),
+            layout={"width": "99%", "height": f"{min(8, max(2, len(self.prompts)) + 1) * 1.5}em"},
             style={"description_width": "10em"},
         )
-        self.run_button = ipywidgets.Button(
-            description="Run", button_style="primary", tooltip="Ask every model every prompt"
-        )
-        self.table = ipywidgets.HTML()
+        self.run_button = button(_("Run"), self.run, _("Ask every model every prompt"), primary=True)
+        self.table = html()
         super().__init__()
-        self.run_button.on_click(lambda _: self.run())
         self.children = (
-            ipywidgets.HTML("<strong>Compare models</strong>"),
+            title(_("Compare models")),
             self.box,
-            ipywidgets.HBox([self.run_button, self.stop_button]),
+            row(self.run_button, self.stop_button),
             self.status,
             self.table,
         )
@@ -49,12 +56,11 @@ class Comparison(JobWidget):
         if self.prompts:
             self.run()
         else:
-            self.say("Type one prompt a line and press Run.")
+            self._say_what_to_do()
 
     def run(self) -> Comparison:
         """Ask again. Returns at once; `.wait()` waits for all answers."""
         if not self._begin():
-            self.say("Still answering. Wait, or press Stop first.")
             return self
         if self.box.value != self._typed:
             self.prompts = [line.strip() for line in self.box.value.splitlines() if line.strip()]
@@ -63,56 +69,64 @@ class Comparison(JobWidget):
         # One model after the other: each keeps its cache, and a machine with little memory swaps once.
         self._todo = [(p, m) for m in range(len(self.models)) for p in range(len(self.prompts))]
         self._show()
-        if not self._todo:
-            self.say("Type one prompt a line and press Run.")
+        if self._todo:
+            self._next()
+        else:
+            self._say_what_to_do()
             self._end()
-            return self
-        self._next()
         return self
 
     def result(self) -> Figure:
         """The table so far as a `Figure`; `.frame()` of it is the table in pandas."""
         return _figure(self.models, self.prompts, self._results)
 
-    def frame(self):
+    def frame(self) -> pandas.DataFrame:
         """The answers and their statistics as a pandas DataFrame."""
         return self.result().frame()
 
     def static(self) -> Figure:
         return self.result()
 
+    def _say_what_to_do(self) -> None:
+        self.say(_("Type one prompt a line and press Run."))
+
     def _next(self) -> None:
         if self._stopping or not self._todo:
-            missing = len(self._todo)
-            self.say(f"Stopped; {missing} answers were not asked for." if self._stopping else "Done.")
+            words = _("Stopped; {count} answers were not asked for.") if self._stopping else _("Done.")
+            self.say(words.format(count=len(self._todo)))
             self._todo = []
             self._show()
             self._end()
             return
-        place = self._todo.pop(0)
-        prompt, model = self.prompts[place[0]], self.models[place[1]]
-        number = len(self.models) * len(self.prompts) - len(self._todo)
-        words = f"Answer {number} of {len(self.models) * len(self.prompts)}: {model.name}"
-        self.say(f"{words}, waiting…")
-        count = [0]
+        self._place = self._todo.pop(0)
+        model = self.models[self._place[1]]
+        self.say(_("{answer}, waiting…").format(answer=self._which_answer()))
+        self._start(
+            model.submit,
+            self.prompts[self._place[0]],
+            name=model.name,
+            on_token=self._on_token,
+            on_done=self._keep,
+            **self.options,
+        )
 
-        def on_token(_token: Any) -> None:
-            count[0] += 1
-            if self._due() and not self._stopping:
-                self.say(f"{words}, {counted(count[0])}")
+    def _which_answer(self) -> str:
+        every = len(self.models) * len(self.prompts)
+        return _("Answer {number} of {count}: {model}").format(
+            number=every - len(self._todo), count=every, model=self.models[self._place[1]].name
+        )
 
-        self._place = place
-        self._start(model, prompt, on_token=on_token, on_done=self._on_done, **self.request)
+    def _on_token(self, _token: Token) -> None:
+        if self._due() and not self._stopping:
+            self.say(f"{self._which_answer()}, {counted(self._count)}")
 
-    def _on_done(self, answer: Any) -> None:
-        self._results[self._place] = answer
+    def _keep(self, result: Answer | str) -> None:
+        self._results[self._place] = result
         self._show()
         self._next()
 
     def _failed(self, error: BaseException) -> None:
-        self._results[self._place] = error_words(error)
-        self._show()
-        self._next()
+        self._keep(error_words(error))
 
     def _show(self) -> None:
         self.table.value = self.result().html
@@ -121,9 +135,37 @@ class Comparison(JobWidget):
         self.run_button.disabled = not enabled
 
 
+@overload
 def compare(
-    models: Any = None,
-    prompts: Any = (),
+    models: Sequence[Model | str] | Model | str | None = None,
+    prompts: Sequence[Prompting] | Prompting = (),
+    *,
+    system: str | None = None,
+    max_tokens: int = 128,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int | None = None,
+    widget: Literal[True] = True,
+) -> Comparison: ...
+
+
+@overload
+def compare(
+    models: Sequence[Model | str] | Model | str | None = None,
+    prompts: Sequence[Prompting] | Prompting = (),
+    *,
+    system: str | None = None,
+    max_tokens: int = 128,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int | None = None,
+    widget: Literal[False],
+) -> Figure: ...
+
+
+def compare(
+    models: Sequence[Model | str] | Model | str | None = None,
+    prompts: Sequence[Prompting] | Prompting = (),
     *,
     system: str | None = None,
     max_tokens: int = 128,
@@ -131,14 +173,17 @@ def compare(
     top_p: float = 1.0,
     seed: int | None = None,
     widget: bool = True,
-):
+) -> Comparison | Figure:
     """Send the same prompts to several models and show the answers side by side.
 
-    Arguments:
+    Args:
         models: `Model`s or roles; ("instruct-previous", "instruct") when left out.
         prompts: one prompt or several; each a string or a list of messages.
         system: the system prompt of prompts that are strings.
-        max_tokens, temperature, top_p, seed: for every answer.
+        max_tokens: for every answer, as the three below.
+        temperature: see `Model.ask`.
+        top_p: see `Model.ask`.
+        seed: see `Model.ask`.
         widget: True gives controls and starts in the background (`.wait()`, `.result()`, `.frame()`); False waits
             and returns a `Figure`, whose `.frame()` is a pandas table.
 
@@ -146,22 +191,11 @@ def compare(
         BadRequest: no model, or no prompt with `widget=False`. With `widget=False` also what `Model.ask` raises.
 
     Example:
-        >>> compare(["instruct-previous", "instruct"], "长沙在哪里?", widget=False).frame()   # doctest: +SKIP
+        compare(["instruct-previous", "instruct"], "长沙在哪里?", widget=False).frame()
     """
-    if models is None:
-        models = ("instruct-previous", "instruct")
-    elif isinstance(models, str) or hasattr(models, "submit"):
-        models = [models]
-    chosen = [as_model(model) for model in models]
-    if not chosen:
-        raise BadRequest(
-            "There is no model to ask.",
-            "Give at least one, for example compare(['instruct-previous', 'instruct'], ...).",
-        )
-    if isinstance(prompts, str) or (prompts and isinstance(prompts[0], dict)):
-        prompts = [prompts]
-    prompts = list(prompts)
-    request = {
+    chosen = _models(models)
+    asked = _prompts(prompts)
+    options: Options = {
         "system": system,
         "max_tokens": max_tokens,
         "temperature": temperature,
@@ -169,67 +203,87 @@ def compare(
         "seed": seed,
     }
     if widget:
-        return Comparison(chosen, prompts, **request)
-    if not prompts:
-        raise BadRequest("There is no prompt.", "Give at least one, for example compare(models, 'Where is Changsha?').")
-    results = {
-        (p, m): model.ask(prompt, **request) for m, model in enumerate(chosen) for p, prompt in enumerate(prompts)
-    }
-    return _figure(chosen, prompts, results)
+        return Comparison(chosen, asked, options)
+    if not asked:
+        raise BadRequest(
+            _("There is no prompt."), _("Give at least one, for example compare(models, 'Where is Changsha?').")
+        )
+    results = {(p, m): model.ask(prompt, **options) for m, model in enumerate(chosen) for p, prompt in enumerate(asked)}
+    return _figure(chosen, asked, results)
 
 
-def _label(prompt: Any) -> str:
+def _models(models: Sequence[Model | str] | Model | str | None) -> list[Model]:
+    if models is None:
+        models = ("instruct-previous", "instruct")
+    elif isinstance(models, str) or not isinstance(models, Sequence):
+        models = [models]
+    if not models:
+        raise BadRequest(
+            _("There is no model to ask."),
+            _("Give at least one, for example compare(['instruct-previous', 'instruct'], ...)."),
+        )
+    return [as_model(model) for model in models]
+
+
+def _prompts(prompts: Sequence[Prompting] | Prompting) -> list[Prompting]:
+    """Several prompts; one alone, a string or a list of messages, is accepted."""
+    if isinstance(prompts, str) or (prompts and isinstance(prompts[0], Mapping)):
+        return [cast("Prompting", prompts)]
+    return list(cast("Sequence[Prompting]", prompts))
+
+
+def _label(prompt: Prompting) -> str:
     """What the reader asked: the text, or the last question of a list of messages."""
     if isinstance(prompt, str):
         return prompt
-    asked = [str(message.get("content", "")) for message in prompt if message.get("role") == "user"]
-    return asked[-1] if asked else ""
+    questions = [str(message.get("content", "")) for message in prompt if message.get("role") == "user"]
+    return questions[-1] if questions else ""
 
 
-def _figure(models: Sequence[Any], prompts: Sequence[Any], results: dict[tuple[int, int], Any]) -> Figure:
-    rows, lines, body = [], [], ""
+def _figure(models: Sequence[Model], prompts: Sequence[Prompting], results: Results) -> Figure:
+    rows: list[Row] = []
+    lines: list[str] = []
+    cells: list[list[Html]] = []
     for p, prompt in enumerate(prompts):
         label = _label(prompt)
-        lines.append(f"Prompt: {printable(label)}")
-        body += f'<tr><th scope="row" style="{_CELL}"><div style="white-space:pre-wrap">{escape(label)}</div></th>'
+        lines.append(_("Prompt: {prompt}").format(prompt=printable(label)))
+        cells.append([_cell(label)])
         for m, model in enumerate(models):
-            found = results.get((p, m))
-            row = {"prompt": label, "model": model.name}
-            if found is None:
-                text, note = "…", "no answer yet"
-            elif isinstance(found, str):
-                text, note = f"Error: {found}", ""
-                row["error"] = found
-            else:
-                text, note = found.text, statistics_line(found)
-                row.update(
-                    answer=found.text,
-                    finish_reason=found.finish_reason,
-                    generated_tokens=found.generated_tokens,
-                    prompt_tokens=found.prompt_tokens,
-                    cached_tokens=found.cached_tokens,
-                    seconds=found.seconds,
-                    tokens_per_second=found.tokens_per_second,
-                )
-            rows.append(row)
+            text, note, facts = _told(results.get((p, m)))
+            rows.append({"prompt": label, "model": model.name, **facts})
             lines.append(f"  {model.name}: {printable(text)}")
-            body += (
-                f'<td style="{_CELL}"><div style="white-space:pre-wrap">{escape(text)}</div>'
-                f'<small style="opacity:0.8">{escape(note)}</small></td>'
-            )
-        body += "</tr>"
-    names = " and ".join(model.name for model in models)
-    takeaway = f"{len(prompts)} prompts to {names}." if len(prompts) != 1 else f"One prompt to {names}."
-    head = "".join(f'<th scope="col" style="{_CELL}">{escape(model.name)}</th>' for model in models)
-    html = (
-        f'<figure style="margin:0.5em 0;overflow-x:auto"><table style="border-collapse:collapse;width:100%">'
-        f'<thead><tr><th scope="col" style="{_CELL}">Prompt</th>{head}</tr></thead><tbody>{body}</tbody></table>'
-        f"<figcaption>{escape(takeaway)}</figcaption></figure>"
+            cells[-1].append(_cell(text, note))
+    names = _(" and ").join(model.name for model in models)
+    takeaway = _n("One prompt to {models}.", "{count} prompts to {models}.", len(prompts)).format(
+        count=len(prompts), models=names
     )
     return Figure(
-        html=html,
+        html=framed_table([_("Prompt"), *(model.name for model in models)], cells, takeaway, grid=True),
         text="\n".join(lines or [takeaway]),
-        alt=f"Table of answers. {takeaway}",
+        alt=_("Table of answers. {takeaway}").format(takeaway=takeaway),
         takeaway=takeaway,
         rows=tuple(rows),
     )
+
+
+def _told(result: Answer | str | None) -> tuple[str, str, dict[str, Any]]:
+    """What a cell says of a result: the text, a note, and facts for the frame."""
+    if result is None:
+        return "…", _("no answer yet"), {}
+    if isinstance(result, str):
+        return _("Error: {error}").format(error=result), "", {"error": result}
+    facts = {
+        "answer": result.text,
+        "finish_reason": result.finish_reason,
+        "generated_tokens": result.generated_tokens,
+        "prompt_tokens": result.prompt_tokens,
+        "cached_tokens": result.cached_tokens,
+        "seconds": result.seconds,
+        "tokens_per_second": result.tokens_per_second,
+    }
+    return result.text, result.statistics_line, facts
+
+
+def _cell(text: str, note: str = "") -> Html:
+    small = f'<small style="opacity:0.8">{escape(note)}</small>' if note else ""
+    return Html(f'<div style="white-space:pre-wrap">{escape(text)}</div>{small}')

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import mistune
 
 from labs_helper.common.markup import escape, printable
+from labs_helper.common.translate import _
 
 
 class _Careful(mistune.HTMLRenderer):
@@ -26,9 +27,9 @@ class _Careful(mistune.HTMLRenderer):
         return f'<a href="{escape(address)}" target="_blank" rel="noopener noreferrer">{text}</a>'
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
-        return f"[picture: {escape(html.unescape(text))}]"
+        return escape(_("[picture: {words}]").format(words=html.unescape(text)))
 
-    def heading(self, text: str, level: int, **attrs) -> str:
+    def heading(self, text: str, level: int, **attrs: object) -> str:
         # An answer must not break the outline of the notebook: its headings start at level 4.
         level = min(6, level + 3)
         return f"<h{level}>{text}</h{level}>\n"
@@ -63,7 +64,8 @@ def markdown(text: str) -> str:
         >>> markdown("**a** <script>")
         '<p><strong>a</strong> &lt;script&gt;</p>\\n'
     """
-    return _converter()(printable(text))
+    rendered = _converter()(printable(text))
+    return rendered if isinstance(rendered, str) else ""  # a list only without a renderer
 
 
 def streaming(text: str) -> str:

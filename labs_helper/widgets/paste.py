@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import anywidget
 import traitlets
+
+from labs_helper.common.translate import _
 
 # The picture travels as bytes in a message of its own, so that nothing of it stays in the notebook file. What does not
 # fit into one message is refused in the browser already: the connection would break.
@@ -44,10 +45,10 @@ export default { render };
 """
 
 
-class PasteBox(anywidget.AnyWidget):
+class PasteBox(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget has no types
     """A box that takes pictures from the clipboard or dropped files.
 
-    Arguments:
+    Args:
         on_picture: called with (name, bytes) of each picture.
         on_refused: called with a sentence when what came cannot be taken.
         most: bytes of the largest picture.
@@ -58,23 +59,22 @@ class PasteBox(anywidget.AnyWidget):
     """
 
     _esm = _CODE
-    words = traitlets.Unicode("Paste or drop a picture here: select this box, then Ctrl+V or Cmd+V").tag(sync=True)
+    words = traitlets.Unicode().tag(sync=True)
     most = traitlets.Int().tag(sync=True)
 
-    def __init__(
-        self, on_picture: Callable[[str, bytes], None], on_refused: Callable[[str], None], most: int, **kwargs: Any
-    ) -> None:
-        super().__init__(most=most, **kwargs)
+    def __init__(self, on_picture: Callable[[str, bytes], None], on_refused: Callable[[str], None], most: int) -> None:
+        super().__init__(most=most, words=_("Paste or drop a picture here: select this box, then Ctrl+V or Cmd+V"))
         self._take, self._refuse = on_picture, on_refused
         self.on_msg(self._came)
 
-    def _came(self, _: Any, content: Any, buffers: list) -> None:
-        content = content if isinstance(content, dict) else {}
-        name = str(content.get("name") or "pasted picture")
+    def _came(self, _box: object, content: object, buffers: Sequence[memoryview]) -> None:
+        message: dict[str, object] = content if isinstance(content, dict) else {}
+        name = str(message.get("name") or _("pasted picture"))
+        size = message.get("refused")
         if buffers:
             self._take(name, bytes(buffers[0]))
-        elif "refused" in content:
-            size = f"{int(content['refused']) / 1e6:.1f}"
-            self._refuse(f"{name} has {size} MB, too much for one message. Type its path instead, or make it smaller.")
+        elif isinstance(size, int):
+            words = _("{name} has {size:.1f} MB, too much for one message. Type its path instead, or make it smaller.")
+            self._refuse(words.format(name=name, size=size / 1e6))
         else:
-            self._refuse("There is no picture in what was pasted. Copy a picture first, or drop a file.")
+            self._refuse(_("There is no picture in what was pasted. Copy a picture first, or drop a file."))

@@ -2,133 +2,92 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-import ipywidgets
-
-from labs_helper.common.markup import escape
+from labs_helper.common.translate import _
 from labs_helper.figures.base import Figure
 from labs_helper.figures.tokens import token_view
-from labs_helper.widgets.base import JobWidget, as_model, controls, counted, error_words, on_enter, statistics_line
+from labs_helper.widgets.base import Explorer, as_model
+from labs_helper.widgets.controls import SamplingFields
+
+if TYPE_CHECKING:
+    from labs_helper.models.answers import Answer
+    from labs_helper.models.model import Model
+    from labs_helper.models.requests import Options
 
 
-class TokenExplorer(JobWidget):
+class TokenExplorer(Explorer):
     """A prompt box over a token view. Made by `tokens`."""
 
     def __init__(
         self,
-        model: Any = None,
+        model: Model | str | None = None,
         prompt: str = "",
         *,
         max_tokens: int = 32,
         temperature: float = 0.0,
         top_p: float = 1.0,
-        alternatives: int = 5,
+        top_logprobs: int = 5,
     ) -> None:
-        self.model = as_model(model)
-        self.top_logprobs = alternatives
-        self.answer: Any = None
-        self._error = ""
+        self.top_logprobs = top_logprobs
+        self.settings = SamplingFields(max_tokens=max_tokens, temperature=temperature, top_p=top_p)
         self._question = ""
-        self._words: list[str] = []
-        style = {"description_width": "8em"}
-        self.settings = controls(max_tokens=max_tokens, temperature=temperature, top_p=top_p)
-        self.message = ipywidgets.Text(
-            value=prompt, description="Prompt", style=style, layout=ipywidgets.Layout(width="99%")
+        super().__init__(
+            as_model(model),
+            label=_("Show tokens"),
+            tooltip=_("Generate an answer and show its tokens (or press Enter)"),
+            prompt=prompt,
+            label_width="8em",
         )
-        self.run_button = ipywidgets.Button(
-            description="Show tokens",
-            button_style="primary",
-            tooltip="Generate an answer and show its tokens (or press Enter)",
-        )
-        self.view = ipywidgets.HTML()
-        super().__init__()
-        self.run_button.on_click(lambda _: self.show())
-        on_enter(self.message, self.show)
-        row = ipywidgets.Layout(flex_flow="row wrap", overflow="visible")
-        self.children = (
-            ipywidgets.HTML(f"<strong>Tokens of {escape(self.model.name)}</strong>"),
-            self.message,
-            ipywidgets.HBox(list(self.settings.values()), layout=row),
-            ipywidgets.HBox([self.run_button, self.stop_button]),
-            self.status,
-            self.view,
-        )
-        self.say("Type a prompt and press Show tokens.")
+        self._arrange(self.settings.row)
         if prompt.strip():
             self.show()
+
+    @property
+    def answer(self) -> Answer | None:
+        """The `Answer` that is shown."""
+        return self.answers[-1] if self.answers else None
 
     def show(self, prompt: str | None = None) -> TokenExplorer:
         """Generate and show. Returns at once; `.wait()` waits. `prompt` replaces what is in the box."""
         if prompt is not None:
             self.message.value = prompt
-        text = self.message.value.strip()
-        if not text:
-            self.say("Type a prompt first.")
-            return self
-        if not self._begin():
-            self.say("Still answering. Wait, or press Stop first.")
-            return self
-        self._words, self.answer, self._error, self._question = [], None, "", text
-        self.say("Waiting for the model…")
-        self._start(
-            self.model,
-            text,
-            on_token=self._on_token,
-            on_done=self._on_done,
-            top_logprobs=self.top_logprobs,
-            **{name: field.value for name, field in self.settings.items()},
-        )
+        if self._take():
+            self._question = self.message.value.strip()
+            options: Options = {**self.settings.options(), "top_logprobs": self.top_logprobs}
+            self._ask(self._question, **options)
         return self
 
-    def static(self) -> Figure:
-        if self._error:
-            words = f"Tokens of {self.model.name}. Error: {self._error}"
-        elif self.answer is None:
-            words = f"Tokens of {self.model.name}: no answer yet."
-        else:
-            return token_view(self.answer, title=self._question)
-        return Figure(html=f"<p>{escape(words)}</p>", text=words, alt=words)
+    def _show_typed(self) -> None:
+        self.show()
 
-    def _on_token(self, token: Any) -> None:
-        self._words.append(token.text)
-        if self._due() and not self._stopping:
-            self.say(f"Generating… {counted(len(self._words))}")
+    def _heading(self) -> str:
+        return _("Tokens of {model}").format(model=self.model.name)
 
-    def _on_done(self, answer: Any) -> None:
-        self.answer = answer
-        self.view.value = self.static().html
-        self.say(f"Done. {statistics_line(answer)}")
-        self._end()
-
-    def _failed(self, error: BaseException) -> None:
-        self._error = error_words(error)
-        self.view.value = f"<p><strong>Error:</strong> {escape(self._error)}</p>"
-        self.say("No answer. Change the prompt or the settings and try again.")
-        self._end()
-
-    def _set_enabled(self, enabled: bool) -> None:
-        self.run_button.disabled = not enabled
+    def _figure(self) -> Figure:
+        return token_view(self.answers[-1], title=self._question)
 
 
 def tokens(
-    model: Any = None,
+    model: Model | str | None = None,
     prompt: str = "",
     *,
     max_tokens: int = 32,
     temperature: float = 0.0,
     top_p: float = 1.0,
-    alternatives: int = 5,
+    top_logprobs: int = 5,
 ) -> TokenExplorer:
     """Explore an answer token by token.
 
     Without a mouse: `token_view(model.ask("…", top_logprobs=5))`.
 
-    Arguments:
+    Args:
         model: a `Model`, a role, or None for "instruct".
         prompt: asked at once when given.
-        max_tokens, temperature, top_p: first values of the settings.
-        alternatives: how many rivals to show for each token.
+        max_tokens: first value of the field.
+        temperature: first value of the field.
+        top_p: first value of the field.
+        top_logprobs: how many of the likeliest tokens to show at each place.
 
     Returns:
         TokenExplorer: `.show(prompt)`, `.wait()`, `.answer`, `.static()`.
@@ -137,8 +96,8 @@ def tokens(
         BadRequest: unknown role.
 
     Example:
-        >>> tokens("instruct", "The capital of Kenya is")                 # doctest: +SKIP
+        tokens("instruct", "The capital of Kenya is")
     """
     return TokenExplorer(
-        model, prompt, max_tokens=max_tokens, temperature=temperature, top_p=top_p, top_logprobs=alternatives
+        model, prompt, max_tokens=max_tokens, temperature=temperature, top_p=top_p, top_logprobs=top_logprobs
     )

@@ -12,13 +12,17 @@ pytestmark = pytest.mark.browser
 SLOW_MODEL = '''
 import threading, time
 from types import SimpleNamespace
-from labs_helper.engines.base import Token
+from labs_helper.engines.base import Prompt, Sampling, Token
+from labs_helper.models.answers import Answer
+from labs_helper.models.conversation import Conversation
 
 class Slow:
     """A stand-in for a model: repeats the question forty times, slowly enough for Stop."""
     name, loaded = "slow", True
     def __init__(self):
         self.seen, self.turn = [], threading.Lock()
+    def conversation(self):
+        return Conversation(self)
     def submit(self, messages, *, on_token, on_done, on_error, on_loading=None, **request):
         self.seen.append(messages)
         stop = threading.Event()
@@ -33,9 +37,10 @@ class Slow:
                     time.sleep(0.03)
                     made.append(Token(word + " ", 1, -0.1))
                     on_token(made[-1])
-                on_done(SimpleNamespace(text="".join(t.text for t in made), model="slow", tokens=tuple(made),
+                on_done(Answer(text="".join(t.text for t in made), model="slow", tokens=tuple(made),
                         finish_reason="cancelled" if stop.is_set() else "stop", prompt_tokens=9, cached_tokens=3,
-                        generated_tokens=len(made), seconds=1.0, tokens_per_second=33.0))
+                        generated_tokens=len(made), seconds=1.0, tokens_per_second=33.0, prompt=Prompt("", (), ()),
+                        seconds_to_first_token=0.1, peak_memory=0, rope_table=None, sampling=Sampling()))
         threading.Thread(target=work, daemon=True).start()
         return SimpleNamespace(stop=stop.set)
 

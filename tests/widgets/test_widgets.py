@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from types import SimpleNamespace
 
 import pytest
 
-from labs_helper.engines.base import Candidate, Token
+from labs_helper.engines.base import Candidate, Prompt, Sampling, Token
 from labs_helper.errors import BadRequest, LabError
-from labs_helper.widgets import base as widget_base
+from labs_helper.models.answers import Answer
+from labs_helper.models.conversation import Conversation
 from labs_helper.widgets import benchmarks, chat, compare, tokens
+from labs_helper.widgets.base import UPDATE_SECONDS
+from labs_helper.widgets.controls import ENTER_SECONDS
 from labs_helper.widgets.markdown import allowed_address, markdown, streaming
 
 NASTY = "<script>alert(1)</script> <img src=x onerror=alert(1)> [click](javascript:alert(1)) ![x](http://e.org/p)"
@@ -31,7 +33,9 @@ class FakeJob:
 
 
 class FakeModel:
-    """`submit` and `ask` as in labs_helper.models.model; one thread answers all jobs in order, as the real worker does."""
+    """`submit` and `ask` as a Model has them; one thread answers all jobs in order, as the real worker does."""
+
+    path = None
 
     def __init__(self, name="fake", reply="Hello there.", delay=0.0, error=None, queue_lock=None) -> None:
         self.name, self.reply, self.delay, self.error, self.loaded = name, reply, delay, error, True
@@ -43,16 +47,21 @@ class FakeModel:
         return [word + (" " if i < text.count(" ") else "") for i, word in enumerate(text.split(" "))]
 
     def _answer(self, prompt, made, reason):
-        return SimpleNamespace(
+        return Answer(
             text="".join(token.text for token in made),
             finish_reason=reason,
             model=self.name,
+            prompt=Prompt("", (), ()),
             tokens=tuple(made),
             prompt_tokens=10,
             cached_tokens=4,
             generated_tokens=len(made),
+            seconds_to_first_token=0.1,
             seconds=0.5,
             tokens_per_second=20.0,
+            peak_memory=0,
+            rope_table=None,
+            sampling=Sampling(),
         )
 
     def _generate(self, prompt, on_token, stopped):
@@ -65,6 +74,9 @@ class FakeModel:
             if on_token:
                 on_token(made[-1])
         return self._answer(prompt, made, "stop")
+
+    def conversation(self):
+        return Conversation(self)
 
     def ask(self, prompt, **request):
         self.requests.append((prompt, request))
@@ -108,7 +120,7 @@ def test_chat_sends_by_button_and_shows_the_answer():
     assert "<strong>Bold</strong> words." in talk.past.value
     assert talk.message.value == "" and talk.live.value == ""
     assert talk.last.text == "**Bold** words."
-    assert "20.0 tokens/s" in talk.statistics.value and "4 of them from the cache" in talk.statistics.value
+    assert "20.0 tokens/s" in talk.statistics.value and "(4 from the cache), " in talk.statistics.value
     assert "Done." in talk.status.value
     assert not talk.send_button.disabled and talk.stop_button.disabled
 
@@ -131,7 +143,7 @@ def test_chat_sends_by_enter_and_not_by_leaving_the_field():
     model = FakeModel()
     talk = chat(model)
     talk.message.value = "안녕"  # the reader left the field
-    time.sleep(2 * widget_base.ENTER_SECONDS)
+    time.sleep(2 * ENTER_SECONDS)
     assert model.requests == []
     press_enter(talk.message, "안녕하세요")  # came back, typed on, pressed Enter: the whole text
     assert asked(model, 1) == ["안녕하세요"] and talk.message.value == ""
@@ -140,7 +152,7 @@ def test_chat_sends_by_enter_and_not_by_leaving_the_field():
     press_enter(talk.message)  # Enter in a field whose text is known already
     assert asked(model, 2)[1] == "again"
     talk.wait(5)
-    time.sleep(2 * widget_base.ENTER_SECONDS)
+    time.sleep(2 * ENTER_SECONDS)
     assert len(model.requests) == 2
 
 
@@ -160,7 +172,7 @@ def test_enter_and_click_together_send_once():
         thread.start()
     for thread in threads:
         thread.join()
-    time.sleep(2 * widget_base.ENTER_SECONDS)
+    time.sleep(2 * ENTER_SECONDS)
     talk.wait(5)
     assert len(model.requests) == 1
 
@@ -178,6 +190,16 @@ def test_chat_passes_history_settings_and_system_prompt():
         {"role": "user", "content": "two"},
     ]
     assert request == {"temperature": 0.7, "top_p": 0.9, "max_tokens": 33}
+
+
+def test_the_history_of_a_chat_can_be_edited():
+    model = FakeModel(reply="Paris.")
+    talk = chat(model)
+    talk.send("Where is the Louvre?").wait(5)
+    talk.conversation.messages[-1]["content"] = "In Lyon."
+    talk.send("Why?").wait(5)
+    messages, _request = model.requests[-1]
+    assert [message["content"] for message in messages] == ["Where is the Louvre?", "In Lyon.", "Why?"]
 
 
 def test_stop_keeps_the_words_so_far_and_says_so():
@@ -217,7 +239,7 @@ def test_streaming_is_escaped_coalesced_and_reports_in_words(monkeypatch):
     seconds = time.monotonic() - begin
     growing = [value for value in seen if 'pre-wrap;line-height:1.4">&lt;b&gt;' in value]
     assert growing and all("<b>" not in value for value in seen)
-    assert len(growing) <= seconds / widget_base.UPDATE_SECONDS + 1
+    assert len(growing) <= seconds / UPDATE_SECONDS + 1
     assert any("Generating…" in value and "tokens" in value for value in status)
 
 
@@ -531,7 +553,7 @@ def test_compare_takes_messages_and_refuses_nothing_to_do():
 def test_tokens_shows_the_token_view():
     model = FakeModel(reply="<b>Nairobi</b> is")
     view = tokens(model, "Capital?", top_logprobs=2).wait(5)
-    assert model.requests[0][1]["alternatives"] == 2
+    assert model.requests[0][1]["top_logprobs"] == 2
     assert "&lt;b&gt;Nairobi" in view.view.value and "<b>Nairobi" not in view.view.value
     assert "90.5 %" in view.static().text
     view.message.value = ""
@@ -574,7 +596,7 @@ def test_benchmarks_explorer_follows_its_controls():
     explorer.output.observe(lambda change: draws.append(1), "value")
     explorer.table.value = "long_context"
     assert len(draws) == 1, "three controls change with the table; the chart is drawn once"
-    assert "RULER, 4K" in repr(explorer) and explorer.test.value == "all tests"
+    assert "RULER, 4K" in repr(explorer) and explorer.test.label == "all tests"
     explorer.test.value = "RULER"
     explorer.models.value = ["Phi-3.5-MoE-instruct"]
     explorer.view.value = "table"
@@ -592,7 +614,7 @@ def test_benchmarks_explorer_shows_every_table():
     for name in published.tables():
         explorer.table.value = name
         assert "Source:" in explorer.output.value, name
-        for test in explorer.test.options:
+        for _words, test in explorer.test.options:
             explorer.test.value = test
             assert "<figure" in explorer.output.value, (name, test)
         explorer.models.value = explorer.models.options[:9]  # nine are too many for a chart: said in words

@@ -16,7 +16,7 @@ from test_widgets import FakeModel, press_enter
 from labs_helper import catalog
 from labs_helper.errors import BadImage, BadRequest
 from labs_helper.widgets import look
-from labs_helper.widgets.look import _course
+from labs_helper.widgets.shown import course_choices
 
 VISION = catalog.course_folder() / "images" / "vision"
 EVIL = '<img src=x onerror="alert(1)">.png'
@@ -81,7 +81,7 @@ def test_choosing_a_course_picture_shows_it_with_its_alt_text_and_adding_lists_i
     assert widget.message.value == "Can you read the sign?", "a question that is there stays"
 
 
-@pytest.mark.parametrize("name", _course())
+@pytest.mark.parametrize("name", course_choices())
 def test_every_course_picture_can_be_chosen_and_added(model, name):
     widget = look(model)
     widget.choice.value = name
@@ -367,6 +367,6 @@ def test_the_cost_that_is_shown_is_what_the_real_engine_pays(tiny_vision):
     try:
         widget = look(real, [picture(640, 360), picture(100, 100)], "What?", num_crops=4, max_tokens=3)
         assert not real.loaded and widget.ask().wait(60).last is not None, widget.static().text
-        assert list(widget.last.images) == widget.tokens == [757, 757]
+        assert list(widget.last.image_tokens) == widget.tokens == [757, 757]
     finally:
         real.release()
