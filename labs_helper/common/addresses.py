@@ -11,6 +11,7 @@ from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest
 
 LOCAL_HOST = "127.0.0.1"  # a server that listens here is reached from this computer only
+_IN_NO_HOST = set(' <>"\\^`{|}')  # such as the <resource> of an address that was copied and not filled in
 ANY_HOST = ("", "0.0.0.0", "::")  # what a server listens on to be reached from the whole room
 
 
@@ -112,7 +113,7 @@ def reachable(host: str, port: int) -> list[str]:
 
 
 def _is_host(host: str | None) -> TypeGuard[str]:
-    return host is not None and host != "" and host.isprintable() and " " not in host
+    return host is not None and host != "" and host.isprintable() and not set(host) & _IN_NO_HOST
 
 
 def _may_hold_a_secret(text: str) -> bool:
