@@ -194,6 +194,7 @@ def test_results_for_one_board_never_go_to_another(board, tmp_path):
     client.join(board.url, board.storage.code)
     check("1.7", RIGHT)
     until(lambda: kept(board) == [("1.7", "passed", 1)])
+    until(lambda: not client.sender.busy)  # the sender has noted that it arrived
     assert client.send() == client.Round(0, 0)
 
 
