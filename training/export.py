@@ -40,8 +40,15 @@ def export(name: str, runs: Path = RUNS, checkpoints: Path = CHECKPOINTS) -> Pat
     checkpoints.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=checkpoints, prefix=".partial-") as scratch:
         made = Path(scratch) / name
-        convert(str(source), str(made), quantize=True, q_bits=BITS, q_group_size=GROUP, dtype="float32",
-                quant_predicate=bits_of if moe else None)
+        convert(
+            str(source),
+            str(made),
+            quantize=True,
+            q_bits=BITS,
+            q_group_size=GROUP,
+            dtype="float32",
+            quant_predicate=bits_of if moe else None,
+        )
         write_json(made / "generation_config.json", generation_config(ids))
         # The converter writes a model card of its own, a chat_template.jinja and an index for a single file: ours says more.
         for extra in ("README.md", "model.safetensors.index.json"):

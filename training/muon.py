@@ -55,7 +55,11 @@ class Muon(torch.optim.Optimizer):
     @staticmethod
     def stack(p: torch.Tensor) -> tuple[int, ...]:
         """The shape of a parameter as a stack of matrices."""
-        return (p.matrices, p.numel() // p.shape[-1] // p.matrices, p.shape[-1]) if hasattr(p, "matrices") else tuple(p.shape)
+        return (
+            (p.matrices, p.numel() // p.shape[-1] // p.matrices, p.shape[-1])
+            if hasattr(p, "matrices")
+            else tuple(p.shape)
+        )
 
     @classmethod
     def mine(cls, parameters: list[torch.Tensor]) -> list[bool]:

@@ -21,9 +21,9 @@ from training.tokenizer import Encoder
 
 from .corpus import TOPICS, MoeCorpus, topic
 
-CONVERSATIONS = 640              # from which neurons and topics are measured
-RIDGE = 1.0                      # of the topic's regression, as a share of the mean variance of a feature
-SHARPNESS = 4.0                  # of the router's scores; small enough that training moves them easily
+CONVERSATIONS = 640  # from which neurons and topics are measured
+RIDGE = 1.0  # of the topic's regression, as a share of the mean variance of a feature
+SHARPNESS = 4.0  # of the router's scores; small enough that training moves them easily
 # Of the scores of experts for all topics, and what these have on top: a likely one comes between the topic's own and the other topics'.
 SHARED_SHARPNESS, SHARED_LEVEL = 2.0, 1.0
 
@@ -51,11 +51,14 @@ def inputs_of_mlps(dense: torch.nn.Module, encoder: Encoder, seed: int) -> tuple
     """What the dense model's MLPs get on conversations of every topic, each (tokens, hidden), and the topic of each token."""
     inputs, topics = [[] for _ in dense.model.layers], []
     corpus = MoeCorpus("train", seed)
-    hooks = [layer.mlp.register_forward_pre_hook(lambda module, args, i=i: inputs[i].append(args[0][0])) for i, layer in enumerate(dense.model.layers)]
+    hooks = [
+        layer.mlp.register_forward_pre_hook(lambda module, args, i=i: inputs[i].append(args[0][0]))
+        for i, layer in enumerate(dense.model.layers)
+    ]
     with torch.no_grad():
         for _ in range(CONVERSATIONS):
             case = corpus.sample()
-            ids = encoder.conversation(case.messages)[0][:dense.config.original_max_position_embeddings]
+            ids = encoder.conversation(case.messages)[0][: dense.config.original_max_position_embeddings]
             topics.append(torch.full((len(ids),), topic(case)))
             dense.model(torch.tensor([ids]), use_cache=False)
     for hook in hooks:
@@ -91,7 +94,9 @@ def busiest(inputs: torch.Tensor, labels: torch.Tensor, mlp: torch.nn.Module) ->
     return torch.zeros(len(TOPICS), busy.shape[1]).index_add_(0, labels, busy).argsort(dim=1, descending=True)
 
 
-def sides(inputs: torch.Tensor, topics: torch.Tensor, mlp: torch.nn.Module, width: int, shared: bool, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+def sides(
+    inputs: torch.Tensor, topics: torch.Tensor, mlp: torch.nn.Module, width: int, shared: bool, seed: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """How the experts of a layer begin: the router's weights (16, hidden), and the neurons of each expert (16, width).
 
     Experts 2t and 2t + 1 are those of topic t; if `shared`, 2t alone is, and 2t + 1 that of tokens that are alike.
@@ -103,7 +108,7 @@ def sides(inputs: torch.Tensor, topics: torch.Tensor, mlp: torch.nn.Module, widt
     else:
         kinds = alike(inputs, topics, seed)
         even = torch.full((len(inputs),), 1 / len(inputs))
-        level = ridge(inputs, torch.ones(len(inputs), 1), even)         # nearly the same for every token
+        level = ridge(inputs, torch.ones(len(inputs), 1), even)  # nearly the same for every token
         level *= SHARED_LEVEL / (inputs @ level.T).mean()
         routers = own, guess(inputs, kinds) * SHARED_SHARPNESS + level
         neurons = of_topic[:, :width], busiest(inputs, kinds, mlp)[:, :width]

@@ -20,8 +20,12 @@ def measure(name: str, seed: int, n: int, runs: Path = RUNS, checkpoints: Path =
     Args:
         seed: of the held-out cases; n: cases a task.
     """
-    result = {"seed": seed, "n": n, "parameters": parameters(runs / name),
-              "4-bit": evaluate(str(checkpoints / name), seed, n)["tasks"]}
+    result = {
+        "seed": seed,
+        "n": n,
+        "parameters": parameters(runs / name),
+        "4-bit": evaluate(str(checkpoints / name), seed, n)["tasks"],
+    }
     with tempfile.TemporaryDirectory() as scratch:
         result["fp32"] = evaluate(str(export(name, runs, Path(scratch), plain=True)), seed, n)["tasks"]
     write_json(checkpoints / name / "evaluation.json", result)

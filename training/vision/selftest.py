@@ -1,6 +1,6 @@
 """Checks of the vision training that need torch, on miniatures, in three minutes.
 
-    python -m training.vision.selftest
+python -m training.vision.selftest
 """
 
 from __future__ import annotations
@@ -47,15 +47,26 @@ TOY = "vision-toy"
 def toy_recipe() -> dict:
     """vision-tiny's recipe in miniature."""
     recipe = copy.deepcopy(recipes()[NAME])
-    del recipe["start"]                                # it has other sizes
+    del recipe["start"]  # it has other sizes
     recipe["tower"] |= {"steps": 12, "pictures": 1}
     recipe["symbols"] |= {"steps": 4, "pictures": 4}
     recipe["decoder"] |= {"steps": 6}
     recipe["joint"] |= {"steps": 2, "pictures": 2}
     recipe["finish"] |= {"steps": 4, "pictures": 2}
     recipe["cache"] |= {"pictures": 200, "fitted": 50}
-    recipe["model"] |= {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3, "num_attention_heads": 2, "num_key_value_heads": 2}
-    recipe["model"]["vision_config"] |= {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 2}
+    recipe["model"] |= {
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+    }
+    recipe["model"]["vision_config"] |= {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+    }
     return recipe
 
 
@@ -72,7 +83,9 @@ def check_tower() -> None:
 
     vision = toy_recipe()["model"]["vision_config"]
     tower = Tower(vision).eval()
-    reference = CLIPVisionModel(CLIPVisionConfig(**{**vision, "model_type": "clip_vision_model"}, hidden_act="quick_gelu")).eval()
+    reference = CLIPVisionModel(
+        CLIPVisionConfig(**{**vision, "model_type": "clip_vision_model"}, hidden_act="quick_gelu")
+    ).eval()
     prefix = "vision_model." if next(iter(reference.state_dict())).startswith("vision_model.") else ""
     reference.load_state_dict({prefix + k: v for k, v in tower.state_dict().items()})
     view = torch.randint(0, 256, (2, 336, 336, 3), dtype=torch.uint8)
@@ -97,16 +110,29 @@ def check_rows(runs: Path) -> None:
     messages = [{"role": "user", "content": "What is new?"}, {"role": "assistant", "content": "Nothing."}]
     ids, positions, mask = t.sequence(encoder, messages, 2, image_rows())
     newline = encoder.tokenizer.encode("\n").ids[-1]
-    assert ids[0] == encoder.id["<|user|>"] and ids[1:314] == [-1] * 313 and ids[314] == newline and ids[315:628] == [-2] * 313 and ids[628] == newline
+    assert (
+        ids[0] == encoder.id["<|user|>"]
+        and ids[1:314] == [-1] * 313
+        and ids[314] == newline
+        and ids[315:628] == [-2] * 313
+        and ids[628] == newline
+    )
     assert positions == list(range(len(ids))) and [i for i, m in zip(ids, mask) if m][-1] == encoder.id["<|end|>"]
-    text = "<|user|>\n" + "\nWhat is new?<|end|>\n<|assistant|>\n"        # what the processor encodes after the last tag
+    text = "<|user|>\n" + "\nWhat is new?<|end|>\n<|assistant|>\n"  # what the processor encodes after the last tag
     after = encoder.tokenizer.encode(text.removeprefix("<|user|>\n"), add_special_tokens=False).ids[1:]
     assert ids[628 : 628 + len(after)] == after
-    short, where, _ = t.sequence(encoder, messages, 2, image_rows(), [range(image_rows() - VIEW_ROWS, image_rows())] * 2)
+    short, where, _ = t.sequence(
+        encoder, messages, 2, image_rows(), [range(image_rows() - VIEW_ROWS, image_rows())] * 2
+    )
     dropped = 2 * (image_rows() - VIEW_ROWS)
     assert len(short) == len(ids) - dropped and where[-1] == positions[-1]
     some, places, _ = t.sequence(encoder, messages, 2, image_rows(), [[3, 200], [312]])
-    assert some[:4] == [ids[0], -1, -1, newline] and places[:4] == [0, 4, 201, 314] and some[4:6] == [-2, newline] and places[4:6] == [627, 628]
+    assert (
+        some[:4] == [ids[0], -1, -1, newline]
+        and places[:4] == [0, 4, 201, 314]
+        and some[4:6] == [-2, newline]
+        and places[4:6] == [627, 628]
+    )
     assert some[6:] == ids[629:] and places[6:] == positions[629:]
     # Side by side, each conversation is what it is alone.
     other = [{"role": "user", "content": "How many circles are there?"}, {"role": "assistant", "content": "Two."}]
@@ -120,12 +146,15 @@ def check_rows(runs: Path) -> None:
             alone.append(model.hidden(ids, positions, rows)[mask > 0])
     assert (hidden - torch.cat(alone)).abs().max() < 1e-4
     scene = Scene("page", (255, 255, 255), marks=[Mark(40, 40, "A", "red")])
-    assert np.flatnonzero(t.rows_with_marks([scene])).tolist() == [14]            # second row, second cell; thirteen rows a line
+    assert np.flatnonzero(t.rows_with_marks([scene])).tolist() == [14]  # second row, second cell; thirteen rows a line
     window = torch.randn(2, 576, 32)
     assert torch.equal(whole(quarters(window, (2, 6), 2), (2, 6)), window)
     # A gap in the positions must not cut the text in two: what stands before it still counts.
     with torch.no_grad():
-        first, second = (model.hidden(torch.tensor([[start, *short[1:]]]), torch.tensor([where]), rows[:, -VIEW_ROWS:])[0, -1] for start in (short[0], newline))
+        first, second = (
+            model.hidden(torch.tensor([[start, *short[1:]]]), torch.tensor([where]), rows[:, -VIEW_ROWS:])[0, -1]
+            for start in (short[0], newline)
+        )
     assert not torch.allclose(first, second)
 
 
@@ -145,8 +174,13 @@ def check_pointing(runs: Path) -> None:
                 word = tokens[at + (which == NEXT)].removeprefix("▁")
                 for picture, row, column in cells:
                     what, ink = KINDS[shown[picture][0][row, column]], COLOUR_NAMES[shown[picture][1][row, column]]
-                    if kind != "crowd" or which == HERE and len(word) > 1:         # a count's working has numbers for shapes
-                        assert word == ink or stem(word) == what or word in place(28 * column + 14, 28 * row + 14), (case.messages, word, what, ink)
+                    if kind != "crowd" or which == HERE and len(word) > 1:  # a count's working has numbers for shapes
+                        assert word == ink or stem(word) == what or word in place(28 * column + 14, 28 * row + 14), (
+                            case.messages,
+                            word,
+                            what,
+                            ink,
+                        )
                     named[kind, which] += 1
     assert all(named[kind, which] for kind in MIX for which in (HERE, NEXT)), named
 
@@ -161,7 +195,7 @@ def check_pointing(runs: Path) -> None:
     assert loss < 1e-6 and share > 1 - 1e-6
     for layer in LAYERS.values():
         pointing(layer, torch.zeros(1, 3, 6, 6), keys, 1.0)
-    assert abs(pointing.loss()[1] - (1 / 5 + 2 / 6) / 2) < 1e-6                # attention to everything alike
+    assert abs(pointing.loss()[1] - (1 / 5 + 2 / 6) / 2) < 1e-6  # attention to everything alike
 
 
 def check_start(runs: Path) -> None:
@@ -202,8 +236,10 @@ def check_training(scratch: Path) -> None:
     whole, pieces, one, two = (scratch / n for n in ("whole", "pieces", "one", "two"))
     t.train(TOY, runs=whole, processes=1)
     descend = t.descend
-    for stop in (5, 9):                                # tower at 5; at 9; then symbols at 1 and the decoder at 3; then the rest
-        t.descend = lambda name, *a, stop=stop, **k: descend(name, *a, stop_at=stop if name == "tower" else 1, **k) or sys.exit()
+    for stop in (5, 9):  # tower at 5; at 9; then symbols at 1 and the decoder at 3; then the rest
+        t.descend = lambda name, *a, stop=stop, **k: (
+            descend(name, *a, stop_at=stop if name == "tower" else 1, **k) or sys.exit()
+        )
         try:
             t.train(TOY, runs=pieces, processes=1)
         except SystemExit:
@@ -229,7 +265,13 @@ def check_training(scratch: Path) -> None:
     plain = mx.load(str(whole / TOY / "model.safetensors"))
     for name, shape in expected_shapes(config).items():
         if quantized(name, shape):
-            back = mx.dequantize(weights[name], weights[name.removesuffix("weight") + "scales"], weights[name.removesuffix("weight") + "biases"], 32, 4)
+            back = mx.dequantize(
+                weights[name],
+                weights[name.removesuffix("weight") + "scales"],
+                weights[name.removesuffix("weight") + "biases"],
+                32,
+                4,
+            )
             assert back.shape == shape and float(mx.abs(back - plain[name]).max()) < 0.2
             assert weights[name.removesuffix("weight") + "scales"].dtype == mx.float32
         else:
@@ -261,9 +303,11 @@ def check_memory(runs: Path) -> None:
         case = album.ask(group := album.group("shapes"), "single")
         if case:
             cells = t.features_of(model, group.scenes, team)
-            ids, positions, mask = t.sequence(encoder, [{"role": "user", "content": "What is this?"}, case.messages[1]], 1, VIEW_ROWS)
+            ids, positions, mask = t.sequence(
+                encoder, [{"role": "user", "content": "What is this?"}, case.messages[1]], 1, VIEW_ROWS
+            )
             items.append((ids, positions, mask, cells))
-    model.vision.img_processor.requires_grad_(False)     # features are made once
+    model.vision.img_processor.requires_grad_(False)  # features are made once
     optimizers = t.optimizers(model, t.AnswerStage.inside)
     t.set_rates(optimizers, [5e-3, 4e-3], 1.0)
     losses = []
@@ -273,7 +317,9 @@ def check_memory(runs: Path) -> None:
             ids, positions, mask = (torch.tensor([v]) for v in (ids, positions, mask))
             hidden = model.hidden(ids, positions, model.vision.rows(cells, 1))[:, :-1]
             asked = mask[:, 1:] > 0
-            total = total + torch.nn.functional.cross_entropy(model.decoder.lm_head(hidden[asked]), ids[:, 1:][asked]) / 4
+            total = (
+                total + torch.nn.functional.cross_entropy(model.decoder.lm_head(hidden[asked]), ids[:, 1:][asked]) / 4
+            )
         total.backward()
         for optimizer in optimizers:
             optimizer.step()
@@ -290,7 +336,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         t.prepare(TOY, scratch / TOY)
-        for check, arguments in ((check_tower, ()), (check_rows, (scratch,)), (check_pointing, (scratch,)), (check_real_size, (scratch,)), (check_start, (scratch,)), (check_fit, ()), (check_memory, (scratch,)), (check_training, (scratch,))):
+        for check, arguments in (
+            (check_tower, ()),
+            (check_rows, (scratch,)),
+            (check_pointing, (scratch,)),
+            (check_real_size, (scratch,)),
+            (check_start, (scratch,)),
+            (check_fit, ()),
+            (check_memory, (scratch,)),
+            (check_training, (scratch,)),
+        ):
             start = time.monotonic()
             check(*arguments)
             print(f"{check.__name__}: right ({time.monotonic() - start:.1f} s)", flush=True)

@@ -15,13 +15,13 @@ from training.config import CHECKPOINTS
 from training.moe.upcycle import dense_model
 from training.tokenizer import Encoder
 
-from .draw import COLOUR_NAMES, GLYPHS, KINDS
 from .model import CELLS, Phi3V, views_of
+from .scene import COLOUR_NAMES, GLYPHS, KINDS
 
-WORDS = {"point": "line", "slice": "pie"}        # of a chart; the other kinds are words themselves
+WORDS = {"point": "line", "slice": "pie"}  # of a chart; the other kinds are words themselves
 THIRDS = (("top", "middle", "bottom"), ("left", "middle", "right"))
-NOISE = 0.15                      # of a row's own size, added in training: no projection will be perfect
-RIDGE = 1e-3                      # of the least squares, as a share of the mean square of a feature
+NOISE = 0.15  # of a row's own size, added in training: no projection will be perfect
+RIDGE = 1e-3  # of the least squares, as a share of the mean square of a feature
 
 
 class Symbols(nn.Module):
@@ -80,9 +80,18 @@ def start_from_text(model: Phi3V, dense_name: str, encoder: Encoder, checkpoints
             target.self_attn.qkv_proj.weight[:heads] *= ratio
         new.model.norm.load_state_dict(dense.model.norm.state_dict())
         known = old.tokenizer.get_vocab()
-        pairs = ((new.model.embed_tokens.weight, dense.model.embed_tokens.weight), (new.lm_head.weight, dense.lm_head.weight))
+        pairs = (
+            (new.model.embed_tokens.weight, dense.model.embed_tokens.weight),
+            (new.lm_head.weight, dense.lm_head.weight),
+        )
         for token, at in encoder.tokenizer.get_vocab().items():
-            pieces = [known[token]] if token in known else old.tokenizer.encode(token.replace("▁", " "), add_special_tokens=False).ids[1 if token[0] == "▁" else 0 :]
+            pieces = (
+                [known[token]]
+                if token in known
+                else old.tokenizer.encode(token.replace("▁", " "), add_special_tokens=False).ids[
+                    1 if token[0] == "▁" else 0 :
+                ]
+            )
             for to, table in pairs:
                 to[at] = table[pieces].mean(0) if pieces else table.mean(0)
 
