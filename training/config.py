@@ -64,9 +64,9 @@ def _with_profile(table: dict, profile: str | None) -> dict:
 def rope_factors(head_dim: int, stretch: float) -> tuple[list[float], list[float]]:
     """Short and long LongRoPE factors, one a pair of dimensions.
 
-    LongRoPE (Ding et al. 2024, arXiv:2402.13753) searches them; Phi-3.5-mini's long factors rise to 64.8, its short ones
-    stay below 2.9. Ours rise smoothly: the fastest-turning pairs keep their angle, the slowest are stretched by the
-    whole length ratio, as NTK-by-parts interpolation does.
+    LongRoPE (Ding et al. 2024, arXiv:2402.13753) searches them; Phi-3.5-mini's long factors rise to 64.8, its short
+    ones stay below 2.9. Ours rise smoothly: the fastest-turning pairs keep their angle, the slowest are stretched by
+    the whole length ratio, as NTK-by-parts interpolation does.
 
     Args:
         head_dim: size of one attention head.

@@ -36,7 +36,8 @@ STOP_TOKENS = (
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
-    "{% if message['role'] == 'system' and message['content'] %}{{ '<|system|>\\n' + message['content'] + '<|end|>\\n' }}"
+    "{% if message['role'] == 'system' and message['content'] %}"
+    "{{ '<|system|>\\n' + message['content'] + '<|end|>\\n' }}"
     "{% elif message['role'] == 'user' %}{{ '<|user|>\\n' + message['content'] + '<|end|>\\n' }}"
     "{% elif message['role'] == 'assistant' %}{{ '<|assistant|>\\n' + message['content'] + '<|end|>\\n' }}"
     "{% endif %}{% endfor %}"
@@ -109,7 +110,7 @@ class Encoder:
     """Turns conversations into token ids and loss masks, exactly as the chat template does.
 
     Example:
-        >>> ids, mask = Encoder(folder).conversation(messages)   # mask is 1 where the model must predict, -1 where it must not
+        >>> ids, mask = Encoder(folder).conversation(messages)  # mask: 1 to be predicted, -1 never to be
     """
 
     def __init__(self, folder: Path):

@@ -1,6 +1,8 @@
 """Weights as files: written, read whether quantized or not, and averaged.
 
-python -m training average RUN_A RUN_B --weights .4 .6 --out RUN_C
+    python -m training average RUN_A RUN_B --weights .4 .6 --out RUN_C
+
+A run is a folder in training/runs with config.json, a tokenizer and model.safetensors.
 """
 
 from __future__ import annotations

@@ -155,7 +155,10 @@ def pages() -> Iterator[Picture]:
     stock = [(name, rng.randint(4, 29) * 100 + rng.choice((0, 50, 90)), rng.randint(1, 14)) for name in names]
     value = sum(price * count for _, price, count in stock)
     dearest = max(stock, key=lambda row: row[1])
-    question = "The two pictures are one table. Which book costs most, how many of it are there, and on which page is it? What is the total number of books?"
+    question = (
+        "The two pictures are one table. Which book costs most, how many of it are there, and on which page is it? "
+        "What is the total number of books?"
+    )
     answer = (
         f"{dearest[0]}, {dearest[1] / 100:.2f} euros, {dearest[2]} in stock, page {1 if dearest in stock[:8] else 2}; "
         f"{sum(count for *_, count in stock)} books"

@@ -49,8 +49,10 @@ def kitchen() -> Picture:
         sheet.done(),
         "general",
         "real",
-        "A kitchen. On a table stand a plate with two red apples and one green apple, a steaming blue cup and a pink flower in an orange pot. "
-        "A black cat sits under the table. Behind: a window with sun and hills, a wall clock at twenty past eight, a fridge with a yellow paper on it.",
+        "A kitchen. On a table stand a plate with two red apples and one green apple, a steaming blue cup and a pink "
+        "flower in an orange pot. "
+        "A black cat sits under the table. Behind: a window with sun and hills, a wall clock at twenty past eight, a "
+        "fridge with a yellow paper on it.",
         "Describe the room. What time is it, and what is under the table?",
         "A kitchen, twenty past eight, a black cat under the table",
     )
@@ -145,7 +147,8 @@ def floor_plan() -> Picture:
         sheet.done(),
         "general",
         "real",
-        "The floor plan of a flat. A hall runs through the middle, its way in is at the left. Above it, from left to right: "
+        "The floor plan of a flat. A hall runs through the middle, its way in is at the left. Above it, from left to "
+        "right: "
         "living room, kitchen, bath. Below: study, bedroom, store. "
         + ", ".join(f"{n} {a:g} square metres" for n, a in areas.items())
         + ".",
@@ -212,12 +215,16 @@ def town_map() -> Picture:
         sheet.done(),
         "general",
         "real",
-        "A town map, north is up. Three roads run from west to east: North Road, Main Road and, below the River Lin, South Road. Three streets run "
-        "from north to south: Oak Street, Mill Street, Park Street; only Mill Street has a bridge. A: station, on South Road in the west. "
-        "B: museum, on North Road in the east. C: market, on Main Road near Mill Street. D: school, on South Road near Mill Street. A park lies "
+        "A town map, north is up. Three roads run from west to east: North Road, Main Road and, below the River Lin, "
+        "South Road. Three streets run "
+        "from north to south: Oak Street, Mill Street, Park Street; only Mill Street has a bridge. A: station, on "
+        "South Road in the west. "
+        "B: museum, on North Road in the east. C: market, on Main Road near Mill Street. D: school, on South Road near "
+        "Mill Street. A park lies "
         "between Mill Street and Park Street.",
         "How do I walk from the station to the museum?",
-        "East along South Road, north over the bridge of Mill Street, east along Main Road or North Road, and north to North Road and Park Street",
+        "East along South Road, north over the bridge of Mill Street, east along Main Road or North Road, and north to "
+        "North Road and Park Street",
     )
 
 
@@ -288,7 +295,8 @@ def poster() -> Picture:
     sheet.text(672, 1010, "on the river at Mill Bridge", 44, SERIF, WHITE, "mm")
     small = (
         "Entry 9 euros, children under 12 free. Tickets at the town hall and at the quay. Dogs stay at home, please.",
-        "Boats leave every 15 minutes from quay 3. The last boat back leaves at 23:40. In rain we meet on Sunday 8 June.",
+        "Boats leave every 15 minutes from quay 3. The last boat back leaves at 23:40. In rain we meet on Sunday 8 "
+        "June.",
     )
     for i, line in enumerate(small):
         sheet.text(672, 1250 + 26 * i, line, 15, fill=(214, 220, 232), anchor="mm")
@@ -297,7 +305,8 @@ def poster() -> Picture:
         sheet.done(),
         "memory",
         "real",
-        "A large poster, 1344 pixels wide: four lanterns in a night sky. Lantern Night, Saturday 7 June, from 20:00, on the river at Mill Bridge. "
+        "A large poster, 1344 pixels wide: four lanterns in a night sky. Lantern Night, Saturday 7 June, from 20:00, "
+        "on the river at Mill Bridge. "
         "At the bottom, very small: " + " ".join(small),
         "When does the last boat back leave?",
         "At 23:40; it stands in the small print, which one crop cannot show",

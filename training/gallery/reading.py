@@ -58,7 +58,8 @@ def receipt() -> Picture:
         table,
         "ocr",
         "real",
-        f"A shop receipt lying askew on a table. Corner Shop Mira, 14 May 2025. {lines}. Total {total / 100:.2f} euros, "
+        f"A shop receipt lying askew on a table. Corner Shop Mira, 14 May 2025. {lines}. Total {total / 100:.2f} "
+        "euros, "
         f"cash 30.00, change {(3000 - total) / 100:.2f}.",
         "Turn this receipt into a JSON list of items with count and price, and check that the total is right.",
         f"{lines}; total {total / 100:.2f}, and the items add up to it",
@@ -139,7 +140,8 @@ def sign_korean() -> Picture:
         sheet.done(),
         "ocr",
         "real",
-        "A green road sign in Korean and English. Straight on: 시청, City Hall, 800 m. Left: 중앙역, Jungang Station, 350 m. "
+        "A green road sign in Korean and English. Straight on: 시청, City Hall, 800 m. Left: 중앙역, Jungang Station, "
+        "350 m. "
         "Right: 바다공원, Bada Park, 1.2 km.",
         "Which way is the station, and how is it written in Korean?",
         "To the left, 350 m; 중앙역",
@@ -164,7 +166,8 @@ def sign_chinese() -> Picture:
         sheet.done(),
         "ocr",
         "real",
-        "Three street signs in Chinese and English. Blue: 人民东路, Renmin East Road. Brown, with an arrow to the left: 博物馆, Museum, 600 m. "
+        "Three street signs in Chinese and English. Blue: 人民东路, Renmin East Road. Brown, with an arrow to the "
+        "left: 博物馆, Museum, 600 m. "
         "White and red: 前方学校, School ahead, 30 km/h.",
         "What does the red text say in Chinese, and what does a driver have to do here?",
         "前方学校, school ahead: drive at most 30 km/h",

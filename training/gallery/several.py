@@ -40,7 +40,8 @@ def village() -> Iterator[Picture]:
                 sheet.box(20 + 34 * k, 372, 36 + 34 * k, 418, (240, 236, 226), GREY, 1, 3)
         sheet.box(14, 388, 300, 396, (240, 236, 226), GREY, 1)
         where = (
-            "The first of two pictures: a village with sun on the left, two clouds, a house with a red roof, one with a brown roof, an apple tree, "
+            "The first of two pictures: a village with sun on the left, two clouds, a house with a red roof, one with "
+            "a brown roof, an apple tree, "
             "a fence of eight boards and a green car."
             if not other
             else "The second of two pictures: the same village, but " + "; ".join(changes) + "."
@@ -122,10 +123,12 @@ def traffic() -> Picture:
         frames,
         "clip",
         "real",
-        "A clip of twelve frames, three seconds. A blue car waits at a red light while a person in yellow walks past. Then the light turns "
+        "A clip of twelve frames, three seconds. A blue car waits at a red light while a person in yellow walks past. "
+        "Then the light turns "
         "green and the car drives away to the right.",
         "Summarise the clip in two sentences.",
-        "A car waits at the red light while a person walks past; the light turns green and the car drives off to the right",
+        "A car waits at the red light while a person walks past; the light turns green and the car drives off to the "
+        "right",
         fps=4,
     )
 
@@ -171,13 +174,15 @@ def slides() -> Picture:
         frames,
         "clip",
         "real",
-        "A clip of a talk, twelve seconds, four slides, a red pointer moves over each. 1: Bees in the city, yearly report 2024. 2: a bar chart, bee "
+        "A clip of a talk, twelve seconds, four slides, a red pointer moves over each. 1: Bees in the city, yearly "
+        "report 2024. 2: a bar chart, bee "
         "hives in town: "
         + ", ".join(f"{y} {h}" for y, h in zip(years, hives))
         + ". 3: three rules: "
         + ", ".join(rules)
         + ". 4: Thank you! Questions: room 204.",
         "Summarise the talk, one sentence a slide.",
-        "Title: bees in the city, report 2024; hives grew from 12 to 31 in two years; three rules: wild flowers, water, no poison; thanks, questions in room 204",
+        "Title: bees in the city, report 2024; hives grew from 12 to 31 in two years; three rules: wild flowers, "
+        "water, no poison; thanks, questions in room 204",
         fps=4,
     )

@@ -27,7 +27,7 @@ def find(kind: str, fits: Callable[[dict], bool]) -> tuple[Album, Group]:
 def asked(
     album: Album, group: Group, section: str, fits: Callable[[str], bool] = lambda question: True
 ) -> dict[str, str]:
-    """A question in words that training never uses, and its answer, without the working that a model writes before it."""
+    """A question in words that training never uses, and its answer without the working that a model writes first."""
     for _ in range(1000):
         case = album.ask(group, section)
         if case and fits(case.messages[0]["content"]):
@@ -219,7 +219,8 @@ def clip() -> Iterator[Picture]:
             image,
             "clip",
             "both",
-            f"Frame {number} of 10 of the clip: {article(named(actor))}, {round(100 * frame['x'] / SIZE)} per cent of the way to the right{stands}.",
+            f"Frame {number} of 10 of the clip: {article(named(actor))}, {round(100 * frame['x'] / SIZE)} per cent of "
+            f"the way to the right{stands}.",
             set="crossing",
             **text,
         )

@@ -3,10 +3,10 @@
     python -m training.moe.ablation data/checkpoints/moe-tiny --seed 7 --each 60
     python -m training.moe.ablation data/checkpoints/moe-tiny --seed 7 --each 60 --experts 8
 
-With several, those of the same topic follow, by preference: where two experts share a topic, one alone is hardly missed.
-They are chosen on other conversations than they are measured on, so that the choice cannot fit the questions. Two accuracies are
-measured: of whole answers, and of the single tokens of the reference answers, each predicted from the right ones before it. A whole
-answer can survive many a shaken token, so the second shows smaller losses.
+With several, those of the same topic follow, by preference: where two experts share a topic, one alone is hardly
+missed. They are chosen on other conversations than they are measured on, so that the choice cannot fit the questions.
+Two accuracies are measured: of whole answers, and of the single tokens of the reference answers, each predicted from
+the right ones before it. A whole answer can survive many a shaken token, so the second shows smaller losses.
 """
 
 from __future__ import annotations

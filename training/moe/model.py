@@ -36,8 +36,9 @@ class Rotary(PhimoeRotaryEmbedding):
 class Router(PhimoeTopKRouter):
     """The router in fp32 whatever the rest computes in; remembers its last decisions and a running table of them.
 
-    `load` (2, topics, experts) is for each topic the share of its tokens that each expert wins, as first and as second choice.
-    It runs over many batches, because one batch holds few topics: conversations of one length are often of one kind.
+    `load` (2, topics, experts) is for each topic the share of its tokens that each expert wins, as first and as second
+    choice. It runs over many batches, because one batch holds few topics: conversations of one length are often of one
+    kind.
 
     Args:
         shared: the second choices belong to no topic. Else two experts come to share a topic, and neither is missed.
@@ -63,17 +64,20 @@ class Router(PhimoeTopKRouter):
         """Load balance and specialisation of the last batch.
 
         Both are linear in the router's probabilities p(e), with q the running shares, all topics weighing the same:
-        balance = mean of sum over e of p(e) log(q(e) x experts), which pulls away from busy experts and hardest towards idle
-        ones; specialisation = -mean of sum of p(e) log(q(e | topic) / q(e)), the pointwise mutual information with its sign
-        turned. Their gradients are those of the entropy of q(e) and of the mutual information, which Mod-Squad trains for
-        tasks (Chen et al. 2022, arXiv:2212.08066).
+        balance = mean of sum over e of p(e) log(q(e) x experts), which pulls away from busy experts and hardest towards
+        idle ones; specialisation = -mean of sum of p(e) log(q(e | topic) / q(e)), the pointwise mutual information with
+        its sign turned. Their gradients are those of the entropy of q(e) and of the mutual information, which Mod-Squad
+        trains for tasks (Chen et al. 2022, arXiv:2212.08066).
 
-        Where second choices are shared, `specialisation` adds theirs with the other sign, and the load is that of both choices:
-        what DeepSeekMoE builds in, some experts for all and the others each for something (Dai et al. 2024, arXiv:2401.06066).
+        Where second choices are shared, `specialisation` adds theirs with the other sign, and the load is that of both
+        choices: what DeepSeekMoE builds in, some experts for all and the others each for something (Dai et al. 2024,
+        arXiv:2401.06066).
 
         Args:
-            topics: (tokens,) the topic of each token. known: (tokens,) which tokens count; padding does not.
-            target: normalised mutual information beyond which first choices are left alone: more sides cost more than they show.
+            topics: (tokens,) the topic of each token.
+            known: (tokens,) which tokens count; padding does not.
+            target: normalised mutual information beyond which first choices are left alone: more sides cost more than
+                they show.
         """
         logits, topics = self.logits[known], topics[known]
         best = logits.argmax(-1, keepdim=True)
@@ -121,8 +125,8 @@ class Phimoe(PhimoeForCausalLM):
     original length it takes the long RoPE table."""
 
     inside = ("self_attn.", "mlp.experts.")  # the matrices that Muon trains
-    # Of AdamW's rate, for the routers. At the full rate they move faster than the running shares can follow: experts then take
-    # turns at being idle.
+    # Of AdamW's rate, for the routers. At the full rate they move faster than the running shares can follow: experts
+    # then take turns at being idle.
     ROUTER_RATE = 0.1
 
     def __init__(self, config: PhimoeConfig, topics: int = 1, routing: dict | None = None):
@@ -133,12 +137,11 @@ class Phimoe(PhimoeForCausalLM):
         for i, layer in enumerate(self.model.layers):
             experts = layer.mlp.experts
             experts.stacked = ("gate_up_proj", "down_proj")  # rounded like matrices
-            experts.gate_up_proj.matrices = (
-                2 * config.num_local_experts
-            )  # w1 and w3 of an expert lie one above the other
+            # w1 of an expert, then its w3.
+            experts.gate_up_proj.matrices = 2 * config.num_local_experts
             router = Router(config, topics, i in self.routing["shared"])
-            # Zeros: while all experts score alike, SparseMixer draws among all of them. Random weights would send most tokens of
-            # a text to a few experts, by what its untrained context happens to average to.
+            # Zeros: while all experts score alike, SparseMixer draws among all of them. Random weights would send most
+            # tokens of a text to a few experts, by what its untrained context happens to average to.
             torch.nn.init.zeros_(router.weight)
             layer.mlp.router = router
 
@@ -166,7 +169,10 @@ class Phimoe(PhimoeForCausalLM):
             router.eval()
 
     def routing_now(self) -> dict[str, list[float]]:
-        """For the log: each layer's mutual information, of first and second choices, and smallest share of an expert, from the running counts."""
+        """For the log, from the running counts of each layer.
+
+        Mutual information of topics and first choices, the same of second choices, and the smallest share of an expert.
+        """
         return {
             "information": [round(mutual_information(r.load[0]), 3) for r in self.routers],
             "of second": [round(mutual_information(r.load[1]), 3) for r in self.routers],

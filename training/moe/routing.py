@@ -1,7 +1,9 @@
-"""What the experts of a checkpoint do on held-out conversations: load, and mutual information with what the text is about.
+"""What the experts of a checkpoint do on held-out conversations: load, and mutual information with the topic.
 
-python -m training.moe.routing data/checkpoints/moe-tiny --seed 7          # through labs_helper's engine (mlx)
-python -m training.moe.routing training/runs/moe-tiny --torch              # through torch, also while it trains
+    python -m training.moe.routing data/checkpoints/moe-tiny --seed 7
+    python -m training.moe.routing training/runs/moe-tiny --torch
+
+The first asks labs_helper's engine (mlx). The second asks torch, also while the run trains.
 """
 
 from __future__ import annotations
@@ -48,8 +50,8 @@ def counts_of(conversations, encoder, choices: Callable[[list[int]], list[np.nda
 def report(conversations, counts: np.ndarray, shuffles: int = 20) -> dict:
     """Shares, mutual information and each expert's favourite topic, from `counts_of`. Every topic counts the same.
 
-    `chance` is the mutual information when the conversations' topics are dealt out at random: what so small a sample shows
-    where there is nothing.
+    `chance` is the mutual information when the conversations' topics are dealt out at random: what so small a sample
+    shows where there is nothing.
     """
     topics = np.array([place for place, _ in conversations])
     first, both = (by_topic(of, topics).swapaxes(0, 1) for of in (counts[:, :, 0], counts.sum(2)))
@@ -107,8 +109,12 @@ def through_torch(
 
 
 def one_pass(folder: Path) -> Callable:
-    """A checkpoint as the course runs it: a function of token ids, and of (layer, expert) pairs to leave out, that gives the scores
-    (tokens, vocabulary) and what the routers did."""
+    """A checkpoint as the course runs it.
+
+    Returns:
+        A function of token ids and of (layer, expert) pairs to leave out. It gives the scores (tokens, vocabulary) and
+        what the routers did.
+    """
     from labs_helper.engines.experts import Watch
     from labs_helper.engines.mlx_text import MLXText
     from labs_helper.worker import WORKER

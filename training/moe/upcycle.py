@@ -1,10 +1,10 @@
-"""Begins a phimoe as a trained dense phi3: sparse upcycling (Komatsuzaki et al. 2022, arXiv:2212.05055) with experts that
-take sides from the first step.
+"""Begins a phimoe as a trained dense phi3: sparse upcycling (Komatsuzaki et al. 2022, arXiv:2212.05055) with experts
+that take sides from the first step.
 
-Attention, embeddings and head are those of the dense model. Two experts a topic hold the neurons of the dense MLP that matter most
-for that topic, as MoEfication finds them (Zhang et al. 2021, arXiv:2110.01786), and the router begins as a linear guess of the topic.
-In layers whose second choices are shared, a topic has one expert, and the others hold the neurons of tokens that are alike whatever
-the topic.
+Attention, embeddings and head are those of the dense model. Two experts a topic hold the neurons of the dense MLP that
+matter most for that topic, as MoEfication finds them (Zhang et al. 2021, arXiv:2110.01786), and the router begins as a
+linear guess of the topic. In layers whose second choices are shared, a topic has one expert, and the others hold the
+neurons of tokens that are alike whatever the topic.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from .corpus import TOPICS, MoeCorpus, topic
 CONVERSATIONS = 640  # from which neurons and topics are measured
 RIDGE = 1.0  # of the topic's regression, as a share of the mean variance of a feature
 SHARPNESS = 4.0  # of the router's scores; small enough that training moves them easily
-# Of the scores of experts for all topics, and what these have on top: a likely one comes between the topic's own and the other topics'.
+# Of the scores of experts for all topics, and what these have on top: a likely one comes between the topic's own and
+# the other topics'.
 SHARED_SHARPNESS, SHARED_LEVEL = 2.0, 1.0
 
 
@@ -48,7 +49,11 @@ def dense_model(folder: Path) -> torch.nn.Module:
 
 
 def inputs_of_mlps(dense: torch.nn.Module, encoder: Encoder, seed: int) -> tuple[list[torch.Tensor], torch.Tensor]:
-    """What the dense model's MLPs get on conversations of every topic, each (tokens, hidden), and the topic of each token."""
+    """What the dense model's MLPs get on conversations of every topic, and the topic of each token.
+
+    Returns:
+        For each layer (tokens, hidden); and (tokens,).
+    """
     inputs, topics = [[] for _ in dense.model.layers], []
     corpus = MoeCorpus("train", seed)
     hooks = [
@@ -67,7 +72,7 @@ def inputs_of_mlps(dense: torch.nn.Module, encoder: Encoder, seed: int) -> tuple
 
 
 def guess(inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """(8, hidden): the weights of a ridge regression of eight labels on a layer's inputs, all labels weighing the same."""
+    """(8, hidden): the weights of a ridge regression of eight labels on inputs, all labels weighing the same."""
     wanted = functional.one_hot(labels, len(TOPICS)).float()
     share = 1 / wanted.sum(0).clamp_min(1)[labels]
     return ridge(inputs, wanted - wanted.mean(1, keepdim=True), share)
@@ -119,11 +124,13 @@ def sides(
 
 @torch.no_grad()
 def upcycle(model, dense_name: str, seed: int, checkpoints: Path = CHECKPOINTS) -> None:
-    """Give a fresh `moe.model.Phimoe` the weights of a bundled dense checkpoint with the same tokenizer, widths and RoPE factors.
+    """Give a fresh `moe.model.Phimoe` the weights of a bundled dense checkpoint.
+
+    Both have the same tokenizer, widths and RoPE factors.
 
     Args:
-        model: its heads of keys and values may be fewer: each is then the mean of those it stands for, as in Ainslie et al. 2023
-            (arXiv:2305.13245).
+        model: its heads of keys and values may be fewer: each is then the mean of those it stands for, as in Ainslie
+            et al. 2023 (arXiv:2305.13245).
         dense_name: a folder of `checkpoints`.
     """
     dense = dense_model(checkpoints / dense_name)

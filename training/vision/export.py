@@ -1,4 +1,4 @@
-"""Turns the trained fp32 folder into a checkpoint for mlx-vlm's phi3_v: tower and projection fp32, language part 4-bit."""
+"""Turns the trained fp32 folder into a checkpoint for mlx-vlm's phi3_v, with a language part of 4 bits."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ def export(name: str, runs: Path = RUNS, checkpoints: Path = CHECKPOINTS, plain:
     Args:
         plain: leave all weights fp32, to measure what quantization costs. Too large to be bundled.
 
-    Language weights get 4 bits in groups of 32 with fp32 scales. The patch embedding keeps torch's layout, which mlx-vlm
-    recognises. What is written is read again and compared with the names and shapes that config.json asks for.
+    Language weights get 4 bits in groups of 32 with fp32 scales. The patch embedding keeps torch's layout, which
+    mlx-vlm recognises. What is written is read again and compared with the names and shapes that config.json asks for.
     """
     import mlx.core as mx
 

@@ -43,7 +43,9 @@ def text_width(text: str, name: str, size: int) -> int:
 
 
 def settled(centre: float, margin: int = ACROSS) -> float:
-    """The nearest centre that is at least `margin` pixels away from every border of cells. What is a cell apart stays a cell apart.
+    """The nearest centre that is at least `margin` pixels away from every border of cells.
+
+    Centres that are a cell apart stay a cell apart.
 
     >>> settled(29), settled(40), settled(57)
     (34, 40, 62)

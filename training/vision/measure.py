@@ -1,6 +1,8 @@
 """Measures the fp32 run of vision-tiny with torch on held-out pictures: how many answers does the grader find right?
 
-python -m training.vision.measure --seed 7 --n 50
+    python -m training.vision.measure --seed 7 --n 50
+
+Any seed: it decides the cases.
 """
 
 from __future__ import annotations
@@ -52,7 +54,8 @@ def measure(model: Phi3V, encoder: Encoder, seed: int, n: int, tasks=tuple(TASKS
             if not ok and shown < show:
                 shown += 1
                 print(
-                    f"[{task}] {case.messages[0]['content']!r}\n   wanted {case.messages[1]['content']!r}\n   got    {said!r}",
+                    f"[{task}] {case.messages[0]['content']!r}\n"
+                    f"   wanted {case.messages[1]['content']!r}\n   got    {said!r}",
                     file=sys.stderr,
                 )
         results[task] = round(good / n, 4)

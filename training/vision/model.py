@@ -1,4 +1,6 @@
-"""Phi-3.5-vision's architecture in torch, in any size: CLIP tower, two-by-two merge, separators, projection, Phi-3 decoder.
+"""Phi-3.5-vision's architecture in torch, in any size.
+
+A CLIP tower, a two-by-two merge, separators, a projection, and Phi-3 as decoder.
 
 Parameter names inside the parts are those of the real checkpoint; `export.py` only adds prefixes.
 """
@@ -46,9 +48,10 @@ class Attention(nn.Module):
     def forward(self, x: torch.Tensor, window: tuple[int, int] | None = None) -> torch.Tensor:
         """
         Args:
-            window: each patch sees only the quarter of the picture that it is in, for a grid turned by so many rows and columns; the
-                class token sees itself alone. Only for early training: it costs a quarter of the attention, and with fewer
-                patches to choose from it is learned sooner. The turn differs from step to step, so no border stays.
+            window: each patch sees only the quarter of the picture that it is in, for a grid turned by this many rows
+                and columns; the class token sees itself alone. Only for early training: it costs a quarter of the
+                attention, and with fewer patches to choose from it is learned sooner. The turn differs from step to
+                step, so no border stays.
         """
         q, k, v = (f(x) for f in (self.q_proj, self.k_proj, self.v_proj))
         if window is None:
@@ -122,8 +125,8 @@ class EncoderLayer(nn.Module):
 class Embeddings(nn.Module):
     """Patches, a class token, and where each is.
 
-    The positions are learnt, as CLIP's are, but start as sines and cosines of row and column: neighbours are then easy to
-    find from the first step.
+    The positions are learnt, as CLIP's are, but start as sines and cosines of row and column: neighbours are then easy
+    to find from the first step.
     """
 
     def __init__(self, vision: dict):
@@ -228,7 +231,8 @@ class ImageEmbedding(nn.Module):
         Tile and global view of a square picture are the same, so their cells are projected once.
 
         Args:
-            cells: (n, 144, 4C). views: 1 leaves out the tile and the separator, which halves the work of early training.
+            cells: (n, 144, 4C). views: 1 leaves out the tile and the separator, which halves the work of early
+                training.
         """
         grid = self.img_projection(cells)
         ends, between = (self.img_projection(p.flatten()).to(grid) for p in (self.sub_GN, self.glb_GN))
@@ -236,7 +240,10 @@ class ImageEmbedding(nn.Module):
 
 
 def views_of(grid: torch.Tensor, end: torch.Tensor, between: torch.Tensor, views: int) -> torch.Tensor:
-    """Cells (n, 144, hidden) as a picture stands in the context: each line of twelve with its end, one view or two with what is between."""
+    """Cells (n, 144, hidden) as a picture stands in the context.
+
+    Each line of twelve has its end; two views have a separator between them.
+    """
     n = len(grid)
     view = torch.cat([grid.unflatten(1, (CELLS, CELLS)), end.expand(n, CELLS, 1, -1)], 2).flatten(1, 2)
     return view if views == 1 else torch.cat([view, between.expand(n, 1, -1), view], 1)
@@ -314,7 +321,8 @@ class Phi3V(nn.Module):
 
 
 def apart(whose: torch.Tensor) -> torch.Tensor:
-    """What each token sees: of the tokens up to itself, those of 0 and those of its own conversation (`text.side_by_side`).
+    """What each token sees: of the tokens up to itself, those of 0 and those of its own conversation
+    (`text.side_by_side`).
 
     Args:
         whose: (n, length). Returns (n, 1, length, length) of booleans.

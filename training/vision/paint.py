@@ -45,7 +45,7 @@ def picture(scene: Scene) -> Image.Image:
 
 
 def letterbox(image: Image.Image) -> Image.Image:
-    """Any picture as one 336x336 tile, as the image processor makes it: scaled with its ratio kept, centred on white."""
+    """Any picture as one 336x336 tile, as the image processor makes it: its ratio kept, centred on white."""
     width, height = image.size
     scale = SIZE / max(width, height)
     small = image.convert("RGB").resize(
@@ -62,7 +62,8 @@ def pixels(scene: Scene) -> np.ndarray:
 
 
 def dense(scene: Scene, cells: int = SIZE // PATCH) -> tuple[np.ndarray, np.ndarray]:
-    """What has its centre in each cell: indices into KINDS (0: nothing) and COLOUR_NAMES (-1: nothing), each (cells, cells).
+    """What has its centre in each cell: indices into KINDS (0: nothing) and COLOUR_NAMES (-1: nothing), each (cells,
+    cells).
 
     Args:
         cells: 24 for patches, 12 for merged cells (where the last mark of a cell counts).

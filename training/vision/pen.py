@@ -28,9 +28,8 @@ class Pen:
     """Draws pieces of scenes. The same seed always gives the same ones.
 
     Args:
-        seed: any integer or string.
-        word: makes the words to print; left out, real and random ones by turns. Corpora give one that keeps to their split.
-        events: how often each thing happens in clips.
+        seed: any integer or string. word: makes the words to print; left out, real and random ones by turns. Corpora
+            give one that keeps to their split. events: how often each thing happens in clips.
     """
 
     def __init__(self, seed: int | str, word=None, events: dict[str, int] = EVENTS):
@@ -84,7 +83,8 @@ class Pen:
         anchor: str = "l",
         settle: bool = True,
     ) -> int:
-        """Set a line with its baseline near y; `anchor` says what x is: left (l), middle (m) or right (r). Returns its width.
+        """Set a line with its baseline near y; `anchor` says what x is: left (l), middle (m) or right (r). Returns its
+        width.
 
         Args:
             settle: keep letters away from the borders of cells; they move by a few pixels for it.

@@ -1,8 +1,10 @@
-"""Where to look: which cells of a picture a token of a conversation is about, and a loss that lets some heads attend there.
+"""Where to look: which cells of a picture a token of a conversation is about, and a loss that lets some heads attend
+there.
 
-We draw the pictures, so we know where the word stands that an answer spells, and which shape a question names. To find that out
-from right and wrong answers alone takes a small decoder very long: it named colours and words fluently, and took them from
-the wrong thing. Attention supervised in this way: Mi et al. 2016 (arXiv:1608.00112), for translation. Nothing of it is left in the model.
+We draw the pictures, so we know where the word stands that an answer spells, and which shape a question names. To find
+that out from right and wrong answers alone takes a small decoder very long: it named colours and words fluently, and
+took them from the wrong thing. Attention supervised in this way: Mi et al. 2016 (arXiv:1608.00112), for translation.
+Nothing of it is left in the model.
 """
 
 from __future__ import annotations
@@ -160,7 +162,12 @@ Look = tuple[
 
 
 def as_tensors(looks: Sequence[Look], sequences: int) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """Looks by their kind: which queries (sequences, most), filled up with 0, and (sequence, place among its queries, key) of each pair."""
+    """Looks by their kind, as `Pointing` takes them.
+
+    Returns:
+        For each kind the queries (sequences, most), filled up with 0, and (sequence, place among its queries, key) of
+        each pair.
+    """
     found = {}
     for kind in LAYERS:
         queries: list[list[int]] = [[] for _ in range(sequences)]

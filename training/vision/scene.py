@@ -45,8 +45,9 @@ GOODS = (
 NAMES = "ANA BEN EVA IDA JOE KIM LEO MAX MIA NOA PIA RAY SAM TOM UMA ZOE".split()
 COLUMNS = "AGE SUM TAX PTS QTY WIN BUY TOP COST SIZE YEAR DAYS HOME SOLD LEFT RANK".split()
 SIGNS = (
-    "OPEN EXIT STOP TAXI BANK SHOP CAFE HOTEL PARK BUS ZOO MENU SALE PUSH PULL NORTH SOUTH EAST WEST BEACH MUSIC BOOKS BREAD PIZZA "
-    "WATER LEMON APPLE GRAPE HORSE TIGER ZEBRA MOUSE SNAKE EAGLE WHALE TRAIN PLANE TRUCK RIVER OCEAN CLOUD STORM LIGHT NIGHT GREEN "
+    "OPEN EXIT STOP TAXI BANK SHOP CAFE HOTEL PARK BUS ZOO MENU SALE PUSH PULL NORTH SOUTH EAST WEST "
+    "BEACH MUSIC BOOKS BREAD PIZZA WATER LEMON APPLE GRAPE HORSE TIGER ZEBRA MOUSE SNAKE EAGLE WHALE "
+    "TRAIN PLANE TRUCK RIVER OCEAN CLOUD STORM LIGHT NIGHT GREEN "
     "BLACK WHITE DREAM HAPPY QUICK JUMP WALK FROG DUCK WOLF BEAR LION GOAT CRAB"
 ).split()
 
@@ -64,8 +65,8 @@ class Mark(NamedTuple):
 class Scene:
     """One picture as data: what it shows (`facts`), how to paint it (`steps`) and where things are (`marks`).
 
-    area: the picture proper inside the 336x336 frame; what is outside is the white padding of a picture that is not square.
-    smooth: painted at double size and reduced, so that edges are soft.
+    area: the picture proper inside the 336x336 frame; what is outside is the white padding of a picture that is not
+    square. smooth: painted at double size and reduced, so that edges are soft.
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""The numbers that shape the training of vision-tiny, by what they are about. Sizes, steps and rates are in recipes.toml."""
+"""The numbers that shape the training of vision-tiny, by what they are about; sizes and steps are in recipes.toml."""
 
 from __future__ import annotations
 

@@ -58,7 +58,8 @@ TASKS = {
     "clip": (("clip",), ("happens",)),
     "description": (("shapes", "objects"), ("describe",)),
 }
-# Clips for training show the harder things more often: beside a new thing there may be an older one, which is easily named for it.
+# Clips for training show the harder things more often: beside a new thing there may be an older one, which is easily
+# named for it.
 TRAINED_EVENTS = {"moves": 2, "turns": 2, "appears": 3, "disappears": 1}
 PATHS = {"right": "left to right", "left": "right to left", "down": "top to bottom", "up": "bottom to top"}
 TERMS = {
@@ -136,9 +137,11 @@ def in_order(things: list[dict]) -> list[dict]:
 
 
 def compared(first: Scene, second: Scene) -> str:
-    """What two pictures show at each place where there is something, in the first and in the second, and whether that differs.
+    """What two pictures show at each place where there is something, in the first and in the second, and whether that
+    differs.
 
-    Said at once, of two things that stand side by side, it is learned easily; found at the end in a list of pairs, hardly.
+    Said at once, of two things that stand side by side, it is learned easily; found at the end in a list of pairs,
+    hardly.
     """
     there = [{t["place"]: named(t) for t in scene.facts["things"]} for scene in (first, second)]
     places = dict.fromkeys(t["place"] for t in in_order(first.facts["things"] + second.facts["things"]))
@@ -374,7 +377,8 @@ class Album(Corpus):
         facts = group.facts
         i, j = self.random.randrange(len(facts["rows"])), self.random.randrange(len(facts["columns"]))
         value = str(facts["values"][i][j])
-        working = f"{' '.join(facts['columns'])}; {' '.join(self._lines(facts)[i])}"  # as they stand there: the head, then the row
+        # In reading order: the head, then the row.
+        working = f"{' '.join(facts['columns'])}; {' '.join(self._lines(facts)[i])}"
         return {"w": working, "x": facts["rows"][i], "c": facts["columns"][j], "n": value}, "number", value, None
 
     @staticmethod
@@ -458,9 +462,9 @@ def terms(text: str) -> Counter:
 def right(case: Case, answer: str) -> bool:
     """Whether an answer is right.
 
-    terms: its last sentence names the colours, shapes, places and events of the reference and no others. number: its last number is
-    the expected one. words: its words in capitals and numbers are the expected ones in order. label: its words in capitals are, in
-    its last sentence. Sentences before the last are the working.
+    terms: its last sentence names the colours, shapes, places and events of the reference and no others. number: its
+    last number is the expected one. words: its words in capitals and numbers are the expected ones in order. label: its
+    words in capitals are, in its last sentence. Sentences before the last are the working.
     """
     if case.kind == "terms":
         return terms(conclusion(answer)) == case.expect

@@ -1,5 +1,5 @@
-"""Trains vision-tiny in stages: the tower on dense targets and the decoder on symbols, side by side; then projection and
-decoder on the tower's features; then, where the recipe says so, all together; last what pairs and clips get wrong.
+"""Trains vision-tiny in stages: the tower on dense targets and the decoder on symbols, side by side; then projection
+and decoder on the tower's features; then, where the recipe says so, all together; last what pairs and clips get wrong.
 
 Each stage saves its state, so a run that was stopped goes on as if it had not been.
 """
@@ -162,7 +162,11 @@ def size_of_features(model: Phi3V, seed: int, team: Team, groups: int = 16) -> f
 
 
 def fit_to_symbols(model: Phi3V, symbols: Symbols, cache: Cache, groups: int) -> float:
-    """Bring the projection to say what the symbols say, on the first groups of the cache; returns the share left over."""
+    """Bring the projection to say what the symbols say, on the first groups of the cache.
+
+    Returns:
+        The share of the symbols' variance that is left over.
+    """
     features, wanted, weights = [], [], []
     for at in range(min(groups, len(cache.starts) - 1)):
         for scene, cells in zip(cache.group(at)[1].scenes, cache.cells(at)):
