@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     )
     make.add_argument(
         "--begin", type=Path, metavar="FOLDER",
-        help="text models: begin with the weights of this run or checkpoint, not with what the recipe says",
+        help="begin with the weights of this run, not as the recipe says (of vision-tiny: the last stage alone)",
     )  # fmt: skip
     for each in (make, card):
         each.add_argument("--seed", type=int, default=SEED, help=f"of the evaluation in the card (default {SEED})")
@@ -53,8 +53,8 @@ def check(command: argparse.ArgumentParser, options: argparse.Namespace) -> None
     if options.action != "make":
         return
     names = options.names or list(recipes())
-    if options.begin and (len(names) != 1 or recipes()[names[0]]["architecture"] == "phi3_v"):
-        command.error("--begin is for one text model: name it")
+    if options.begin and len(names) != 1:
+        command.error("--begin is for one model: name it")
     if options.begin and not (options.begin / "model.safetensors").is_file():
         command.error(f"{options.begin} has no model.safetensors: name a finished run or a checkpoint")
     if options.profile and gpu_is_missing():
@@ -65,12 +65,13 @@ def make(name: str, options: argparse.Namespace) -> None:
     """Train one checkpoint."""
     # Not every recipe needs other numbers on a GPU.
     profile = options.profile if options.profile in profiles(name) else None
-    if recipes()[name]["architecture"] == "phi3_v":
-        import_module(f"{__package__}.vision.train").train(name, options.steps, profile=profile)
-    else:
-        from .train import train
+    module = import_module(f"{package_of(name)}.train")
+    module.train(name, options.steps, profile=profile, begin_with=options.begin)
 
-        train(name, options.steps, profile=profile, begin_with=options.begin)
+
+def package_of(name: str) -> str:
+    """The package that trains and writes a checkpoint: models that see have their own, with the same three parts."""
+    return f"{__package__}.vision" if recipes()[name]["architecture"] == "phi3_v" else __package__
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -87,14 +88,12 @@ def main(arguments: list[str] | None = None) -> None:
         return
     check(command, options)
     for name in options.names or recipes():
-        # Models that see are trained and written by the package below, in the same three parts.
-        package = __package__ + (".vision" if recipes()[name]["architecture"] == "phi3_v" else "")
         if options.action == "make":
             make(name, options)
         if options.action in ("make", "export"):
-            print(f"wrote {import_module(f'{package}.export').export(name)}")
+            print(f"wrote {import_module(f'{package_of(name)}.export').export(name)}")
         if options.action in ("make", "card"):
-            card = import_module(f"{package}.card")
+            card = import_module(f"{package_of(name)}.card")
             card.measure(name, options.seed, options.n)
             print(f"wrote {card.write_card(name)}")
 

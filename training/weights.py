@@ -16,6 +16,8 @@ from pathlib import Path
 
 import torch
 
+from .config import write_json
+
 COPIED = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 # mlx-lm stacks the experts of a phimoe and gives their matrices names of its own.
 STACKED = re.compile(r"(.*)\.switch_mlp\.(gate|down|up)_proj\.weight")
@@ -104,13 +106,18 @@ def average(folders: Sequence[Path], shares: Sequence[float], out: Path) -> Path
     if out.resolve() in {folder.resolve() for folder in folders}:
         raise ValueError(f"{out} is one of the folders that are averaged: choose another")
     state = mean([read(folder) for folder in folders], shares)
-    out.mkdir(parents=True, exist_ok=True)
-    for file in COPIED:
-        if (folders[0] / file).exists():
-            shutil.copy(folders[0] / file, out)
-    settings = json.loads((out / "config.json").read_text(encoding="utf-8"))
-    for key in ("quantization", "quantization_config"):  # these weights are plain
-        settings.pop(key, None)
-    (out / "config.json").write_text(json.dumps(settings, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    copy_files(folders[0], out)
     save(state, out)
     return out
+
+
+def copy_files(source: Path, out: Path) -> None:
+    """Copy config and tokenizer into a folder for plain weights."""
+    out.mkdir(parents=True, exist_ok=True)
+    for file in COPIED:
+        if (source / file).exists():
+            shutil.copy(source / file, out)
+    settings = json.loads((out / "config.json").read_text(encoding="utf-8"))
+    for key in ("quantization", "quantization_config"):
+        settings.pop(key, None)
+    write_json(out / "config.json", settings)

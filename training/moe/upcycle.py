@@ -16,6 +16,7 @@ from scipy.cluster.vq import kmeans2
 from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from training import weights as stored
 from training.config import CHECKPOINTS
 from training.tokenizer import Encoder
 
@@ -31,20 +32,9 @@ SHARED_SHARPNESS, SHARED_LEVEL = 2.0, 1.0
 
 def dense_model(folder: Path) -> torch.nn.Module:
     """A published 4-bit checkpoint of this project as transformers' model, its weights expanded to fp32."""
-    import mlx.core as mx
-    import numpy as np
-
-    stored, weights = mx.load(str(folder / "model.safetensors")), {}
     config = AutoConfig.from_pretrained(folder)
-    group, bits = config.quantization["group_size"], config.quantization["bits"]
-    for name, value in stored.items():
-        base = name.removesuffix(".weight")
-        if f"{base}.scales" in stored and name.endswith(".weight"):
-            value = mx.dequantize(value, stored[f"{base}.scales"], stored[f"{base}.biases"], group, bits)
-        if not name.endswith((".scales", ".biases")):
-            weights[name] = torch.from_numpy(np.array(value.astype(mx.float32)))
     model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()
-    model.load_state_dict(weights)
+    model.load_state_dict(stored.read(folder))
     return model
 
 
@@ -106,20 +96,34 @@ def sides(
 
     Experts 2t and 2t + 1 are those of topic t; if `shared`, 2t alone is, and 2t + 1 that of tokens that are alike.
     """
-    own, of_topic = guess(inputs, topics) * SHARPNESS, busiest(inputs, topics, mlp)
+    of_topic = busiest(inputs, topics, mlp)
     if not shared:
+        own = guess(inputs, topics) * SHARPNESS
         # Dealt out, so that both experts of a topic matter.
-        routers, neurons = (own, own), of_topic[:, : 2 * width].unflatten(1, (width, 2)).unbind(2)
-    else:
-        kinds = alike(inputs, topics, seed)
-        even = torch.full((len(inputs),), 1 / len(inputs))
-        level = ridge(inputs, torch.ones(len(inputs), 1), even)  # nearly the same for every token
-        level *= SHARED_LEVEL / (inputs @ level.T).mean()
-        routers = own, guess(inputs, kinds) * SHARED_SHARPNESS + level
-        neurons = of_topic[:, :width], busiest(inputs, kinds, mlp)[:, :width]
-    weights = torch.stack(routers, 1).flatten(0, 1)
-    weights = weights + torch.randn_like(weights) * 0.05 * weights.norm(dim=1, keepdim=True) / weights.shape[1] ** 0.5
-    return weights, torch.stack(neurons, 1).flatten(0, 1)
+        neurons = of_topic[:, : 2 * width].unflatten(1, (width, 2)).unbind(2)
+        return roughened(torch.stack((own, own), 1).flatten(0, 1)), torch.stack(neurons, 1).flatten(0, 1)
+    kinds = alike(inputs, topics, seed)
+    neurons = of_topic[:, :width], busiest(inputs, kinds, mlp)[:, :width]
+    return shared_router(inputs, topics, kinds), torch.stack(neurons, 1).flatten(0, 1)
+
+
+def shared_router(inputs: torch.Tensor, topics: torch.Tensor, kinds: torch.Tensor) -> torch.Tensor:
+    """(16, hidden): a router that puts the experts for groups of tokens between a topic's own and the other topics'.
+
+    Args:
+        kinds: (tokens,) the group of each token, of `alike`.
+    """
+    own = guess(inputs, topics) * SHARPNESS
+    even = torch.full((len(inputs),), 1 / len(inputs))
+    level = ridge(inputs, torch.ones(len(inputs), 1), even)  # nearly the same for every token
+    level *= SHARED_LEVEL / (inputs @ level.T).mean()
+    both = own, guess(inputs, kinds) * SHARED_SHARPNESS + level
+    return roughened(torch.stack(both, 1).flatten(0, 1))
+
+
+def roughened(weights: torch.Tensor) -> torch.Tensor:
+    """A router's weights with a little noise, so that no two experts score alike."""
+    return weights + torch.randn_like(weights) * 0.05 * weights.norm(dim=1, keepdim=True) / weights.shape[1] ** 0.5
 
 
 @torch.no_grad()

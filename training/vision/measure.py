@@ -13,23 +13,24 @@ import sys
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from tqdm import tqdm
 
 from training.config import RUNS, recipes
+from training.team import Team
 from training.tokenizer import Encoder
 
-from .model import Phi3V, exported_names
+from .heldout import answer
+from .model import Phi3V
+from .parts import seeded
+from .stages import features_of
 from .tasks import NAME, TASKS, Album, draw_case, right
-from .train import Team, answer, features_of, prepare, seeded
+from .train import load_weights, new_model, prepare
 
 
 def load(folder: Path) -> Phi3V:
     """The finished model of a run."""
     model = Phi3V(json.loads((folder / "config.json").read_text(encoding="utf-8")))
-    saved = load_file(folder / "model.safetensors")
-    names = exported_names({key: key for key in model.state_dict()})
-    model.load_state_dict({own: saved[name] for name, own in names.items()})
+    load_weights(model, folder)
     return model.eval()
 
 
@@ -37,7 +38,7 @@ def measure(model: Phi3V, encoder: Encoder, seed: int, n: int, tasks=tuple(TASKS
     """Accuracy by task.
 
     Args:
-        show: print so many wrong answers of each task.
+        show: print this many wrong answers of each task.
     """
     team, results = Team(), {}
     model.to(team.device)
@@ -72,11 +73,11 @@ def main() -> None:
         "name", nargs="?", default=NAME, choices=[n for n, r in recipes().items() if r["architecture"] == "phi3_v"]
     )
     parser.add_argument("--seed", type=int, default=2026, help="any whole number: decides the cases")
-    parser.add_argument("--n", type=int, default=50, help="cases a task (default 50)")
+    parser.add_argument("--n", type=int, default=50, help="cases per task (default 50)")
     parser.add_argument(
         "--tasks", nargs="*", choices=list(TASKS), default=list(TASKS), metavar="TASK", help=", ".join(TASKS)
     )
-    parser.add_argument("--show", type=int, default=0, help="print so many wrong answers of each task")
+    parser.add_argument("--show", type=int, default=0, help="print this many wrong answers of each task")
     parser.add_argument(
         "--stopped", action="store_true", help="measure a run that is not finished, from its newest state"
     )
@@ -91,8 +92,6 @@ def main() -> None:
 
 def stopped(name: str, runs: Path) -> Phi3V:
     """The model of a run as its tower's and decoder's states have it."""
-    from .train import new_model
-
     folder = runs / name
     if not (folder / "config.json").exists():
         prepare(name, folder)

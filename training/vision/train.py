@@ -12,6 +12,7 @@ import math
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from training import weights as stored
@@ -78,6 +79,7 @@ def train(
     runs: Path = RUNS,
     processes: int | None = None,
     profile: str | None = None,
+    begin_with: Path | None = None,
 ) -> Path:
     """Train `name` to its end, or from where an earlier run stopped; returns the folder with the fp32 result.
 
@@ -86,11 +88,19 @@ def train(
         steps: another number of steps than the recipe's, all stages together; each keeps its share.
         processes: how many train together; left out, two of one thread each, or one with a GPU.
         profile: tables of the recipe whose values replace the others, such as "gpu".
+        begin_with: a finished run whose weights go through the last stage once more; there are no other stages then.
     """
     recipe, folder = recipe_of(name, profile), runs / name
     processes = processes or process_count()
-    share = steps / sum(recipe[stage]["steps"] for stage in STAGES) if steps else 1.0
     prepare(name, folder)
+    if begin_with:
+        arguments = (recipe, steps or recipe["finish"]["steps"], folder, begin_with)
+        if processes == 1:
+            last_stage_again(0, 1, *arguments)
+        else:
+            together(last_stage_again, processes, *arguments)
+        return folder
+    share = steps / sum(recipe[stage]["steps"] for stage in STAGES) if steps else 1.0
     if processes == 1:
         first_stages(0, 1, recipe, share, folder)
         last_stages(0, 1, recipe, share, folder)
@@ -134,6 +144,24 @@ def last_stages(rank: int, processes: int, recipe: dict, share: float, folder: P
             descend(kind.name, stage, steps, folder, show=progress(stage) if team.rank == 0 else None)
     if team.rank == 0:
         stored.save(exported_names(plain_state(model)), folder)
+
+
+def last_stage_again(rank: int, processes: int, recipe: dict, steps: int, folder: Path, begin_with: Path) -> None:
+    """The last stage alone, from the weights of a finished run, in one of the processes that train together."""
+    team = Team(rank, processes)
+    model = new_model(recipe, folder)
+    load_weights(model, begin_with)
+    stage = FinishStage(model.to(team.device), recipe, team, Encoder(folder))
+    descend(stage.name, stage, steps, folder, show=progress(stage) if team.rank == 0 else None)
+    if team.rank == 0:
+        stored.save(exported_names(plain_state(model)), folder)
+
+
+def load_weights(model: Phi3V, folder: Path) -> None:
+    """Give a model the weights of a finished run."""
+    saved = load_file(folder / "model.safetensors")
+    names = exported_names({key: key for key in model.state_dict()})
+    model.load_state_dict({own: saved[name] for name, own in names.items()})
 
 
 def join(model: Phi3V, recipe: dict, folder: Path, team: Team) -> tuple[Symbols, nn.ModuleDict]:

@@ -1,0 +1,38 @@
+"""How published weights were made where it was not one command: the text in `published/`, which their cards give."""
+
+from __future__ import annotations
+
+import textwrap
+
+from .config import ROOT
+
+PUBLISHED = ROOT / "published"
+LOG = "[docs/training-log.md](../../../docs/training-log.md)"  # as seen from a card
+
+
+def history(name: str) -> str | None:
+    """How the published weights came to be; None where the recipe in one run made them."""
+    file = PUBLISHED / f"{name}.md"
+    return file.read_text(encoding="utf-8").strip() if file.is_file() else None
+
+
+def again(name: str, takes: str) -> str:
+    """What a card says about making its weights again.
+
+    Args:
+        takes: how long the command takes, as a clause.
+    """
+    command, told = f"`python -m training make {name}`", history(name)
+    if told is None:
+        return fill(f"{command} makes them again, in one run: {takes}. It resumes after an interruption.")
+    intro = fill("These weights came from several runs: no single command repeats them, but the way can be followed.")
+    more = fill(
+        f"{command} runs the recipe once, from its beginning: {takes}. It resumes after an interruption. It makes a "
+        f"model of the same kind, not these weights. What was measured on the way is in {LOG}."
+    )
+    return f"{intro}\n\n{told}\n\n{more}"
+
+
+def fill(text: str) -> str:
+    """A paragraph in lines of at most 120 characters."""
+    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
