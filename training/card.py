@@ -37,7 +37,7 @@ def measure(name: str, seed: int, n: int, runs: Path = RUNS, checkpoints: Path =
         seed: of the held-out cases; n: cases a task ("facts": a task and language).
     """
     recipe, trained = recipes()[name], {}
-    if history(name) is None:               # weights of several runs have no single log
+    if history(name, checkpoints) is None:           # weights of several runs have no single log
         log = [json.loads(line) for line in (runs / f"{name}.log.jsonl").read_text(encoding="utf-8").splitlines()]
         trained = {"steps": recipe["steps"], "tokens": sum(max(0, later["tokens"] - earlier["tokens"]) for earlier, later in zip(log, log[1:]))}
     result = {"seed": seed, "n": n, "parameters": parameters(runs / name), **trained,
@@ -140,6 +140,6 @@ few dozen pieces. Do not use it for anything but learning.
 
 ## How to make it again
 
-{again(name, "hours on two CPU cores, minutes on a GPU with `--profile gpu`")}
+{again(name, "hours on two CPU cores, minutes on a GPU with `--profile gpu`", checkpoints)}
 """
     return put(folder, text)

@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+import hashlib
 import textwrap
+from pathlib import Path
 
-from .config import ROOT
+from .config import CHECKPOINTS, ROOT
 
 PUBLISHED = ROOT / "published"
 LOG = "[docs/training-log.md](../../../docs/training-log.md)"  # as seen from a card
 
 
-def history(name: str) -> str | None:
-    """How the published weights came to be; None where the recipe in one run made them."""
+def history(name: str, checkpoints: Path = CHECKPOINTS) -> str | None:
+    """How a checkpoint's weights came to be; None where its recipe in one run made them.
+
+    A text in `published/` is about one set of weights, which its first line names. Others have no history here.
+    """
     file = PUBLISHED / f"{name}.md"
-    return file.read_text(encoding="utf-8").strip() if file.is_file() else None
+    if not file.is_file():
+        return None
+    first, text = file.read_text(encoding="utf-8").split("\n", 1)
+    return text.strip() if first == mark(checkpoints / name) else None
 
 
-def again(name: str, takes: str) -> str:
+def mark(folder: Path) -> str:
+    """The first line of the text about the weights in a folder."""
+    return f"weights: sha256 {hashlib.sha256((folder / 'model.safetensors').read_bytes()).hexdigest()}"
+
+
+def again(name: str, takes: str, checkpoints: Path = CHECKPOINTS) -> str:
     """What a card says about making its weights again.
 
     Args:
         takes: how long the command takes, as a clause.
     """
-    command, told = f"`python -m training make {name}`", history(name)
+    command, told = f"`python -m training make {name}`", history(name, checkpoints)
     if told is None:
         return fill(f"{command} makes them again, in one run: {takes}. It resumes after an interruption.")
     intro = fill("These weights came from several runs: no single command repeats them, but the way can be followed.")

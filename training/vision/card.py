@@ -97,6 +97,6 @@ does not say that it does not know. Do not use it for anything but learning.
 
 ## How to make it again
 
-{again(name, TAKES)}
+{again(name, TAKES, checkpoints)}
 """
     return put(folder, text)
