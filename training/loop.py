@@ -6,6 +6,7 @@ import json
 import math
 import os
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +32,7 @@ class Stage:
 
     Attributes:
         model: holds all that is trained, and no more.
+        seed: of what is drawn at random.
         parts: of a step.
         rates: of Muon and AdamW at their highest.
         inside: a matrix whose name holds one of these gets Muon.
@@ -39,6 +41,7 @@ class Stage:
 
     model: nn.Module
     team: Team
+    seed: int
     parts: int = 1
     rates: tuple[float, float] = (MUON_RATE, ADAM_RATE)
     inside: tuple[str, ...] = ("layers.",)
@@ -177,6 +180,8 @@ def one_step(stage: Stage, step: int, steps: int, sums: dict[str, float]) -> Non
     """Gradients of this process's parts of a step; what they count is added to `sums`."""
     stage.draw(step, steps)
     for number in stage.team.share(stage.parts):
+        # What is drawn while a part is computed, such as noise, follows from the step: a resumed run ends the same.
+        torch.manual_seed(zlib.crc32(f"{stage.seed} {step} {number}".encode()))
         with precision(stage.team.device):
             loss, seen = stage.part(step, number, steps)
         (loss / stage.parts).backward()

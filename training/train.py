@@ -168,9 +168,9 @@ class TextStage(Stage):
 
     def __init__(self, name: str, recipe: dict, folder: Path, team: Team, begin_with: Path | None = None):
         self.name, self.recipe, self.team, self.begin_with = name, recipe, team, begin_with
-        self.encoder = Encoder(folder)
+        self.encoder, self.seed = Encoder(folder), recipe["seed"]
         self.experts = "routing" in recipe
-        self.model = new_model(folder, recipe["seed"], recipe.get("routing")).to(team.device)
+        self.model = new_model(folder, self.seed, recipe.get("routing")).to(team.device)
         self.parts = recipe.get("parts", PARTS)
         self.rates = tuple(base * recipe.get("rate", 1.0) for base in (MUON_RATE, ADAM_RATE))
         self.original = recipe["model"]["original_max_position_embeddings"]
@@ -184,8 +184,8 @@ class TextStage(Stage):
         elif "start" in self.recipe and not done:
             from .moe.upcycle import upcycle
 
-            upcycle(self.model, self.recipe["start"], self.recipe["seed"])
-        seed = self.recipe["seed"] * 100_000 + done + 50_000 * self.team.rank  # a resumed run draws new conversations
+            upcycle(self.model, self.recipe["start"], self.seed)
+        seed = self.seed * 100_000 + done + 50_000 * self.team.rank  # a resumed run draws new conversations
         size = self.recipe.get("tokens", TOKENS_A_STEP) // self.parts
         self.streams = {
             task: stream(

@@ -31,6 +31,7 @@ class AnswerStage(Stage):
 
     def __init__(self, model: Phi3V, recipe: dict, team: Team, encoder: Encoder):
         self.team, self.recipe, self.encoder, self.all = team, recipe, encoder, model
+        self.seed = recipe["seed"]
         self.own = recipe[self.name]
         self.pictures, self.rates = self.own["pictures"], tuple(self.own["rates"])
         self.model = self.trained(model).to(team.device)
@@ -50,7 +51,7 @@ class AnswerStage(Stage):
 
     def group(self, kind: str, rng: random.Random) -> tuple[Album, Group, Seen]:
         """A group of pictures of a kind, the album to ask about it, and what is seen of it."""
-        album = Album("train", seeded(self.name, self.recipe["seed"], rng.random()))
+        album = Album("train", seeded(self.name, self.seed, rng.random()))
         group = album.group(kind)
         return album, group, self.see(group.scenes)
 
@@ -101,7 +102,7 @@ class AnswerStage(Stage):
             ids; positions; to which conversation each token belongs; which places predict a token to be learned;
             which rows of the pictures stand in the context; what to look at (`Pointing`); what is seen.
         """
-        rng = random.Random(seeded(self.name, self.recipe["seed"], step, number))
+        rng = random.Random(seeded(self.name, self.seed, step, number))
         if rng.random() < self.own.get("conclusions", 0):
             return self.conclusions(rng)
         views, empty = self.views(step / steps), self.empty_shown(step / steps, rng)
@@ -155,7 +156,7 @@ class AnswerStage(Stage):
         It costs a tenth of the same with pictures.
         """
         token_id = self.encoder.tokenizer.token_to_id
-        album, made = Album("train", seeded(self.name, self.recipe["seed"], rng.random())), []
+        album, made = Album("train", seeded(self.name, self.seed, rng.random())), []
         said, stop = {kind: set(map(token_id, words)) for kind, words in FINISH.said.items()}, token_id(".")
         for _ in range(FINISH.conclusions * self.pictures):
             kind = "pair" if rng.random() < FINISH.pairs else "clip"

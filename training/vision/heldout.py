@@ -10,7 +10,6 @@ from transformers import DynamicCache
 from training.team import precision
 from training.tokenizer import STOP_TOKENS, Encoder
 
-from . import settings
 from .answers import AnswerStage
 from .model import VIEW_ROWS, Phi3V, image_rows
 from .parts import seeded
@@ -68,7 +67,7 @@ def progress(stage: AnswerStage) -> Callable[[int], dict]:
 
     def show(step: int) -> dict:
         if not cases:
-            cases.append(HeldOut(stage, "progress", settings.HELD_OUT_CASES))
+            cases.append(HeldOut(stage, "progress", stage.recipe["held_out"]))
         return {"held out": cases[0].measure()}
 
     return show

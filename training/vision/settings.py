@@ -95,4 +95,3 @@ TOWER, ANSWERS, SYMBOLS, FIT, FINISH = (
     TowerSettings(), AnswerSettings(), SymbolSettings(), FitSettings(), FinishSettings()
 )  # fmt: skip
 BLOCK = 32  # groups whose features are put into the cache at a time
-HELD_OUT_CASES = 16  # of each task, for the progress that is shown while training
