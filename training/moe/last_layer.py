@@ -137,7 +137,9 @@ def put_together(old: nn.Module, seen: Seen, seed: int) -> tuple[nn.Module, torc
 def left_over(mlp: nn.Module, seen: Seen) -> float:
     """The share of the outputs' variance that a layer does not give."""
     mlp.eval()
-    return ((mlp(seen.inputs[None])[0] - seen.outputs).square().sum() / (seen.outputs - seen.outputs.mean(0)).square().sum()).item()
+    return (
+        (mlp(seen.inputs[None])[0] - seen.outputs).square().sum() / (seen.outputs - seen.outputs.mean(0)).square().sum()
+    ).item()
 
 
 class Alone(nn.Module):
@@ -229,13 +231,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--layer", type=int, default=-1, help="which layer (default: the last one)")
     parser.add_argument("--steps", type=int, default=STEPS, help=f"of the fit (default {STEPS})")
     parser.add_argument("--seed", type=int, default=1, help="decides the conversations and the groups (default 1)")
+    parser.add_argument(
+        "--conversations", type=int, default=CONVERSATIONS, help=f"whose tokens are used (default {CONVERSATIONS})"
+    )
     options = parser.parse_args(arguments)
     if options.out.resolve() == options.folder.resolve():
         parser.error("--out is the folder that is read: choose another")
     model = new_model(options.folder, options.seed, recipes()[NAME]["routing"])
     stored.load_into(model, options.folder)
     stored.copy_files(options.folder, options.out)
-    left = renew(model, Encoder(options.folder), options.out, options.layer, options.steps, options.seed)
+    encoder = Encoder(options.folder)
+    left = renew(model, encoder, options.out, options.layer, options.steps, options.seed, options.conversations)
     stored.save(model.published(plain_state(model)), options.out)
     print(f"wrote {options.out}: left over {left['chosen']:.1%} by choice alone, {left['fitted']:.1%} after the fit")
 
