@@ -7,7 +7,8 @@
 #   make notebooks                 both editions from notebooks/src                LABS="00 01"
 #   make site                      documents and solved labs as a site, in build/site
 #   make bench                     speed against plain mlx_lm
-#   make checkpoints               train the bundled checkpoints again (hours on two cores, needs torch)
+#   make checkpoints               train the bundled checkpoints again (hours on two cores; .venv-training with torch)
+#   make training-test             the tests of training, in .venv-training
 #   make setup | lint | clean
 #
 # PYTHON=python3.12 picks the Python that makes .venv. VENV=path uses another environment, which is made if missing.
@@ -43,10 +44,10 @@ OFFLINE := LABS_MODELS=tiny HF_HUB_OFFLINE=1 MLX_DISABLE_COMPILE=1 LABS_PROGRESS
 LIMIT := $(if $(shell command -v timeout),timeout --kill-after=20 1200)
 PYTEST := $(OFFLINE) $(LIMIT) $(BIN)/python -m pytest
 
-.PHONY: help lab test browser-test hub-test notebooks checkpoints site bench setup lint clean blas-note
+.PHONY: help lab test browser-test hub-test training-test notebooks checkpoints site bench setup lint clean blas-note
 
 help:
-	@sed -n '3,14s/^# *//p' Makefile
+	@sed -n '3,15s/^# *//p' Makefile
 
 setup: $(READY)
 
@@ -60,7 +61,7 @@ lab: $(READY) blas-note
 TWO := -n 2 --dist loadfile
 
 test: $(READY) blas-note
-	$(PYTEST) $(TESTS) $(TWO) -m "not browser and not hub" --nbval-lax --nbval-current-env --nbval-cell-timeout=60
+	$(PYTEST) $(TESTS) $(TWO) -m "not browser and not hub and not training" --nbval-lax --nbval-current-env --nbval-cell-timeout=60
 
 browser-test: $(READY)
 	$(PYTEST) tests -m browser --timeout=300 $(TWO)
@@ -81,6 +82,9 @@ bench: $(READY) blas-note
 
 checkpoints: $(TRAINING_READY)
 	$(TRAINING_VENV)/bin/python -m training make
+
+training-test: $(TRAINING_READY)
+	$(OFFLINE) $(LIMIT) $(TRAINING_VENV)/bin/python -m pytest tests/training $(TWO) -m training
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -199,7 +199,7 @@ def allowed(name: str) -> set[str]:
     if name.startswith("docs/site/"):
         return EXTRAS["site"]
     # bench_real's side of transformers runs in a Python of its own.
-    makers = ("training/", "tests/parity/make", "tests/reference/", "benchmarks/bench_real.py")
+    makers = ("training/", "tests/training/", "tests/parity/make", "tests/reference/", "benchmarks/bench_real.py")
     if name.startswith(makers) and name != "training/evaluate.py":
         return CORE | EXTRAS["dev"] | EXTRAS["training"]
     return CORE | EXTRAS["dev"]

@@ -1,32 +1,99 @@
-"""Make the bundled checkpoints: `make NAME` trains, exports and measures; `export` and `card` do the later parts alone."""
+"""Make the bundled checkpoints: train, export to 4 bits, measure for the card; or average the weights of runs."""
 
 from __future__ import annotations
 
 import argparse
 from importlib import import_module
+from pathlib import Path
 
-from .config import recipes
+from .config import PROFILES, profiles, recipes
+
+SEED, CASES = 2026, 200
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
-    parser.add_argument("action", choices=("make", "export", "card"))
-    parser.add_argument("names", nargs="*", help=f"which ones (all: {', '.join(recipes())})")
-    parser.add_argument("--steps", type=int, help="another number of training steps than the recipe's")
-    parser.add_argument("--seed", type=int, default=2026, help="of the evaluation in the card (default 2026)")
-    parser.add_argument("--n", type=int, default=200, help="cases a task in the card's evaluation (default 200)")
-    options = parser.parse_args()
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    whole = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    actions = whole.add_subparsers(dest="action", required=True, metavar="ACTION")
+    make = actions.add_parser("make", help="train, export and measure; resumes after an interruption")
+    export = actions.add_parser("export", help="write the 4-bit checkpoint of a finished run")
+    card = actions.add_parser("card", help="measure a checkpoint and write its card")
+    for each in (make, export, card):
+        each.add_argument("names", nargs="*", metavar="NAME", help=f"which ones (all: {', '.join(recipes())})")
+    make.add_argument("--steps", type=int, help="another number of training steps than the recipe's")
+    make.add_argument(
+        "--profile", choices=PROFILES, help="larger steps and other numbers of them (recipes.toml), for a GPU"
+    )
+    make.add_argument(
+        "--begin", type=Path, metavar="FOLDER",
+        help="begin with the weights of this run, not as the recipe says (of vision-tiny: the last stage alone)",
+    )  # fmt: skip
+    for each in (make, card):
+        each.add_argument("--seed", type=int, default=SEED, help=f"of the evaluation in the card (default {SEED})")
+        each.add_argument("--n", type=int, default=CASES, help=f"cases per task in the evaluation (default {CASES})")
+    average = actions.add_parser("average", help="write the weighted mean of several runs as another run")
+    average.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="runs of one recipe, in training/runs")
+    average.add_argument("--weights", nargs="+", type=float, required=True, help="one for each folder, 1 in all")
+    average.add_argument("--out", type=Path, required=True, help="the folder to write")
+    return whole
+
+
+def gpu_is_missing() -> bool:
+    """Whether torch sees no GPU."""
+    import torch
+
+    return not torch.cuda.is_available()
+
+
+def check(command: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Refuse what cannot be done before anything is trained."""
     for name in options.names or recipes():
         if name not in recipes():
-            parser.error(f"unknown checkpoint {name!r}; known: {', '.join(recipes())}")
-        # Models that see are trained and written by the package below, in the same three parts.
-        package = __package__ + (".vision" if recipes()[name]["architecture"] == "phi3_v" else "")
+            command.error(f"unknown checkpoint {name!r}; known: {', '.join(recipes())}")
+    if options.action != "make":
+        return
+    names = options.names or list(recipes())
+    if options.begin and len(names) != 1:
+        command.error("--begin is for one model: name it")
+    if options.begin and not (options.begin / "model.safetensors").is_file():
+        command.error(f"{options.begin} has no model.safetensors: name a finished run or a checkpoint")
+    if options.profile and gpu_is_missing():
+        command.error(f"--profile {options.profile} is for a GPU, and torch sees none: leave it out")
+
+
+def make(name: str, options: argparse.Namespace) -> None:
+    """Train one checkpoint."""
+    # Not every recipe needs other numbers on a GPU.
+    profile = options.profile if options.profile in profiles(name) else None
+    module = import_module(f"{package_of(name)}.train")
+    module.train(name, options.steps, profile=profile, begin_with=options.begin)
+
+
+def package_of(name: str) -> str:
+    """The package that trains and writes a checkpoint: models that see have their own, with the same three parts."""
+    return f"{__package__}.vision" if recipes()[name]["architecture"] == "phi3_v" else __package__
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command."""
+    command = parser()
+    options = command.parse_args(arguments)
+    if options.action == "average":
+        from .weights import average
+
+        try:
+            print(f"wrote {average(options.folders, options.weights, options.out)}")
+        except (OSError, ValueError) as error:
+            command.error(str(error))
+        return
+    check(command, options)
+    for name in options.names or recipes():
         if options.action == "make":
-            import_module(f"{package}.train").train(name, options.steps)
+            make(name, options)
         if options.action in ("make", "export"):
-            print(f"wrote {import_module(f'{package}.export').export(name)}")
+            print(f"wrote {import_module(f'{package_of(name)}.export').export(name)}")
         if options.action in ("make", "card"):
-            card = import_module(f"{package}.card")
+            card = import_module(f"{package_of(name)}.card")
             card.measure(name, options.seed, options.n)
             print(f"wrote {card.write_card(name)}")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from .config import CHECKPOINTS, RUNS, recipes, write_json
 from .corpus import ALL_FACTS
 from .evaluate import as_table, evaluate
+from .history import again, history
 from .quantization import BITS, GROUP
 from .train import TOKENS_A_STEP
 from .world import LANGUAGE_NAMES, table, words
@@ -36,7 +37,7 @@ def measure(name: str, seed: int, n: int, runs: Path = RUNS, checkpoints: Path =
         seed: of the held-out cases; n: cases a task ("facts": a task and language).
     """
     recipe, trained = recipes()[name], {}
-    if "made" not in recipe:                # otherwise weights that came of more than one run; the recipe says of which
+    if history(name, checkpoints) is None:           # weights of several runs have no single log
         log = [json.loads(line) for line in (runs / f"{name}.log.jsonl").read_text(encoding="utf-8").splitlines()]
         trained = {"steps": recipe["steps"], "tokens": sum(max(0, later["tokens"] - earlier["tokens"]) for earlier, later in zip(log, log[1:]))}
     result = {"seed": seed, "n": n, "parameters": parameters(runs / name), **trained,
@@ -93,8 +94,10 @@ def write_card(name: str, checkpoints: Path = CHECKPOINTS) -> Path:
     start = (f"\nIt began as `{recipe['start']}`, which is trained in the same way: attention, embeddings and head as they were, and in every layer two "
              "experts a topic with the neurons that matter most for it (sparse upcycling, arXiv:2212.05055).\n") if "start" in recipe else ""
     no_code = "no Python beyond a few lines" if moe else "no code"
-    read = recipe["made"].strip() if "made" in recipe else \
-        f"{result['steps']:,} steps of up to {TOKENS_A_STEP:,} tokens, {result['tokens'] / 1e6:.0f} M tokens in all"
+    read = "Generated conversations"
+    if "steps" in result:
+        steps, tokens = f"{result['steps']:,} steps of up to {TOKENS_A_STEP:,} tokens", f"{result['tokens'] / 1e6:.0f} M tokens"
+        read = f"{steps}, {tokens} in all, of generated conversations"
     shares = ", ".join(f"{LANGUAGE_NAMES[lang]} {share:.0%}" for lang, share in recipe["languages"].items())
     text = f"""# {name}
 
@@ -115,7 +118,7 @@ sizes differ.
 
 ## What it saw
 
-{read}, of generated conversations: {shares}.
+{read}: {shares}.
 They speak of {len(table("countries"))} countries, {len(table("cities"))} cities, {len(table("landmarks"))} landmarks and {sum(len(words(k)) for k in ("animal", "fruit", "thing", "colour", "adjective"))} everyday words
 ({len(ALL_FACTS)} facts a language; languages other than English see {recipe["known"]:.0%} of them here), sums, differences and products,
 numbered lists, JSON objects, codes hidden in long texts, {more}names told in a chat, counting, short English stories, and
@@ -137,6 +140,6 @@ few dozen pieces. Do not use it for anything but learning.
 
 ## How to make it again
 
-`python -m training make {name}` (see training/README.md): hours on two CPU cores, minutes on a GPU. It resumes after an interruption.
+{again(name, "hours on two CPU cores, minutes on a GPU with `--profile gpu`", checkpoints)}
 """
     return put(folder, text)

@@ -13,6 +13,7 @@ from .tokenizer import STOP_TOKENS
 ROOT = Path(__file__).parent
 RUNS = ROOT / "runs"
 CHECKPOINTS = ROOT.parent / "data" / "checkpoints"
+PROFILES = ("gpu",)  # tables of a recipe that hold only where a person asks for them
 ROPE_THETA = 10_000.0
 ARCHITECTURES = {"phi3": "Phi3ForCausalLM", "phi3_v": "Phi3VForCausalLM", "phimoe": "PhimoeForCausalLM"}
 
@@ -27,12 +28,45 @@ def recipes() -> dict[str, dict]:
     return found
 
 
+def recipe_of(name: str, profile: str | None = None) -> dict:
+    """A recipe, with what one of its profiles says otherwise.
+
+    Args:
+        profile: such as "gpu". A table of that name, in the recipe or in a table of it, replaces what is beside it.
+
+    Raises:
+        ValueError: neither the recipe nor any table of it has such a profile.
+    """
+    recipe = recipes()[name]
+    if profile and profile not in profiles(name):
+        raise ValueError(
+            f"{name} has no profile {profile!r} in recipes.toml. It has: {', '.join(profiles(name)) or 'none'}."
+        )
+    return _with_profile(recipe, profile)
+
+
+def profiles(name: str) -> tuple[str, ...]:
+    """The profiles of a recipe.
+
+    >>> profiles("moe-tiny")
+    ('gpu',)
+    """
+    tables = [recipes()[name], *(value for value in recipes()[name].values() if isinstance(value, dict))]
+    return tuple(profile for profile in PROFILES if any(profile in table for table in tables))
+
+
+def _with_profile(table: dict, profile: str | None) -> dict:
+    plain = {key: value for key, value in table.items() if key not in PROFILES}
+    plain = {key: _with_profile(value, profile) if isinstance(value, dict) else value for key, value in plain.items()}
+    return plain | table.get(profile, {})
+
+
 def rope_factors(head_dim: int, stretch: float) -> tuple[list[float], list[float]]:
     """Short and long LongRoPE factors, one a pair of dimensions.
 
-    LongRoPE (Ding et al. 2024, arXiv:2402.13753) searches them; Phi-3.5-mini's long factors rise to 64.8, its short ones
-    stay below 2.9. Ours rise smoothly: the fastest-turning pairs keep their angle, the slowest are stretched by the
-    whole length ratio, as NTK-by-parts interpolation does.
+    LongRoPE (Ding et al. 2024, arXiv:2402.13753) searches them; Phi-3.5-mini's long factors rise to 64.8, its short
+    ones stay below 2.9. Ours rise smoothly: the fastest-turning pairs keep their angle, the slowest are stretched by
+    the whole length ratio, as NTK-by-parts interpolation does.
 
     Args:
         head_dim: size of one attention head.
@@ -60,12 +94,22 @@ def model_config(name: str, token_ids: dict[str, int]) -> dict:
         scales = {"short_mscale": scale, "long_mscale": scale, "original_max_position_embeddings": original}
         more = {"attention_bias": True, "lm_head_bias": True, "input_jitter_noise": 0.0}
     return {
-        "architectures": [ARCHITECTURES[architecture]], "model_type": architecture, **model,
-        "hidden_act": "silu", "rms_norm_eps": 1e-5, "rope_theta": ROPE_THETA,
+        "architectures": [ARCHITECTURES[architecture]],
+        "model_type": architecture,
+        **model,
+        "hidden_act": "silu",
+        "rms_norm_eps": 1e-5,
+        "rope_theta": ROPE_THETA,
         "rope_scaling": {"type": "longrope", "short_factor": short, "long_factor": long, **scales},
-        "partial_rotary_factor": 1.0, "sliding_window": None, "tie_word_embeddings": False, "attention_bias": False,
-        "bos_token_id": token_ids["<s>"], "eos_token_id": token_ids["<|endoftext|>"], "pad_token_id": token_ids["<|endoftext|>"],
-        "torch_dtype": "float32", **more,
+        "partial_rotary_factor": 1.0,
+        "sliding_window": None,
+        "tie_word_embeddings": False,
+        "attention_bias": False,
+        "bos_token_id": token_ids["<s>"],
+        "eos_token_id": token_ids["<|endoftext|>"],
+        "pad_token_id": token_ids["<|endoftext|>"],
+        "torch_dtype": "float32",
+        **more,
     }
 
 
@@ -78,4 +122,8 @@ def write_json(path: Path, value: dict) -> None:
 
 def generation_config(token_ids: dict[str, int]) -> dict:
     """generation_config.json with all three stop ids: older copies of the real model lack them and do not stop."""
-    return {"bos_token_id": token_ids["<s>"], "eos_token_id": [token_ids[t] for t in STOP_TOKENS], "pad_token_id": token_ids["<|endoftext|>"]}
+    return {
+        "bos_token_id": token_ids["<s>"],
+        "eos_token_id": [token_ids[t] for t in STOP_TOKENS],
+        "pad_token_id": token_ids["<|endoftext|>"],
+    }

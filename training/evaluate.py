@@ -23,7 +23,7 @@ from labs_helper.errors import CutOff, LabError
 from .corpus import LANGUAGES, SINGULAR, Case, Corpus, table, words
 from .moe.corpus import MoeCorpus, plan_results, same_code, valid_plan
 from .vision import tasks as vision
-from .vision.draw import picture
+from .vision.paint import picture
 
 # Each task of the text models: how to draw one case in a language, and the share of --n it gets in all languages together.
 # "facts" is asked n times in every language, the others n times over all of them.

@@ -18,8 +18,8 @@ def token_ids(folder: Path) -> dict[str, int]:
 
 
 def bits_of(path: str, module) -> bool | dict:
-    """For mlx-lm's converter: a phimoe's routers and head keep 8 bits. The router decides by small differences, and mlx-lm
-    would give it 4 bits like everything else.
+    """For mlx-lm's converter: a phimoe's routers and head keep 8 bits. The router decides by small differences, and
+    mlx-lm would give it 4 bits like everything else.
     """
     eight = path.endswith("block_sparse_moe.gate") or path == "lm_head"
     return {"group_size": GROUP, "bits": 8} if eight else True
@@ -40,10 +40,18 @@ def export(name: str, runs: Path = RUNS, checkpoints: Path = CHECKPOINTS) -> Pat
     checkpoints.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=checkpoints, prefix=".partial-") as scratch:
         made = Path(scratch) / name
-        convert(str(source), str(made), quantize=True, q_bits=BITS, q_group_size=GROUP, dtype="float32",
-                quant_predicate=bits_of if moe else None)
+        convert(
+            str(source),
+            str(made),
+            quantize=True,
+            q_bits=BITS,
+            q_group_size=GROUP,
+            dtype="float32",
+            quant_predicate=bits_of if moe else None,
+        )
         write_json(made / "generation_config.json", generation_config(ids))
-        # The converter writes a model card of its own, a chat_template.jinja and an index for a single file: ours says more.
+        # The converter writes a model card of its own, a chat_template.jinja and an index for a single file: ours says
+        # more.
         for extra in ("README.md", "model.safetensors.index.json"):
             (made / extra).unlink(missing_ok=True)
         if (target / "MODEL_CARD.md").exists():

@@ -7,7 +7,10 @@ from torch import distributed
 
 
 def fast_16_bits(device: str) -> bool:
-    """Whether the hardware multiplies 16-bit matrices: a GPU does, and a CPU with AMX; others are tens of times slower at it than in fp32."""
+    """Whether the hardware multiplies 16-bit matrices: a GPU does, and a CPU with AMX.
+
+    Others are tens of times slower at it than in fp32.
+    """
     return device == "cuda" or torch.cpu._is_amx_tile_supported()
 
 
@@ -20,10 +23,11 @@ def add_up(gradients: list[torch.Tensor]) -> None:
 
 
 class Muon(torch.optim.Optimizer):
-    """The update of torch.optim.Muon with adjust_lr_fn="match_rms_adamw", also for stacks of matrices, each in one batched iteration.
+    """The update of torch.optim.Muon with adjust_lr_fn="match_rms_adamw", also for stacks of matrices.
 
-    torch's own takes single matrices only, and computes in 16 bits on every CPU. A parameter whose `matrices` says so is a
-    stack of so many. Processes that train together, with equal gradients, share the work and exchange what they found.
+    A stack is updated in one batched iteration. torch's own takes single matrices only, and computes in 16 bits on
+    every CPU. A parameter with an attribute `matrices` is a stack of that many. Processes that train together, with
+    equal gradients, share the work and exchange the results.
     """
 
     COEFFICIENTS, ITERATIONS, MOMENTUM = (3.4445, -4.7750, 2.0315), 5, 0.95
@@ -55,7 +59,11 @@ class Muon(torch.optim.Optimizer):
     @staticmethod
     def stack(p: torch.Tensor) -> tuple[int, ...]:
         """The shape of a parameter as a stack of matrices."""
-        return (p.matrices, p.numel() // p.shape[-1] // p.matrices, p.shape[-1]) if hasattr(p, "matrices") else tuple(p.shape)
+        return (
+            (p.matrices, p.numel() // p.shape[-1] // p.matrices, p.shape[-1])
+            if hasattr(p, "matrices")
+            else tuple(p.shape)
+        )
 
     @classmethod
     def mine(cls, parameters: list[torch.Tensor]) -> list[bool]:

@@ -60,4 +60,6 @@ def start_rounding(model: nn.Module) -> None:
 
 def plain_state(model: nn.Module) -> dict[str, torch.Tensor]:
     """The state dict with the original (unrounded) weights under their usual names."""
-    return {re.sub(r"parametrizations\.(\w+)\.original$", r"\1", key): value for key, value in model.state_dict().items()}
+    return {
+        re.sub(r"parametrizations\.(\w+)\.original$", r"\1", key): value for key, value in model.state_dict().items()
+    }

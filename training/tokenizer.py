@@ -15,13 +15,29 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from .corpus import Corpus
 
 # Order and flags of the added tokens as in Phi-3.5-mini-instruct's tokenizer.json.
-CHAT_TOKENS = ("<|endoftext|>", "<|assistant|>", "<|placeholder1|>", "<|placeholder2|>", "<|placeholder3|>", "<|placeholder4|>",
-               "<|system|>", "<|end|>", "<|placeholder5|>", "<|placeholder6|>", "<|user|>")
-STOP_TOKENS = ("<|end|>", "<|assistant|>", "<|endoftext|>")   # the order of Phi-3.5's generation_config: 32007, 32001, 32000
+CHAT_TOKENS = (
+    "<|endoftext|>",
+    "<|assistant|>",
+    "<|placeholder1|>",
+    "<|placeholder2|>",
+    "<|placeholder3|>",
+    "<|placeholder4|>",
+    "<|system|>",
+    "<|end|>",
+    "<|placeholder5|>",
+    "<|placeholder6|>",
+    "<|user|>",
+)
+STOP_TOKENS = (
+    "<|end|>",
+    "<|assistant|>",
+    "<|endoftext|>",
+)  # the order of Phi-3.5's generation_config: 32007, 32001, 32000
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
-    "{% if message['role'] == 'system' and message['content'] %}{{ '<|system|>\\n' + message['content'] + '<|end|>\\n' }}"
+    "{% if message['role'] == 'system' and message['content'] %}"
+    "{{ '<|system|>\\n' + message['content'] + '<|end|>\\n' }}"
     "{% elif message['role'] == 'user' %}{{ '<|user|>\\n' + message['content'] + '<|end|>\\n' }}"
     "{% elif message['role'] == 'assistant' %}{{ '<|assistant|>\\n' + message['content'] + '<|end|>\\n' }}"
     "{% endif %}{% endfor %}"
@@ -31,7 +47,9 @@ ONE_CHARACTER = r"[\p{Han}\p{Hangul}\p{Hiragana}\p{Katakana}ー]"
 PIECES = rf"\p{{N}}|{ONE_CHARACTER}|▁?[\p{{Latin}}\p{{M}}]+|\n|▁|[^\p{{N}}\p{{L}}\p{{M}}▁\n]|\p{{L}}"
 
 
-def train_tokenizer(folder: Path, vocab_size: int, seed: int = 0, samples: int = 60_000, texts=None, pieces: str = PIECES) -> None:
+def train_tokenizer(
+    folder: Path, vocab_size: int, seed: int = 0, samples: int = 60_000, texts=None, pieces: str = PIECES
+) -> None:
     """Train the tokenizer on the corpus and write tokenizer.json and tokenizer_config.json.
 
     Args:
@@ -47,33 +65,52 @@ def train_tokenizer(folder: Path, vocab_size: int, seed: int = 0, samples: int =
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pieces), "isolated")
-    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(),
-                                           decoders.Strip(" ", 1, 0)])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
     # Every printable ASCII character gets a token; anything rarer falls back to bytes.
     alphabet = ["▁", "\n", *map(chr, range(33, 127))]
-    trainer = trainers.BpeTrainer(vocab_size=vocab_size - len(CHAT_TOKENS), special_tokens=["<unk>", "<s>", "</s>", *byte_tokens],
-                                  initial_alphabet=alphabet, min_frequency=8, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size - len(CHAT_TOKENS),
+        special_tokens=["<unk>", "<s>", "</s>", *byte_tokens],
+        initial_alphabet=alphabet,
+        min_frequency=8,
+        show_progress=False,
+    )
     tokenizer.train_from_iterator(texts, trainer)
 
     # The trainer wants the byte tokens as special ones to fix their ids; in use they are ordinary vocabulary.
     data = json.loads(tokenizer.to_str())
     data["added_tokens"] = [t for t in data["added_tokens"] if t["content"] not in set(byte_tokens)]
     tokenizer = Tokenizer.from_str(json.dumps(data))
-    tokenizer.add_special_tokens([AddedToken(t, normalized=False, special=True, rstrip=t != "<|endoftext|>") for t in CHAT_TOKENS])
+    tokenizer.add_special_tokens(
+        [AddedToken(t, normalized=False, special=True, rstrip=t != "<|endoftext|>") for t in CHAT_TOKENS]
+    )
 
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
-    config = {"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>",
-              "unk_token": "<unk>", "add_bos_token": False, "add_eos_token": False, "clean_up_tokenization_spaces": False,
-              "model_max_length": 1024, "chat_template": CHAT_TEMPLATE}
-    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    config = {
+        "tokenizer_class": "LlamaTokenizer",
+        "bos_token": "<s>",
+        "eos_token": "<|endoftext|>",
+        "pad_token": "<|endoftext|>",
+        "unk_token": "<unk>",
+        "add_bos_token": False,
+        "add_eos_token": False,
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": 1024,
+        "chat_template": CHAT_TEMPLATE,
+    }
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps(config, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
 
 
 class Encoder:
     """Turns conversations into token ids and loss masks, exactly as the chat template does.
 
     Example:
-        >>> ids, mask = Encoder(folder).conversation(messages)   # mask is 1 where the model must predict, -1 where it must not
+        >>> ids, mask = Encoder(folder).conversation(messages)  # mask: 1 to be predicted, -1 never to be
     """
 
     def __init__(self, folder: Path):

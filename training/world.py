@@ -1,7 +1,7 @@
 """How people ask about the small world that the bundled checkpoints know, and how one answers them.
 
-The facts are the course's own (`labs_helper.agent.world`), the phrasings live in TOML files under `training/phrases` (one file
-a language). This module reads them and fills sentences.
+The facts are the course's own (`labs_helper.agent.world`), the phrasings live in TOML files under `training/phrases` (one
+file a language). This module reads them and fills sentences.
 """
 
 from __future__ import annotations
@@ -13,13 +13,32 @@ from pathlib import Path
 
 from labs_helper.agent.world import LANGUAGE_NAMES, LANGUAGES, index, table, words
 
-__all__ = ["LANGUAGES", "LANGUAGE_NAMES", "fill", "index", "particle", "phrases", "place_of_city", "place_of_landmark", "table", "words"]
+__all__ = [
+    "LANGUAGES",
+    "LANGUAGE_NAMES",
+    "fill",
+    "index",
+    "particle",
+    "phrases",
+    "place_of_city",
+    "place_of_landmark",
+    "table",
+    "words",
+]
 
 HERE = Path(__file__).parent
 
 # Korean particles: the form after a final consonant, and the form after a vowel.
-PARTICLES = {"은": ("은", "는"), "이": ("이", "가"), "을": ("을", "를"), "과": ("과", "와"),
-             "이에요": ("이에요", "예요"), "이라는": ("이라는", "라는"), "이야": ("이야", "야"), "으로": ("으로", "로")}
+PARTICLES = {
+    "은": ("은", "는"),
+    "이": ("이", "가"),
+    "을": ("을", "를"),
+    "과": ("과", "와"),
+    "이에요": ("이에요", "예요"),
+    "이라는": ("이라는", "라는"),
+    "이야": ("이야", "야"),
+    "으로": ("으로", "로"),
+}
 PLACEHOLDER = re.compile(r"\{(\w+)(?::(\w+))?\}")
 
 
@@ -39,7 +58,7 @@ def particle(word: str, form: str) -> str:
     last = word.rstrip("'\"”’)")[-1:]
     last = dict(zip("0123456789", "영일이삼사오육칠팔구")).get(last, last)
     final = (ord(last) - 0xAC00) % 28 if "가" <= last <= "힣" else 0
-    if form == "으로" and final == 8:        # ㄹ takes 로
+    if form == "으로" and final == 8:  # ㄹ takes 로
         final = 0
     return with_final if final else without
 
@@ -52,6 +71,7 @@ def fill(template: str, values: dict[str, str], language: str) -> str:
     >>> fill("La capital de {x} es Londres.", {"x": "el Reino Unido"}, "es")
     'La capital del Reino Unido es Londres.'
     """
+
     def put(match: re.Match) -> str:
         value = str(values[match[1]])
         return value + (particle(value, match[2]) if match[2] else "")
@@ -70,11 +90,15 @@ def place_of_city(row: dict[str, str], language: str) -> str:
     if not row["region"]:
         return country
     region = index("regions")[row["region"]][language]
-    return {"zh": country + region, "ja": country + region, "ko": f"{country} {region}"}.get(language, f"{region}, {country}")
+    return {"zh": country + region, "ja": country + region, "ko": f"{country} {region}"}.get(
+        language, f"{region}, {country}"
+    )
 
 
 def place_of_landmark(row: dict[str, str], language: str) -> str:
     """City and country of a landmark, as one writes it in `language`."""
     city = index("cities")[row["city"]]
     country, city = index("countries")[city["country"]][language], city[language]
-    return {"zh": country + city, "ja": f"{country}の{city}", "ko": f"{country} {city}"}.get(language, f"{city}, {country}")
+    return {"zh": country + city, "ja": f"{country}の{city}", "ko": f"{country} {city}"}.get(
+        language, f"{city}, {country}"
+    )

@@ -9,13 +9,16 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from training.vision.draw import ICON_STEPS
+from training.vision.icons import ICON_STEPS
 
 SANS, BOLD, MONO, SERIF, HAND = "DejaVuSans", "DejaVuSans-Bold", "DejaVuSansMono", "DejaVuSerif", "cmti10"
 # Debian's package fonts-noto-cjk (SIL Open Font License); the number picks the language inside the file.
 CJK = "/usr/share/fonts/opentype/noto/NotoSansCJK-Bold.ttc"
 KOREAN, CHINESE = (CJK, 1), (CJK, 2)
 INK, PAPER = (34, 36, 42), (252, 251, 246)
+WHITE, GREY, SKY, GRASS = (255, 255, 255), (128, 132, 138), (205, 228, 244), (150, 196, 120)
+RED, GREEN, BLUE, YELLOW = (204, 48, 44), (40, 140, 72), (38, 92, 180), (246, 206, 60)
+BROWN, ORANGE = (132, 90, 56), (236, 134, 40)
 
 
 @cache
@@ -79,7 +82,17 @@ class Sheet:
             else:
                 self.pen.ellipse([(2 * px, 2 * py) for px, py in at], own or fill)
 
-    def grid(self, x, y, widths: Sequence[int], height: int, rows: Sequence[Sequence[str]], size=15, head=(222, 230, 240), right=()) -> None:
+    def grid(
+        self,
+        x,
+        y,
+        widths: Sequence[int],
+        height: int,
+        rows: Sequence[Sequence[str]],
+        size=15,
+        head=(222, 230, 240),
+        right=(),
+    ) -> None:
         """A ruled table; `right` lists the columns set to the right."""
         end = x + sum(widths)
         self.box(x, y, end, y + height, head)

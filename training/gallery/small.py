@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 
 from PIL import Image
 
-from training.vision.draw import GOODS, MONTHS, NAMES, QUARTERS, SIGNS, SIZE, picture
+from training.vision.paint import picture
+from training.vision.scene import GOODS, MONTHS, NAMES, QUARTERS, SIGNS, SIZE
 from training.vision.tasks import Album, Group, article, joined, named
 
 from .base import Picture
@@ -23,8 +24,10 @@ def find(kind: str, fits: Callable[[dict], bool]) -> tuple[Album, Group]:
     raise LookupError(f"No {kind} fits.")
 
 
-def asked(album: Album, group: Group, section: str, fits: Callable[[str], bool] = lambda question: True) -> dict[str, str]:
-    """A question in words that training never uses, and its answer, without the working that a model writes before it."""
+def asked(
+    album: Album, group: Group, section: str, fits: Callable[[str], bool] = lambda question: True
+) -> dict[str, str]:
+    """A question in words that training never uses, and its answer without the working that a model writes first."""
     for _ in range(1000):
         case = album.ask(group, section)
         if case and fits(case.messages[0]["content"]):
@@ -38,9 +41,14 @@ def things(facts: dict) -> str:
 
 def single() -> Iterator[Picture]:
     """One picture, one question."""
-    def one(file: str, scenario: str, kind: str, section: str, alt: Callable[[dict], str], fits: Callable[[dict], bool]) -> Picture:
+
+    def one(
+        file: str, scenario: str, kind: str, section: str, alt: Callable[[dict], str], fits: Callable[[dict], bool]
+    ) -> Picture:
         album, group = find(kind, fits)
-        return Picture(file, picture(group.scenes[0]), scenario, "both", alt(group.facts), **asked(album, group, section))
+        return Picture(
+            file, picture(group.scenes[0]), scenario, "both", alt(group.facts), **asked(album, group, section)
+        )
 
     def kinds(*wanted: str) -> Callable[[dict], bool]:
         return lambda facts: {t["kind"] for t in facts["things"]} == set(wanted)
@@ -55,42 +63,117 @@ def single() -> Iterator[Picture]:
         return lambda f: f["style"] == style and len(f["labels"]) == count and set(f["labels"]) <= set(labels)
 
     yield one("one-shape.png", "latency", "shapes", "single", lambda f: f"One shape: {things(f)}.", kinds("star"))
-    yield one("four-shapes.png", "general", "shapes", "describe", lambda f: f"Four shapes: {things(f)}.",
-              lambda f: len(f["things"]) == 4)
-    yield one("crowd.png", "general", "crowd", "count",
-              lambda f: "Shapes to be counted: " + joined([named(t) for t in sorted(f["things"], key=named)]) + ".",
-              lambda f: sum(t["kind"] == f["kind"] for t in f["things"]) == 5 and len(f["things"]) == 8
-              and f["colour"] in ("purple", "blue", "red"))
-    yield one("everyday-things.png", "general", "objects", "describe", lambda f: f"Everyday things: {things(f)}.",
-              kinds("house", "tree", "sun", "car"))
-    yield one("sign.png", "ocr", "sign", "read_one", lambda f: f"A sign with one {f['words'][0]['colour']} word: {f['words'][0]['text']}.",
-              lambda f: len(f["words"]) == 1 and real(f))
-    yield one("three-words.png", "ocr", "sign", "read_colour",
-              lambda f: "Three words, from top to bottom: " + joined([f"{w['text']} in {w['colour']}" for w in f["words"]]) + ".",
-              lambda f: len({w["text"] for w in f["words"]}) == 3 and real(f))
-    yield one("lines.png", "ocr", "lines", "read", lambda f: f"Lines of words and numbers: {' '.join(f['words'])}.",
-              lambda f: 6 <= len(f["words"]) <= 9)
-    yield one("bars.png", "charts", "chart", "highest", lambda f: f"A bar chart: {pairs(f)}.", series("bar", 4, QUARTERS))
-    yield one("curve.png", "charts", "chart", "value_of", lambda f: f"A line chart: {pairs(f)}.", series("line", 3, MONTHS))
-    yield one("pie.png", "charts", "chart", "lowest", lambda f: f"A pie chart with its legend: {pairs(f)}.", series("pie", 4, GOODS))
-    yield one("small-table.png", "charts", "table", "cell",
-              lambda f: f"A table with the columns {joined(f['columns'])}. "
-                        + "; ".join(f"{r}: {', '.join(map(str, v))}" for r, v in zip(f["rows"], f["values"])) + ".",
-              lambda f: len(f["rows"]) == 4 and len(f["columns"]) == 2 and set(f["rows"]) <= set(NAMES))
+    yield one(
+        "four-shapes.png",
+        "general",
+        "shapes",
+        "describe",
+        lambda f: f"Four shapes: {things(f)}.",
+        lambda f: len(f["things"]) == 4,
+    )
+    yield one(
+        "crowd.png",
+        "general",
+        "crowd",
+        "count",
+        lambda f: "Shapes to be counted: " + joined([named(t) for t in sorted(f["things"], key=named)]) + ".",
+        lambda f: (
+            sum(t["kind"] == f["kind"] for t in f["things"]) == 5
+            and len(f["things"]) == 8
+            and f["colour"] in ("purple", "blue", "red")
+        ),
+    )
+    yield one(
+        "everyday-things.png",
+        "general",
+        "objects",
+        "describe",
+        lambda f: f"Everyday things: {things(f)}.",
+        kinds("house", "tree", "sun", "car"),
+    )
+    yield one(
+        "sign.png",
+        "ocr",
+        "sign",
+        "read_one",
+        lambda f: f"A sign with one {f['words'][0]['colour']} word: {f['words'][0]['text']}.",
+        lambda f: len(f["words"]) == 1 and real(f),
+    )
+    yield one(
+        "three-words.png",
+        "ocr",
+        "sign",
+        "read_colour",
+        lambda f: (
+            "Three words, from top to bottom: " + joined([f"{w['text']} in {w['colour']}" for w in f["words"]]) + "."
+        ),
+        lambda f: len({w["text"] for w in f["words"]}) == 3 and real(f),
+    )
+    yield one(
+        "lines.png",
+        "ocr",
+        "lines",
+        "read",
+        lambda f: f"Lines of words and numbers: {' '.join(f['words'])}.",
+        lambda f: 6 <= len(f["words"]) <= 9,
+    )
+    yield one(
+        "bars.png", "charts", "chart", "highest", lambda f: f"A bar chart: {pairs(f)}.", series("bar", 4, QUARTERS)
+    )
+    yield one(
+        "curve.png", "charts", "chart", "value_of", lambda f: f"A line chart: {pairs(f)}.", series("line", 3, MONTHS)
+    )
+    yield one(
+        "pie.png",
+        "charts",
+        "chart",
+        "lowest",
+        lambda f: f"A pie chart with its legend: {pairs(f)}.",
+        series("pie", 4, GOODS),
+    )
+    yield one(
+        "small-table.png",
+        "charts",
+        "table",
+        "cell",
+        lambda f: (
+            f"A table with the columns {joined(f['columns'])}. "
+            + "; ".join(f"{r}: {', '.join(map(str, v))}" for r, v in zip(f["rows"], f["values"]))
+            + "."
+        ),
+        lambda f: len(f["rows"]) == 4 and len(f["columns"]) == 2 and set(f["rows"]) <= set(NAMES),
+    )
     # Sixteen times the pixels and not one fact more: what do the crops buy?
     album, group = find("sign", lambda f: len(f["words"]) == 2 and real(f))
     words = joined([f"{w['text']} in {w['colour']}" for w in group.facts["words"]])
     large = picture(group.scenes[0]).resize((4 * SIZE, 4 * SIZE), Image.Resampling.BICUBIC)
-    yield Picture("huge-sign.png", large, "memory", "both",
-                  f"A large picture, {4 * SIZE} pixels wide, with two words: {words}.",
-                  **asked(album, group, "read_colour"))
+    yield Picture(
+        "huge-sign.png",
+        large,
+        "memory",
+        "both",
+        f"A large picture, {4 * SIZE} pixels wide, with two words: {words}.",
+        **asked(album, group, "read_colour"),
+    )
     # The same question for fewer pixels than one tile has.
     album, group = find("shapes", lambda f: len(f["things"]) == 2)
-    yield Picture("thumbnail.png", picture(group.scenes[0]).resize((84, 84), Image.Resampling.LANCZOS), "memory", "both",
-                  f"A picture only 84 pixels wide with {things(group.facts)}.", **asked(album, group, "colour_of"))
+    yield Picture(
+        "thumbnail.png",
+        picture(group.scenes[0]).resize((84, 84), Image.Resampling.LANCZOS),
+        "memory",
+        "both",
+        f"A picture only 84 pixels wide with {things(group.facts)}.",
+        **asked(album, group, "colour_of"),
+    )
     album, group = find("shapes", lambda f: len(f["things"]) == 3)
-    yield Picture("yes-or-no.png", picture(group.scenes[0]), "latency", "both", f"Three shapes: {things(group.facts)}.",
-                  **asked(album, group, "exists"))
+    yield Picture(
+        "yes-or-no.png",
+        picture(group.scenes[0]),
+        "latency",
+        "both",
+        f"Three shapes: {things(group.facts)}.",
+        **asked(album, group, "exists"),
+    )
 
 
 def pairs() -> Iterator[Picture]:
@@ -100,8 +183,15 @@ def pairs() -> Iterator[Picture]:
         text = asked(album, group, "difference")
         for number, scene in enumerate(group.scenes, 1):
             where = "first" if number == 1 else "second"
-            yield Picture(f"pair-{change}-{number}.png", picture(scene), "compare", "both",
-                          f"The {where} picture of a pair: {things(scene.facts)}.", set=f"pair-{change}", **text)
+            yield Picture(
+                f"pair-{change}-{number}.png",
+                picture(scene),
+                "compare",
+                "both",
+                f"The {where} picture of a pair: {things(scene.facts)}.",
+                set=f"pair-{change}",
+                **text,
+            )
 
 
 def clip() -> Iterator[Picture]:
@@ -114,12 +204,26 @@ def clip() -> Iterator[Picture]:
     pictures = [picture(album.artist.again(scenes[0], [*rest, frame])) for frame in frames]
     text = asked(album, group, "happens")
     stands = f"; {joined([article(named(t)) for t in rest])} stays where it is" if rest else ""
-    yield Picture("crossing.mp4", pictures, "clip", "both",
-                  f"A clip of ten frames, five seconds. {article(named(actor)).capitalize()} moves from left to right{stands}.", fps=2, **text)
+    yield Picture(
+        "crossing.mp4",
+        pictures,
+        "clip",
+        "both",
+        f"A clip of ten frames, five seconds. {article(named(actor)).capitalize()} moves from left to right{stands}.",
+        fps=2,
+        **text,
+    )
     for number, (image, frame) in enumerate(zip(pictures, frames), 1):
-        yield Picture(f"crossing-{number:02}.png", image, "clip", "both",
-                      f"Frame {number} of 10 of the clip: {article(named(actor))}, {round(100 * frame['x'] / SIZE)} per cent of the way to the right{stands}.",
-                      set="crossing", **text)
+        yield Picture(
+            f"crossing-{number:02}.png",
+            image,
+            "clip",
+            "both",
+            f"Frame {number} of 10 of the clip: {article(named(actor))}, {round(100 * frame['x'] / SIZE)} per cent of "
+            f"the way to the right{stands}.",
+            set="crossing",
+            **text,
+        )
 
 
 def pictures() -> Iterator[Picture]:

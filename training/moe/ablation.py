@@ -3,10 +3,10 @@
     python -m training.moe.ablation data/checkpoints/moe-tiny --seed 7 --each 60
     python -m training.moe.ablation data/checkpoints/moe-tiny --seed 7 --each 60 --experts 8
 
-With several, those of the same topic follow, by preference: where two experts share a topic, one alone is hardly missed.
-They are chosen on other conversations than they are measured on, so that the choice cannot fit the questions. Two accuracies are
-measured: of whole answers, and of the single tokens of the reference answers, each predicted from the right ones before it. A whole
-answer can survive many a shaken token, so the second shows smaller losses.
+With several, those of the same topic follow, by preference: where two experts share a topic, one alone is hardly
+missed. They are chosen on other conversations than they are measured on, so that the choice cannot fit the questions.
+Two accuracies are measured: of whole answers, and of the single tokens of the reference answers, each predicted from
+the right ones before it. A whole answer can survive many a shaken token, so the second shows smaller losses.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from training.evaluate import LONGEST_ANSWER, right
 from .corpus import TOPICS, MoeCorpus, topic
 from .routing import cases, counts_of, one_pass, through_mlx
 
-CHOSEN_ON = 24                   # conversations a topic, from which the expert is chosen
+CHOSEN_ON = 24  # conversations a topic, from which the expert is chosen
 # One question a topic that has an answer to check. Languages are asked for facts.
 QUESTIONS = {"numbers": lambda c: c.arithmetic(), "python": lambda c: c.python(), "plan": lambda c: c.plan()}
 
@@ -91,7 +91,11 @@ def token_accuracy(run, encoder, asked: list[tuple[str, Case]], without=()) -> d
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m training.moe.ablation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m training.moe.ablation",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=7, help="decides the conversations and the questions (default 7)")
     parser.add_argument("--each", type=int, default=60, help="questions a topic (default 60)")
@@ -105,12 +109,24 @@ def main() -> None:
     place, gone = most_special(preference, options.experts)
     model, asked = load(str(options.folder)), questions(options.seed, options.each)
     own, report = TOPICS[place], {}
-    for what, measure in (("answers", partial(accuracy, model, asked)), ("tokens", partial(token_accuracy, one_pass(options.folder), encoder, asked))):
+    for what, measure in (
+        ("answers", partial(accuracy, model, asked)),
+        ("tokens", partial(token_accuracy, one_pass(options.folder), encoder, asked)),
+    ):
         whole, less = measure(), measure(gone)
         lost = {name: round(whole[name] - less[name], 4) for name in whole}
-        report[what] = {"all experts": whole, "without it": less, "lost": lost,
-                        "its own topic loses most": lost[own] > max(v for k, v in lost.items() if k != own)}
-    print(json.dumps({"gone (layer, expert)": gone, "topic": own, "preference": round(float(preference.max()), 3), **report}, indent=1))
+        report[what] = {
+            "all experts": whole,
+            "without it": less,
+            "lost": lost,
+            "its own topic loses most": lost[own] > max(v for k, v in lost.items() if k != own),
+        }
+    print(
+        json.dumps(
+            {"gone (layer, expert)": gone, "topic": own, "preference": round(float(preference.max()), 3), **report},
+            indent=1,
+        )
+    )
 
 
 if __name__ == "__main__":

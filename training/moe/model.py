@@ -13,9 +13,9 @@ from transformers.models.phimoe.modeling_phimoe import PhimoeRotaryEmbedding, Ph
 
 from .corpus import TOPICS
 
-MEMORY, ENOUGH = 0.95, 100       # of the running shares: some twenty batches with so many tokens of a topic
-OPEN = 0.1                       # mutual information of topics and second choices, where these are shared, that is let be
-GATE_BITS = HEAD_BITS = 8        # the router decides by small differences; so does the head among languages
+MEMORY, ENOUGH = 0.95, 100  # of the running shares: some twenty batches with so many tokens of a topic
+OPEN = 0.1  # mutual information of topics and second choices, where these are shared, that is let be
+GATE_BITS = HEAD_BITS = 8  # the router decides by small differences; so does the head among languages
 
 
 class Rotary(PhimoeRotaryEmbedding):
@@ -36,8 +36,9 @@ class Rotary(PhimoeRotaryEmbedding):
 class Router(PhimoeTopKRouter):
     """The router in fp32 whatever the rest computes in; remembers its last decisions and a running table of them.
 
-    `load` (2, topics, experts) is for each topic the share of its tokens that each expert wins, as first and as second choice.
-    It runs over many batches, because one batch holds few topics: conversations of one length are often of one kind.
+    `load` (2, topics, experts) is for each topic the share of its tokens that each expert wins, as first and as second
+    choice. It runs over many batches, because one batch holds few topics: conversations of one length are often of one
+    kind.
 
     Args:
         shared: the second choices belong to no topic. Else two experts come to share a topic, and neither is missed.
@@ -51,25 +52,32 @@ class Router(PhimoeTopKRouter):
     def forward(self, hidden_states: torch.Tensor):
         with torch.autocast(hidden_states.device.type, enabled=False):
             logits = functional.linear(hidden_states.float(), self.weight)
-            weights, chosen = sparsemixer(logits, jitter_eps=self.router_jitter_noise, training=self.training, top_k=self.top_k)
+            weights, chosen = sparsemixer(
+                logits, jitter_eps=self.router_jitter_noise, training=self.training, top_k=self.top_k
+            )
         self.logits, self.chosen = logits, chosen
         return logits, weights, chosen
 
-    def losses(self, topics: torch.Tensor, known: torch.Tensor, target: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
+    def losses(
+        self, topics: torch.Tensor, known: torch.Tensor, target: float = 1.0
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Load balance and specialisation of the last batch.
 
         Both are linear in the router's probabilities p(e), with q the running shares, all topics weighing the same:
-        balance = mean of sum over e of p(e) log(q(e) x experts), which pulls away from busy experts and hardest towards idle
-        ones; specialisation = -mean of sum of p(e) log(q(e | topic) / q(e)), the pointwise mutual information with its sign
-        turned. Their gradients are those of the entropy of q(e) and of the mutual information, which Mod-Squad trains for
-        tasks (Chen et al. 2022, arXiv:2212.08066).
+        balance = mean of sum over e of p(e) log(q(e) x experts), which pulls away from busy experts and hardest towards
+        idle ones; specialisation = -mean of sum of p(e) log(q(e | topic) / q(e)), the pointwise mutual information with
+        its sign turned. Their gradients are those of the entropy of q(e) and of the mutual information, which Mod-Squad
+        trains for tasks (Chen et al. 2022, arXiv:2212.08066).
 
-        Where second choices are shared, `specialisation` adds theirs with the other sign, and the load is that of both choices:
-        what DeepSeekMoE builds in, some experts for all and the others each for something (Dai et al. 2024, arXiv:2401.06066).
+        Where second choices are shared, `specialisation` adds theirs with the other sign, and the load is that of both
+        choices: what DeepSeekMoE builds in, some experts for all and the others each for something (Dai et al. 2024,
+        arXiv:2401.06066).
 
         Args:
-            topics: (tokens,) the topic of each token. known: (tokens,) which tokens count; padding does not.
-            target: normalised mutual information beyond which first choices are left alone: more sides cost more than they show.
+            topics: (tokens,) the topic of each token.
+            known: (tokens,) which tokens count; padding does not.
+            target: normalised mutual information beyond which first choices are left alone: more sides cost more than
+                they show.
         """
         logits, topics = self.logits[known], topics[known]
         best = logits.argmax(-1, keepdim=True)
@@ -80,7 +88,7 @@ class Router(PhimoeTopKRouter):
                 now.view(-1).index_add_(0, topics * now.shape[1] + chosen, torch.ones(len(topics), device=now.device))
                 tokens = now.sum(1, keepdim=True)
                 load.lerp_(now / tokens.clamp_min(1), ((1 - MEMORY) * (tokens / ENOUGH).clamp(max=1)).expand_as(now))
-            share = self.load.mean(1)                                                     # (2, experts)
+            share = self.load.mean(1)  # (2, experts)
             gain = ((self.load + 1e-4) / (share[:, None] + 1e-4)).log().clamp(-2, 2)
             share = share.mean(0) if self.shared else share[0]
             busy = (share * len(share)).clamp_min(0.01).log()
@@ -116,9 +124,9 @@ class Phimoe(PhimoeForCausalLM):
     """PhimoeForCausalLM to train. Its numbers are those of the original (a test compares them), except that beyond the
     original length it takes the long RoPE table."""
 
-    inside = ("self_attn.", "mlp.experts.")          # the matrices that Muon trains
-    # Of AdamW's rate, for the routers. At the full rate they move faster than the running shares can follow: experts then take
-    # turns at being idle.
+    inside = ("self_attn.", "mlp.experts.")  # the matrices that Muon trains
+    # Of AdamW's rate, for the routers. At the full rate they move faster than the running shares can follow: experts
+    # then take turns at being idle.
     ROUTER_RATE = 0.1
 
     def __init__(self, config: PhimoeConfig, topics: int = 1, routing: dict | None = None):
@@ -128,11 +136,12 @@ class Phimoe(PhimoeForCausalLM):
         self.lm_head.bits = HEAD_BITS
         for i, layer in enumerate(self.model.layers):
             experts = layer.mlp.experts
-            experts.stacked = ("gate_up_proj", "down_proj")         # rounded like matrices
-            experts.gate_up_proj.matrices = 2 * config.num_local_experts      # w1 and w3 of an expert lie one above the other
+            experts.stacked = ("gate_up_proj", "down_proj")  # rounded like matrices
+            # w1 of an expert, then its w3.
+            experts.gate_up_proj.matrices = 2 * config.num_local_experts
             router = Router(config, topics, i in self.routing["shared"])
-            # Zeros: while all experts score alike, SparseMixer draws among all of them. Random weights would send most tokens of
-            # a text to a few experts, by what its untrained context happens to average to.
+            # Zeros: while all experts score alike, SparseMixer draws among all of them. Random weights would send most
+            # tokens of a text to a few experts, by what its untrained context happens to average to.
             torch.nn.init.zeros_(router.weight)
             layer.mlp.router = router
 
@@ -160,10 +169,15 @@ class Phimoe(PhimoeForCausalLM):
             router.eval()
 
     def routing_now(self) -> dict[str, list[float]]:
-        """For the log: each layer's mutual information, of first and second choices, and smallest share of an expert, from the running counts."""
-        return {"information": [round(mutual_information(r.load[0]), 3) for r in self.routers],
-                "of second": [round(mutual_information(r.load[1]), 3) for r in self.routers],
-                "least": [round(r.load.mean((0, 1)).min().item(), 4) for r in self.routers]}
+        """For the log, from the running counts of each layer.
+
+        Mutual information of topics and first choices, the same of second choices, and the smallest share of an expert.
+        """
+        return {
+            "information": [round(mutual_information(r.load[0]), 3) for r in self.routers],
+            "of second": [round(mutual_information(r.load[1]), 3) for r in self.routers],
+            "least": [round(r.load.mean((0, 1)).min().item(), 4) for r in self.routers],
+        }
 
     @staticmethod
     def published(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -180,6 +194,23 @@ class Phimoe(PhimoeForCausalLM):
             else:
                 made[key] = value
         return made
+
+    def from_published(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The inverse of `published`: a state dict for this model. The running counts stay as they are."""
+        counts = {key: value for key, value in self.state_dict().items() if key.endswith("router.load")}
+        made, experts = {}, {}
+        for key, value in state.items():
+            key = key.replace(".block_sparse_moe.gate.", ".mlp.router.").replace(".block_sparse_moe.", ".mlp.")
+            if found := re.fullmatch(r"(.*\.experts)\.(\d+)\.(w[123])\.weight", key):
+                experts.setdefault(found[1], {})[int(found[2]), found[3]] = value
+            else:
+                made[key] = value
+        for base, parts in experts.items():
+            count = len(parts) // 3
+            both = [torch.cat([parts[i, "w1"], parts[i, "w3"]]) for i in range(count)]
+            made[f"{base}.gate_up_proj"] = torch.stack(both)
+            made[f"{base}.down_proj"] = torch.stack([parts[i, "w2"] for i in range(count)])
+        return made | counts
 
 
 class SixteenBits:

@@ -30,7 +30,9 @@ def part_of(case) -> str | None:
             return last.splitlines()[-1].strip() if case.kind == "code" else None
         case "plan":
             plan = json.loads(last)
-            return json.dumps(plan["steps"][0], ensure_ascii=False) if isinstance(plan, dict) and "steps" in plan else None
+            return (
+                json.dumps(plan["steps"][0], ensure_ascii=False) if isinstance(plan, dict) and "steps" in plan else None
+            )
     return None
 
 
@@ -41,9 +43,19 @@ def rows() -> list[dict[str, str]]:
         case = corpus.sample()
         *before, question, _ = case.messages
         expect, own = part_of(case), found[TOPICS[topic(case)]]
-        if expect is None or len(own) == EACH or any(m["role"] != "system" for m in before) or (before and case.task != "plan"):
+        if (
+            expect is None
+            or len(own) == EACH
+            or any(m["role"] != "system" for m in before)
+            or (before and case.task != "plan")
+        ):
             continue
-        row = {"topic": TOPICS[topic(case)], "system": before[0]["content"] if before else "", "question": question["content"], "expect": expect}
+        row = {
+            "topic": TOPICS[topic(case)],
+            "system": before[0]["content"] if before else "",
+            "question": question["content"],
+            "expect": expect,
+        }
         if row not in own:
             own.append(row)
     return [row for name in TOPICS for row in found[name]]

@@ -1,7 +1,9 @@
-"""What the experts of a checkpoint do on held-out conversations: load, and mutual information with what the text is about.
+"""What the experts of a checkpoint do on held-out conversations: load, and mutual information with the topic.
 
-    python -m training.moe.routing data/checkpoints/moe-tiny --seed 7          # through labs_helper's engine (mlx)
-    python -m training.moe.routing training/runs/moe-tiny --torch              # through torch, also while it trains
+    python -m training.moe.routing data/checkpoints/moe-tiny --seed 7
+    python -m training.moe.routing training/runs/moe-tiny --torch
+
+The first asks labs_helper's engine (mlx). The second asks torch, also while the run trains.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from labs_helper.common.information import by_topic, information_and_chance
 
 from .corpus import TOPICS, MoeCorpus, topic
 
-ENOUGH, SIDES = 0.01, 0.30       # least share of tokens of an expert; mutual information of the best layer
+ENOUGH, SIDES = 0.01, 0.30  # least share of tokens of an expert; mutual information of the best layer
 
 
 def cases(seed: int, each: int, longest: int = 1000) -> list[tuple[int, list[dict[str, str]]]]:
@@ -48,27 +50,39 @@ def counts_of(conversations, encoder, choices: Callable[[list[int]], list[np.nda
 def report(conversations, counts: np.ndarray, shuffles: int = 20) -> dict:
     """Shares, mutual information and each expert's favourite topic, from `counts_of`. Every topic counts the same.
 
-    `chance` is the mutual information when the conversations' topics are dealt out at random: what so small a sample shows
-    where there is nothing.
+    `chance` is the mutual information when the conversations' topics are dealt out at random: what so small a sample
+    shows where there is nothing.
     """
     topics = np.array([place for place, _ in conversations])
     first, both = (by_topic(of, topics).swapaxes(0, 1) for of in (counts[:, :, 0], counts.sum(2)))
     information, dealt = information_and_chance(counts[:, :, 0], topics, shuffles)
     layers = []
     for i, (one, two) in enumerate(zip(first, both)):
-        layers.append({
-            "information": round(float(information[i]), 4),
-            "chance": round(float(dealt[:, i].mean()), 4),
-            "least first": round(float(one.mean(0).min()), 4), "least of both": round(float(two.mean(0).min()), 4),
-            "most first": round(float(one.mean(0).max()), 4), "favourite": [TOPICS[i] for i in one.argmax(0)],
-            "share of favourite": [round(float(x), 3) for x in one.max(0) / one.sum(0).clip(1e-9)]})
+        layers.append(
+            {
+                "information": round(float(information[i]), 4),
+                "chance": round(float(dealt[:, i].mean()), 4),
+                "least first": round(float(one.mean(0).min()), 4),
+                "least of both": round(float(two.mean(0).min()), 4),
+                "most first": round(float(one.mean(0).max()), 4),
+                "favourite": [TOPICS[i] for i in one.argmax(0)],
+                "share of favourite": [round(float(x), 3) for x in one.max(0) / one.sum(0).clip(1e-9)],
+            }
+        )
     best = max(layer["information"] for layer in layers)
     least = min(layer["least of both"] for layer in layers)
-    return {"topics": list(TOPICS), "layers": layers, "best information": best, "least share": least,
-            "bars met": bool(best >= SIDES and least >= ENOUGH)}
+    return {
+        "topics": list(TOPICS),
+        "layers": layers,
+        "best information": best,
+        "least share": least,
+        "bars met": bool(best >= SIDES and least >= ENOUGH),
+    }
 
 
-def through_torch(folder: Path, state: Path | None = None, untrained: bool = False) -> Callable[[list[int]], list[np.ndarray]]:
+def through_torch(
+    folder: Path, state: Path | None = None, untrained: bool = False
+) -> Callable[[list[int]], list[np.ndarray]]:
     """The routers of a torch run: finished, `NAME.state.pt` of an unfinished one, or freshly initialised."""
     import torch
 
@@ -78,7 +92,7 @@ def through_torch(folder: Path, state: Path | None = None, untrained: bool = Fal
     model = new_model(folder, 1, {}).eval()
     if untrained:
         for router in model.routers:
-            router.train()               # weights of zero: all experts score alike, and SparseMixer draws among them
+            router.train()  # weights of zero: all experts score alike, and SparseMixer draws among them
     else:
         if state is None:
             state = folder.parent / f"{folder.name}.state.pt"
@@ -95,8 +109,12 @@ def through_torch(folder: Path, state: Path | None = None, untrained: bool = Fal
 
 
 def one_pass(folder: Path) -> Callable:
-    """A checkpoint as the course runs it: a function of token ids, and of (layer, expert) pairs to leave out, that gives the scores
-    (tokens, vocabulary) and what the routers did."""
+    """A checkpoint as the course runs it.
+
+    Returns:
+        A function of token ids and of (layer, expert) pairs to leave out. It gives the scores (tokens, vocabulary) and
+        what the routers did.
+    """
     from labs_helper.engines.experts import Watch
     from labs_helper.engines.mlx_text import MLXText
     from labs_helper.engines.worker import WORKER
@@ -122,7 +140,9 @@ def through_mlx(folder: Path) -> Callable[[list[int]], list[np.ndarray]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m training.moe.routing", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m training.moe.routing", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path, help="a checkpoint folder, or with --torch a run")
     parser.add_argument("--seed", type=int, default=7, help="decides the conversations (default 7)")
     parser.add_argument("--each", type=int, default=40, help="conversations a topic (default 40)")
@@ -131,9 +151,17 @@ def main() -> None:
     options = parser.parse_args()
     from training.tokenizer import Encoder
 
-    choices = through_torch(options.folder, untrained=options.untrained) if options.torch else through_mlx(options.folder)
+    choices = (
+        through_torch(options.folder, untrained=options.untrained) if options.torch else through_mlx(options.folder)
+    )
     conversations = cases(options.seed, options.each)
-    print(json.dumps(report(conversations, counts_of(conversations, Encoder(options.folder), choices)), indent=1, ensure_ascii=False))
+    print(
+        json.dumps(
+            report(conversations, counts_of(conversations, Encoder(options.folder), choices)),
+            indent=1,
+            ensure_ascii=False,
+        )
+    )
 
 
 if __name__ == "__main__":

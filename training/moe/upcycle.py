@@ -1,10 +1,10 @@
-"""Begins a phimoe as a trained dense phi3: sparse upcycling (Komatsuzaki et al. 2022, arXiv:2212.05055) with experts that
-take sides from the first step.
+"""Begins a phimoe as a trained dense phi3: sparse upcycling (Komatsuzaki et al. 2022, arXiv:2212.05055) with experts
+that take sides from the first step.
 
-Attention, embeddings and head are those of the dense model. Two experts a topic hold the neurons of the dense MLP that matter most
-for that topic, as MoEfication finds them (Zhang et al. 2021, arXiv:2110.01786), and the router begins as a linear guess of the topic.
-In layers whose second choices are shared, a topic has one expert, and the others hold the neurons of tokens that are alike whatever
-the topic.
+Attention, embeddings and head are those of the dense model. Two experts a topic hold the neurons of the dense MLP that
+matter most for that topic, as MoEfication finds them (Zhang et al. 2021, arXiv:2110.01786), and the router begins as a
+linear guess of the topic. In layers whose second choices are shared, a topic has one expert, and the others hold the
+neurons of tokens that are alike whatever the topic.
 """
 
 from __future__ import annotations
@@ -16,46 +16,44 @@ from scipy.cluster.vq import kmeans2
 from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from training import weights as stored
 from training.config import CHECKPOINTS
 from training.tokenizer import Encoder
 
 from .corpus import TOPICS, MoeCorpus, topic
 
-CONVERSATIONS = 640              # from which neurons and topics are measured
-RIDGE = 1.0                      # of the topic's regression, as a share of the mean variance of a feature
-SHARPNESS = 4.0                  # of the router's scores; small enough that training moves them easily
-# Of the scores of experts for all topics, and what these have on top: a likely one comes between the topic's own and the other topics'.
+CONVERSATIONS = 640  # from which neurons and topics are measured
+RIDGE = 1.0  # of the topic's regression, as a share of the mean variance of a feature
+SHARPNESS = 4.0  # of the router's scores; small enough that training moves them easily
+# Of the scores of experts for all topics, and what these have on top: a likely one comes between the topic's own and
+# the other topics'.
 SHARED_SHARPNESS, SHARED_LEVEL = 2.0, 1.0
 
 
 def dense_model(folder: Path) -> torch.nn.Module:
     """A published 4-bit checkpoint of this project as transformers' model, its weights expanded to fp32."""
-    import mlx.core as mx
-    import numpy as np
-
-    stored, weights = mx.load(str(folder / "model.safetensors")), {}
     config = AutoConfig.from_pretrained(folder)
-    group, bits = config.quantization["group_size"], config.quantization["bits"]
-    for name, value in stored.items():
-        base = name.removesuffix(".weight")
-        if f"{base}.scales" in stored and name.endswith(".weight"):
-            value = mx.dequantize(value, stored[f"{base}.scales"], stored[f"{base}.biases"], group, bits)
-        if not name.endswith((".scales", ".biases")):
-            weights[name] = torch.from_numpy(np.array(value.astype(mx.float32)))
     model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()
-    model.load_state_dict(weights)
+    model.load_state_dict(stored.read(folder))
     return model
 
 
 def inputs_of_mlps(dense: torch.nn.Module, encoder: Encoder, seed: int) -> tuple[list[torch.Tensor], torch.Tensor]:
-    """What the dense model's MLPs get on conversations of every topic, each (tokens, hidden), and the topic of each token."""
+    """What the dense model's MLPs get on conversations of every topic, and the topic of each token.
+
+    Returns:
+        For each layer (tokens, hidden); and (tokens,).
+    """
     inputs, topics = [[] for _ in dense.model.layers], []
     corpus = MoeCorpus("train", seed)
-    hooks = [layer.mlp.register_forward_pre_hook(lambda module, args, i=i: inputs[i].append(args[0][0])) for i, layer in enumerate(dense.model.layers)]
+    hooks = [
+        layer.mlp.register_forward_pre_hook(lambda module, args, i=i: inputs[i].append(args[0][0]))
+        for i, layer in enumerate(dense.model.layers)
+    ]
     with torch.no_grad():
         for _ in range(CONVERSATIONS):
             case = corpus.sample()
-            ids = encoder.conversation(case.messages)[0][:dense.config.original_max_position_embeddings]
+            ids = encoder.conversation(case.messages)[0][: dense.config.original_max_position_embeddings]
             topics.append(torch.full((len(ids),), topic(case)))
             dense.model(torch.tensor([ids]), use_cache=False)
     for hook in hooks:
@@ -64,7 +62,7 @@ def inputs_of_mlps(dense: torch.nn.Module, encoder: Encoder, seed: int) -> tuple
 
 
 def guess(inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """(8, hidden): the weights of a ridge regression of eight labels on a layer's inputs, all labels weighing the same."""
+    """(8, hidden): the weights of a ridge regression of eight labels on inputs, all labels weighing the same."""
     wanted = functional.one_hot(labels, len(TOPICS)).float()
     share = 1 / wanted.sum(0).clamp_min(1)[labels]
     return ridge(inputs, wanted - wanted.mean(1, keepdim=True), share)
@@ -91,34 +89,52 @@ def busiest(inputs: torch.Tensor, labels: torch.Tensor, mlp: torch.nn.Module) ->
     return torch.zeros(len(TOPICS), busy.shape[1]).index_add_(0, labels, busy).argsort(dim=1, descending=True)
 
 
-def sides(inputs: torch.Tensor, topics: torch.Tensor, mlp: torch.nn.Module, width: int, shared: bool, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+def sides(
+    inputs: torch.Tensor, topics: torch.Tensor, mlp: torch.nn.Module, width: int, shared: bool, seed: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """How the experts of a layer begin: the router's weights (16, hidden), and the neurons of each expert (16, width).
 
     Experts 2t and 2t + 1 are those of topic t; if `shared`, 2t alone is, and 2t + 1 that of tokens that are alike.
     """
-    own, of_topic = guess(inputs, topics) * SHARPNESS, busiest(inputs, topics, mlp)
+    of_topic = busiest(inputs, topics, mlp)
     if not shared:
+        own = guess(inputs, topics) * SHARPNESS
         # Dealt out, so that both experts of a topic matter.
-        routers, neurons = (own, own), of_topic[:, : 2 * width].unflatten(1, (width, 2)).unbind(2)
-    else:
-        kinds = alike(inputs, topics, seed)
-        even = torch.full((len(inputs),), 1 / len(inputs))
-        level = ridge(inputs, torch.ones(len(inputs), 1), even)         # nearly the same for every token
-        level *= SHARED_LEVEL / (inputs @ level.T).mean()
-        routers = own, guess(inputs, kinds) * SHARED_SHARPNESS + level
-        neurons = of_topic[:, :width], busiest(inputs, kinds, mlp)[:, :width]
-    weights = torch.stack(routers, 1).flatten(0, 1)
-    weights = weights + torch.randn_like(weights) * 0.05 * weights.norm(dim=1, keepdim=True) / weights.shape[1] ** 0.5
-    return weights, torch.stack(neurons, 1).flatten(0, 1)
+        neurons = of_topic[:, : 2 * width].unflatten(1, (width, 2)).unbind(2)
+        return roughened(torch.stack((own, own), 1).flatten(0, 1)), torch.stack(neurons, 1).flatten(0, 1)
+    kinds = alike(inputs, topics, seed)
+    neurons = of_topic[:, :width], busiest(inputs, kinds, mlp)[:, :width]
+    return shared_router(inputs, topics, kinds), torch.stack(neurons, 1).flatten(0, 1)
+
+
+def shared_router(inputs: torch.Tensor, topics: torch.Tensor, kinds: torch.Tensor) -> torch.Tensor:
+    """(16, hidden): a router that puts the experts for groups of tokens between a topic's own and the other topics'.
+
+    Args:
+        kinds: (tokens,) the group of each token, of `alike`.
+    """
+    own = guess(inputs, topics) * SHARPNESS
+    even = torch.full((len(inputs),), 1 / len(inputs))
+    level = ridge(inputs, torch.ones(len(inputs), 1), even)  # nearly the same for every token
+    level *= SHARED_LEVEL / (inputs @ level.T).mean()
+    both = own, guess(inputs, kinds) * SHARED_SHARPNESS + level
+    return roughened(torch.stack(both, 1).flatten(0, 1))
+
+
+def roughened(weights: torch.Tensor) -> torch.Tensor:
+    """A router's weights with a little noise, so that no two experts score alike."""
+    return weights + torch.randn_like(weights) * 0.05 * weights.norm(dim=1, keepdim=True) / weights.shape[1] ** 0.5
 
 
 @torch.no_grad()
 def upcycle(model, dense_name: str, seed: int, checkpoints: Path = CHECKPOINTS) -> None:
-    """Give a fresh `moe.model.Phimoe` the weights of a bundled dense checkpoint with the same tokenizer, widths and RoPE factors.
+    """Give a fresh `moe.model.Phimoe` the weights of a bundled dense checkpoint.
+
+    Both have the same tokenizer, widths and RoPE factors.
 
     Args:
-        model: its heads of keys and values may be fewer: each is then the mean of those it stands for, as in Ainslie et al. 2023
-            (arXiv:2305.13245).
+        model: its heads of keys and values may be fewer: each is then the mean of those it stands for, as in Ainslie
+            et al. 2023 (arXiv:2305.13245).
         dense_name: a folder of `checkpoints`.
     """
     dense = dense_model(checkpoints / dense_name)

@@ -9,9 +9,15 @@ from pathlib import Path
 from training.card import figures, megabytes, parameters, put
 from training.config import CHECKPOINTS, RUNS, recipes, write_json
 from training.evaluate import evaluate
+from training.history import again
 from training.quantization import BITS, GROUP
 
 from .export import export
+
+TAKES = (
+    "hours on two CPU cores, and less accurate; with `--profile gpu` a quarter of an hour on an H100, "
+    "by the time that each of its steps took"
+)
 
 
 def measure(name: str, seed: int, n: int, runs: Path = RUNS, checkpoints: Path = CHECKPOINTS) -> dict:
@@ -20,8 +26,12 @@ def measure(name: str, seed: int, n: int, runs: Path = RUNS, checkpoints: Path =
     Args:
         seed: of the held-out cases; n: cases a task.
     """
-    result = {"seed": seed, "n": n, "parameters": parameters(runs / name),
-              "4-bit": evaluate(str(checkpoints / name), seed, n)["tasks"]}
+    result = {
+        "seed": seed,
+        "n": n,
+        "parameters": parameters(runs / name),
+        "4-bit": evaluate(str(checkpoints / name), seed, n)["tasks"],
+    }
     with tempfile.TemporaryDirectory() as scratch:
         result["fp32"] = evaluate(str(export(name, runs, Path(scratch), plain=True)), seed, n)["tasks"]
     write_json(checkpoints / name / "evaluation.json", result)
@@ -34,6 +44,18 @@ def write_card(name: str, checkpoints: Path = CHECKPOINTS) -> Path:
     result = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     sight = config["vision_config"]
+    tower = " / ".join(
+        (
+            f"{sight['num_hidden_layers']} (the last is in the format, but not used)",
+            *(str(sight[key]) for key in ("hidden_size", "intermediate_size", "num_attention_heads")),
+        )
+    )
+    keys = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads")
+    decoder = " / ".join(str(config[key]) for key in keys)
+    tile, short = f"{sight['image_size']} x {sight['image_size']} pixels", config["original_max_position_embeddings"]
+    vocabulary = (
+        "byte-fallback BPE of its own: a colour, a shape or a place is one token, capitals and digits stand alone"
+    )
     text = f"""# {name}
 
 A small `{config["model_type"]}` model that Phi-3.5 Labs trained itself, on pictures that the project draws.
@@ -44,37 +66,37 @@ chat format are those of Phi-3.5-vision-instruct; only the sizes differ.
 | | |
 | --- | --- |
 | parameters | {result["parameters"] / 1e6:.2f} M |
-| tower: layers / width / MLP / heads | {sight["num_hidden_layers"]} (the last is in the format, but not used) / {sight["hidden_size"]} / {sight["intermediate_size"]} / {sight["num_attention_heads"]} |
-| decoder: layers / width / MLP / heads | {config["num_hidden_layers"]} / {config["hidden_size"]} / {config["intermediate_size"]} / {config["num_attention_heads"]} |
-| pictures | tiles of {sight["image_size"]} x {sight["image_size"]} pixels; trained with one tile and the global view: 313 tokens a picture |
-| vocabulary | {config["vocab_size"]} (byte-fallback BPE of its own: a colour, a shape or a place is one token, capitals and digits stand alone) |
-| context | {config["max_position_embeddings"]} tokens; the short RoPE table up to {config["original_max_position_embeddings"]} |
+| tower: layers / width / MLP / heads | {tower} |
+| decoder: layers / width / MLP / heads | {decoder} |
+| pictures | tiles of {tile}; trained with one tile and the global view: 313 tokens per picture |
+| vocabulary | {config["vocab_size"]} ({vocabulary}) |
+| context | {config["max_position_embeddings"]} tokens; the short RoPE table up to {short} |
 | weights | decoder {BITS} bits in groups of {GROUP}; tower, projection, scales and norms fp32 |
 | on disk | {megabytes(folder):.1f} MB |
 | licence | MIT |
 
 ## What it saw
 
-Drawn pictures only: shapes and everyday things with their colours and places, crowds to be counted, printed words and numbers
-(capital letters), bar, line and pie charts, small tables, pairs with one difference, and clips of a few frames.
-{recipe["made"].strip()}
+Drawn pictures only: shapes and everyday things with their colours and places, crowds to be counted, printed words and
+numbers (capital letters), bar, line and pie charts, small tables, pairs with one difference, and clips of a few frames.
+The decoder began as `{recipe["start"]}`; its weights were rounded to {BITS} bits in the last part of the training.
 
 ## What it can do, measured
 
-Held-out cases, seed {result["seed"]}, {result["n"]} a task: other phrasings than in training, other printed words, other labels with their values, other
-arrangements, differences and events. Pictures are drawn in code at sizes and places that differ from one to the next.
+Held-out cases, seed {result["seed"]}, {result["n"]} per task: other phrasings than in training, other printed words,
+other labels with their values, other arrangements, differences and events. Pictures are drawn in code at sizes and
+places that differ from one to the next.
 
 {figures(name, result)}
 
 ## What it cannot do
 
-Every low number above: ask such things and it will often be wrong. And everything else: it has never seen a photograph, a face, a
-small letter, handwriting or another script; it knows nothing of the world, counts no further than six, and does
-not say that it does not know. Do not use it for anything but learning.
+Every low number above: ask such things and it will often be wrong. And everything else: it has never seen a photograph,
+a face, a small letter, handwriting or another script; it knows nothing of the world, counts no further than six, and
+does not say that it does not know. Do not use it for anything but learning.
 
 ## How to make it again
 
-`python -m training make {name}` (see training/README.md): hours on two CPU cores, and less accurate; a quarter of an hour on a GPU of the size
-named above, by the time that each of its steps took. It resumes after an interruption.
+{again(name, TAKES, checkpoints)}
 """
     return put(folder, text)

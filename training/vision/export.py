@@ -1,4 +1,4 @@
-"""Turns the trained fp32 folder into a checkpoint for mlx-vlm's phi3_v: tower and projection fp32, language part 4-bit."""
+"""Turns the trained fp32 folder into a checkpoint for mlx-vlm's phi3_v, with a language part of 4 bits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from training.quantization import BITS, GROUP
 
 from .model import MEAN, STD
 
-LIMIT = 8_000_000                 # bytes of a bundled checkpoint
+LIMIT = 8_000_000  # bytes of a bundled checkpoint
 VISION = "model.vision_embed_tokens."
 
 
@@ -22,20 +22,52 @@ def expected_shapes(config: dict) -> dict[str, tuple[int, ...]]:
     hidden, inner, vision = config["hidden_size"], config["intermediate_size"], config["vision_config"]
     head = hidden // config["num_attention_heads"]
     width, deep = vision["hidden_size"], vision["intermediate_size"]
-    shapes = {"lm_head.weight": (config["vocab_size"], hidden), "model.embed_tokens.weight": (config["vocab_size"], hidden), "model.norm.weight": (hidden,)}
+    shapes = {
+        "lm_head.weight": (config["vocab_size"], hidden),
+        "model.embed_tokens.weight": (config["vocab_size"], hidden),
+        "model.norm.weight": (hidden,),
+    }
     for i in range(config["num_hidden_layers"]):
-        shapes |= {f"model.layers.{i}.{name}.weight": shape for name, shape in {
-            "self_attn.qkv_proj": (hidden + 2 * config["num_key_value_heads"] * head, hidden), "self_attn.o_proj": (hidden, hidden),
-            "mlp.gate_up_proj": (2 * inner, hidden), "mlp.down_proj": (hidden, inner),
-            "input_layernorm": (hidden,), "post_attention_layernorm": (hidden,)}.items()}
-    shapes |= {VISION + name: shape for name, shape in {
-        "glb_GN": (1, 1, 4 * width), "sub_GN": (1, 1, 1, 4 * width), "img_projection.0.weight": (hidden, 4 * width), "img_projection.0.bias": (hidden,),
-        "img_projection.2.weight": (hidden, hidden), "img_projection.2.bias": (hidden,)}.items()}
+        shapes |= {
+            f"model.layers.{i}.{name}.weight": shape
+            for name, shape in {
+                "self_attn.qkv_proj": (hidden + 2 * config["num_key_value_heads"] * head, hidden),
+                "self_attn.o_proj": (hidden, hidden),
+                "mlp.gate_up_proj": (2 * inner, hidden),
+                "mlp.down_proj": (hidden, inner),
+                "input_layernorm": (hidden,),
+                "post_attention_layernorm": (hidden,),
+            }.items()
+        }
+    shapes |= {
+        VISION + name: shape
+        for name, shape in {
+            "glb_GN": (1, 1, 4 * width),
+            "sub_GN": (1, 1, 1, 4 * width),
+            "img_projection.0.weight": (hidden, 4 * width),
+            "img_projection.0.bias": (hidden,),
+            "img_projection.2.weight": (hidden, hidden),
+            "img_projection.2.bias": (hidden,),
+        }.items()
+    }
     tower = VISION + "img_processor.vision_model."
     patches = (vision["image_size"] // vision["patch_size"]) ** 2
-    shapes |= {tower + "embeddings.class_embedding": (width,), tower + "embeddings.position_embedding.weight": (patches + 1, width),
-               tower + "embeddings.patch_embedding.weight": (width, vision["num_channels"], vision["patch_size"], vision["patch_size"])}
-    layer = {"mlp.fc1.weight": (deep, width), "mlp.fc1.bias": (deep,), "mlp.fc2.weight": (width, deep), "mlp.fc2.bias": (width,)}
+    shapes |= {
+        tower + "embeddings.class_embedding": (width,),
+        tower + "embeddings.position_embedding.weight": (patches + 1, width),
+        tower + "embeddings.patch_embedding.weight": (
+            width,
+            vision["num_channels"],
+            vision["patch_size"],
+            vision["patch_size"],
+        ),
+    }
+    layer = {
+        "mlp.fc1.weight": (deep, width),
+        "mlp.fc1.bias": (deep,),
+        "mlp.fc2.weight": (width, deep),
+        "mlp.fc2.bias": (width,),
+    }
     layer |= {f"self_attn.{p}_proj.weight": (width, width) for p in ("q", "k", "v", "out")}
     layer |= {f"self_attn.{p}_proj.bias": (width,) for p in ("q", "k", "v", "out")}
     norms = [f"encoder.layers.{i}.layer_norm{n}" for i in range(vision["num_hidden_layers"]) for n in (1, 2)]
@@ -57,8 +89,8 @@ def export(name: str, runs: Path = RUNS, checkpoints: Path = CHECKPOINTS, plain:
     Args:
         plain: leave all weights fp32, to measure what quantization costs. Too large to be bundled.
 
-    Language weights get 4 bits in groups of 32 with fp32 scales. The patch embedding keeps torch's layout, which mlx-vlm
-    recognises. What is written is read again and compared with the names and shapes that config.json asks for.
+    Language weights get 4 bits in groups of 32 with fp32 scales. The patch embedding keeps torch's layout, which
+    mlx-vlm recognises. What is written is read again and compared with the names and shapes that config.json asks for.
     """
     import mlx.core as mx
 
@@ -67,16 +99,22 @@ def export(name: str, runs: Path = RUNS, checkpoints: Path = CHECKPOINTS, plain:
     weights = mx.load(str(source / "model.safetensors"))
     found, expected = {k: tuple(v.shape) for k, v in weights.items()}, expected_shapes(config)
     if found != expected:
-        raise ValueError(f"{source} does not fit its config.json: {sorted(set(found.items()) ^ set(expected.items()))[:6]}")
+        raise ValueError(
+            f"{source} does not fit its config.json: {sorted(set(found.items()) ^ set(expected.items()))[:6]}"
+        )
     made: dict[str, mx.array] = {}
     for key, value in weights.items():
         value = value.astype(mx.float32)
         if quantized(key, value.shape) and not plain:
             parts = mx.quantize(value, group_size=GROUP, bits=BITS)
-            made |= {key.removesuffix("weight") + part: array for part, array in zip(("weight", "scales", "biases"), parts)}
+            made |= {
+                key.removesuffix("weight") + part: array for part, array in zip(("weight", "scales", "biases"), parts)
+            }
         else:
             made[key] = value
-    config["rope_scaling"]["type"] = "su"       # the older name of longrope: mlx-vlm's loader of tokenizers refuses the new one here
+    config["rope_scaling"]["type"] = (
+        "su"  # the older name of longrope: mlx-vlm's loader of tokenizers refuses the new one here
+    )
     if not plain:
         config["quantization"] = config["quantization_config"] = {"group_size": GROUP, "bits": BITS}
     checkpoints.mkdir(parents=True, exist_ok=True)
@@ -86,9 +124,18 @@ def export(name: str, runs: Path = RUNS, checkpoints: Path = CHECKPOINTS, plain:
         mx.save_safetensors(str(folder / "model.safetensors"), made, metadata={"format": "mlx"})
         write_json(folder / "config.json", config)
         write_json(folder / "generation_config.json", generation_config(token_ids(source)))
-        write_json(folder / "preprocessor_config.json", {
-            "image_processor_type": "Phi3VImageProcessor", "processor_class": "Phi3VProcessor", "num_crops": 1, "num_img_tokens": 144,
-            "image_mean": list(MEAN), "image_std": list(STD), "do_convert_rgb": True})
+        write_json(
+            folder / "preprocessor_config.json",
+            {
+                "image_processor_type": "Phi3VImageProcessor",
+                "processor_class": "Phi3VProcessor",
+                "num_crops": 1,
+                "num_img_tokens": 144,
+                "image_mean": list(MEAN),
+                "image_std": list(STD),
+                "do_convert_rgb": True,
+            },
+        )
         for file in ("tokenizer.json", "tokenizer_config.json"):
             shutil.copy(source / file, folder)
         for file in (target / "MODEL_CARD.md", target / "evaluation.json"):

@@ -1,6 +1,8 @@
 """Measures the fp32 run of vision-tiny with torch on held-out pictures: how many answers does the grader find right?
 
     python -m training.vision.measure --seed 7 --n 50
+
+Any seed: it decides the cases.
 """
 
 from __future__ import annotations
@@ -11,23 +13,24 @@ import sys
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from tqdm import tqdm
 
 from training.config import RUNS, recipes
+from training.team import Team
 from training.tokenizer import Encoder
 
-from .model import Phi3V, exported_names
+from .heldout import answer
+from .model import Phi3V
+from .parts import seeded
+from .stages import features_of
 from .tasks import NAME, TASKS, Album, draw_case, right
-from .train import Team, answer, features_of, prepare, seeded
+from .train import load_weights, new_model, prepare
 
 
 def load(folder: Path) -> Phi3V:
     """The finished model of a run."""
     model = Phi3V(json.loads((folder / "config.json").read_text(encoding="utf-8")))
-    saved = load_file(folder / "model.safetensors")
-    names = exported_names({key: key for key in model.state_dict()})
-    model.load_state_dict({own: saved[name] for name, own in names.items()})
+    load_weights(model, folder)
     return model.eval()
 
 
@@ -35,7 +38,7 @@ def measure(model: Phi3V, encoder: Encoder, seed: int, n: int, tasks=tuple(TASKS
     """Accuracy by task.
 
     Args:
-        show: print so many wrong answers of each task.
+        show: print this many wrong answers of each task.
     """
     team, results = Team(), {}
     model.to(team.device)
@@ -44,24 +47,40 @@ def measure(model: Phi3V, encoder: Encoder, seed: int, n: int, tasks=tuple(TASKS
         shown = 0
         for _ in range(n):
             case = draw_case(album, task)
-            said = answer(model, encoder, case.messages[0]["content"], features_of(model, case.details["pictures"], team))
+            said = answer(
+                model, encoder, case.messages[0]["content"], features_of(model, case.details["pictures"], team)
+            )
             ok = right(case, said)
             good += ok
             if not ok and shown < show:
                 shown += 1
-                print(f"[{task}] {case.messages[0]['content']!r}\n   wanted {case.messages[1]['content']!r}\n   got    {said!r}", file=sys.stderr)
+                print(
+                    f"[{task}] {case.messages[0]['content']!r}\n"
+                    f"   wanted {case.messages[1]['content']!r}\n   got    {said!r}",
+                    file=sys.stderr,
+                )
         results[task] = round(good / n, 4)
     return results
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m training.vision.measure", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", nargs="?", default=NAME, choices=[n for n, r in recipes().items() if r["architecture"] == "phi3_v"])
+    parser = argparse.ArgumentParser(
+        prog="python -m training.vision.measure",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "name", nargs="?", default=NAME, choices=[n for n, r in recipes().items() if r["architecture"] == "phi3_v"]
+    )
     parser.add_argument("--seed", type=int, default=2026, help="any whole number: decides the cases")
-    parser.add_argument("--n", type=int, default=50, help="cases a task (default 50)")
-    parser.add_argument("--tasks", nargs="*", choices=list(TASKS), default=list(TASKS), metavar="TASK", help=", ".join(TASKS))
-    parser.add_argument("--show", type=int, default=0, help="print so many wrong answers of each task")
-    parser.add_argument("--stopped", action="store_true", help="measure a run that is not finished, from its newest state")
+    parser.add_argument("--n", type=int, default=50, help="cases per task (default 50)")
+    parser.add_argument(
+        "--tasks", nargs="*", choices=list(TASKS), default=list(TASKS), metavar="TASK", help=", ".join(TASKS)
+    )
+    parser.add_argument("--show", type=int, default=0, help="print this many wrong answers of each task")
+    parser.add_argument(
+        "--stopped", action="store_true", help="measure a run that is not finished, from its newest state"
+    )
     options = parser.parse_args()
     folder = RUNS / options.name
     if options.stopped:
@@ -73,14 +92,17 @@ def main() -> None:
 
 def stopped(name: str, runs: Path) -> Phi3V:
     """The model of a run as its tower's and decoder's states have it."""
-    from .train import new_model
-
     folder = runs / name
     if not (folder / "config.json").exists():
         prepare(name, folder)
     model = new_model(recipes()[name], folder)
-    for stage, part, prefix in (("tower", model.vision, "vision."), ("symbols", model.decoder, "decoder."), ("decoder", model, "all."), ("joint", model, "all."),
-                                ("finish", model, "all.")):
+    for stage, part, prefix in (
+        ("tower", model.vision, "vision."),
+        ("symbols", model.decoder, "decoder."),
+        ("decoder", model, "all."),
+        ("joint", model, "all."),
+        ("finish", model, "all."),
+    ):
         file = folder / f"{stage}.state.pt"
         if file.exists():
             state = torch.load(file, map_location="cpu", weights_only=True)

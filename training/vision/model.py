@@ -1,4 +1,6 @@
-"""Phi-3.5-vision's architecture in torch, in any size: CLIP tower, two-by-two merge, separators, projection, Phi-3 decoder.
+"""Phi-3.5-vision's architecture in torch, in any size.
+
+A CLIP tower, a two-by-two merge, separators, a projection, and Phi-3 as decoder.
 
 Parameter names inside the parts are those of the real checkpoint; `export.py` only adds prefixes.
 """
@@ -13,11 +15,11 @@ from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from .draw import PATCH, SIZE
+from .scene import PATCH, SIZE
 
-MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)     # CLIP's
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # CLIP's
 GRID, CELLS = SIZE // PATCH, SIZE // PATCH // 2
-VIEW_ROWS = CELLS * (CELLS + 1)                   # 156: twelve rows of twelve cells, each ended by a separator
+VIEW_ROWS = CELLS * (CELLS + 1)  # 156: twelve rows of twelve cells, each ended by a separator
 
 
 def image_rows(h: int = 1, w: int = 1) -> int:
@@ -46,9 +48,10 @@ class Attention(nn.Module):
     def forward(self, x: torch.Tensor, window: tuple[int, int] | None = None) -> torch.Tensor:
         """
         Args:
-            window: each patch sees only the quarter of the picture that it is in, for a grid turned by so many rows and columns; the
-                class token sees itself alone. Only for early training: it costs a quarter of the attention, and with fewer
-                patches to choose from it is learned sooner. The turn differs from step to step, so no border stays.
+            window: each patch sees only the quarter of the picture that it is in, for a grid turned by this many rows
+                and columns; the class token sees itself alone. Only for early training: it costs a quarter of the
+                attention, and with fewer patches to choose from it is learned sooner. The turn differs from step to
+                step, so no border stays.
         """
         q, k, v = (f(x) for f in (self.q_proj, self.k_proj, self.v_proj))
         if window is None:
@@ -60,13 +63,26 @@ class Attention(nn.Module):
 
 def quarters(x: torch.Tensor, turn: tuple[int, int], heads: int) -> torch.Tensor:
     """Patches (n, 576, width) as four groups of 144 neighbours each: (4n, heads, 144, width / heads)."""
-    x = x.unflatten(1, (GRID, GRID)).roll(turn, (1, 2)).unflatten(2, (2, CELLS)).unflatten(1, (2, CELLS)).unflatten(-1, (heads, -1))
+    x = (
+        x.unflatten(1, (GRID, GRID))
+        .roll(turn, (1, 2))
+        .unflatten(2, (2, CELLS))
+        .unflatten(1, (2, CELLS))
+        .unflatten(-1, (heads, -1))
+    )
     return x.permute(0, 1, 3, 5, 2, 4, 6).flatten(4, 5).flatten(0, 2)
 
 
 def whole(x: torch.Tensor, turn: tuple[int, int]) -> torch.Tensor:
     """The inverse of `quarters`."""
-    x = x.unflatten(0, (-1, 2, 2)).unflatten(4, (CELLS, CELLS)).permute(0, 1, 4, 2, 5, 3, 6).flatten(5).flatten(3, 4).flatten(1, 2)
+    x = (
+        x.unflatten(0, (-1, 2, 2))
+        .unflatten(4, (CELLS, CELLS))
+        .permute(0, 1, 4, 2, 5, 3, 6)
+        .flatten(5)
+        .flatten(3, 4)
+        .flatten(1, 2)
+    )
     return x.roll((-turn[0], -turn[1]), (1, 2)).flatten(1, 2)
 
 
@@ -109,8 +125,8 @@ class EncoderLayer(nn.Module):
 class Embeddings(nn.Module):
     """Patches, a class token, and where each is.
 
-    The positions are learnt, as CLIP's are, but start as sines and cosines of row and column: neighbours are then easy to
-    find from the first step.
+    The positions are learnt, as CLIP's are, but start as sines and cosines of row and column: neighbours are then easy
+    to find from the first step.
     """
 
     def __init__(self, vision: dict):
@@ -125,7 +141,9 @@ class Embeddings(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         # A convolution whose stride is its size, as one matrix product.
-        patches = x.unflatten(2, (GRID, PATCH)).unflatten(4, (GRID, PATCH)).permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+        patches = (
+            x.unflatten(2, (GRID, PATCH)).unflatten(4, (GRID, PATCH)).permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+        )
         x = functional.linear(patches, self.patch_embedding.weight.flatten(1))
         x = torch.cat([self.class_embedding.expand(len(x), 1, -1).to(x), x], 1)
         return x + self.position_embedding.weight
@@ -134,7 +152,9 @@ class Embeddings(nn.Module):
 def plane_waves(width: int) -> torch.Tensor:
     """(576, width): a quarter of the width each for sine and cosine of the row and of the column."""
     waves = width // 4
-    rates = math.pi / 2 * (2 / (GRID * 2)) ** (torch.arange(waves) / max(1, waves - 1))     # from a half turn in 2 patches to one in 48
+    rates = (
+        math.pi / 2 * (2 / (GRID * 2)) ** (torch.arange(waves) / max(1, waves - 1))
+    )  # from a half turn in 2 patches to one in 48
     angles = torch.arange(GRID)[:, None] * rates
     line = torch.cat([angles.sin(), angles.cos()], 1)
     both = torch.cat([line[:, None].expand(-1, GRID, -1), line[None].expand(GRID, -1, -1)], -1).flatten(0, 1)
@@ -195,7 +215,10 @@ class ImageEmbedding(nn.Module):
         width = 4 * vision["hidden_size"]
         self.img_processor = nn.Module()
         self.img_processor.vision_model = Tower(vision)
-        self.glb_GN, self.sub_GN = nn.Parameter(torch.randn(1, 1, width) * 0.5), nn.Parameter(torch.randn(1, 1, 1, width) * 0.5)
+        self.glb_GN, self.sub_GN = (
+            nn.Parameter(torch.randn(1, 1, width) * 0.5),
+            nn.Parameter(torch.randn(1, 1, 1, width) * 0.5),
+        )
         self.img_projection = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, hidden))
 
     def features(self, pixels: torch.Tensor, window: tuple[int, int] | None = None) -> torch.Tensor:
@@ -208,7 +231,8 @@ class ImageEmbedding(nn.Module):
         Tile and global view of a square picture are the same, so their cells are projected once.
 
         Args:
-            cells: (n, 144, 4C). views: 1 leaves out the tile and the separator, which halves the work of early training.
+            cells: (n, 144, 4C). views: 1 leaves out the tile and the separator, which halves the work of early
+                training.
         """
         grid = self.img_projection(cells)
         ends, between = (self.img_projection(p.flatten()).to(grid) for p in (self.sub_GN, self.glb_GN))
@@ -216,7 +240,10 @@ class ImageEmbedding(nn.Module):
 
 
 def views_of(grid: torch.Tensor, end: torch.Tensor, between: torch.Tensor, views: int) -> torch.Tensor:
-    """Cells (n, 144, hidden) as a picture stands in the context: each line of twelve with its end, one view or two with what is between."""
+    """Cells (n, 144, hidden) as a picture stands in the context.
+
+    Each line of twelve has its end; two views have a separator between them.
+    """
     n = len(grid)
     view = torch.cat([grid.unflatten(1, (CELLS, CELLS)), end.expand(n, CELLS, 1, -1)], 2).flatten(1, 2)
     return view if views == 1 else torch.cat([view, between.expand(n, 1, -1), view], 1)
@@ -248,13 +275,24 @@ class Phi3V(nn.Module):
     def __init__(self, config: dict):
         super().__init__()
         self.config = config
-        text = {k: v for k, v in config.items() if k not in ("vision_config", "img_processor", "embd_layer", "text_config", "architectures", "eos_token_id")}
+        text = {
+            k: v
+            for k, v in config.items()
+            if k not in ("vision_config", "img_processor", "embd_layer", "text_config", "architectures", "eos_token_id")
+        }
         made = AutoConfig.for_model(**{**text, "model_type": "phi3", "eos_token_id": config["eos_token_id"][0]})
         self.decoder = AutoModelForCausalLM.from_config(made, attn_implementation="causal_fp32").float()
         self.vision = ImageEmbedding(config["vision_config"], config["hidden_size"])
 
-    def hidden(self, ids: torch.Tensor, positions: torch.Tensor, rows: torch.Tensor | None, cache=None,
-               allowed: torch.Tensor | None = None, look=None) -> torch.Tensor:
+    def hidden(
+        self,
+        ids: torch.Tensor,
+        positions: torch.Tensor,
+        rows: torch.Tensor | None,
+        cache=None,
+        allowed: torch.Tensor | None = None,
+        look=None,
+    ) -> torch.Tensor:
         """The decoder's last hidden states.
 
         Args:
@@ -265,13 +303,26 @@ class Phi3V(nn.Module):
         if rows is not None:
             x = x.masked_scatter((ids < 0)[..., None], rows.to(x.dtype))
         # The mask of ones keeps transformers from taking a gap in the positions for the start of another text.
-        seen = torch.ones(len(ids), ids.shape[1] + (cache.get_seq_length() if cache is not None else 0), dtype=torch.long, device=ids.device)
-        return self.decoder.model(inputs_embeds=x, position_ids=positions, attention_mask=seen, past_key_values=cache,
-                                  use_cache=cache is not None, allowed=allowed, look=look).last_hidden_state
+        seen = torch.ones(
+            len(ids),
+            ids.shape[1] + (cache.get_seq_length() if cache is not None else 0),
+            dtype=torch.long,
+            device=ids.device,
+        )
+        return self.decoder.model(
+            inputs_embeds=x,
+            position_ids=positions,
+            attention_mask=seen,
+            past_key_values=cache,
+            use_cache=cache is not None,
+            allowed=allowed,
+            look=look,
+        ).last_hidden_state
 
 
 def apart(whose: torch.Tensor) -> torch.Tensor:
-    """What each token sees: of the tokens up to itself, those of 0 and those of its own conversation (`text.side_by_side`).
+    """What each token sees: of the tokens up to itself, those of 0 and those of its own conversation
+    (`text.side_by_side`).
 
     Args:
         whose: (n, length). Returns (n, 1, length, length) of booleans.
@@ -281,5 +332,9 @@ def apart(whose: torch.Tensor) -> torch.Tensor:
 
 def exported_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The state of a Phi3V under the names of the real checkpoint."""
-    return {"model.vision_embed_tokens." + key.removeprefix("vision.") if key.startswith("vision.") else key.removeprefix("decoder."): value
-            for key, value in state.items()}
+    return {
+        "model.vision_embed_tokens." + key.removeprefix("vision.")
+        if key.startswith("vision.")
+        else key.removeprefix("decoder."): value
+        for key, value in state.items()
+    }

@@ -1,8 +1,10 @@
-"""Where to look: which cells of a picture a token of a conversation is about, and a loss that lets some heads attend there.
+"""Where to look: which cells of a picture a token of a conversation is about, and a loss that lets some heads attend
+there.
 
-We draw the pictures, so we know where the word stands that an answer spells, and which shape a question names. To find that out
-from right and wrong answers alone takes a small decoder very long: it named colours and words fluently, and took them from
-the wrong thing. Attention supervised in this way: Mi et al. 2016 (arXiv:1608.00112), for translation. Nothing of it is left in the model.
+We draw the pictures, so we know where the word stands that an answer spells, and which shape a question names. To find
+that out from right and wrong answers alone takes a small decoder very long: it named colours and words fluently, and
+took them from the wrong thing. Attention supervised in this way: Mi et al. 2016 (arXiv:1608.00112), for translation.
+Nothing of it is left in the model.
 """
 
 from __future__ import annotations
@@ -13,13 +15,13 @@ from dataclasses import dataclass
 
 import torch
 
-from .draw import COLOUR_NAMES, GLYPHS, ICONS, SHAPES, SIZE, Scene
 from .model import CELLS, VIEW_ROWS
+from .scene import COLOUR_NAMES, GLYPHS, ICONS, SHAPES, SIZE, Scene
 
-Cell = tuple[int, int, int]       # picture, row, column
-HERE, NEXT = "here", "next"       # what a token names itself; what the token after it will name
+Cell = tuple[int, int, int]  # picture, row, column
+HERE, NEXT = "here", "next"  # what a token names itself; what the token after it will name
 LAYERS = {HERE: 1, NEXT: 2}
-HEADS = 3                         # the first ones of each of these layers
+HEADS = 3  # the first ones of each of these layers
 LETTERS, THINGS = frozenset(GLYPHS), frozenset((*SHAPES, *ICONS))
 PLACE_WORDS = ("top", "middle", "bottom", "left", "right")
 
@@ -47,7 +49,11 @@ class Looks:
 
     def __init__(self, kind: str, scenes: Sequence[Scene]):
         self.kind = kind
-        self.things = [Thing(t["kind"], t["colour"], t["place"], cell_of(p, t["x"], t["y"])) for p, scene in enumerate(scenes) for t in scene.facts.get("things", ())]
+        self.things = [
+            Thing(t["kind"], t["colour"], t["place"], cell_of(p, t["x"], t["y"]))
+            for p, scene in enumerate(scenes)
+            for t in scene.facts.get("things", ())
+        ]
         self.words: dict[str, list[list[Cell]]] = {}
         self.inks: dict[str, set[Cell]] = {}
         for p, scene in enumerate(scenes):
@@ -101,7 +107,11 @@ class Looks:
                 colour = token if token in COLOUR_NAMES else None
                 kind = stem(next_one if colour else token)
                 kind = kind if kind in THINGS else None
-                last = [t for t in self.things if (colour or t.colour) == t.colour and (kind or t.kind) == t.kind and picture in (None, t.cell[0])]
+                last = [
+                    t
+                    for t in self.things
+                    if (colour or t.colour) == t.colour and (kind or t.kind) == t.kind and picture in (None, t.cell[0])
+                ]
                 yield i, {t.cell for t in last}
                 if colour and kind:
                     yield i + 1, {t.cell for t in last}
@@ -146,11 +156,18 @@ def rows_of(cell: Cell) -> tuple[Cell, Cell]:
     return (picture, at), (picture, VIEW_ROWS + 1 + at)
 
 
-Look = tuple[str, int, int, list[int]]   # HERE or NEXT, a sequence of a batch, the query in it, and the keys it should attend to
+Look = tuple[
+    str, int, int, list[int]
+]  # HERE or NEXT, a sequence of a batch, the query in it, and the keys it should attend to
 
 
 def as_tensors(looks: Sequence[Look], sequences: int) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """Looks by their kind: which queries (sequences, most), filled up with 0, and (sequence, place among its queries, key) of each pair."""
+    """Looks by their kind, as `Pointing` takes them.
+
+    Returns:
+        For each kind the queries (sequences, most), filled up with 0, and (sequence, place among its queries, key) of
+        each pair.
+    """
     found = {}
     for kind in LAYERS:
         queries: list[list[int]] = [[] for _ in range(sequences)]
@@ -160,7 +177,10 @@ def as_tensors(looks: Sequence[Look], sequences: int) -> dict[str, tuple[torch.T
                 pairs += [(row, len(queries[row]), key) for key in keys]
                 queries[row].append(query)
         most = max(map(len, queries))
-        found[kind] = torch.tensor([each + [0] * (most - len(each)) for each in queries]), torch.tensor(pairs, dtype=torch.long).reshape(-1, 3)
+        found[kind] = (
+            torch.tensor([each + [0] * (most - len(each)) for each in queries]),
+            torch.tensor(pairs, dtype=torch.long).reshape(-1, 3),
+        )
     return found
 
 
@@ -193,9 +213,13 @@ class Pointing:
             scores = (chosen @ k.mT).masked_fill(~allowed[:, None], -torch.inf)
             asked = wanted.any(-1)
             # What only fills up wants all that it sees, and so costs nothing.
-            right = scores.masked_fill(~(wanted | ~asked[..., None])[:, None], -torch.inf).logsumexp(-1) - scores.logsumexp(-1)
+            right = scores.masked_fill(~(wanted | ~asked[..., None])[:, None], -torch.inf).logsumexp(
+                -1
+            ) - scores.logsumexp(-1)
             logs.append((right, asked[:, None].expand_as(right)))
         if not logs:
             return torch.zeros((), device=self.allowed.device), torch.zeros(())
         count = sum(asked.sum() for _, asked in logs)
-        return -sum(right.sum() for right, _ in logs) / count, sum((right.detach().exp() * asked).sum() for right, asked in logs) / count
+        return -sum(right.sum() for right, _ in logs) / count, sum(
+            (right.detach().exp() * asked).sum() for right, asked in logs
+        ) / count

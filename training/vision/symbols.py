@@ -1,7 +1,8 @@
 """Pictures as symbols: what a perfect tower and projection would tell the decoder, and how ours are brought to tell it.
 
-The decoder learns to answer from symbols while the tower learns to see: neither waits for the other, and no picture needs to be
-painted for it. Then the projection is fitted to the symbols (`fit`), and both go on together on what the tower really sees.
+The decoder learns to answer from symbols while the tower learns to see: neither waits for the other, and no picture
+needs to be painted for it. Then the projection is fitted to the symbols (`fit`), and both go on together on what the
+tower really sees.
 """
 
 from __future__ import annotations
@@ -15,17 +16,17 @@ from training.config import CHECKPOINTS
 from training.moe.upcycle import dense_model
 from training.tokenizer import Encoder
 
-from .draw import COLOUR_NAMES, GLYPHS, KINDS
 from .model import CELLS, Phi3V, views_of
+from .scene import COLOUR_NAMES, GLYPHS, KINDS
 
-WORDS = {"point": "line", "slice": "pie"}        # of a chart; the other kinds are words themselves
+WORDS = {"point": "line", "slice": "pie"}  # of a chart; the other kinds are words themselves
 THIRDS = (("top", "middle", "bottom"), ("left", "middle", "right"))
-NOISE = 0.15                      # of a row's own size, added in training: no projection will be perfect
-RIDGE = 1e-3                      # of the least squares, as a share of the mean square of a feature
+NOISE = 0.15  # of a row's own size, added in training: no projection will be perfect
+RIDGE = 1e-3  # of the least squares, as a share of the mean square of a feature
 
 
 class Symbols(nn.Module):
-    """A row of the decoder's context for each cell: the sum of learnt vectors for what stands there, its colour, row and column."""
+    """A row of the context for each cell: the sum of learnt vectors for what is there, its colour, row and column."""
 
     def __init__(self, hidden: int):
         super().__init__()
@@ -35,7 +36,7 @@ class Symbols(nn.Module):
 
     @torch.no_grad()
     def start_from_words(self, table: torch.Tensor, encoder: Encoder) -> None:
-        """Begin as the embeddings of the words for what is there, so that what a decoder knows of copying words works on pictures."""
+        """Begin as the embeddings of the words for what is there: what a decoder knows of copying words then works."""
         ids = encoder.tokenizer.get_vocab()
         size = table.std()
         self.kinds.weight[0] = torch.randn(table.shape[1]) * size
@@ -50,7 +51,7 @@ class Symbols(nn.Module):
             p.copy_(torch.randn_like(p) * size)
 
     def cells(self, kinds: torch.Tensor, colours: torch.Tensor) -> torch.Tensor:
-        """(n, 144) indices into KINDS and COLOUR_NAMES to (n, 144, hidden). Of an empty cell nobody asks where it is."""
+        """(n, 144) indices into KINDS and COLOUR_NAMES to (n, 144, hidden). An empty cell has no place of its own."""
         there = (kinds > 0)[..., None]
         place = (self.row.weight[:, None] + self.column.weight).flatten(0, 1)
         return self.kinds(kinds) + there * (self.colours(colours.clamp(min=0)) + place)
@@ -64,10 +65,11 @@ class Symbols(nn.Module):
 
 
 def start_from_text(model: Phi3V, dense_name: str, encoder: Encoder, checkpoints: Path = CHECKPOINTS) -> None:
-    """Give the decoder the layers of a bundled text model of the same shape, and each token the mean of what its text was there.
+    """Give the decoder the layers of a bundled text model of the same shape, and each token the mean of what its text
+    was there.
 
-    The vocabularies differ; a new token begins as the mean of the pieces that the text model's tokenizer makes of it, as in
-    Gee et al. 2022 (arXiv:2402.09977).
+    The vocabularies differ; a new token begins as the mean of the pieces that the text model's tokenizer makes of it,
+    as in Gee et al. 2022 (arXiv:2402.09977).
     """
     dense, old = dense_model(checkpoints / dense_name), Encoder(checkpoints / dense_name)
     new = model.decoder
@@ -80,19 +82,30 @@ def start_from_text(model: Phi3V, dense_name: str, encoder: Encoder, checkpoints
             target.self_attn.qkv_proj.weight[:heads] *= ratio
         new.model.norm.load_state_dict(dense.model.norm.state_dict())
         known = old.tokenizer.get_vocab()
-        pairs = ((new.model.embed_tokens.weight, dense.model.embed_tokens.weight), (new.lm_head.weight, dense.lm_head.weight))
+        pairs = (
+            (new.model.embed_tokens.weight, dense.model.embed_tokens.weight),
+            (new.lm_head.weight, dense.lm_head.weight),
+        )
         for token, at in encoder.tokenizer.get_vocab().items():
-            pieces = [known[token]] if token in known else old.tokenizer.encode(token.replace("▁", " "), add_special_tokens=False).ids[1 if token[0] == "▁" else 0 :]
+            pieces = (
+                [known[token]]
+                if token in known
+                else old.tokenizer.encode(token.replace("▁", " "), add_special_tokens=False).ids[
+                    1 if token[0] == "▁" else 0 :
+                ]
+            )
             for to, table in pairs:
                 to[at] = table[pieces].mean(0) if pieces else table.mean(0)
 
 
 @torch.no_grad()
 def fit(projection: nn.Sequential, features: torch.Tensor, wanted: torch.Tensor, weights: torch.Tensor) -> float:
-    """Set the projection's last layer so that it comes nearest to the symbols; returns the share of their variance left over.
+    """Set the projection's last layer so that it comes nearest to the symbols; returns the share of their variance left
+    over.
 
     Args:
-        projection: linear, GELU, linear. features: (cells, 4C) of the tower. wanted: (cells, hidden). weights: (cells,).
+        projection: linear, GELU, linear. features: (cells, 4C) of the tower. wanted: (cells, hidden). weights:
+            (cells,).
     """
     inner = projection[1](projection[0](features)).double()
     inner = torch.cat([inner, torch.ones(len(inner), 1, dtype=inner.dtype, device=inner.device)], 1)

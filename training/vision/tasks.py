@@ -17,29 +17,70 @@ from pathlib import Path
 from training.corpus import Case, Corpus
 from training.world import fill
 
-from .draw import COLOUR_NAMES, EVENTS, ICONS, SHAPES, SIZE, Artist, Scene
+from .artist import Artist
+from .pen import EVENTS
+from .scene import COLOUR_NAMES, ICONS, SHAPES, SIZE, Scene
 
 NAME = "vision-tiny"
 # Kinds of groups of pictures, with their share of the training.
-MIX = {"lines": 0.03, "sign": 0.12, "shapes": 0.1, "crowd": 0.12, "chart": 0.18, "table": 0.12, "objects": 0.05, "pair": 0.16, "clip": 0.12}
+MIX = {
+    "lines": 0.03,
+    "sign": 0.12,
+    "shapes": 0.1,
+    "crowd": 0.12,
+    "chart": 0.18,
+    "table": 0.12,
+    "objects": 0.05,
+    "pair": 0.16,
+    "clip": 0.12,
+}
 SECTIONS = {
-    "lines": ("read",), "sign": ("read_one", "read_colour", "read_place", "read"),
-    "shapes": ("single", "colour_of", "shape_of", "place_of", "exists", "describe"), "objects": ("single", "colour_of", "place_of", "exists", "describe"),
-    "crowd": ("count",), "chart": ("highest", "highest", "lowest", "value_of", "chart_list", "describe"),
-    "table": ("cell", "cell", "cell", "row", "rows", "describe"), "pair": ("difference",), "clip": ("happens",),
+    "lines": ("read",),
+    "sign": ("read_one", "read_colour", "read_place", "read"),
+    "shapes": ("single", "colour_of", "shape_of", "place_of", "exists", "describe"),
+    "objects": ("single", "colour_of", "place_of", "exists", "describe"),
+    "crowd": ("count",),
+    "chart": ("highest", "highest", "lowest", "value_of", "chart_list", "describe"),
+    "table": ("cell", "cell", "cell", "row", "rows", "describe"),
+    "pair": ("difference",),
+    "clip": ("happens",),
 }
 # What is graded: the kinds of pictures, and the questions about them.
 TASKS = {
-    "shape/colour": (("shapes",), ("single", "colour_of", "shape_of")), "position": (("shapes", "objects"), ("place_of",)), "count": (("crowd",), ("count",)),
-    "ocr": (("sign",), ("read_one", "read_colour", "read_place")), "chart maximum": (("chart",), ("highest",)), "chart value": (("chart",), ("value_of",)),
-    "table cell": (("table",), ("cell",)), "difference": (("pair",), ("difference",)), "clip": (("clip",), ("happens",)),
+    "shape/colour": (("shapes",), ("single", "colour_of", "shape_of")),
+    "position": (("shapes", "objects"), ("place_of",)),
+    "count": (("crowd",), ("count",)),
+    "ocr": (("sign",), ("read_one", "read_colour", "read_place")),
+    "chart maximum": (("chart",), ("highest",)),
+    "chart value": (("chart",), ("value_of",)),
+    "table cell": (("table",), ("cell",)),
+    "difference": (("pair",), ("difference",)),
+    "clip": (("clip",), ("happens",)),
     "description": (("shapes", "objects"), ("describe",)),
 }
-# Clips for training show the harder things more often: beside a new thing there may be an older one, which is easily named for it.
+# Clips for training show the harder things more often: beside a new thing there may be an older one, which is easily
+# named for it.
 TRAINED_EVENTS = {"moves": 2, "turns": 2, "appears": 3, "disappears": 1}
 PATHS = {"right": "left to right", "left": "right to left", "down": "top to bottom", "up": "bottom to top"}
-TERMS = {*COLOUR_NAMES, *SHAPES, *ICONS, "top", "bottom", "left", "right", "middle", "gone", "new", "moved", "moves", "turns", "appears",
-         "disappears", "yes", "no"}
+TERMS = {
+    *COLOUR_NAMES,
+    *SHAPES,
+    *ICONS,
+    "top",
+    "bottom",
+    "left",
+    "right",
+    "middle",
+    "gone",
+    "new",
+    "moved",
+    "moves",
+    "turns",
+    "appears",
+    "disappears",
+    "yes",
+    "no",
+}
 
 
 @cache
@@ -72,7 +113,9 @@ def counted(spots: list[tuple[float, float]]) -> str:
     '-1-2/----/3---/----'
     """
     there, number = {(int(y * 4 // SIZE), int(x * 4 // SIZE)) for x, y in spots}, count(1)
-    return "/".join("".join(str(next(number)) if (row, column) in there else "-" for column in range(4)) for row in range(4))
+    return "/".join(
+        "".join(str(next(number)) if (row, column) in there else "-" for column in range(4)) for row in range(4)
+    )
 
 
 def joined(items: list[str]) -> str:
@@ -94,14 +137,18 @@ def in_order(things: list[dict]) -> list[dict]:
 
 
 def compared(first: Scene, second: Scene) -> str:
-    """What two pictures show at each place where there is something, in the first and in the second, and whether that differs.
+    """What two pictures show at each place where there is something, in the first and in the second, and whether that
+    differs.
 
-    Said at once, of two things that stand side by side, it is learned easily; found at the end in a list of pairs, hardly.
+    Said at once, of two things that stand side by side, it is learned easily; found at the end in a list of pairs,
+    hardly.
     """
     there = [{t["place"]: named(t) for t in scene.facts["things"]} for scene in (first, second)]
     places = dict.fromkeys(t["place"] for t in in_order(first.facts["things"] + second.facts["things"]))
     shown = {place: [things.get(place, "nothing") for things in there] for place in places}
-    return "First and second: " + "; ".join(f"{place} {one}, {other}{' different' * (one != other)}" for place, (one, other) in shown.items())
+    return "First and second: " + "; ".join(
+        f"{place} {one}, {other}{' different' * (one != other)}" for place, (one, other) in shown.items()
+    )
 
 
 def followed(scenes: list[Scene]) -> str:
@@ -156,9 +203,13 @@ class Album(Corpus):
     def grid(self) -> tuple[list[str], list[str], list[list[int]]]:
         """Rows, columns and values, each triple of them this split's."""
         rows, columns, values = self.artist.grid()
-        if self.split == "eval" or not all(self.mine("table", r, c, v) for r, line in zip(rows, values) for c, v in zip(columns, line)):
+        if self.split == "eval" or not all(
+            self.mine("table", r, c, v) for r, line in zip(rows, values) for c, v in zip(columns, line)
+        ):
             top = max(max(line) for line in values)
-            values = [[self.draw(lambda: self.random.randint(1, max(99, top)), "table", r, c) for c in columns] for r in rows]
+            values = [
+                [self.draw(lambda: self.random.randint(1, max(99, top)), "table", r, c) for c in columns] for r in rows
+            ]
         return rows, columns, values
 
     def group(self, kind: str | None = None) -> Group:
@@ -182,7 +233,9 @@ class Album(Corpus):
     def key(kind: str, facts: dict) -> object:
         """What a picture shows, without the pixels."""
         if kind == "pair":
-            return facts["change"], *((facts[side]["kind"], facts[side]["colour"], facts[side]["place"]) for side in ("before", "after"))
+            return facts["change"], *(
+                (facts[side]["kind"], facts[side]["colour"], facts[side]["place"]) for side in ("before", "after")
+            )
         if kind == "clip":
             return tuple(facts.get(k) for k in ("event", "kind", "colour", "direction", "into"))
         return sorted((t["kind"], t["colour"], t["place"]) for t in facts["things"])
@@ -207,7 +260,9 @@ class Album(Corpus):
         answer = sentence(fill(templates[which] if which else templates, values, "en"))
         if kind == "terms":
             expect = terms(conclusion(answer))
-        return self.case(section, "en", self.phrase("en", section, values), answer, expect, kind, pictures=tuple(group.scenes))
+        return self.case(
+            section, "en", self.phrase("en", section, values), answer, expect, kind, pictures=tuple(group.scenes)
+        )
 
     def questions(self, group: Group, count: int) -> list[Case]:
         """Several questions about a group, without repetition where there are that many."""
@@ -247,12 +302,31 @@ class Album(Corpus):
 
     def _count(self, group):
         facts, form = group.facts, self.random.choice(("kind", "kind", "both", "colour"))
-        fitting = [t for t in facts["things"] if (form == "colour" or t["kind"] == facts["kind"]) and (form == "kind" or t["colour"] == facts["colour"])]
+        fitting = [
+            t
+            for t in facts["things"]
+            if (form == "colour" or t["kind"] == facts["kind"]) and (form == "kind" or t["colour"] == facts["colour"])
+        ]
         if len(fitting) > 6:
             return None
-        name = {"kind": facts["kind"], "both": f"{facts['colour']} {facts['kind']}", "colour": f"{facts['colour']} shape"}[form]
+        name = {
+            "kind": facts["kind"],
+            "both": f"{facts['colour']} {facts['kind']}",
+            "colour": f"{facts['colour']} shape",
+        }[form]
         several = name + ("es" if name.endswith("cross") else "s")
-        return {"w": counted([(t["x"], t["y"]) for t in fitting]), "x": several, "y": name if len(fitting) == 1 else several, "n": str(len(fitting)), "is": "is" if len(fitting) == 1 else "are"}, "number", str(len(fitting)), None
+        return (
+            {
+                "w": counted([(t["x"], t["y"]) for t in fitting]),
+                "x": several,
+                "y": name if len(fitting) == 1 else several,
+                "n": str(len(fitting)),
+                "is": "is" if len(fitting) == 1 else "are",
+            },
+            "number",
+            str(len(fitting)),
+            None,
+        )
 
     def _read(self, group):
         words = [w["text"] if isinstance(w, dict) else w for w in group.facts["words"]]
@@ -292,13 +366,19 @@ class Album(Corpus):
 
     def _chart_list(self, group):
         pairs = list(zip(group.facts["labels"], map(str, group.facts["values"])))
-        return {"x": ", ".join(f"{label} {value}" for label, value in pairs)}, "words", tuple(w for pair in pairs for w in pair), None
+        return (
+            {"x": ", ".join(f"{label} {value}" for label, value in pairs)},
+            "words",
+            tuple(w for pair in pairs for w in pair),
+            None,
+        )
 
     def _cell(self, group):
         facts = group.facts
         i, j = self.random.randrange(len(facts["rows"])), self.random.randrange(len(facts["columns"]))
         value = str(facts["values"][i][j])
-        working = f"{' '.join(facts['columns'])}; {' '.join(self._lines(facts)[i])}"      # as they stand there: the head, then the row
+        # In reading order: the head, then the row.
+        working = f"{' '.join(facts['columns'])}; {' '.join(self._lines(facts)[i])}"
         return {"w": working, "x": facts["rows"][i], "c": facts["columns"][j], "n": value}, "number", value, None
 
     @staticmethod
@@ -312,11 +392,20 @@ class Album(Corpus):
 
     def _rows(self, group):
         lines = self._lines(group.facts)
-        return {"x": "; ".join(" ".join(line) for line in lines)}, "words", tuple(w for line in lines for w in line), None
+        return (
+            {"x": "; ".join(" ".join(line) for line in lines)},
+            "words",
+            tuple(w for line in lines for w in line),
+            None,
+        )
 
     def _difference(self, group):
         change, before, after = (group.facts[k] for k in ("change", "before", "after"))
-        values = {"w": compared(*group.scenes), "x": named(before), "y": after["colour"] if change == "colour" else after["kind"]}
+        values = {
+            "w": compared(*group.scenes),
+            "x": named(before),
+            "y": after["colour"] if change == "colour" else after["kind"],
+        }
         if change == "new":
             values["x"] = article(named(after))
         if change == "moved":
@@ -333,8 +422,18 @@ class Album(Corpus):
         if group.kind == "chart":
             return {"x": facts["style"], "y": joined(facts["labels"])}, "words", tuple(facts["labels"]), "chart"
         if group.kind == "table":
-            return {"x": joined(facts["columns"]), "y": joined(facts["rows"])}, "words", (*facts["columns"], *facts["rows"]), "table"
-        return {"x": joined([f"{article(named(t))} at the {t['place']}" for t in facts["things"]])}, "terms", None, "things"
+            return (
+                {"x": joined(facts["columns"]), "y": joined(facts["rows"])},
+                "words",
+                (*facts["columns"], *facts["rows"]),
+                "table",
+            )
+        return (
+            {"x": joined([f"{article(named(t))} at the {t['place']}" for t in facts["things"]])},
+            "terms",
+            None,
+            "things",
+        )
 
 
 def draw_case(album: Album, task: str) -> Case:
@@ -363,9 +462,9 @@ def terms(text: str) -> Counter:
 def right(case: Case, answer: str) -> bool:
     """Whether an answer is right.
 
-    terms: its last sentence names the colours, shapes, places and events of the reference and no others. number: its last number is
-    the expected one. words: its words in capitals and numbers are the expected ones in order. label: its words in capitals are, in
-    its last sentence. Sentences before the last are the working.
+    terms: its last sentence names the colours, shapes, places and events of the reference and no others. number: its
+    last number is the expected one. words: its words in capitals and numbers are the expected ones in order. label: its
+    words in capitals are, in its last sentence. Sentences before the last are the working.
     """
     if case.kind == "terms":
         return terms(conclusion(answer)) == case.expect
@@ -377,5 +476,3 @@ def right(case: Case, answer: str) -> bool:
     if case.kind == "label":
         found = [word for word in found if not word.isdigit()]
     return tuple(found) == case.expect
-
-

@@ -14,7 +14,8 @@ from training.tokenizer import PIECES, Encoder, train_tokenizer
 MORE_TOKENS = (*(f"<|placeholder{i}|>" for i in range(7, 14)), "<|image|>")
 
 
-# Capitals stay apart, as digits do: what a picture spells is read letter by letter. All other words may become one token.
+# Capitals stay apart, as digits do: what a picture spells is read letter by letter. All other words may become one
+# token.
 LETTERS_APART = PIECES.replace(r"▁?[\p{Latin}\p{M}]+", r"▁?\p{Lu}?[\p{Ll}\p{M}]+")
 
 
@@ -46,20 +47,24 @@ def write_tokenizer(source: Path, folder: Path) -> None:
     tokenizer.save(str(folder / "tokenizer.json"))
     settings = json.loads((source / "tokenizer_config.json").read_text(encoding="utf-8"))
     settings |= {"model_max_length": 4096, "processor_class": "Phi3VProcessor"}
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps(settings, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
 
 
-def sequence(encoder: Encoder, messages, pictures: int, rows: int, shown: Sequence[Sequence[int]] | None = None) -> tuple[list[int], list[int], list[int]]:
+def sequence(
+    encoder: Encoder, messages, pictures: int, rows: int, shown: Sequence[Sequence[int]] | None = None
+) -> tuple[list[int], list[int], list[int]]:
     r"""Ids, positions and loss mask of a conversation whose first turn shows pictures.
 
-    The first turn reads "<|user|>\n<|image_1|>\n<|image_2|>\nquestion". The processor encodes the text after each tag by
-    itself and drops its first token, the dummy space, so a newline stands directly after the rows of a picture.
+    The first turn reads "<|user|>\n<|image_1|>\n<|image_2|>\nquestion". The processor encodes the text after each tag
+    by itself and drops its first token, the dummy space, so a newline stands directly after the rows of a picture.
 
     Args:
-        rows: of a picture; they are written as negative ids.
-        shown: which rows of each picture stand in the context, ascending; left out, all. The others' positions stay free.
+        rows: of a picture; they are written as negative ids. shown: which rows of each picture stand in the context,
+            ascending; left out, all. The others' positions stay free.
     """
-    ids, positions, mask, free = [], [], [], 0             # free: the next position
+    ids, positions, mask, free = [], [], [], 0  # free: the next position
 
     def add(new: list[int], learn: int = 0, offsets: Sequence[int] | None = None, room: int | None = None) -> None:
         nonlocal free
@@ -83,11 +88,14 @@ def sequence(encoder: Encoder, messages, pictures: int, rows: int, shown: Sequen
     return ids, positions, mask
 
 
-def side_by_side(encoder: Encoder, conversations, pictures: int, rows: int, shown: Sequence[Sequence[int]] | None = None):
-    """Several conversations about the same pictures, which stand in the context once: ids, positions, loss mask, and to which each token belongs.
+def side_by_side(
+    encoder: Encoder, conversations, pictures: int, rows: int, shown: Sequence[Sequence[int]] | None = None
+):
+    """Several conversations about the same pictures, which stand in the context once: ids, positions, loss mask, and to
+    which each token belongs.
 
-    Each goes on where the pictures end, as if it were alone; attention has to keep them apart (`model.apart`). One after the
-    other, later answers could be copied from earlier ones, and less is learned of pictures.
+    Each goes on where the pictures end, as if it were alone; attention has to keep them apart (`model.apart`). One
+    after the other, later answers could be copied from earlier ones, and less is learned of pictures.
 
     Returns:
         Four lists of one length. Of the last: 0 for what all see, 1 and up for the tokens of each conversation.

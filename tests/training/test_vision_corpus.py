@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from training.corpus import Case, held_out
-from training.vision import draw
-from training.vision.draw import COLOUR_NAMES, GLYPHS, KINDS, SIZE, Artist, dense, letterbox, paint, picture, pixels
+from training.vision.artist import Artist
+from training.vision.letters import ACROSS, DOWN, cap_height, glyph, settled
+from training.vision.paint import dense, letterbox, paint, picture, pixels
+from training.vision.scene import CELL, COLOUR_NAMES, GLYPHS, KINDS, PATCH, SIZE
 from training.vision.tasks import MIX, SECTIONS, TASKS, Album, draw_case, phrases, right
 
 PICTURES = ("page", "lines", "sign", "shapes", "objects", "crowd", "chart", "table")
@@ -34,7 +36,7 @@ def test_every_dense_target_has_its_centre_in_its_cell_and_none_is_lost(kind):
         inside = [m for m in scene.marks if 0 <= m.x < SIZE and 0 <= m.y < SIZE]
         assert len(inside) == len(scene.marks)
         for mark in inside:
-            at = int(mark.y // draw.PATCH), int(mark.x // draw.PATCH)
+            at = int(mark.y // PATCH), int(mark.x // PATCH)
             if mark.kind in GLYPHS:  # glyphs never share a patch
                 assert KINDS[kinds[at]] == mark.kind and COLOUR_NAMES[colours[at]] == mark.colour
             else:
@@ -51,11 +53,11 @@ def test_a_glyph_is_where_its_mark_says():
         view = np.asarray(paint(scene)).astype(int)
         for step, mark in zip([s for s in scene.steps if s[0] == "glyph"], scene.marks):
             _, x, y, character, name, size, rgb = step
-            mask, _ = draw.glyph(character, name, size)
+            mask, _ = glyph(character, name, size)
             box = view[y : y + mask.height, x : x + mask.width]
             ink = (np.abs(box - np.array(rgb)).sum(-1) < 60).mean()
             assert mark.kind == character
-            assert abs(mark.x - (x + mask.width / 2)) < 1 and abs(mark.y - (y + draw.cap_height(size) / 2)) < 1
+            assert abs(mark.x - (x + mask.width / 2)) < 1 and abs(mark.y - (y + cap_height(size) / 2)) < 1
             assert ink > 0.1, (seed, character)
 
 
@@ -64,16 +66,16 @@ def test_letters_keep_away_from_the_borders_of_cells(kind):
     for seed in range(20):
         for mark in getattr(Artist(seed), kind)().marks:
             if mark.kind in GLYPHS:
-                assert draw.ACROSS - 1 <= mark.x % draw.CELL <= draw.CELL - draw.ACROSS + 1
-                assert draw.DOWN - 1 <= mark.y % draw.CELL <= draw.CELL - draw.DOWN + 1
+                assert ACROSS - 1 <= mark.x % CELL <= CELL - ACROSS + 1
+                assert DOWN - 1 <= mark.y % CELL <= CELL - DOWN + 1
 
 
 @pytest.mark.parametrize("margin", (6, 8))
 def test_settling_keeps_order_and_a_cell_between(margin):
-    places = [draw.settled(x / 4, margin) for x in range(1200)]
+    places = [settled(x / 4, margin) for x in range(1200)]
     assert all(a <= b for a, b in zip(places, places[1:])) and all(b - a == 28 for a, b in zip(places, places[112:]))
     assert all(abs(place - x / 4) <= margin for x, place in enumerate(places))
-    assert [draw.settled(place, margin) for place in places] == places
+    assert [settled(place, margin) for place in places] == places
 
 
 def test_printed_glyphs_are_at_least_eighteen_pixels_high_and_no_two_share_a_cell():
@@ -81,9 +83,9 @@ def test_printed_glyphs_are_at_least_eighteen_pixels_high_and_no_two_share_a_cel
         for seed in range(60):
             scene = getattr(Artist(seed), kind)()
             glyphs = [s for s in scene.steps if s[0] == "glyph"]
-            assert all(draw.cap_height(s[5]) >= 18 for s in glyphs)
+            assert all(cap_height(s[5]) >= 18 for s in glyphs)
             marks = [m for m in scene.marks if m.kind in GLYPHS]
-            cells = [(int(m.y // draw.CELL), int(m.x // draw.CELL)) for m in marks]
+            cells = [(int(m.y // CELL), int(m.x // CELL)) for m in marks]
             assert len(set(cells)) == len(cells), (kind, seed)
 
 

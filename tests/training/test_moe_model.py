@@ -6,22 +6,22 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch", reason="needs the training extra")
+from labs_helper.common.information import mutual_information as counted_information
+from labs_helper.engines.mlx_text import MLXText
+from labs_helper.engines.worker import WORKER
+from training import config, export, train, weights
+from training.corpus import Corpus
+from training.moe import routing, upcycle
+from training.moe.corpus import TOPICS, MoeCorpus
+from training.moe.model import Router, mutual_information, new_model
+from training.muon import Muon
+from training.quantization import plain_state, round_like_mlx, start_rounding
+from training.team import together
+from training.tokenizer import Encoder, train_tokenizer
 
-distributed = torch.distributed
-
-from labs_helper.engines.mlx_text import MLXText  # noqa: E402
-from labs_helper.engines.worker import WORKER  # noqa: E402
-from labs_helper.common.information import mutual_information as counted_information  # noqa: E402
-from training import config, export, train  # noqa: E402
-from training.corpus import Corpus  # noqa: E402
-from training.moe import routing, upcycle  # noqa: E402
-from training.moe.corpus import TOPICS, MoeCorpus  # noqa: E402
-from training.moe.model import Router, mutual_information, new_model  # noqa: E402
-from training.muon import Muon  # noqa: E402
-from training.quantization import plain_state, round_like_mlx, start_rounding  # noqa: E402
-from training.tokenizer import Encoder, train_tokenizer  # noqa: E402
+pytestmark = pytest.mark.training
 
 ORIGINAL, CONTEXT = 64, 256
 RECIPE = {
@@ -60,9 +60,7 @@ def runs(tmp_path_factory):
         patch.setattr(train, "TOKENS_A_STEP", 2048)
         # All stages within four steps; the last one with rounded weights.
         patch.setattr(train, "STAGES", ((0, "repetition"), (1, "copying"), (2, "sample")))
-        distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=0, world_size=1)
         yield folder
-        distributed.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +77,7 @@ def random_folder(runs):
         for name, weight in model.named_parameters():
             if "norm" not in name:
                 weight.normal_(0, 1.0 if "embed" in name else 1.5 / weight.shape[-1] ** 0.5, generator=generator)
-    train.save_weights(model.published(plain_state(model)), folder)
+    weights.save(model.published(plain_state(model)), folder)
     return folder, model
 
 
@@ -135,7 +133,8 @@ def test_torch_and_mlx_choose_the_same_experts(random_folder):
 def test_muon_for_stacks_equals_torchs_muon_matrix_by_matrix():
     torch.manual_seed(0)
     stack = torch.nn.Parameter(torch.randn(3, 64, 32))
-    singles = [torch.nn.Parameter(matrix.detach().clone()) for matrix in stack]
+    before = stack.detach().clone()
+    singles = [torch.nn.Parameter(matrix.clone()) for matrix in before]
     ours = Muon([stack], lr=0.01, weight_decay=0.05)
     theirs = torch.optim.Muon(singles, lr=0.01, weight_decay=0.05, adjust_lr_fn="match_rms_adamw")
     for _ in range(3):
@@ -145,7 +144,10 @@ def test_muon_for_stacks_equals_torchs_muon_matrix_by_matrix():
             single.grad = part.clone()
         ours.step()
         theirs.step()
-    assert torch.allclose(stack, torch.stack([single.detach() for single in singles]), atol=2e-4)
+    found = torch.stack([single.detach() for single in singles])
+    way = (found - before).square().mean().sqrt()
+    # torch computes in 16 bits on every CPU: on some the two differ by 1% of the way.
+    assert (stack.detach() - found).square().mean().sqrt() < 0.03 * way
 
 
 def test_rounding_reaches_experts_at_4_bits_and_router_and_head_at_8(random_folder):
@@ -262,31 +264,29 @@ def test_a_wrong_plan_is_never_learned(runs):
     assert [round(w, 3) for w in weights.tolist()] == [{0: train.PROMPT_WEIGHT, 1: 1.0, -1: 0.0}[m] for m in mask[1:]]
 
 
+def prepared(words, runs):
+    """A folder for a run of the recipe, with the tokenizer."""
+    source = runs / "moe-tiny"
+    source.mkdir(parents=True)
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        (source / file).write_bytes((words / file).read_bytes())
+    return source
+
+
 @pytest.mark.slow
 def test_training_goes_on_where_it_stopped_and_ends_in_a_checkpoint_that_answers(runs, tmp_path):
     import labs_helper
 
-    source = runs / "moe-tiny"
-    source.mkdir()
-    for file in ("tokenizer.json", "tokenizer_config.json"):
-        (source / file).write_bytes((runs / "words" / file).read_bytes())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "SAVE_EVERY", 2)
-        stop = train.save_state
-
-        def stop_after_two(*arguments):
-            stop(*arguments)
-            raise KeyboardInterrupt
-
-        patch.setattr(train, "save_state", stop_after_two)
-        with pytest.raises(KeyboardInterrupt):
-            train._work(0, 1, "moe-tiny", 4, runs)
-        patch.setattr(train, "save_state", stop)
-        state = torch.load(runs / "moe-tiny.state.pt", weights_only=True)
-        assert state["step"] == 2 and not (source / "model.safetensors").exists()
-        assert state["model"]["model.layers.0.mlp.router.load"].sum() == pytest.approx(2 * len(TOPICS), abs=1e-3)
-        train._work(0, 1, "moe-tiny", 4, runs)
-    assert torch.load(runs / "moe-tiny.state.pt", weights_only=True)["step"] == 4
+    source, state_file = prepared(runs / "words", runs), runs / "moe-tiny.state.pt"
+    train.run(0, 1, "moe-tiny", RECIPE, 4, runs, stop_at=2)
+    state = torch.load(state_file, weights_only=True)
+    assert state["step"] == 2 and not (source / "model.safetensors").exists()
+    assert state["model"]["model.layers.0.mlp.router.load"].sum() == pytest.approx(2 * len(TOPICS), abs=1e-3)
+    train.run(0, 1, "moe-tiny", RECIPE, 4, runs)
+    assert torch.load(state_file, weights_only=True)["step"] == 4
+    lines = [json.loads(line) for line in (runs / "moe-tiny.log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4] and all(line["tokens"] > 1000 for line in lines)
+    assert {"loss", "information", "of second", "least"} <= set(lines[-1])
 
     folder = export.export("moe-tiny", runs, tmp_path)
     settings = json.loads((folder / "config.json").read_text())
@@ -308,3 +308,54 @@ def test_training_goes_on_where_it_stopped_and_ends_in_a_checkpoint_that_answers
         conversations, routing.counts_of(conversations, Encoder(folder), routing.through_mlx(folder))
     )
     assert len(report["layers"]) == 2 and 0 <= report["best information"] <= 1
+
+
+def test_a_model_reads_back_the_weights_that_it_publishes(random_folder):
+    folder, model = random_folder
+    other = new_model(folder, 2, {})
+    weights.load_into(other, folder)
+    mine, theirs = plain_state(model), plain_state(other)
+    assert set(mine) == set(theirs)
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine if not name.endswith("router.load"))
+
+
+def test_a_published_checkpoint_gives_its_weights_with_4_and_8_bits_expanded(random_folder, runs, tmp_path):
+    folder, _ = random_folder
+    made = export.export("random", runs, tmp_path)
+    plain, back = weights.read(folder), weights.read(made)
+    assert set(plain) == set(back)
+    for name, value in back.items():
+        matrix = name.endswith("weight") and "norm" not in name
+        bits = 8 if "gate.weight" in name or "lm_head" in name else 4
+        wanted = round_like_mlx(plain[name], bits) if matrix else plain[name]
+        assert torch.allclose(value, wanted, atol=1e-5), name
+
+
+def test_a_run_can_begin_with_given_weights(random_folder, runs):
+    folder, model = random_folder
+    other = runs / "begun"
+    prepared(runs / "words", other)
+    train.run(0, 1, "moe-tiny", RECIPE, 4, other, begin_with=folder, stop_at=1)
+    begun = torch.load(other / "moe-tiny.state.pt", weights_only=True)["model"]
+    given = {name: value for name, value in plain_state(model).items() if "load" not in name}
+    moved = max((begun[name] - value).abs().max().item() for name, value in given.items())
+    assert 0 < moved < 0.01  # one step of the warm-up away from them
+
+
+def run_of_the_miniature(rank, processes, *arguments):
+    """`train.run` in a new process, which knows only the real recipes."""
+    config.recipes()["moe-tiny"] = RECIPE
+    train.run(rank, processes, *arguments)
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(runs):
+    lines, recipe = [], {**RECIPE, "parts": 2, "pool": 48, "tokens": 1024}
+    for count in (1, 2):
+        folder = runs / f"of-{count}"
+        prepared(runs / "words", folder)
+        together(run_of_the_miniature, count, "moe-tiny", recipe, 3, folder)
+        lines.append(json.loads((folder / "moe-tiny.log.jsonl").read_text().splitlines()[-1]))
+        assert (folder / "moe-tiny" / "model.safetensors").exists()
+    # They read other conversations, of one kind and in the same amount.
+    assert abs(lines[0]["loss"] - lines[1]["loss"]) < 0.2 and 0.7 < lines[0]["tokens"] / lines[1]["tokens"] < 1.4
