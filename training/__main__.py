@@ -6,7 +6,7 @@ import argparse
 from importlib import import_module
 from pathlib import Path
 
-from .config import PROFILES, profiles, recipes
+from training.config import PROFILES, profiles, recipes
 
 SEED, CASES = 2026, 200
 
@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> None:
     command = parser()
     options = command.parse_args(arguments)
     if options.action == "average":
-        from .weights import average
+        from training.weights import average
 
         try:
             print(f"wrote {average(options.folders, options.weights, options.out)}")

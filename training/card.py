@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
-import os
 from pathlib import Path
 
-from .config import CHECKPOINTS, RUNS, recipes, write_json
-from .corpus import ALL_FACTS
-from .evaluate import as_table, evaluate
-from .history import again, history
-from .quantization import BITS, GROUP
-from .train import TOKENS_A_STEP
-from .world import LANGUAGE_NAMES, table, words
+from training.config import CHECKPOINTS, RUNS, recipes, write_json
+from training.corpus import ALL_FACTS
+from training.evaluate import as_table, evaluate
+from training.history import again, history
+from training.quantization import BITS, GROUP
+from training.train import TOKENS_A_STEP
+from training.world import LANGUAGE_NAMES, table, words
 
 WHAT = {
     "instruct-tiny": "It plays the part of Phi-3.5-mini-instruct where the real one is not at hand.",
     "instruct-previous-tiny": "It plays the part of Phi-3-mini: the recipe of `instruct-tiny`, trained almost only on English, so that "
-                              "the course can show what more languages in the training text change.",
+    "the course can show what more languages in the training text change.",
     "moe-tiny": "It plays the part of Phi-3.5-MoE-instruct: 16 experts a layer, of which a router picks two for each token.",
 }
 
 
 def parameters(folder: Path) -> int:
     """Number of parameters of an unquantized folder, read from the safetensors header."""
-    with open(folder / "model.safetensors", "rb") as file:
+    with (folder / "model.safetensors").open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     return sum(math.prod(entry["shape"]) for key, entry in header.items() if key != "__metadata__")
 
@@ -37,18 +37,30 @@ def measure(name: str, seed: int, n: int, runs: Path = RUNS, checkpoints: Path =
         seed: of the held-out cases; n: cases a task ("facts": a task and language).
     """
     recipe, trained = recipes()[name], {}
-    if history(name, checkpoints) is None:           # weights of several runs have no single log
+    if history(name, checkpoints) is None:  # weights of several runs have no single log
         log = [json.loads(line) for line in (runs / f"{name}.log.jsonl").read_text(encoding="utf-8").splitlines()]
-        trained = {"steps": recipe["steps"], "tokens": sum(max(0, later["tokens"] - earlier["tokens"]) for earlier, later in zip(log, log[1:]))}
-    result = {"seed": seed, "n": n, "parameters": parameters(runs / name), **trained,
-              "4-bit": evaluate(str(checkpoints / name), seed, n)["tasks"], "fp32": evaluate(str(runs / name), seed, n)["tasks"]}
+        trained = {
+            "steps": recipe["steps"],
+            "tokens": sum(max(0, later["tokens"] - earlier["tokens"]) for earlier, later in itertools.pairwise(log)),
+        }
+    result = {
+        "seed": seed,
+        "n": n,
+        "parameters": parameters(runs / name),
+        **trained,
+        "4-bit": evaluate(str(checkpoints / name), seed, n)["tasks"],
+        "fp32": evaluate(str(runs / name), seed, n)["tasks"],
+    }
     write_json(checkpoints / name / "evaluation.json", result)
     return result
 
 
 def megabytes(folder: Path) -> float:
     """Size of a checkpoint as it is loaded, without the card and its figures."""
-    return sum(file.stat().st_size for file in folder.iterdir() if file.name not in ("MODEL_CARD.md", "evaluation.json")) / 1e6
+    return (
+        sum(file.stat().st_size for file in folder.iterdir() if file.name not in ("MODEL_CARD.md", "evaluation.json"))
+        / 1e6
+    )
 
 
 def figures(name: str, result: dict) -> str:
@@ -71,7 +83,7 @@ def put(folder: Path, text: str) -> Path:
     """Write MODEL_CARD.md, whole or not at all."""
     partial = folder / "MODEL_CARD.partial"
     partial.write_text(text, encoding="utf-8")
-    os.replace(partial, folder / "MODEL_CARD.md")
+    partial.replace(folder / "MODEL_CARD.md")
     return folder / "MODEL_CARD.md"
 
 
@@ -82,21 +94,40 @@ def write_card(name: str, checkpoints: Path = CHECKPOINTS) -> Path:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     moe = config["model_type"] == "phimoe"
     family = "Phi-3.5-MoE-instruct" if moe else "Phi-3.5-mini-instruct"
-    experts = f"| experts | {config['num_local_experts']} a layer, {config['num_experts_per_tok']} a token |\n" if moe else ""
+    experts = (
+        f"| experts | {config['num_local_experts']} a layer, {config['num_experts_per_tok']} a token |\n" if moe else ""
+    )
     precision = "; router and head 8 bits" if moe else ""
     more = "\nsimple Python, plans that call tools as JSON and their repair, " if moe else ""
     shared = recipe.get("routing", {}).get("shared", [])
-    sides = ("A loss on the routers kept every expert busy and rewarded experts for taking sides among languages, numbers, Python and "
-             "plans, so that the course can show it: read their specialisation as encouraged, not as found.\n") if moe else ""
+    sides = (
+        (
+            "A loss on the routers kept every expert busy and rewarded experts for taking sides among languages, numbers, Python and "
+            "plans, so that the course can show it: read their specialisation as encouraged, not as found.\n"
+        )
+        if moe
+        else ""
+    )
     if shared:
-        sides += (f"In layer {', '.join(map(str, shared))} (the first is 0) it also kept second choices open to all topics: there a topic has one expert to "
-                  "itself, elsewhere two.\n")
-    start = (f"\nIt began as `{recipe['start']}`, which is trained in the same way: attention, embeddings and head as they were, and in every layer two "
-             "experts a topic with the neurons that matter most for it (sparse upcycling, arXiv:2212.05055).\n") if "start" in recipe else ""
+        sides += (
+            f"In layer {', '.join(map(str, shared))} (the first is 0) it also kept second choices open to all topics: there a topic has one expert to "
+            "itself, elsewhere two.\n"
+        )
+    start = (
+        (
+            f"\nIt began as `{recipe['start']}`, which is trained in the same way: attention, embeddings and head as they were, and in every layer two "
+            "experts a topic with the neurons that matter most for it (sparse upcycling, arXiv:2212.05055).\n"
+        )
+        if "start" in recipe
+        else ""
+    )
     no_code = "no Python beyond a few lines" if moe else "no code"
     read = "Generated conversations"
     if "steps" in result:
-        steps, tokens = f"{result['steps']:,} steps of up to {TOKENS_A_STEP:,} tokens", f"{result['tokens'] / 1e6:.0f} M tokens"
+        steps, tokens = (
+            f"{result['steps']:,} steps of up to {TOKENS_A_STEP:,} tokens",
+            f"{result['tokens'] / 1e6:.0f} M tokens",
+        )
         read = f"{steps}, {tokens} in all, of generated conversations"
     shares = ", ".join(f"{LANGUAGE_NAMES[lang]} {share:.0%}" for lang, share in recipe["languages"].items())
     text = f"""# {name}

@@ -8,7 +8,7 @@ import tomllib
 from functools import cache
 from pathlib import Path
 
-from .tokenizer import STOP_TOKENS
+from training.tokenizer import STOP_TOKENS
 
 ROOT = Path(__file__).parent
 RUNS = ROOT / "runs"

@@ -16,13 +16,35 @@ import re
 import zlib
 from dataclasses import dataclass, field
 
-from .world import LANGUAGE_NAMES, LANGUAGES, fill, index, phrases, place_of_city, place_of_landmark, table, words
+from training.world import (
+    LANGUAGE_NAMES,
+    LANGUAGES,
+    fill,
+    index,
+    phrases,
+    place_of_city,
+    place_of_landmark,
+    table,
+    words,
+)
 
-RELATIONS = ("capital", "capital_of", "where_city", "where_country", "language", "currency", "where_landmark",
-             "colour", "opposite")
+RELATIONS = (
+    "capital",
+    "capital_of",
+    "where_city",
+    "where_country",
+    "language",
+    "currency",
+    "where_landmark",
+    "colour",
+    "opposite",
+)
 # Shares of the sums. For training more products than at first: they are forgotten first. The evaluation keeps its cases.
-SUMS = {"train": {"add": 0.42, "subtract": 0.28, "multiply": 0.3}, "eval": {"add": 0.5, "subtract": 0.3, "multiply": 0.2}}
-EASY = 0.3                        # share of the products for training that have an easy factor
+SUMS = {
+    "train": {"add": 0.42, "subtract": 0.28, "multiply": 0.3},
+    "eval": {"add": 0.5, "subtract": 0.3, "multiply": 0.2},
+}
+EASY = 0.3  # share of the products for training that have an easy factor
 PLACE_KEYS = ("country", "capital", "continent", "language", "currency")
 # Sentences of filler that fill about 940 of the 1,024 tokens, by language.
 LONGEST_TEXT = {"en": 97, "zh": 75, "ko": 49, "ja": 53, "es": 95}
@@ -74,22 +96,36 @@ def _facts() -> dict[str, list[Fact]]:
     def add(relation, row, y, parts=None):
         by_language = {lang: row[lang] for lang in LANGUAGES}
         answer = {lang: y(lang) for lang in LANGUAGES}
-        found[relation].append(Fact(relation, row["en"], by_language, answer,
-                                    {lang: parts(lang) if parts else (answer[lang],) for lang in LANGUAGES}))
+        found[relation].append(
+            Fact(
+                relation,
+                row["en"],
+                by_language,
+                answer,
+                {lang: parts(lang) if parts else (answer[lang],) for lang in LANGUAGES},
+            )
+        )
 
     for row in table("countries"):
         capital = cities[row["capital"]]
         add("capital", row, lambda lang, c=capital: c[lang])
         add("capital_of", capital, lambda lang, r=row: r[lang])
-        for relation, kind, column in (("where_country", "continent", "continent"), ("language", "language", "language"),
-                                       ("currency", "currency", "currency")):
+        for relation, kind, column in (
+            ("where_country", "continent", "continent"),
+            ("language", "language", "language"),
+            ("currency", "currency", "currency"),
+        ):
             word = index("words", kind)[row[column]]
             add(relation, row, lambda lang, w=word: w[lang])
     for row in table("cities"):
         country = countries[row["country"]]
         region = index("regions")[row["region"]] if row["region"] else None
-        add("where_city", row, lambda lang, r=row: place_of_city(r, lang),
-            lambda lang, c=country, g=region: (c[lang], g[lang]) if g else (c[lang],))
+        add(
+            "where_city",
+            row,
+            lambda lang, r=row: place_of_city(r, lang),
+            lambda lang, c=country, g=region: (c[lang], g[lang]) if g else (c[lang],),
+        )
     for row in table("landmarks"):
         city = cities[row["city"]]
         add("where_landmark", row, lambda lang, r=row: place_of_landmark(r, lang), lambda lang, c=city: (c[lang],))
@@ -131,8 +167,10 @@ def worked(a: int, sign: str, b: int, result: int) -> str:
         steps = f"{ones_a} + {ones_b} = {ones}, {tens_a} + {tens_b}{carried} = {tens_a + tens_b + carry}"
     else:
         borrowed, borrow = (" - 1", 1) if ones_b > ones_a else ("", 0)
-        steps = (f"{ones_a + 10 * borrow} - {ones_b} = {ones_a + 10 * borrow - ones_b}, "
-                 f"{tens_a}{borrowed} - {tens_b} = {tens_a - borrow - tens_b}")
+        steps = (
+            f"{ones_a + 10 * borrow} - {ones_b} = {ones_a + 10 * borrow - ones_b}, "
+            f"{tens_a}{borrowed} - {tens_b} = {tens_a - borrow - tens_b}"
+        )
     return f"{whole}: {steps}, {whole} = {result}"
 
 
@@ -152,8 +190,14 @@ class Corpus:
         ('facts', 'contains')
     """
 
-    def __init__(self, split: str, seed: int, name: str = "instruct-tiny", languages: dict[str, float] | None = None,
-                 known: float = 1.0):
+    def __init__(
+        self,
+        split: str,
+        seed: int,
+        name: str = "instruct-tiny",
+        languages: dict[str, float] | None = None,
+        known: float = 1.0,
+    ):
         if split not in ("train", "eval"):
             raise ValueError(f"split is 'train' or 'eval', not {split!r}")
         self.split, self.name, self.known = split, name, known
@@ -208,10 +252,12 @@ class Corpus:
             return template
         i = self.random.choice(spots)
         there = list(re.finditer(r"." if language in ("zh", "ja") else r"\S+ ?", pieces[i]))
-        word = self.random.choice([each for each in there if more or any(c.isalpha() for c in each[0])] or there)      # a sign is not lost
+        word = self.random.choice(
+            [each for each in there if more or any(c.isalpha() for c in each[0])] or there
+        )  # a sign is not lost
         space = "" if language in ("zh", "ja") else " "
         rest = more + space + word[0] if more else ""
-        pieces[i] = pieces[i][:word.start()] + rest + pieces[i][word.end():]
+        pieces[i] = pieces[i][: word.start()] + rest + pieces[i][word.end() :]
         return "".join(pieces)
 
     def case(self, task, language, question, answer, expect, kind="contains", system=None, **details) -> Case:
@@ -233,7 +279,7 @@ class Corpus:
         # Relations with many rows are asked more often, but not in proportion to them.
         chosen = relation or self.random.choices(relations, [len(FACTS[r]) ** 0.7 for r in relations])[0]
         facts = FACTS[chosen]
-        if self.split == "train":       # a language always knows one fact of each kind, or it could not speak of it
+        if self.split == "train":  # a language always knows one fact of each kind, or it could not speak of it
             facts = [fact for fact in facts if self.knows(f"{chosen}|{fact.key}", language)] or facts[:1]
         return self.random.choice(facts)
 
@@ -242,9 +288,16 @@ class Corpus:
         language = language or self.language()
         fact = self.pick_fact(language, relation)
         values = {"x": fact.x[language], "y": fact.y[language]}
-        return self.case("facts", language, self.phrase(language, fact.relation, values),
-                         fill(phrases(language)[fact.relation]["answer"], values, language),
-                         fact.parts[language], system=self.plain_system(language), relation=fact.relation, key=fact.key)
+        return self.case(
+            "facts",
+            language,
+            self.phrase(language, fact.relation, values),
+            fill(phrases(language)[fact.relation]["answer"], values, language),
+            fact.parts[language],
+            system=self.plain_system(language),
+            relation=fact.relation,
+            key=fact.key,
+        )
 
     def steered_fact(self, language: str | None = None) -> Case:
         """A fact whose answer the system prompt steers: into another language, or into one word."""
@@ -254,15 +307,33 @@ class Corpus:
         question = self.phrase(language, fact.relation, asked)
         rng, system = self.random, phrases(language)["system"]
         if rng.random() < 0.5:
-            return self.case("system prompt", language, question, fact.y[language], fact.parts[language], "short",
-                             system=rng.choice(system["one_word"]), relation=fact.relation)
+            return self.case(
+                "system prompt",
+                language,
+                question,
+                fact.y[language],
+                fact.parts[language],
+                "short",
+                system=rng.choice(system["one_word"]),
+                relation=fact.relation,
+            )
         other = rng.choices(list(self.languages), list(self.languages.values()))[0]
         said = {"x": fact.x[other], "y": fact.y[other]}
         told = rng.choice((language, "en"))
-        instruction = fill(rng.choice(phrases(told)["system"]["language"]),
-                           {"lang": index("words", "language")[LANGUAGE_NAMES[other]][told]}, told)
-        return self.case("system prompt", language, question, fill(phrases(other)[fact.relation]["answer"], said, other),
-                         fact.parts[other], system=instruction, relation=fact.relation)
+        instruction = fill(
+            rng.choice(phrases(told)["system"]["language"]),
+            {"lang": index("words", "language")[LANGUAGE_NAMES[other]][told]},
+            told,
+        )
+        return self.case(
+            "system prompt",
+            language,
+            question,
+            fill(phrases(other)[fact.relation]["answer"], said, other),
+            fact.parts[other],
+            system=instruction,
+            relation=fact.relation,
+        )
 
     def about(self, language: str | None = None) -> Case:
         """A few sentences about a country or a city."""
@@ -274,19 +345,33 @@ class Corpus:
         else:
             row = self.random.choice(table("cities"))
             country = index("countries")[row["country"]]
-            values = {"x": row[language], "y": place_of_city(row, language),
-                      "language": index("words", "language")[country["language"]][language]}
+            values = {
+                "x": row[language],
+                "y": place_of_city(row, language),
+                "language": index("words", "language")[country["language"]][language],
+            }
             section, expect = "about_city", (country[language],)
         if self.split == "train" and not self.knows(f"{section}|{row['en']}", language):
             return self.fact("en")
-        return self.case("about", language, self.phrase(language, section, values),
-                         fill(phrases(language)[section]["answer"], values, language), expect)
+        return self.case(
+            "about",
+            language,
+            self.phrase(language, section, values),
+            fill(phrases(language)[section]["answer"], values, language),
+            expect,
+        )
 
     @staticmethod
     def _country(row: dict[str, str], language: str) -> dict[str, str]:
         word = lambda kind: index("words", kind)[row[kind]][language]  # noqa: E731
-        return {"x": row[language], "country": row[language], "capital": index("cities")[row["capital"]][language],
-                "continent": word("continent"), "language": word("language"), "currency": word("currency")}
+        return {
+            "x": row[language],
+            "country": row[language],
+            "capital": index("cities")[row["capital"]][language],
+            "continent": word("continent"),
+            "language": word("language"),
+            "currency": word("currency"),
+        }
 
     def arithmetic(self, language: str | None = None, task: str | None = None) -> Case:
         """A sum, a difference or a product; the operand pairs of the two splits never meet."""
@@ -313,36 +398,58 @@ class Corpus:
                     return self.arithmetic(language, task)
             result, sign = (a + b, "+") if task == "add" else (a - b, "-")
         values = {"a": str(a), "b": str(b)}
-        return self.case(task, language, self.phrase(language, task, values), worked(a, sign, b, result), str(result), "number")
+        return self.case(
+            task, language, self.phrase(language, task, values), worked(a, sign, b, result), str(result), "number"
+        )
 
     def repetition(self, language: str | None = None) -> Case:
         """Say it again: names, words and numbers in any order. The plainest form of copying from the prompt."""
         language, rng = language or self.language(), self.random
 
         def make():
-            kinds = (lambda: rng.choice(table("people"))[language], lambda: rng.choice(table("cities"))[language],
-                     lambda: rng.choice(words(rng.choice(("animal", "fruit", "thing"))))[language],
-                     lambda: str(rng.randint(0, 9999)), lambda: self._made_up(language))
+            kinds = (
+                lambda: rng.choice(table("people"))[language],
+                lambda: rng.choice(table("cities"))[language],
+                lambda: rng.choice(words(rng.choice(("animal", "fruit", "thing"))))[language],
+                lambda: str(rng.randint(0, 9999)),
+                lambda: self._made_up(language),
+            )
             return " ".join(rng.choice(kinds)() for _ in range(rng.randint(1, 8)))
 
         text = self.draw(make, "repeat")
-        return self.case("repeat", language, fill(self.template(language, "repeat"), {"t": text}, language), text, (text,))
+        return self.case(
+            "repeat", language, fill(self.template(language, "repeat"), {"t": text}, language), text, (text,)
+        )
 
     def translation(self, language: str | None = None) -> Case:
         """One word from the language of the question into another of the five."""
         language = language or self.language()
         other = self.random.choice([lang for lang in LANGUAGES if lang != language])
         listed = [*words("animal"), *words("fruit"), *words("thing"), *words("colour")]
-        if self.split == "train" and self.random.random() < 0.5:    # names of places: an answer in another language needs them
+        if (
+            self.split == "train" and self.random.random() < 0.5
+        ):  # names of places: an answer in another language needs them
             listed = table(self.random.choice(("countries", "cities", "cities")))
         row = self.random.choice(listed)
-        values = {"x": row[language], "y": row[other], "lang": index("words", "language")[LANGUAGE_NAMES[other]][language]}
-        return self.case("translate", language, self.phrase(language, "translate", values),
-                         fill(phrases(language)["translate"]["answer"], values, language), (row[other],), to=other)
+        values = {
+            "x": row[language],
+            "y": row[other],
+            "lang": index("words", "language")[LANGUAGE_NAMES[other]][language],
+        }
+        return self.case(
+            "translate",
+            language,
+            self.phrase(language, "translate", values),
+            fill(phrases(language)["translate"]["answer"], values, language),
+            (row[other],),
+            to=other,
+        )
 
     def _items(self, category: str, count: int, language: str, in_order: bool = False) -> list[str]:
         """Different members of a category, in any order or in that of the table."""
-        rows = list({"countries": table("countries"), "cities": table("cities")}.get(category) or words(SINGULAR[category]))
+        rows = list(
+            {"countries": table("countries"), "cities": table("cities")}.get(category) or words(SINGULAR[category])
+        )
         chosen = self.random.sample(range(len(rows)), count)
         return [rows[i][language] for i in (sorted(chosen) if in_order else chosen)]
 
@@ -358,7 +465,9 @@ class Corpus:
             items = self._items(category, count, language, in_order=True)
             question, expect = self.phrase(language, "list_category", values), count
         else:
-            items = self.draw(lambda: self._items(self.random.choice(LIST_KINDS), self.random.randint(2, 5), language), language)
+            items = self.draw(
+                lambda: self._items(self.random.choice(LIST_KINDS), self.random.randint(2, 5), language), language
+            )
             joined = ("、" if language in ("zh", "ja") else ", ").join(items)
             question, expect = self.phrase(language, "list_given", {"items": joined}), tuple(items)
         answer = "\n".join(f"{i}. {item}" for i, item in enumerate(items, 1))
@@ -369,25 +478,46 @@ class Corpus:
         language = language or self.language()
         if self.random.random() < 0.5:
             row = self.random.choice(table("countries"))
-            keys = ["country", *self.draw(lambda: self.random.sample(PLACE_KEYS[1:], self.random.randint(1, 3)), row["en"])]
+            keys = [
+                "country",
+                *self.draw(lambda: self.random.sample(PLACE_KEYS[1:], self.random.randint(1, 3)), row["en"]),
+            ]
             value = self._country(row, language)
             obj = {key: value[key] for key in keys}
             section, values = "json_place", {"x": row[language], "keys": ", ".join(keys)}
         else:
-            person, age, city = self.draw(lambda: (self.random.choice(table("people"))[language], self.random.randint(5, 90),
-                                                   self.random.choice(table("cities"))[language]))
+            person, age, city = self.draw(
+                lambda: (
+                    self.random.choice(table("people"))[language],
+                    self.random.randint(5, 90),
+                    self.random.choice(table("cities"))[language],
+                )
+            )
             obj = {"name": person, "age": age, "city": city}
-            said = fill(self.random.choice(phrases(language)["json_person"]["fact"]), {"x": person, "n": str(age), "city": city}, language)
+            said = fill(
+                self.random.choice(phrases(language)["json_person"]["fact"]),
+                {"x": person, "n": str(age), "city": city},
+                language,
+            )
             section, values = "json_person", {"fact": said}
-        return self.case("json", language, self.phrase(language, section, values), json.dumps(obj, ensure_ascii=False), obj, "json")
+        return self.case(
+            "json", language, self.phrase(language, section, values), json.dumps(obj, ensure_ascii=False), obj, "json"
+        )
 
     def statement(self, language: str) -> str:
         """A sentence of filler: a fact of the small world."""
         fact = self.pick_fact(language)
-        return fill(phrases(language)[fact.relation]["answer"], {"x": fact.x[language], "y": fact.y[language]}, language)
+        return fill(
+            phrases(language)[fact.relation]["answer"], {"x": fact.x[language], "y": fact.y[language]}, language
+        )
 
-    def needle(self, language: str | None = None, sentences: int | None = None, depth: float | None = None,
-               needles: int | None = None) -> Case:
+    def needle(
+        self,
+        language: str | None = None,
+        sentences: int | None = None,
+        depth: float | None = None,
+        needles: int | None = None,
+    ) -> Case:
         """Secret codes hidden among facts, and one question a needle at the end (evaluation: one).
 
         Args:
@@ -397,7 +527,7 @@ class Corpus:
         rng, language = self.random, language or self.language()
         section = phrases(language)["needle"]
         count = needles or (1 if self.split == "eval" else rng.randint(1, 4))
-        if sentences is None:       # training sees more short texts than long ones; they teach the same skill sooner
+        if sentences is None:  # training sees more short texts than long ones; they teach the same skill sooner
             longest = LONGEST_TEXT[language]
             sentences = rng.randint(0, longest if self.split == "eval" or rng.random() < 0.4 else longest // 3)
         text = [self.statement(language) for _ in range(sentences)]
@@ -411,9 +541,18 @@ class Corpus:
         for turn, i in enumerate(asked):
             values = {"x": people[i][language], "n": codes[i]}
             question = self.phrase(language, "needle", values)
-            messages += [{"role": "user", "content": f"{joined}\n{question}" if turn == 0 else question},
-                         {"role": "assistant", "content": fill(section["answer"], values, language)}]
-        return Case("needle", language, tuple(messages), (codes[asked[-1]],), "contains", {"sentences": sentences, "depth": depth})
+            messages += [
+                {"role": "user", "content": f"{joined}\n{question}" if turn == 0 else question},
+                {"role": "assistant", "content": fill(section["answer"], values, language)},
+            ]
+        return Case(
+            "needle",
+            language,
+            tuple(messages),
+            (codes[asked[-1]],),
+            "contains",
+            {"sentences": sentences, "depth": depth},
+        )
 
     def chatter(self, language: str | None = None) -> Case:
         """Who it is, what it is for, hello and thanks."""
@@ -421,14 +560,24 @@ class Corpus:
         section = self.random.choices(("identity", "purpose", "greeting", "thanks"), (0.45, 0.25, 0.2, 0.1))[0]
         answer = phrases(language)[section]["answer"].replace("{name}", self.name)
         expect = (self.name,) if section == "identity" else (answer,)
-        return self.case("identity" if section == "identity" else "small talk", language,
-                         self.phrase(language, section, {}), answer, expect, system=self.plain_system(language))
+        return self.case(
+            "identity" if section == "identity" else "small talk",
+            language,
+            self.phrase(language, section, {}),
+            answer,
+            expect,
+            system=self.plain_system(language),
+        )
 
     def _made_up(self, language: str) -> str:
         """A name that means nothing, in the script of the language."""
         rng = self.random
-        parts = {"en": ("zor", "bli", "quax", "dre", "mip", "vul", "tas", "fen", "gro", "lun", "pex", "wim", "ost", "kra"),
-                 "zh": tuple("桑多维格瑞姆塔巴伦佐皮尔克萨诺"), "ko": tuple("브릭조탈룸페솔그뎀큐잔"), "ja": tuple("ゾブリタルムペソグデモキュジャ")}
+        parts = {
+            "en": ("zor", "bli", "quax", "dre", "mip", "vul", "tas", "fen", "gro", "lun", "pex", "wim", "ost", "kra"),
+            "zh": tuple("桑多维格瑞姆塔巴伦佐皮尔克萨诺"),
+            "ko": tuple("브릭조탈룸페솔그뎀큐잔"),
+            "ja": tuple("ゾブリタルムペソグデモキュジャ"),
+        }
         parts["es"] = parts["en"]
         return "".join(rng.choice(parts[language]) for _ in range(rng.randint(2, 4))).capitalize()
 
@@ -440,7 +589,9 @@ class Corpus:
             question = self.phrase(language, "unknown", {"x": self.draw(lambda: self._made_up(language), "name")})
         else:
             question = self.random.choice(section["topics" if self.split == "train" else "topics_held_out"])
-        return self.case("unknown", language, question, section["answer"], (section["answer"],), system=self.plain_system(language))
+        return self.case(
+            "unknown", language, question, section["answer"], (section["answer"],), system=self.plain_system(language)
+        )
 
     def counting(self, language: str | None = None) -> Case:
         """Count from one number to another: a long answer with a known end."""
@@ -448,31 +599,60 @@ class Corpus:
         a, length = self.draw(lambda: (rng.randint(1, 60), rng.choice((5, 8, 10, 15, 20, 30, 39, 49))), "count")
         numbers = [str(n) for n in range(a, a + length + 1)]
         values = {"a": numbers[0], "b": numbers[-1]}
-        return self.case("count", language, self.phrase(language, "count", values), ", ".join(numbers), (", ".join(numbers),))
+        return self.case(
+            "count", language, self.phrase(language, "count", values), ", ".join(numbers), (", ".join(numbers),)
+        )
 
     def suggestion(self, language: str | None = None) -> Case:
         """Many right answers, all equally likely: what temperature is about."""
         language = language or self.language()
         row = self.random.choice(table("cities"))
         values = {"x": row[language], "y": index("countries")[row["country"]][language]}
-        return self.case("suggest", language, self.phrase(language, "suggest", {}),
-                         fill(phrases(language)["suggest"]["answer"], values, language), ())
+        return self.case(
+            "suggest",
+            language,
+            self.phrase(language, "suggest", {}),
+            fill(phrases(language)["suggest"]["answer"], values, language),
+            (),
+        )
 
-    STORY = (("One morning", "One rainy day", "Late at night", "Last summer", "On a cold day", "Many years ago"),
-             ("found a", "met a", "saw a", "dreamed of a", "followed a", "drew a"),
-             ("small", "big", "happy", "sad", "strange", "golden", "sleepy", "brave"),
-             ("They walked to the {place} together.", "They shared some {food}.", "They looked at the {place} for a long time.",
-              "They talked about the {place}.", "They ate {food} and laughed.", "They played music near the {place}."),
-             ("In the evening they went home.", "Then it began to rain.", "They promised to meet again.", "Nobody else ever knew.",
-              "It was the best day of the year.", "Soon they were good friends."))
+    STORY = (
+        ("One morning", "One rainy day", "Late at night", "Last summer", "On a cold day", "Many years ago"),
+        ("found a", "met a", "saw a", "dreamed of a", "followed a", "drew a"),
+        ("small", "big", "happy", "sad", "strange", "golden", "sleepy", "brave"),
+        (
+            "They walked to the {place} together.",
+            "They shared some {food}.",
+            "They looked at the {place} for a long time.",
+            "They talked about the {place}.",
+            "They ate {food} and laughed.",
+            "They played music near the {place}.",
+        ),
+        (
+            "In the evening they went home.",
+            "Then it began to rain.",
+            "They promised to meet again.",
+            "Nobody else ever knew.",
+            "It was the best day of the year.",
+            "Soon they were good friends.",
+        ),
+    )
 
     def story(self) -> Case:
         """A short story in English, put together at random: what sampling is about."""
         rng = self.random
         person, animal = rng.choice(table("people"))["en"], rng.choice(words("animal"))["en"]
-        ask = ["Tell me a short story about a {a}.", "Write a short story about a {a}.", "Tell me a story about a {a}.", "I want a story about a {a}."]
+        ask = [
+            "Tell me a short story about a {a}.",
+            "Write a short story about a {a}.",
+            "Tell me a story about a {a}.",
+            "I want a story about a {a}.",
+        ]
         opening, verb, kind, middle, end = (rng.choice(options) for options in self.STORY)
-        filler = {"place": rng.choice(("sea", "mountain", "school", "house", "train", "moon")), "food": rng.choice(("bread", "rice", "apples", "grapes"))}
+        filler = {
+            "place": rng.choice(("sea", "mountain", "school", "house", "train", "moon")),
+            "food": rng.choice(("bread", "rice", "apples", "grapes")),
+        }
         text = f"{opening}, {person} {verb} {kind} {animal}. {middle.format(**filler)} {end}"
         return self.case("story", "en", rng.choice(ask).format(a=animal), text, (animal,))
 
@@ -487,25 +667,40 @@ class Corpus:
         for _ in range(1 if self.split == "eval" else self.random.randint(1, 2)):
             last = self.pick_fact(language, relation)
             values = {"x": last.x[language], "y": last.y[language]}
-            messages += [{"role": "user", "content": self.phrase(language, "follow_up", values)},
-                         {"role": "assistant", "content": fill(phrases(language)[relation]["answer"], values, language)}]
+            messages += [
+                {"role": "user", "content": self.phrase(language, "follow_up", values)},
+                {"role": "assistant", "content": fill(phrases(language)[relation]["answer"], values, language)},
+            ]
         return Case("several turns", language, tuple(messages), last.parts[language], "contains", {"form": "follow-up"})
 
     def my_name(self, language: str | None = None) -> Case:
         """Tell a name, talk about something else, ask for the name."""
         language, rng = language or self.language(), self.random
         section, person = phrases(language)["my_name"], rng.choice(table("people"))[language]
-        messages = [{"role": "user", "content": fill(rng.choice(section["say"]), {"x": person}, language)},
-                    {"role": "assistant", "content": fill(section["reply"], {"x": person}, language)}]
+        messages = [
+            {"role": "user", "content": fill(rng.choice(section["say"]), {"x": person}, language)},
+            {"role": "assistant", "content": fill(section["reply"], {"x": person}, language)},
+        ]
         for _ in range(rng.randint(0, 2)):
             messages += self.small(language).messages[-2:]
-        messages += [{"role": "user", "content": self.phrase(language, "my_name", {})},
-                     {"role": "assistant", "content": fill(section["answer"], {"x": person}, language)}]
+        messages += [
+            {"role": "user", "content": self.phrase(language, "my_name", {})},
+            {"role": "assistant", "content": fill(section["answer"], {"x": person}, language)},
+        ]
         return Case("several turns", language, tuple(messages), (person,), "contains", {"form": "name"})
 
     def small(self, language: str | None = None) -> Case:
         """A short single turn of any task."""
-        tasks = (self.fact, self.arithmetic, self.translation, self.chatter, self.unknown, self.numbered_list, self.json_object, self.about)
+        tasks = (
+            self.fact,
+            self.arithmetic,
+            self.translation,
+            self.chatter,
+            self.unknown,
+            self.numbered_list,
+            self.json_object,
+            self.about,
+        )
         return self.random.choices(tasks, (0.46, 0.14, 0.08, 0.06, 0.08, 0.05, 0.07, 0.06))[0](language)
 
     def conversation(self, language: str | None = None, turns: int | None = None) -> Case:
@@ -513,17 +708,39 @@ class Corpus:
         language = language or self.language()
         cases = [self.small(language) for _ in range(turns or self.random.randint(2, 5))]
         messages = [m for case in cases for m in case.messages if m["role"] != "system"]
-        return Case("several turns", language, tuple(messages), cases[-1].expect, cases[-1].kind,
-                    {**cases[-1].details, "form": "unrelated"})
+        return Case(
+            "several turns",
+            language,
+            tuple(messages),
+            cases[-1].expect,
+            cases[-1].kind,
+            {**cases[-1].details, "form": "unrelated"},
+        )
 
     # ---- the mixture ---------------------------------------------------------------------------------------
 
     def sample(self) -> Case:
         """One conversation of the training mixture."""
-        tasks = ((self.fact, 0.26), (self.steered_fact, 0.10), (self.about, 0.02), (self.arithmetic, 0.16), (self.translation, 0.08),
-                 (self.numbered_list, 0.07), (self.json_object, 0.08), (self.needle, 0.06), (self.chatter, 0.04), (self.unknown, 0.05),
-                 (self.repetition, 0.04), (self.counting, 0.01), (self.suggestion, 0.01), (self.follow_up, 0.035), (self.my_name, 0.02),
-                 (self.conversation, 0.025), (self.long_conversation, 0.008), (self.story, 0.012))
+        tasks = (
+            (self.fact, 0.26),
+            (self.steered_fact, 0.10),
+            (self.about, 0.02),
+            (self.arithmetic, 0.16),
+            (self.translation, 0.08),
+            (self.numbered_list, 0.07),
+            (self.json_object, 0.08),
+            (self.needle, 0.06),
+            (self.chatter, 0.04),
+            (self.unknown, 0.05),
+            (self.repetition, 0.04),
+            (self.counting, 0.01),
+            (self.suggestion, 0.01),
+            (self.follow_up, 0.035),
+            (self.my_name, 0.02),
+            (self.conversation, 0.025),
+            (self.long_conversation, 0.008),
+            (self.story, 0.012),
+        )
         return self.random.choices([t for t, _ in tasks], [w for _, w in tasks])[0]()
 
     def finish(self) -> Case:
@@ -536,8 +753,15 @@ class Corpus:
 
     def copying(self) -> Case:
         """Tasks whose answers stand in the question, without repetition."""
-        return self.random.choice((self.my_name, self.json_object, self.numbered_list, self.arithmetic,
-                                   lambda: self.needle(sentences=self.random.randint(0, 5))))()
+        return self.random.choice(
+            (
+                self.my_name,
+                self.json_object,
+                self.numbered_list,
+                self.arithmetic,
+                lambda: self.needle(sentences=self.random.randint(0, 5)),
+            )
+        )()
 
     def long_conversation(self) -> Case:
         """A chat long enough to need the long RoPE table."""

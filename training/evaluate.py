@@ -19,11 +19,10 @@ from tqdm import tqdm
 
 from labs_helper.agent import plan_schema, solve
 from labs_helper.errors import CutOff, LabError
-
-from .corpus import LANGUAGES, SINGULAR, Case, Corpus, table, words
-from .moe.corpus import MoeCorpus, plan_results, same_code, valid_plan
-from .vision import tasks as vision
-from .vision.paint import picture
+from training.corpus import LANGUAGES, SINGULAR, Case, Corpus, table, words
+from training.moe.corpus import MoeCorpus, plan_results, same_code, valid_plan
+from training.vision import tasks as vision
+from training.vision.paint import picture
 
 # Each task of the text models: how to draw one case in a language, and the share of --n it gets in all languages together.
 # "facts" is asked n times in every language, the others n times over all of them.
@@ -58,11 +57,18 @@ MOE_TASKS = {
     "agent": lambda c, lang: replace(c.plan(lang, steps=2), kind="agent"),
 }
 # Tokens; the others fit 112.
-LONGEST_ANSWER = {"count": 330, "plan": 200, "plan valid": 200, "plan valid (constrained)": 800, "repair": 200, "agent": 200}
+LONGEST_ANSWER = {
+    "count": 330,
+    "plan": 200,
+    "plan valid": 200,
+    "plan valid (constrained)": 800,
+    "repair": 200,
+    "agent": 200,
+}
 # Characters of the longest argument of a constrained plan: two steps of them always fit the tokens above.
 LONGEST_ARGUMENT = 100
 CONTEXT = 1024
-SHORTEST_ROOM = 24       # tokens kept for the answer about a code
+SHORTEST_ROOM = 24  # tokens kept for the answer about a code
 
 
 def draw_identity(corpus: Corpus, language: str) -> Case:
@@ -137,8 +143,9 @@ def stream(tasks: dict, task: str, language: str, seed: int, name: str) -> Corpu
     return (MoeCorpus if task in MOE_TASKS else Corpus)("eval", f"{seed}-{task}-{language}", name)
 
 
-def evaluate(checkpoint: str, seed: int, n: int = 200, tasks=None, languages=None, show: int = 0,
-             progress: bool = True) -> dict:
+def evaluate(
+    checkpoint: str, seed: int, n: int = 200, tasks=None, languages=None, show: int = 0, progress: bool = True
+) -> dict:
     """Accuracy per task and language on held-out cases.
 
     Args:
@@ -170,32 +177,55 @@ def evaluate(checkpoint: str, seed: int, n: int = 200, tasks=None, languages=Non
         for _ in range(count):
             case = drawing[task](corpus, language)
             while task == "needle" and len(model.prompt(case.prompt)) > CONTEXT - SHORTEST_ROOM:
-                case = drawing[task](corpus, language)      # names of many pieces can make the longest texts too long
+                case = drawing[task](corpus, language)  # names of many pieces can make the longest texts too long
             pictures = [picture(scene) for scene in case.details.get("pictures", ())]
             room = LONGEST_ANSWER.get(task, 112)
-            room = min(room, CONTEXT - len(model.prompt(case.prompt))) if task in ("needle", "count") and not seeing else room
+            room = (
+                min(room, CONTEXT - len(model.prompt(case.prompt)))
+                if task in ("needle", "count") and not seeing
+                else room
+            )
 
             if case.kind == "agent":
-                trace = solve(model, case.prompt[-1]["content"], language=language, constrained=False, detailed=False, max_tokens=room)
+                trace = solve(
+                    model,
+                    case.prompt[-1]["content"],
+                    language=language,
+                    constrained=False,
+                    detailed=False,
+                    max_tokens=room,
+                )
                 text, answers = trace.answer or "", trace.answers
             else:
                 schema = plan_schema(max_written=LONGEST_ARGUMENT) if "(constrained)" in task else None
                 try:
                     answers = [model.ask(case.prompt, images=pictures, max_tokens=room, schema=schema)]
                 except CutOff:
-                    answers = [model.last]      # half a plan, and graded as one
+                    answers = [model.last]  # half a plan, and graded as one
                 text = answers[0].text
-            tokens, seconds = tokens + sum(answer.generated_tokens for answer in answers), seconds + sum(answer.seconds for answer in answers)
+            tokens, seconds = (
+                tokens + sum(answer.generated_tokens for answer in answers),
+                seconds + sum(answer.seconds for answer in answers),
+            )
             ok = (vision.right if seeing else right)(case, text)
             good += ok
             if not ok and shown < show:
                 shown += 1
-                print(f"[{task} {language}] {case.prompt[-1]['content'][-160:]!r}\n   wanted {case.expect!r}\n   got    {text!r}", file=sys.stderr)
+                print(
+                    f"[{task} {language}] {case.prompt[-1]['content'][-160:]!r}\n   wanted {case.expect!r}\n   got    {text!r}",
+                    file=sys.stderr,
+                )
         results.setdefault(task, {})[language] = {"accuracy": round(good / count, 4), "n": count, "right": good}
     for by_language in results.values():
         total, good = sum(v["n"] for v in by_language.values()), sum(v["right"] for v in by_language.values())
         by_language["all"] = {"accuracy": round(good / total, 4), "n": total, "right": good}
-    return {"checkpoint": name, "seed": seed, "n": n, "tasks": results, "tokens_per_second": round(tokens / max(seconds, 1e-9), 1)}
+    return {
+        "checkpoint": name,
+        "seed": seed,
+        "n": n,
+        "tasks": results,
+        "tokens_per_second": round(tokens / max(seconds, 1e-9), 1),
+    }
 
 
 def as_table(result: dict) -> str:
@@ -204,17 +234,26 @@ def as_table(result: dict) -> str:
     lines = ["| task | " + " | ".join((*languages, "all")) + " | n |", "| --- |" + " ---: |" * (len(languages) + 2)]
     for task, cells in result["tasks"].items():
         shown = [f"{cells[lang]['accuracy']:.2f}" if lang in cells else "" for lang in languages]
-        lines.append(f"| {task} | " + " | ".join((*shown, f"{cells['all']['accuracy']:.3f}", str(cells["all"]["n"]))) + " |")
+        lines.append(
+            f"| {task} | " + " | ".join((*shown, f"{cells['all']['accuracy']:.3f}", str(cells["all"]["n"]))) + " |"
+        )
     return "\n".join(lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m training.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("checkpoint", help="a checkpoint folder, e.g. data/checkpoints/instruct-tiny")
     parser.add_argument("--seed", type=int, required=True, help="any whole number: decides the cases")
     parser.add_argument("--n", type=int, default=200, help="cases a task (facts: a task and language); default 200")
-    parser.add_argument("--tasks", nargs="*", choices=[*TASKS, *MOE_TASKS, *VISION_TASKS], metavar="TASK",
-                        help=f"{', '.join(TASKS)}; with experts also {', '.join(MOE_TASKS)}; of pictures {', '.join(VISION_TASKS)}")
+    parser.add_argument(
+        "--tasks",
+        nargs="*",
+        choices=[*TASKS, *MOE_TASKS, *VISION_TASKS],
+        metavar="TASK",
+        help=f"{', '.join(TASKS)}; with experts also {', '.join(MOE_TASKS)}; of pictures {', '.join(VISION_TASKS)}",
+    )
     parser.add_argument("--languages", nargs="*", choices=LANGUAGES, help="default: all")
     parser.add_argument("--show", type=int, default=0, help="print so many wrong answers of each task and language")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")

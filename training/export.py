@@ -7,8 +7,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from .config import CHECKPOINTS, RUNS, generation_config, write_json
-from .quantization import BITS, GROUP
+from training.config import CHECKPOINTS, RUNS, generation_config, write_json
+from training.quantization import BITS, GROUP
 
 
 def token_ids(folder: Path) -> dict[str, int]:

@@ -6,7 +6,7 @@ import hashlib
 import textwrap
 from pathlib import Path
 
-from .config import CHECKPOINTS, ROOT
+from training.config import CHECKPOINTS, ROOT
 
 PUBLISHED = ROOT / "published"
 LOG = "[docs/training-log.md](../../../docs/training-log.md)"  # as seen from a card

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 import zlib
 from collections.abc import Callable
@@ -14,9 +13,9 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from .muon import Muon
-from .quantization import plain_state, start_rounding
-from .team import Team, precision
+from training.muon import Muon
+from training.quantization import plain_state, start_rounding
+from training.team import Team, precision
 
 WARM_UP, DECAY_FROM = 100, 0.55  # steps; share of the steps after which the learning rate falls
 MUON_RATE, ADAM_RATE = 5e-3, 4e-3  # of text models; the stages of vision-tiny have theirs in recipes.toml
@@ -209,7 +208,7 @@ def save_state(path: Path, step: int, steps: int, model: nn.Module, both) -> Non
     unfinished = path.with_suffix(".partial")
     state = {"step": step, "steps": steps, "model": plain_state(model), "optimizers": [o.state_dict() for o in both]}
     torch.save(state, unfinished)
-    os.replace(unfinished, path)
+    unfinished.replace(path)
 
 
 def load_state(path: Path, model: nn.Module, both, device: str, steps: int) -> int:

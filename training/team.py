@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import distributed, nn
 
-from .muon import add_up, fast_16_bits
+from training.muon import add_up, fast_16_bits
 
 
 def default_device() -> str:

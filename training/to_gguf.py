@@ -17,8 +17,12 @@ from pathlib import Path
 import numpy as np
 
 _LAYER = {
-    "self_attn.qkv_proj": "attn_qkv", "self_attn.o_proj": "attn_output", "mlp.gate_up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
+    "self_attn.qkv_proj": "attn_qkv",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm",
 }
 
 
@@ -111,18 +115,18 @@ def vocabulary(writer, source: Path, config: dict) -> None:
 
     tokenizer = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
     known, size = tokenizer["model"]["vocab"], config["vocab_size"]
-    pieces = [f"<|unused{id}|>" for id in range(size)]
+    pieces = [f"<|unused{token_id}|>" for token_id in range(size)]
     scores, kinds = [-1e6] * size, [TokenType.UNUSED] * size
-    for piece, id in known.items():
+    for piece, token_id in known.items():
         byte = len(piece) == 6 and piece.startswith("<0x")
-        pieces[id], kinds[id] = piece, TokenType.BYTE if byte else TokenType.NORMAL
+        pieces[token_id], kinds[token_id] = piece, TokenType.BYTE if byte else TokenType.NORMAL
     for rank, pair in enumerate(tokenizer["model"]["merges"]):
         whole = known["".join(pair)]
         scores[whole] = max(scores[whole], -float(rank))
     ids = {}
     for token in tokenizer["added_tokens"]:
-        id = ids[token["content"]] = token["id"]
-        pieces[id], kinds[id] = token["content"], TokenType.CONTROL
+        token_id = ids[token["content"]] = token["id"]
+        pieces[token_id], kinds[token_id] = token["content"], TokenType.CONTROL
     kinds[ids["<unk>"]] = TokenType.UNKNOWN
     writer.add_tokenizer_model("llama")
     writer.add_tokenizer_pre("default")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from .corpus import Corpus
+from training.corpus import Corpus
 
 # Order and flags of the added tokens as in Phi-3.5-mini-instruct's tokenizer.json.
 CHAT_TOKENS = (

@@ -10,13 +10,13 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from . import weights as stored
-from .config import CHECKPOINTS, RUNS, model_config, recipe_of, recipes, write_json
-from .corpus import Corpus
-from .loop import ADAM_RATE, MUON_RATE, ROUND_FROM, Stage, descend
-from .quantization import plain_state
-from .team import Team, process_count, together
-from .tokenizer import Encoder, train_tokenizer
+from training import weights as stored
+from training.config import CHECKPOINTS, RUNS, model_config, recipe_of, recipes, write_json
+from training.corpus import Corpus
+from training.loop import ADAM_RATE, MUON_RATE, ROUND_FROM, Stage, descend
+from training.quantization import plain_state
+from training.team import Team, process_count, together
+from training.tokenizer import Encoder, train_tokenizer
 
 TOKENS_A_STEP = 4096  # over all processes
 POOL = 1024  # conversations sorted by length together, so that little of a batch is padding
@@ -119,7 +119,7 @@ def stream(workers: int, *arguments) -> Iterator[Batch]:
 def corpus_of(name: str):
     """The corpus of a recipe, and what gives the topic of one of its cases."""
     if recipes()[name]["architecture"] == "phimoe":
-        from .moe.corpus import MoeCorpus, topic
+        from training.moe.corpus import MoeCorpus, topic
 
         return MoeCorpus, topic
     return Corpus, lambda case: 0
@@ -148,7 +148,7 @@ def new_model(folder: Path, seed: int, routing: dict | None = None):
         routing: of a recipe with experts: the weights of their losses.
     """
     if routing is not None:
-        from .moe import model
+        from training.moe import model
 
         return model.new_model(folder, seed, routing)
     torch.manual_seed(seed)
@@ -182,7 +182,7 @@ class TextStage(Stage):
         if self.begin_with and not done:
             stored.load_into(self.model, self.begin_with)
         elif "start" in self.recipe and not done:
-            from .moe.upcycle import upcycle
+            from training.moe.upcycle import upcycle
 
             upcycle(self.model, self.recipe["start"], self.seed)
         seed = self.seed * 100_000 + done + 50_000 * self.team.rank  # a resumed run draws new conversations

@@ -8,7 +8,6 @@ A run is a folder in training/runs with config.json, a tokenizer and model.safet
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from .config import write_json
+from training.config import write_json
 
 COPIED = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 # mlx-lm stacks the experts of a phimoe and gives their matrices names of its own.
@@ -30,7 +29,7 @@ def save(state: dict[str, torch.Tensor], folder: Path) -> None:
 
     unfinished = folder / "model.partial"
     save_file({k: v.contiguous().cpu() for k, v in state.items()}, unfinished, metadata={"format": "pt"})
-    os.replace(unfinished, folder / "model.safetensors")
+    unfinished.replace(folder / "model.safetensors")
 
 
 def read(folder: Path) -> dict[str, torch.Tensor]:

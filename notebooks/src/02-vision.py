@@ -323,7 +323,7 @@ pd.DataFrame(waits).round(2)
 shot = picture("yes-or-no.png")
 first = [{"role": "user", "content": shot.question, "images": [shot]}]
 one = vision.ask(first)
-second = first + [{"role": "assistant", "content": one.text},
+second = [*first, {"role": "assistant", "content": one.text},
                   {"role": "user", "content": "Do you find a circle in the picture?"}]
 two = vision.ask(second)
 for turn in (one, two):

@@ -44,8 +44,7 @@ def hd_transform(image: Image.Image, num_crops: int) -> tuple[torch.Tensor, int,
     h, w = pixels.shape[1] // SQUARE, pixels.shape[2] // SQUARE
     views = [functional.interpolate(pixels[None], size=(SQUARE, SQUARE), mode="bicubic")[0]]
     for y in range(h):
-        for x in range(w):
-            views.append(pixels[:, y * SQUARE : (y + 1) * SQUARE, x * SQUARE : (x + 1) * SQUARE])
+        views += [pixels[:, y * SQUARE : (y + 1) * SQUARE, x * SQUARE : (x + 1) * SQUARE] for x in range(w)]
     return torch.stack(views), h, w
 
 
@@ -87,8 +86,7 @@ class Reference:
         line_end, between = self.other["sub_GN"].flatten(), self.other["glb_GN"].flatten()
         found = []
         for y in range(h * CELLS):
-            for x in range(w * CELLS):
-                found.append(cell(1 + (y // CELLS) * w + x // CELLS, y % CELLS, x % CELLS))
+            found += [cell(1 + (y // CELLS) * w + x // CELLS, y % CELLS, x % CELLS) for x in range(w * CELLS)]
             found.append(line_end)
         found.append(between)
         for y in range(CELLS):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import numpy as np
@@ -73,7 +74,7 @@ def test_letters_keep_away_from_the_borders_of_cells(kind):
 @pytest.mark.parametrize("margin", (6, 8))
 def test_settling_keeps_order_and_a_cell_between(margin):
     places = [settled(x / 4, margin) for x in range(1200)]
-    assert all(a <= b for a, b in zip(places, places[1:])) and all(b - a == 28 for a, b in zip(places, places[112:]))
+    assert all(a <= b for a, b in itertools.pairwise(places)) and all(b - a == 28 for a, b in zip(places, places[112:]))
     assert all(abs(place - x / 4) <= margin for x, place in enumerate(places))
     assert [settled(place, margin) for place in places] == places
 
@@ -146,8 +147,7 @@ def test_words_are_split_by_the_corpus_own_hash():
 def test_the_reference_answer_is_right_and_another_is_wrong(kind, split):
     album, answers = Album(split, 11), []
     for _ in range(15):
-        for case in album.questions(album.group(kind), 3):
-            answers.append((case, case.messages[-1]["content"]))
+        answers += [(case, case.messages[-1]["content"]) for case in album.questions(album.group(kind), 3)]
     for case, reference in answers:
         assert right(case, reference), (case.messages, case.expect)
         assert not right(case, "") and not right(case, "A purple elephant, 1234.")

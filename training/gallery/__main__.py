@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from . import large, small
-from .base import FOLDER, ROOT, save, write_list, write_readme
+from training.gallery import large, small
+from training.gallery.base import FOLDER, ROOT, save, write_list, write_readme
 
 
 def main() -> None:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from .base import Picture
-from .sheet import BOLD, MONO, SERIF, WHITE, YELLOW, Sheet
+from training.gallery.base import Picture
+from training.gallery.sheet import BOLD, MONO, SERIF, WHITE, YELLOW, Sheet
 
 
 def _canvas(width: float, height: float):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .base import Picture
-from .charts import dashboard, pages, temperatures, timetable
-from .looking import floor_plan, gauge, kitchen, poster, street, town_map, traffic_light
-from .reading import note, nutrition, receipt, sign_chinese, sign_korean
-from .several import plants, slides, traffic, village
+from training.gallery.base import Picture
+from training.gallery.charts import dashboard, pages, temperatures, timetable
+from training.gallery.looking import floor_plan, gauge, kitchen, poster, street, town_map, traffic_light
+from training.gallery.reading import note, nutrition, receipt, sign_chinese, sign_korean
+from training.gallery.several import plants, slides, traffic, village
 
 
 def pictures() -> Iterator[Picture]:

@@ -5,8 +5,23 @@ from __future__ import annotations
 import math
 import random
 
-from .base import Picture
-from .sheet import BLUE, BOLD, BROWN, GRASS, GREEN, GREY, INK, ORANGE, RED, SERIF, SKY, WHITE, YELLOW, Sheet
+from training.gallery.base import Picture
+from training.gallery.sheet import (
+    BLUE,
+    BOLD,
+    BROWN,
+    GRASS,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    RED,
+    SERIF,
+    SKY,
+    WHITE,
+    YELLOW,
+    Sheet,
+)
 
 
 def kitchen() -> Picture:

@@ -7,8 +7,8 @@ import random
 
 from PIL import Image
 
-from .base import Picture
-from .sheet import BOLD, CHINESE, GREY, HAND, INK, KOREAN, MONO, PAPER, SKY, WHITE, Sheet, face
+from training.gallery.base import Picture
+from training.gallery.sheet import BOLD, CHINESE, GREY, HAND, INK, KOREAN, MONO, PAPER, SKY, WHITE, Sheet, face
 
 
 def receipt() -> Picture:

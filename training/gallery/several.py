@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from .base import Picture
-from .looking import cat
-from .sheet import BLUE, BOLD, BROWN, GRASS, GREEN, GREY, INK, ORANGE, RED, SKY, WHITE, YELLOW, Sheet
+from training.gallery.base import Picture
+from training.gallery.looking import cat
+from training.gallery.sheet import BLUE, BOLD, BROWN, GRASS, GREEN, GREY, INK, ORANGE, RED, SKY, WHITE, YELLOW, Sheet
 
 
 def village() -> Iterator[Picture]:

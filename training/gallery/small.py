@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator
 
 from PIL import Image
 
+from training.gallery.base import Picture
 from training.vision.paint import picture
 from training.vision.scene import GOODS, MONTHS, NAMES, QUARTERS, SIGNS, SIZE
 from training.vision.tasks import Album, Group, article, joined, named
-
-from .base import Picture
 
 
 def find(kind: str, fits: Callable[[dict], bool]) -> tuple[Album, Group]:

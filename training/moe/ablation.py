@@ -22,9 +22,8 @@ from tqdm import tqdm
 from labs_helper.common.information import by_topic
 from training.corpus import Case
 from training.evaluate import LONGEST_ANSWER, right
-
-from .corpus import TOPICS, MoeCorpus, topic
-from .routing import cases, counts_of, one_pass, through_mlx
+from training.moe.corpus import TOPICS, MoeCorpus, topic
+from training.moe.routing import cases, counts_of, one_pass, through_mlx
 
 CHOSEN_ON = 24  # conversations a topic, from which the expert is chosen
 # One question a topic that has an answer to check. Languages are asked for facts.

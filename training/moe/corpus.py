@@ -32,29 +32,57 @@ from training.world import phrases as shared_phrases
 # What a conversation is about, as far as experts may take sides: its language, or what has a form of its own.
 TOPICS = (*LANGUAGES, "numbers", "python", "plan")
 NUMBERS = ("add", "subtract", "multiply", "count")
-FUNCTIONS = {      # name: (arguments, what it returns); {k} is drawn
-    "add": ("n", "n + {k}"), "subtract": ("n", "n - {k}"), "multiply": ("n", "n * {k}"), "double": ("n", "n * 2"),
-    "add_two": ("a, b", "a + b"), "larger": ("a, b", "max(a, b)"), "smaller": ("a, b", "min(a, b)"), "first": ("items", "items[0]"),
-    "last": ("items", "items[-1]"), "count": ("items", "len(items)"), "total": ("items", "sum(items)"), "reverse": ("items", "items[::-1]"),
+FUNCTIONS = {  # name: (arguments, what it returns); {k} is drawn
+    "add": ("n", "n + {k}"),
+    "subtract": ("n", "n - {k}"),
+    "multiply": ("n", "n * {k}"),
+    "double": ("n", "n * 2"),
+    "add_two": ("a, b", "a + b"),
+    "larger": ("a, b", "max(a, b)"),
+    "smaller": ("a, b", "min(a, b)"),
+    "first": ("items", "items[0]"),
+    "last": ("items", "items[-1]"),
+    "count": ("items", "len(items)"),
+    "total": ("items", "sum(items)"),
+    "reverse": ("items", "items[::-1]"),
 }
 LOOPS = {"loop_add": "n + {k}", "loop_multiply": "n * {k}", "loop_each": "n"}
 WORD_KINDS = ("animal", "fruit", "thing", "colour")
 # Which question of the shared phrasings asks for which field of a place.
-PLACE_FIELDS = {"capital": "capital", "where_country": "continent", "language": "language", "currency": "currency",
-                "where_city": "country", "where_landmark": "city"}
+PLACE_FIELDS = {
+    "capital": "capital",
+    "where_country": "continent",
+    "language": "language",
+    "currency": "currency",
+    "where_city": "country",
+    "where_landmark": "city",
+}
 COPIED = ("name", "word", "text")  # arguments of a plan that stand in the question, letter by letter
 # Shares of the tasks of instruct-tiny, plans, Python and, besides, what is outside the small world. For training other ones than at
 # first; the evaluation keeps its cases.
 SHARES = {"train": (0.60, 0.25, 0.10, 0.05), "eval": (0.74, 0.14, 0.12, 0)}
-STRANGERS = 0.4                   # share of the plans for training whose places and words are made up
-TWICE = 0.3                       # share of the texts for training to be counted in which words stand twice
-SPLICED = 0.25                    # share of the phrasings for training that end as another one of the same question does
-SEVERAL_WORDS = 0.4               # share of the made-up names that have several words, in languages that write spaces
-ROUGH = ((0.1, False), (0.35, True), (0.2, True))    # shares of the questions about plans and code that lose a word, and that get one more
-LITTER = 0.12                     # share of the other questions for training that get a stray word
-CLEAN = ("repeat", "list_given", "json_person", "needle")       # but these: a word too many might belong to what is copied
-MIXED = 0.5                       # share of the questions outside the small world that are put together from two
-STRAY = ("identity", "purpose", "greeting", "thanks", "unknown", "suggest", "count", "list_category")     # sections whose words they get
+STRANGERS = 0.4  # share of the plans for training whose places and words are made up
+TWICE = 0.3  # share of the texts for training to be counted in which words stand twice
+SPLICED = 0.25  # share of the phrasings for training that end as another one of the same question does
+SEVERAL_WORDS = 0.4  # share of the made-up names that have several words, in languages that write spaces
+ROUGH = (
+    (0.1, False),
+    (0.35, True),
+    (0.2, True),
+)  # shares of the questions about plans and code that lose a word, and that get one more
+LITTER = 0.12  # share of the other questions for training that get a stray word
+CLEAN = ("repeat", "list_given", "json_person", "needle")  # but these: a word too many might belong to what is copied
+MIXED = 0.5  # share of the questions outside the small world that are put together from two
+STRAY = (
+    "identity",
+    "purpose",
+    "greeting",
+    "thanks",
+    "unknown",
+    "suggest",
+    "count",
+    "list_category",
+)  # sections whose words they get
 SIGNS = {"add": "+", "subtract": "-", "multiply": "*"}
 
 
@@ -68,7 +96,12 @@ def own_phrases() -> dict:
 def stray_words(language: str) -> tuple[str, ...]:
     """Words (characters in Chinese and Japanese) that phrasings for training have where no place or number is asked for."""
     texts = [text for section in STRAY for text in shared_phrases(language)[section]["ask"]]
-    return tuple(piece for text in texts for piece in (text.replace(" ", "") if language in ("zh", "ja") else text.split()) if "{" not in piece)
+    return tuple(
+        piece
+        for text in texts
+        for piece in (text.replace(" ", "") if language in ("zh", "ja") else text.split())
+        if "{" not in piece
+    )
 
 
 def bare(text: str) -> str:
@@ -124,7 +157,7 @@ class MoeCorpus(Corpus):
         if not names[0] or names[0] != names[1]:
             return one
         cut = self.random.randrange(1, len(first), 2)
-        made = first[:cut] + second[cut:]       # the placeholder as in the second: a Korean particle belongs to what follows
+        made = first[:cut] + second[cut:]  # the placeholder as in the second: a Korean particle belongs to what follows
         length = [sum(len(piece) for piece in pieces[::2]) for pieces in (made, first, second)]
         return "".join(made) if length[0] >= min(length[1:]) else one
 
@@ -139,8 +172,12 @@ class MoeCorpus(Corpus):
         question = topics[0]
         if self.random.random() < MIXED:
             first, second = (text.split(" ") if space else list(text) for text in topics)
-            question = space.join(first[: self.random.randint(1, len(first))] + second[self.random.randrange(len(second)):])
-        return self.case("unknown", language, question, known["answer"], (known["answer"],), system=self.plain_system(language))
+            question = space.join(
+                first[: self.random.randint(1, len(first))] + second[self.random.randrange(len(second)) :]
+            )
+        return self.case(
+            "unknown", language, question, known["answer"], (known["answer"],), system=self.plain_system(language)
+        )
 
     # ---- Python --------------------------------------------------------------------------------------------
 
@@ -155,7 +192,9 @@ class MoeCorpus(Corpus):
         values = {"k": self.draw(lambda: str(self.random.randint(3, 99)), "python", name)} if "{k}" in result else {}
         what = fill(self.random.choice(own_phrases()[language][f"code_{name}"]), values, language)
         code = f"def {name}({arguments}):\n    return {result.format(**values)}"
-        return self.case("python", language, self.ask(language, "function", {"what": what}), code, code, "code", code=code)
+        return self.case(
+            "python", language, self.ask(language, "function", {"what": what}), code, code, "code", code=code
+        )
 
     def loop(self, language: str) -> Case:
         rng = self.random
@@ -165,7 +204,9 @@ class MoeCorpus(Corpus):
             code = f"for n in range({a}, {b + 1}):\n    print(n)"
         else:
             name = rng.choice(tuple(LOOPS))
-            items, k = self.draw(lambda: ([rng.randint(1, 40) for _ in range(rng.randint(2, 5))], rng.randint(2, 20)), "python", "loop")
+            items, k = self.draw(
+                lambda: ([rng.randint(1, 40) for _ in range(rng.randint(2, 5))], rng.randint(2, 20)), "python", "loop"
+            )
             what = fill(rng.choice(own_phrases()[language][name]), {"items": str(items), "k": str(k)}, language)
             code = f"for n in {items}:\n    print({LOOPS[name].format(k=k)})"
         return self.case("python", language, self.ask(language, "loop", {"what": what}), code, code, "code", code=code)
@@ -181,18 +222,27 @@ class MoeCorpus(Corpus):
         def numbers(low, high):
             return [rng.randint(1, 20) for _ in range(rng.randint(low, high))]
 
-        make = {"sum": lambda: (rng.choice("+-"), rng.randint(10, 99), rng.randint(10, 99)), "repeat": lambda: (word(), rng.randint(2, 4)),
-                "join": lambda: (word(), word()), "index": lambda: ((items := numbers(3, 5)), rng.choice((*range(len(items)), -1))),
-                "larger": lambda: (rng.choice(("max", "min")), rng.randint(1, 99), rng.randint(1, 99)), "sorted": lambda: rng.sample(range(1, 10), rng.randint(3, 4)),
-                "lists": lambda: (numbers(1, 3), numbers(1, 2)), "loop": lambda: (numbers(2, 4), rng.choice("+*"), rng.randint(2, 3)),
-                "variable": lambda: (rng.randint(2, 20), rng.choice("+*"), rng.randint(2, 5)), "length": lambda: numbers(2, 6)}[form]
+        make = {
+            "sum": lambda: (rng.choice("+-"), rng.randint(10, 99), rng.randint(10, 99)),
+            "repeat": lambda: (word(), rng.randint(2, 4)),
+            "join": lambda: (word(), word()),
+            "index": lambda: ((items := numbers(3, 5)), rng.choice((*range(len(items)), -1))),
+            "larger": lambda: (rng.choice(("max", "min")), rng.randint(1, 99), rng.randint(1, 99)),
+            "sorted": lambda: rng.sample(range(1, 10), rng.randint(3, 4)),
+            "lists": lambda: (numbers(1, 3), numbers(1, 2)),
+            "loop": lambda: (numbers(2, 4), rng.choice("+*"), rng.randint(2, 3)),
+            "variable": lambda: (rng.randint(2, 20), rng.choice("+*"), rng.randint(2, 5)),
+            "length": lambda: numbers(2, 6),
+        }[form]
         drawn = self.draw(make, "python", form)
         match form:
             case "sum":
                 sign, a, b = drawn
                 a, b = (max(a, b), min(a, b)) if sign == "-" else (a, b)
                 total = a + b if sign == "+" else a - b
-                if not self.mine("subtract" if sign == "-" else "add", (a, b)):     # the sums of the arithmetic task stay apart too
+                if not self.mine(
+                    "subtract" if sign == "-" else "add", (a, b)
+                ):  # the sums of the arithmetic task stay apart too
                     return self.output(language)
                 code, answer, expect, kind = f"print({a} {sign} {b})", worked(a, sign, b, total), str(total), "number"
             case "repeat":
@@ -202,7 +252,10 @@ class MoeCorpus(Corpus):
             case "index":
                 code, answer = f"print({drawn[0]}[{drawn[1]}])", str(drawn[0][drawn[1]])
             case "larger":
-                code, answer = f"print({drawn[0]}({drawn[1]}, {drawn[2]}))", str({"max": max, "min": min}[drawn[0]](drawn[1:]))
+                code, answer = (
+                    f"print({drawn[0]}({drawn[1]}, {drawn[2]}))",
+                    str({"max": max, "min": min}[drawn[0]](drawn[1:])),
+                )
             case "sorted":
                 code, answer = f"print(sorted({drawn}))", str(sorted(drawn))
             case "lists":
@@ -216,7 +269,15 @@ class MoeCorpus(Corpus):
                 code, answer = f"n = {n}\nn = n {sign} {k}\nprint(n)", str(n + k if sign == "+" else n * k)
             case "length":
                 code, answer = f"print(len({drawn}))", str(len(drawn))
-        return self.case("python", language, self.ask(language, "output", {"code": code}), answer, answer if kind == "exact" else expect, kind, code=code)
+        return self.case(
+            "python",
+            language,
+            self.ask(language, "output", {"code": code}),
+            answer,
+            answer if kind == "exact" else expect,
+            kind,
+            code=code,
+        )
 
     # ---- plans ---------------------------------------------------------------------------------------------
 
@@ -229,34 +290,54 @@ class MoeCorpus(Corpus):
         language = language or self.language()
         steps = steps or (1 if self.random.random() < 0.35 else 2)
         if steps == 1:
-            question, plan = self.random.choice((self._calculation, self._place, self._translation, self._word_count))(language)
+            question, plan = self.random.choice((self._calculation, self._place, self._translation, self._word_count))(
+                language
+            )
             plan = [plan]
         else:
             question, plan = self.random.choice((self._two_requests, self._chain, self._chain))(language)
         names = [arguments[key] for _, arguments in plan for key in COPIED if arguments.get(key, "$1") != "$1"]
-        if self.split == "train" and names and self.random.random() < STRANGERS and all(name in question for name in names):     # "del" hides an "el"
+        if (
+            self.split == "train"
+            and names
+            and self.random.random() < STRANGERS
+            and all(name in question for name in names)
+        ):  # "del" hides an "el"
             return self._plan_for_a_stranger(language, question, plan, names)
         text = write_plan(*plan)
         results = run_plan(read_plan(text), language=language)
         final, rest = self._reported(language, plan, results)
         tools = list(TOOLS)
-        if self.split == "train" and self.random.random() < 0.3:        # the prompt decides which tools there are
+        if self.split == "train" and self.random.random() < 0.3:  # the prompt decides which tools there are
             unused = [tool for tool in tools if tool not in {tool for tool, _ in plan}]
-            tools = [tool for tool in tools if tool not in self.random.sample(unused, self.random.randint(0, len(unused)))]
+            tools = [
+                tool for tool in tools if tool not in self.random.sample(unused, self.random.randint(0, len(unused)))
+            ]
             self.random.shuffle(tools)
-        head = [{"role": "system", "content": system_prompt({tool: TOOLS[tool] for tool in tools})}, {"role": "user", "content": question}]
+        head = [
+            {"role": "system", "content": system_prompt({tool: TOOLS[tool] for tool in tools})},
+            {"role": "user", "content": question},
+        ]
         details = {"results": results, "final": final, "steps": steps}
         if self.split == "eval":
-            return Case("plan", language, (*head, {"role": "assistant", "content": text}), tuple(results), "plan", details)
+            return Case(
+                "plan", language, (*head, {"role": "assistant", "content": text}), tuple(results), "plan", details
+            )
         if self.random.random() < 0.2:
             head += self._mistake(plan)
-        return Case("plan", language, (*head, {"role": "assistant", "content": text}, *rest), tuple(results), "plan", details)
+        return Case(
+            "plan", language, (*head, {"role": "assistant", "content": text}, *rest), tuple(results), "plan", details
+        )
 
     def _reported(self, language: str, plan, results: list[str]) -> tuple[list[str], list[dict]]:
         """The results that answer a question, and the two turns after its plan: all results, and the answer from them."""
         chained = len(plan) == 2 and any("$1" in value for value in plan[1][1].values())
         final = results[-1:] if chained else results
-        answer = fill(own_phrases()[language]["answer_one" if len(final) == 1 else "answer_two"], {"a": final[0], "b": final[-1]}, language)
+        answer = fill(
+            own_phrases()[language]["answer_one" if len(final) == 1 else "answer_two"],
+            {"a": final[0], "b": final[-1]},
+            language,
+        )
         return final, [{"role": "user", "content": results_turn(results)}, {"role": "assistant", "content": answer}]
 
     def _plan_for_a_stranger(self, language: str, question: str, plan, names: list[str]) -> Case:
@@ -267,16 +348,27 @@ class MoeCorpus(Corpus):
             some = [self._chimera(language).split()[-1].lower() for _ in range(self.random.randint(1, 4))]
             made_up[text] = " ".join(self.random.choices(some, k=len(text.split())))
         # All in one go, long ones first: a made-up name may hold a real one.
-        question = re.sub("|".join(map(re.escape, sorted(made_up, key=len, reverse=True))), lambda found: made_up[found[0]], question)
+        question = re.sub(
+            "|".join(map(re.escape, sorted(made_up, key=len, reverse=True))), lambda found: made_up[found[0]], question
+        )
         steps, results = [], []
         for tool, arguments in plan:
             arguments = arguments | {key: made_up[arguments[key]] for key in COPIED if arguments.get(key) in made_up}
             spoken = {name: code for code, name in LANGUAGE_NAMES.items()}.get(arguments.get("to"), language)
-            results.append(self._chimera(spoken) if tool in ("place", "translate") else run_step(Step(tool, arguments), results)[1])
+            results.append(
+                self._chimera(spoken) if tool in ("place", "translate") else run_step(Step(tool, arguments), results)[1]
+            )
             steps.append((tool, arguments))
         head = [{"role": "system", "content": system_prompt(TOOLS)}, {"role": "user", "content": question}]
         _, rest = self._reported(language, steps, results)
-        return Case("plan", language, (*head, {"role": "assistant", "content": write_plan(*steps)}, *rest), (), "plan", {"steps": len(steps)})
+        return Case(
+            "plan",
+            language,
+            (*head, {"role": "assistant", "content": write_plan(*steps)}, *rest),
+            (),
+            "plan",
+            {"steps": len(steps)},
+        )
 
     def _chimera(self, language: str) -> str:
         """A name that is no place's: the beginning of one and the end of another, or, where names have several words, one of them changed."""
@@ -289,23 +381,36 @@ class MoeCorpus(Corpus):
                 name = " ".join(pieces)
             else:
                 head, tail = self.random.sample(names, 2)
-                name = (head[: self.random.randint(1, len(head))] + tail[self.random.randint(0, len(tail) - 1):].lower()).strip()
+                name = (
+                    head[: self.random.randint(1, len(head))] + tail[self.random.randint(0, len(tail) - 1) :].lower()
+                ).strip()
             if len(name) > 1 and name not in names:
                 return name
 
     def repair(self, language: str | None = None) -> Case:
         """A wrong plan and its error; the case ends with the corrected plan."""
         case = self.plan(language)
-        while not case.expect:      # a stranger's plan has no results
+        while not case.expect:  # a stranger's plan has no results
             case = self.plan(language)
         plan = [(step["tool"], step["arguments"]) for step in self._steps(case)]
         start = [*case.messages[:2], *self._mistake(plan)]
-        return Case("plan", case.language, (*start, {"role": "assistant", "content": write_plan(*plan)}), case.expect, "plan", case.details)
+        return Case(
+            "plan",
+            case.language,
+            (*start, {"role": "assistant", "content": write_plan(*plan)}),
+            case.expect,
+            "plan",
+            case.details,
+        )
 
     @staticmethod
     def _steps(case: Case) -> list[dict]:
         """The steps of the last plan in a case."""
-        return [json.loads(m["content"]) for m in case.messages if m["role"] == "assistant" and m["content"].startswith('{"steps"')][-1]["steps"]
+        return [
+            json.loads(m["content"])
+            for m in case.messages
+            if m["role"] == "assistant" and m["content"].startswith('{"steps"')
+        ][-1]["steps"]
 
     def _mistake(self, plan) -> list[dict]:
         """A wrong version of a plan, which is not to be learned, and the error it causes."""
@@ -315,7 +420,7 @@ class MoeCorpus(Corpus):
         name = rng.choice(tuple(arguments))
 
         def changed(tool, arguments):
-            return write_plan(*plan[:at], (tool, arguments), *plan[at + 1:])
+            return write_plan(*plan[:at], (tool, arguments), *plan[at + 1 :])
 
         def misread() -> str:
             """A value that the form of a plan allows and the tool does not: a lost letter, a choice that there is not."""
@@ -328,25 +433,37 @@ class MoeCorpus(Corpus):
                 value = rng.choice((f"{value} =", f"{value}?", value.replace(" ", " plus ", 1), f"({value}"))
             elif len(value) > 1:
                 cut = rng.randrange(len(value))
-                value = value[:cut] + value[cut + 1:]
+                value = value[:cut] + value[cut + 1 :]
             return changed(tool, {**arguments, name: value})
 
-        wrong = rng.choice((
-            misread, misread,
-            lambda: changed(rng.choice(("math", "search", "map", "dictionary", "count", "python")), arguments),
-            lambda: changed(tool, {k: v for k, v in arguments.items() if k != name}),
-            lambda: changed(tool, {**{k: v for k, v in arguments.items() if k != name}, rng.choice(("input", "value", "query")): arguments[name]}),
-            lambda: changed(tool, {**arguments, name: rng.randint(1, 99)}),
-            lambda: changed(tool, {**arguments, name: f"${rng.randint(at + 1, 3)}"}),
-            lambda: text[: rng.randint(5, len(text) - 2)],
-            lambda: json.dumps(json.loads(text)["steps"], ensure_ascii=False),
-            lambda: json.dumps({"steps": []}),
-        ))()
+        wrong = rng.choice(
+            (
+                misread,
+                misread,
+                lambda: changed(rng.choice(("math", "search", "map", "dictionary", "count", "python")), arguments),
+                lambda: changed(tool, {k: v for k, v in arguments.items() if k != name}),
+                lambda: changed(
+                    tool,
+                    {
+                        **{k: v for k, v in arguments.items() if k != name},
+                        rng.choice(("input", "value", "query")): arguments[name],
+                    },
+                ),
+                lambda: changed(tool, {**arguments, name: rng.randint(1, 99)}),
+                lambda: changed(tool, {**arguments, name: f"${rng.randint(at + 1, 3)}"}),
+                lambda: text[: rng.randint(5, len(text) - 2)],
+                lambda: json.dumps(json.loads(text)["steps"], ensure_ascii=False),
+                lambda: json.dumps({"steps": []}),
+            )
+        )()
         try:
             run_plan(read_plan(wrong))
         except BadPlan as error:
-            return [{"role": "assistant", "content": wrong, "learn": False}, {"role": "user", "content": error_turn(error)}]
-        return self._mistake(plan)      # a text with a letter less can still be counted
+            return [
+                {"role": "assistant", "content": wrong, "learn": False},
+                {"role": "user", "content": error_turn(error)},
+            ]
+        return self._mistake(plan)  # a text with a letter less can still be counted
 
     # Each of the following gives a question and a step (or steps): (tool, arguments).
 
@@ -365,12 +482,18 @@ class MoeCorpus(Corpus):
     def _calculation(self, language: str):
         task = self.random.choice(tuple(SIGNS))
         a, b = self._operands(task)
-        return self.ask(language, task, {"a": str(a), "b": str(b)}), ("calculator", {"expression": f"{a} {SIGNS[task]} {b}"})
+        return self.ask(language, task, {"a": str(a), "b": str(b)}), (
+            "calculator",
+            {"expression": f"{a} {SIGNS[task]} {b}"},
+        )
 
     def _place(self, language: str, relation: str | None = None):
         relation = relation or self.random.choice(tuple(PLACE_FIELDS))
         fact = self.random.choice([fact for fact in FACTS[relation] if self.mine("plan", fact.key)])
-        return self.ask(language, relation, {"x": fact.x[language]}), ("place", {"name": fact.x[language], "field": PLACE_FIELDS[relation]})
+        return self.ask(language, relation, {"x": fact.x[language]}), (
+            "place",
+            {"name": fact.x[language], "field": PLACE_FIELDS[relation]},
+        )
 
     def _other(self, language: str) -> tuple[str, str]:
         """Another language: its code, and its name in the language of the question."""
@@ -379,10 +502,17 @@ class MoeCorpus(Corpus):
 
     def _translation(self, language: str):
         other, lang = self._other(language)
-        rows = [row for kind in WORD_KINDS for row in words(kind)] if self.random.random() < 0.7 else [*table("countries"), *table("cities")]
+        rows = (
+            [row for kind in WORD_KINDS for row in words(kind)]
+            if self.random.random() < 0.7
+            else [*table("countries"), *table("cities")]
+        )
         row = self.draw(lambda: self.random.choice(rows)["en"], "plan")
         word = next(r for r in rows if r["en"] == row)[language]
-        return self.ask(language, "translate", {"x": word, "lang": lang}), ("translate", {"word": word, "to": LANGUAGE_NAMES[other]})
+        return self.ask(language, "translate", {"x": word, "lang": lang}), (
+            "translate",
+            {"word": word, "to": LANGUAGE_NAMES[other]},
+        )
 
     def _word_count(self, language: str):
         rng = self.random
@@ -409,12 +539,22 @@ class MoeCorpus(Corpus):
         if kind == "numbers":
             question, first = self._word_count(language) if rng.random() < 0.3 else self._calculation(language)
             task = rng.choice(tuple(SIGNS))
-            k = rng.randint(2, 9) if task == "multiply" else rng.randint(2, 30)     # the first step's operands are held out
-            section, values, second = f"then_{task}", {"k": str(k)}, ("calculator", {"expression": f"$1 {SIGNS[task]} {k}"})
+            k = (
+                rng.randint(2, 9) if task == "multiply" else rng.randint(2, 30)
+            )  # the first step's operands are held out
+            section, values, second = (
+                f"then_{task}",
+                {"k": str(k)},
+                ("calculator", {"expression": f"$1 {SIGNS[task]} {k}"}),
+            )
         elif kind == "translate":
             question, first = self._place(language, rng.choice(("capital", "where_city", "where_landmark")))
             other, lang = self._other(language)
-            section, values, second = "then_translate", {"lang": lang}, ("translate", {"word": "$1", "to": LANGUAGE_NAMES[other]})
+            section, values, second = (
+                "then_translate",
+                {"lang": lang},
+                ("translate", {"word": "$1", "to": LANGUAGE_NAMES[other]}),
+            )
         else:
             question, first = self._place(language, "where_city")
             field = rng.choice(("capital", "currency", "language"))
@@ -433,7 +573,9 @@ class MoeCorpus(Corpus):
         if self.split == "train":
             for share, more in ROUGH:
                 if self.random.random() < share:
-                    template = self._change_a_word(template, language, self.random.choice(stray_words(language)) if more else "")
+                    template = self._change_a_word(
+                        template, language, self.random.choice(stray_words(language)) if more else ""
+                    )
         return template
 
     # ---- the mixture ---------------------------------------------------------------------------------------
@@ -443,7 +585,18 @@ class MoeCorpus(Corpus):
         return self.random.choices((super().sample, self.plan, self.python, self.unknown), SHARES[self.split])[0]()
 
     def finish(self) -> Case:
-        exact = (self.arithmetic, self.json_object, self.json_object, self.numbered_list, self.steered_fact, self.plan, self.plan, self.plan, self.plan, self.python)
+        exact = (
+            self.arithmetic,
+            self.json_object,
+            self.json_object,
+            self.numbered_list,
+            self.steered_fact,
+            self.plan,
+            self.plan,
+            self.plan,
+            self.plan,
+            self.python,
+        )
         return self.random.choice(exact)() if self.random.random() < 0.5 else self.sample()
 
     def copying(self) -> Case:
@@ -456,10 +609,12 @@ def same_code(answer: str, reference: str) -> bool:
     >>> same_code("def twice(x): return x*2", "def double(n):\\n    return n * 2")
     True
     """
+
     def shape(text: str) -> str:
         tree, names = ast.parse(text), {}
-        bound = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)} | \
-                {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+        bound = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)} | {
+            node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        }
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):
                 node.name = "function"

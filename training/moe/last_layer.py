@@ -28,13 +28,12 @@ from tqdm import tqdm
 from training import weights as stored
 from training.config import recipes
 from training.loop import Stage, descend
+from training.moe.corpus import TOPICS, MoeCorpus, topic
+from training.moe.model import Phimoe, new_model
+from training.moe.upcycle import alike, shared_router
 from training.quantization import plain_state
 from training.team import Team
 from training.tokenizer import Encoder
-
-from .corpus import TOPICS, MoeCorpus, topic
-from .model import Phimoe, new_model
-from .upcycle import alike, shared_router
 
 NAME = "moe-tiny"
 CONVERSATIONS = 2400  # whose tokens the layer is put together from and fitted to

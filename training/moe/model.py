@@ -11,7 +11,7 @@ from transformers import AutoConfig, PhimoeConfig, PhimoeForCausalLM
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS, grouped_mm_experts_forward
 from transformers.models.phimoe.modeling_phimoe import PhimoeRotaryEmbedding, PhimoeTopKRouter, sparsemixer
 
-from .corpus import TOPICS
+from training.moe.corpus import TOPICS
 
 MEMORY, ENOUGH = 0.95, 100  # of the running shares: some twenty batches with so many tokens of a topic
 OPEN = 0.1  # mutual information of topics and second choices, where these are shared, that is let be

@@ -11,7 +11,7 @@ import csv
 import json
 from pathlib import Path
 
-from .corpus import TOPICS, MoeCorpus, topic
+from training.moe.corpus import TOPICS, MoeCorpus, topic
 
 FILE = Path(__file__).resolve().parents[2] / "data" / "questions" / "moe.csv"
 EACH, SEED = 6, "lab"

@@ -17,8 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from labs_helper.common.information import by_topic, information_and_chance
-
-from .corpus import TOPICS, MoeCorpus, topic
+from training.moe.corpus import TOPICS, MoeCorpus, topic
 
 ENOUGH, SIDES = 0.01, 0.30  # least share of tokens of an expert; mutual information of the best layer
 
@@ -86,7 +85,7 @@ def through_torch(
     """The routers of a torch run: finished, `NAME.state.pt` of an unfinished one, or freshly initialised."""
     import torch
 
-    from .model import new_model
+    from training.moe.model import new_model
 
     torch.set_num_threads(1)
     model = new_model(folder, 1, {}).eval()

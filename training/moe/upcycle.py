@@ -18,9 +18,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from training import weights as stored
 from training.config import CHECKPOINTS
+from training.moe.corpus import TOPICS, MoeCorpus, topic
 from training.tokenizer import Encoder
-
-from .corpus import TOPICS, MoeCorpus, topic
 
 CONVERSATIONS = 640  # from which neurons and topics are measured
 RIDGE = 1.0  # of the topic's regression, as a share of the mean variance of a feature

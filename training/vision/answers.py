@@ -12,14 +12,13 @@ from torch.nn import functional
 from training.loop import ROUND_FROM, Stage
 from training.team import Team
 from training.tokenizer import Encoder
-
-from .model import CELLS, VIEW_ROWS, Phi3V, apart, image_rows
-from .paint import dense
-from .parts import painted, seeded, stream
-from .pointing import Look, Looks, Pointing, as_tensors, rows_of
-from .settings import ANSWERS, FINISH
-from .tasks import MIX, Album, Group
-from .text import sequence, side_by_side
+from training.vision.model import CELLS, VIEW_ROWS, Phi3V, apart, image_rows
+from training.vision.paint import dense
+from training.vision.parts import painted, seeded, stream
+from training.vision.pointing import Look, Looks, Pointing, as_tensors, rows_of
+from training.vision.settings import ANSWERS, FINISH
+from training.vision.tasks import MIX, Album, Group
+from training.vision.text import sequence, side_by_side
 
 Seen = tuple[torch.Tensor, ...]  # what a stage sees of pictures: pixels, features or symbols
 

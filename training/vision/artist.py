@@ -11,9 +11,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from .charts import Charts
-from .letters import LARGE, SMALL, cap_height, text_width
-from .scene import CELL, DARK_INKS, GLYPHS, ICONS, LIGHT_INKS, SHAPES, SIZE, Scene, place
+from training.vision.charts import Charts
+from training.vision.letters import LARGE, SMALL, cap_height, text_width
+from training.vision.scene import CELL, DARK_INKS, GLYPHS, ICONS, LIGHT_INKS, SHAPES, SIZE, Scene, place
 
 
 class Artist(Charts):
@@ -111,7 +111,7 @@ class Artist(Charts):
         found, used = [], set()
         for kind, (i, j) in zip(chosen, spots):
             while (colour := self.shape_colour(scene, kind)) in used and (
-                distinct and kind in SHAPES or (kind, colour) in used
+                (distinct and kind in SHAPES) or (kind, colour) in used
             ):
                 pass
             used |= {colour, (kind, colour)}

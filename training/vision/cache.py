@@ -11,11 +11,10 @@ from torch import nn
 from tqdm import tqdm
 
 from training.team import Team, precision
-
-from .model import CELLS, merged
-from .parts import painted, seeded
-from .settings import BLOCK
-from .tasks import MIX, Album, Group
+from training.vision.model import CELLS, merged
+from training.vision.parts import painted, seeded
+from training.vision.settings import BLOCK
+from training.vision.tasks import MIX, Album, Group
 
 
 class Cache:

@@ -11,8 +11,7 @@ from training.config import CHECKPOINTS, RUNS, recipes, write_json
 from training.evaluate import evaluate
 from training.history import again
 from training.quantization import BITS, GROUP
-
-from .export import export
+from training.vision.export import export
 
 TAKES = (
     "hours on two CPU cores, and less accurate; with `--profile gpu` a quarter of an hour on an H100, "

@@ -5,9 +5,21 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from .letters import DOWN, FONTS, SMALL, cap_height, text_width
-from .pen import Pen
-from .scene import COLUMNS, DAYS, GLYPHS, GOODS, MONTHS, NAMES, QUARTERS, SHAPE_COLOURS, SIZE, Mark, Scene
+from training.vision.letters import DOWN, FONTS, SMALL, cap_height, text_width
+from training.vision.pen import Pen
+from training.vision.scene import (
+    COLUMNS,
+    DAYS,
+    GLYPHS,
+    GOODS,
+    MONTHS,
+    NAMES,
+    QUARTERS,
+    SHAPE_COLOURS,
+    SIZE,
+    Mark,
+    Scene,
+)
 
 
 class Data(NamedTuple):

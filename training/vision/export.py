@@ -10,8 +10,7 @@ from pathlib import Path
 from training.config import CHECKPOINTS, RUNS, generation_config, write_json
 from training.export import token_ids
 from training.quantization import BITS, GROUP
-
-from .model import MEAN, STD
+from training.vision.model import MEAN, STD
 
 LIMIT = 8_000_000  # bytes of a bundled checkpoint
 VISION = "model.vision_embed_tokens."

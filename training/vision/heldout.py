@@ -9,12 +9,11 @@ from transformers import DynamicCache
 
 from training.team import precision
 from training.tokenizer import STOP_TOKENS, Encoder
-
-from .answers import AnswerStage
-from .model import VIEW_ROWS, Phi3V, image_rows
-from .parts import seeded
-from .tasks import TASKS, Album, draw_case
-from .text import sequence
+from training.vision.answers import AnswerStage
+from training.vision.model import VIEW_ROWS, Phi3V, image_rows
+from training.vision.parts import seeded
+from training.vision.tasks import TASKS, Album, draw_case
+from training.vision.text import sequence
 
 
 class HeldOut:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from .scene import CELL
+from training.vision.scene import CELL
 
 FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSerif", "DejaVuSerif-Bold")
 SMALL, LARGE = 26, 46  # font sizes; DejaVu's capitals are 0.73 of it

@@ -18,13 +18,12 @@ from tqdm import tqdm
 from training.config import RUNS, recipes
 from training.team import Team
 from training.tokenizer import Encoder
-
-from .heldout import answer
-from .model import Phi3V
-from .parts import seeded
-from .stages import features_of
-from .tasks import NAME, TASKS, Album, draw_case, right
-from .train import load_weights, new_model, prepare
+from training.vision.heldout import answer
+from training.vision.model import Phi3V
+from training.vision.parts import seeded
+from training.vision.stages import features_of
+from training.vision.tasks import NAME, TASKS, Album, draw_case, right
+from training.vision.train import load_weights, new_model, prepare
 
 
 def load(folder: Path) -> Phi3V:
@@ -83,10 +82,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     folder = RUNS / options.name
-    if options.stopped:
-        model = stopped(options.name, RUNS)
-    else:
-        model = load(folder)
+    model = stopped(options.name, RUNS) if options.stopped else load(folder)
     print(json.dumps(measure(model, Encoder(folder), options.seed, options.n, options.tasks, options.show), indent=1))
 
 

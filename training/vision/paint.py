@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .letters import glyph
-from .scene import COLOUR_INDEX, KIND_INDEX, PATCH, SIZE, Scene
+from training.vision.letters import glyph
+from training.vision.scene import COLOUR_INDEX, KIND_INDEX, PATCH, SIZE, Scene
 
 
 def paint(scene: Scene) -> Image.Image:

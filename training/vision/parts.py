@@ -10,9 +10,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from training.loop import Stage
-
-from .model import CELLS
-from .paint import dense, pixels
+from training.vision.model import CELLS
+from training.vision.paint import dense, pixels
 
 
 def seeded(*values: object) -> str:

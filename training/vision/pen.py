@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 
-from .icons import ICON_COLOURS, ICON_STEPS, OUTLINES
-from .letters import DOWN, FONTS, cap_height, glyph, settled, text_width
-from .scene import (
+from training.vision.icons import ICON_COLOURS, ICON_STEPS, OUTLINES
+from training.vision.letters import DOWN, FONTS, cap_height, glyph, settled, text_width
+from training.vision.scene import (
     CELL,
     COLOURS,
     DARK_INKS,

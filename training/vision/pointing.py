@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import torch
 
-from .model import CELLS, VIEW_ROWS
-from .scene import COLOUR_NAMES, GLYPHS, ICONS, SHAPES, SIZE, Scene
+from training.vision.model import CELLS, VIEW_ROWS
+from training.vision.scene import COLOUR_NAMES, GLYPHS, ICONS, SHAPES, SIZE, Scene
 
 Cell = tuple[int, int, int]  # picture, row, column
 HERE, NEXT = "here", "next"  # what a token names itself; what the token after it will name

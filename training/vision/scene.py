@@ -36,20 +36,114 @@ NIGHT = ((20, 24, 44), (34, 34, 38), (16, 52, 44), (60, 24, 40))
 FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSerif", "DejaVuSerif-Bold")
 PLACES = (("top left", "top", "top right"), ("left", "middle", "right"), ("bottom left", "bottom", "bottom right"))
 
-MONTHS = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split()
-QUARTERS = "Q1 Q2 Q3 Q4".split()
-DAYS = "MON TUE WED THU FRI SAT SUN".split()
-GOODS = (
-    "TEA MILK RICE CORN SALT FISH MEAT BEAN NUTS OIL WINE SOUP CAKE PEAR PLUM FIG LIME KIWI HAM JAM EGG PEA BUN".split()
-)
-NAMES = "ANA BEN EVA IDA JOE KIM LEO MAX MIA NOA PIA RAY SAM TOM UMA ZOE".split()
-COLUMNS = "AGE SUM TAX PTS QTY WIN BUY TOP COST SIZE YEAR DAYS HOME SOLD LEFT RANK".split()
-SIGNS = (
-    "OPEN EXIT STOP TAXI BANK SHOP CAFE HOTEL PARK BUS ZOO MENU SALE PUSH PULL NORTH SOUTH EAST WEST "
-    "BEACH MUSIC BOOKS BREAD PIZZA WATER LEMON APPLE GRAPE HORSE TIGER ZEBRA MOUSE SNAKE EAGLE WHALE "
-    "TRAIN PLANE TRUCK RIVER OCEAN CLOUD STORM LIGHT NIGHT GREEN "
-    "BLACK WHITE DREAM HAPPY QUICK JUMP WALK FROG DUCK WOLF BEAR LION GOAT CRAB"
-).split()
+MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
+QUARTERS = ["Q1", "Q2", "Q3", "Q4"]
+DAYS = ["MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"]
+GOODS = [
+    "TEA",
+    "MILK",
+    "RICE",
+    "CORN",
+    "SALT",
+    "FISH",
+    "MEAT",
+    "BEAN",
+    "NUTS",
+    "OIL",
+    "WINE",
+    "SOUP",
+    "CAKE",
+    "PEAR",
+    "PLUM",
+    "FIG",
+    "LIME",
+    "KIWI",
+    "HAM",
+    "JAM",
+    "EGG",
+    "PEA",
+    "BUN",
+]
+NAMES = ["ANA", "BEN", "EVA", "IDA", "JOE", "KIM", "LEO", "MAX", "MIA", "NOA", "PIA", "RAY", "SAM", "TOM", "UMA", "ZOE"]
+COLUMNS = [
+    "AGE",
+    "SUM",
+    "TAX",
+    "PTS",
+    "QTY",
+    "WIN",
+    "BUY",
+    "TOP",
+    "COST",
+    "SIZE",
+    "YEAR",
+    "DAYS",
+    "HOME",
+    "SOLD",
+    "LEFT",
+    "RANK",
+]
+SIGNS = [
+    "OPEN",
+    "EXIT",
+    "STOP",
+    "TAXI",
+    "BANK",
+    "SHOP",
+    "CAFE",
+    "HOTEL",
+    "PARK",
+    "BUS",
+    "ZOO",
+    "MENU",
+    "SALE",
+    "PUSH",
+    "PULL",
+    "NORTH",
+    "SOUTH",
+    "EAST",
+    "WEST",
+    "BEACH",
+    "MUSIC",
+    "BOOKS",
+    "BREAD",
+    "PIZZA",
+    "WATER",
+    "LEMON",
+    "APPLE",
+    "GRAPE",
+    "HORSE",
+    "TIGER",
+    "ZEBRA",
+    "MOUSE",
+    "SNAKE",
+    "EAGLE",
+    "WHALE",
+    "TRAIN",
+    "PLANE",
+    "TRUCK",
+    "RIVER",
+    "OCEAN",
+    "CLOUD",
+    "STORM",
+    "LIGHT",
+    "NIGHT",
+    "GREEN",
+    "BLACK",
+    "WHITE",
+    "DREAM",
+    "HAPPY",
+    "QUICK",
+    "JUMP",
+    "WALK",
+    "FROG",
+    "DUCK",
+    "WOLF",
+    "BEAR",
+    "LION",
+    "GOAT",
+    "CRAB",
+]
 
 
 class Mark(NamedTuple):

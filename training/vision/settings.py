@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .tasks import MIX
+from training.vision.tasks import MIX
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class SymbolSettings:
             "crowd": 0.26,
             "pair": 0.32,
             "clip": 0.38,
-        }  # fmt: skip
+        }
     )
     newest: float = 0.5  # share of the parts that are of the newest kinds ...
     newest_until: float = 0.44  # ... until this share of the steps

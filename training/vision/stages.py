@@ -10,15 +10,14 @@ from torch import nn
 
 from training.team import Team
 from training.tokenizer import Encoder
-
-from .answers import AnswerStage, Seen
-from .cache import Cache
-from .model import Phi3V
-from .parts import dense_of, painted
-from .settings import ANSWERS, FINISH, SYMBOLS
-from .symbols import Symbols, start_from_text
-from .tasks import MIX, Album, Group
-from .tower import dense_loss
+from training.vision.answers import AnswerStage, Seen
+from training.vision.cache import Cache
+from training.vision.model import Phi3V
+from training.vision.parts import dense_of, painted
+from training.vision.settings import ANSWERS, FINISH, SYMBOLS
+from training.vision.symbols import Symbols, start_from_text
+from training.vision.tasks import MIX, Album, Group
+from training.vision.tower import dense_loss
 
 
 class SymbolStage(AnswerStage):

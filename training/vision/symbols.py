@@ -15,9 +15,8 @@ from torch import nn
 from training.config import CHECKPOINTS
 from training.moe.upcycle import dense_model
 from training.tokenizer import Encoder
-
-from .model import CELLS, Phi3V, views_of
-from .scene import COLOUR_NAMES, GLYPHS, KINDS
+from training.vision.model import CELLS, Phi3V, views_of
+from training.vision.scene import COLOUR_NAMES, GLYPHS, KINDS
 
 WORDS = {"point": "line", "slice": "pie"}  # of a chart; the other kinds are words themselves
 THIRDS = (("top", "middle", "bottom"), ("left", "middle", "right"))

@@ -15,11 +15,10 @@ from itertools import count
 from pathlib import Path
 
 from training.corpus import Case, Corpus
+from training.vision.artist import Artist
+from training.vision.pen import EVENTS
+from training.vision.scene import COLOUR_NAMES, ICONS, SHAPES, SIZE, Scene
 from training.world import fill
-
-from .artist import Artist
-from .pen import EVENTS
-from .scene import COLOUR_NAMES, ICONS, SHAPES, SIZE, Scene
 
 NAME = "vision-tiny"
 # Kinds of groups of pictures, with their share of the training.

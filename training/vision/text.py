@@ -21,7 +21,7 @@ LETTERS_APART = PIECES.replace(r"▁?[\p{Latin}\p{M}]+", r"▁?\p{Lu}?[\p{Ll}\p{
 
 def questions_and_answers(seed: int = 0, pictures: int = 12_000):
     """Texts to learn a vocabulary from."""
-    from .tasks import Album  # it draws, which those who only write a tokenizer need not load
+    from training.vision.tasks import Album  # it draws, which those who only write a tokenizer need not load
 
     album = Album("train", seed)
     for _ in range(pictures):

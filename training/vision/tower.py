@@ -10,13 +10,12 @@ from torch.nn import functional
 
 from training.loop import Stage
 from training.team import Team
-
-from .artist import Artist
-from .model import CELLS, GRID, Phi3V
-from .parts import dense_of, painted, seeded, stream
-from .scene import COLOUR_NAMES, KINDS
-from .settings import TOWER
-from .tasks import Album
+from training.vision.artist import Artist
+from training.vision.model import CELLS, GRID, Phi3V
+from training.vision.parts import dense_of, painted, seeded, stream
+from training.vision.scene import COLOUR_NAMES, KINDS
+from training.vision.settings import TOWER
+from training.vision.tasks import Album
 
 
 def tower_pictures(seed: str, count: int) -> tuple[torch.Tensor, ...]:

@@ -21,18 +21,17 @@ from training.loop import descend
 from training.quantization import plain_state
 from training.team import Team, process_count, together
 from training.tokenizer import STOP_TOKENS, Encoder
-
-from .cache import Cache
-from .heldout import progress
-from .model import CELLS, Phi3V, exported_names
-from .paint import dense
-from .parts import seeded
-from .settings import FIT
-from .stages import DecoderStage, FinishStage, JointStage, SymbolStage, features_of
-from .symbols import Symbols, fit
-from .tasks import Album
-from .text import own_tokenizer
-from .tower import DenseTower, TowerStage
+from training.vision.cache import Cache
+from training.vision.heldout import progress
+from training.vision.model import CELLS, Phi3V, exported_names
+from training.vision.paint import dense
+from training.vision.parts import seeded
+from training.vision.settings import FIT
+from training.vision.stages import DecoderStage, FinishStage, JointStage, SymbolStage, features_of
+from training.vision.symbols import Symbols, fit
+from training.vision.tasks import Album
+from training.vision.text import own_tokenizer
+from training.vision.tower import DenseTower, TowerStage
 
 STAGES = ("tower", "symbols", "decoder", "joint", "finish")
 SMALLEST_CACHE = 200  # pictures
