@@ -13,7 +13,7 @@ from training.corpus import held_out
 from training.gallery import large, small
 from training.gallery.base import BEGIN, COLUMNS, END, FOLDER, ROOT, SCENARIOS, few
 
-ROWS = list(csv.DictReader((FOLDER / "pictures.csv").open(encoding="utf-8")))
+ROWS = list(csv.DictReader((FOLDER / "pictures.csv").read_text("utf-8").splitlines()))
 SINGLE = {row["file"]: row for row in ROWS}
 
 

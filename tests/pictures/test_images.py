@@ -210,7 +210,7 @@ def test_html_in_a_file_name_stays_text(tmp_path):
 
 
 def test_layouts_cost_what_the_facts_say():
-    rows = list(csv.DictReader((ROOT / "data/benchmarks/vision_image_tokens.csv").open(encoding="utf-8")))
+    rows = list(csv.DictReader((ROOT / "data/benchmarks/vision_image_tokens.csv").read_text("utf-8").splitlines()))
     for row in rows:
         plan = layout(int(row["image_width"]), int(row["image_height"]), int(row["num_crops"]))
         found = (plan.rows, plan.columns, plan.tiles, plan.tokens)
