@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from labs_helper.errors import BadImage, BadRequest
 from labs_helper.pictures import keyframes as module
+from labs_helper.pictures.images import open_image
 from labs_helper.pictures.keyframes import Keyframe, keyframes
 
 CLIPS = Path(__file__).resolve().parents[2] / "images" / "vision"
@@ -97,7 +98,7 @@ def test_the_video_of_the_lab_gives_its_frames():
     found = keyframes(CLIPS / "crossing.mp4", 10)
     assert indices(found) == list(range(10)) and found[-1].seconds == pytest.approx(4.5) and found.note == ""
     for frame in found:
-        beside = np.asarray(Image.open(CLIPS / f"crossing-{frame.index + 1:02}.png").convert("RGB")).astype(int)
+        beside = np.asarray(open_image(CLIPS / f"crossing-{frame.index + 1:02}.png")).astype(int)
         assert np.abs(np.asarray(frame.image) - beside).mean() < 4, "colours in the right order"
 
 
