@@ -12,11 +12,13 @@ from labs_helper.figures.base import Figure, Row
 from labs_helper.figures.text import joined, text_table
 from labs_helper.figures.tiles import size_of
 from labs_helper.pictures.images import open_image
+from labs_helper.pictures.keyframes import Keyframe
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from labs_helper.pictures.keyframes import Keyframe, Keyframes
+    from labs_helper.pictures.images import PictureSource
+    from labs_helper.pictures.keyframes import Keyframes
 
 _GAP = 8
 
@@ -36,7 +38,7 @@ class _Frame(NamedTuple):
         return _("frame {number}, {seconds:.2f} s").format(number=self.number, seconds=self.seconds)
 
 
-def frames_view(frames: Keyframes | Iterable[Keyframe | Any]) -> Figure:
+def frames_view(frames: Keyframes | Iterable[Keyframe | PictureSource]) -> Figure:
     """Draw the chosen frames of a clip in order of time, with where they stand in it.
 
     Args:
@@ -81,8 +83,8 @@ def frames_view(frames: Keyframes | Iterable[Keyframe | Any]) -> Figure:
     )
 
 
-def _frame(item: Keyframe | Any, place: int) -> _Frame:
-    if hasattr(item, "score"):
+def _frame(item: Keyframe | PictureSource, place: int) -> _Frame:
+    if isinstance(item, Keyframe):
         return _Frame(item.image, item.index, item.seconds, item.score)
     return _Frame(open_image(item), place, None, None)
 

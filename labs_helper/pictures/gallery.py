@@ -1,6 +1,6 @@
 """The pictures of the course: what each one shows, a question about it, and the true answer.
 
-They lie in images/vision and are listed in pictures.csv there. Nothing is opened before it is looked at.
+They are in images/vision, listed in pictures.csv there. Nothing is opened before it is looked at.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from labs_helper import catalog
 from labs_helper.common.markup import escape
+from labs_helper.common.translate import _
 from labs_helper.errors import BadImage
 from labs_helper.pictures.images import open_image
 from labs_helper.pictures.keyframes import keyframes
@@ -28,11 +29,16 @@ _SIDE = 300  # pixels at which a picture is shown in a notebook
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture or clip of the course. It stands wherever a path may stand, `ask(images=...)` for one.
+    """A picture or clip of the course. It may be given wherever a path may, for example `ask(images=...)`.
 
-    name: of its file. set: which pictures belong together; "" if it stands alone.
-    scenario: the use of the model that it is for. models: "both", or "real" if only the real model can read it.
-    alt: what it shows. question, answer: something to ask, and what is true.
+    Attributes:
+        name: of its file.
+        set: which pictures belong together; "" if it belongs to none.
+        scenario: the use of the model that it is for.
+        models: "both", or "real" if only the real model can read it.
+        alt: what it shows.
+        question: something to ask about it.
+        answer: what is true.
 
     Example:
         >>> picture("sign.png").answer
@@ -64,7 +70,8 @@ class Picture:
     def image(self) -> Image.Image:
         """The picture, or the first frame of a clip.
 
-        Raises BadImage: its file is missing, damaged or a link to somewhere else.
+        Raises:
+            BadImage: its file is missing, damaged or a link to somewhere else.
         """
         inside = folder()
         return keyframes(self.path, 1, inside=inside)[0].image if self.is_clip else open_image(self.path, inside=inside)
@@ -91,7 +98,11 @@ def is_clip(name: str | Path) -> bool:
 
 
 def folder() -> Path:
-    """Where the pictures of the vision lab are."""
+    """Where the pictures of the vision lab are.
+
+    Example:
+        folder() / "sign.png"
+    """
     return catalog.course_folder() / "images" / "vision"
 
 
@@ -99,7 +110,7 @@ def course_pictures() -> list[Picture]:
     """All pictures of the course, in the order of the list; none where the repository is not there.
 
     Example:
-        >>> [each.name for each in course_pictures() if each.scenario == "clip" and not each.set]
+        >>> [entry.name for entry in course_pictures() if entry.scenario == "clip" and not entry.set]
         ['crossing.mp4', 'traffic.gif', 'slides.mp4']
     """
     path = folder() / "pictures.csv"
@@ -115,17 +126,20 @@ def course_pictures() -> list[Picture]:
 def picture(name: str) -> Picture:
     """A picture of the course by its name.
 
-    Raises BadImage: there is none of that name; the message names the nearest ones.
+    Raises:
+        BadImage: there is none of that name; the message names the nearest ones.
 
     Example:
         >>> picture("sign.png").scenario
         'ocr'
     """
-    known = {each.name: each for each in course_pictures()}
+    known = {entry.name: entry for entry in course_pictures()}
     if name in known:
         return known[name]
     near = difflib.get_close_matches(str(name), known, 3, 0.4) or list(known)[:3]
     raise BadImage(
-        f"The course has no picture {str(name)!r}.",
-        f"Did you mean {' or '.join(near)}?" if near else "Get the whole repository: images/vision is not there.",
+        _("The course has no picture {name}.").format(name=repr(str(name))),
+        _("Did you mean {names}?").format(names=_(" or ").join(near))
+        if near
+        else _("Get the whole repository: images/vision is not there."),
     )

@@ -16,13 +16,16 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsIndex, TypeAlias
 
+from labs_helper.common.translate import _
 from labs_helper.errors import BadImage, BadRequest
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
+
+    PictureSource: TypeAlias = str | os.PathLike[str] | bytes | bytearray | Image.Image | np.ndarray
 
 TILE = 336  # pixels on each side of a view
 VIEW_TOKENS = 144  # 24 x 24 patches of 14 pixels, merged two by two
@@ -38,21 +41,24 @@ _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, Typ
 # -- opening ----------------------------------------------------------------------------------------------
 
 
-def open_image(source, *, inside: str | Path | None = None) -> Image.Image:
+def open_image(source: PictureSource, *, inside: str | Path | None = None) -> Image.Image:
     """A picture as RGB, upright, with transparent places white.
 
-    source: the path of a file (a picture of the course stands for its own), its bytes, a Pillow image, or a numpy
-        array (height, width, 3) of uint8.
-    inside: if given, a path must lie in this folder, links followed.
-    Raises BadImage: no picture, damaged, animated, over 64 million pixels (found out from its header, before it
-        is decoded), or more than 336 times as long as wide.
+    Args:
+        source: the path of a file (a picture of the course is one), its bytes, a Pillow image, or a numpy array
+            (height, width, 3) of uint8.
+        inside: a folder that a path must be in once links are followed.
+
+    Raises:
+        BadImage: no picture, damaged, animated, over 64 million pixels (its header tells, before it is decoded), or
+            more than 336 times as long as wide.
 
     Example:
         open_image("images/street.png").size      # (width, height) in pixels
     """
     from PIL import Image, ImageOps
 
-    name = "The picture"
+    name = _("The picture")
     if isinstance(source, (str, os.PathLike)):
         source = _checked_path(source, inside)
         name = source.name
@@ -64,30 +70,43 @@ def open_image(source, *, inside: str | Path | None = None) -> Image.Image:
         frames = getattr(image, "n_frames", 1)
         if frames > 1 and image.format != "MPO":  # an MPO is a photograph with a second, smaller copy in it
             raise BadImage(
-                f"{name} has {frames} frames or pages.",
-                "Take the frames you need first: labs_helper.pictures.keyframes chooses them, Pillow's seek() takes one.",
+                _("{name} has {count} frames or pages.").format(name=name, count=frames),
+                _(
+                    "Take the frames you need first: labs_helper.pictures.keyframes chooses them, "
+                    "Pillow's seek() takes one."
+                ),
             )
         return _checked_size(_as_rgb(ImageOps.exif_transpose(image), name), name)
     except _BROKEN as error:
         raise BadImage(
-            f"{name} is damaged or cut short ({type(error).__name__}).", "Copy or download the file again."
+            _("{name} is damaged or cut short ({reason}).").format(name=name, reason=type(error).__name__),
+            _("Copy or download the file again."),
         ) from error
 
 
-def _checked_path(source: str | os.PathLike, inside: str | Path | None) -> Path:
+def _checked_path(source: str | os.PathLike[str], inside: str | Path | None) -> Path:
     try:
         path = Path(source).expanduser()
         outside = inside is not None and not path.resolve().is_relative_to(Path(inside).expanduser().resolve())
         is_file = path.is_file()
     except (ValueError, RuntimeError, OSError) as error:  # a null character, an unknown ~user, a name too long
-        raise BadImage(f"{str(source)[:80]!r} is not a path ({error}).", "Give the path of a picture file.") from error
+        raise BadImage(
+            _("{path} is not a path ({reason}).").format(path=repr(str(source)[:80]), reason=error),
+            _("Give the path of a picture file."),
+        ) from error
     if outside:
-        raise BadImage(f"{path} is not inside {inside}.", "Choose a picture from that folder.")
+        raise BadImage(
+            _("{path} is not inside {folder}.").format(path=path, folder=inside),
+            _("Choose a picture from that folder."),
+        )
     if "://" in str(source)[:12]:
-        raise BadImage(f"{source} is an address.", "The labs fetch nothing: save the picture and give its path.")
+        raise BadImage(
+            _("{path} is an address.").format(path=source),
+            _("The labs fetch nothing: save the picture and give its path."),
+        )
     if not is_file:
-        what = "a folder" if path.is_dir() else "not a file"
-        raise BadImage(f"{path} is {what}.", "Check the path of the picture; use an absolute one if in doubt.")
+        what = _("{path} is a folder.") if path.is_dir() else _("{path} is not a file.")
+        raise BadImage(what.format(path=path), _("Check the path of the picture; use an absolute one if in doubt."))
     return path
 
 
@@ -97,44 +116,62 @@ def _read_header(source: Path | bytes | bytearray, name: str) -> Image.Image:
     try:
         return Image.open(source if isinstance(source, Path) else io.BytesIO(source), formats=FORMATS)
     except UnidentifiedImageError as error:
-        kinds = ", ".join(FORMATS)
-        raise BadImage(f"{name} is not a picture that the labs can read.", f"Use one of: {kinds}.") from error
+        raise BadImage(
+            _("{name} is not a picture that the labs can read.").format(name=name),
+            _("Use one of: {formats}.").format(formats=", ".join(FORMATS)),
+        ) from error
     except Image.DecompressionBombError as error:
         raise BadImage(*_too_many_pixels(name)) from error
     except _BROKEN as error:
-        raise BadImage(f"{name} cannot be read ({type(error).__name__}: {error}).", "Check the file.") from error
+        raise BadImage(
+            _("{name} cannot be read ({reason}).").format(name=name, reason=f"{type(error).__name__}: {error}"),
+            _("Check the file."),
+        ) from error
 
 
 def _too_many_pixels(name: str) -> tuple[str, str]:
-    return f"{name} has more than {MOST_PIXELS:,} pixels.", "Make it smaller first; the model sees far fewer."
+    return (
+        _("{name} has more than {most:,} pixels.").format(name=name, most=MOST_PIXELS),
+        _("Make it smaller first; the model sees far fewer."),
+    )
 
 
 def _checked_size(image: Image.Image, name: str) -> Image.Image:
     width, height = image.size
     if width < 1 or height < 1:
-        raise BadImage(f"{name} has no pixels ({width} x {height}).", "Choose another picture.")
+        raise BadImage(
+            _("{name} has no pixels ({width} x {height}).").format(name=name, width=width, height=height),
+            _("Choose another picture."),
+        )
     if width * height > MOST_PIXELS:
         raise BadImage(*_too_many_pixels(name))
     if max(width, height) > TILE * min(width, height):
         raise BadImage(
-            f"{name} is {width} x {height} pixels: fitted into a tile of {TILE}, its short side would be less than "
-            "one pixel.",
-            f"Cut a part out of it; the long side may be at most {TILE} times the short one.",
+            _(
+                "{name} is {width} x {height} pixels: fitted into a tile of {tile}, its short side would be less than "
+                "one pixel."
+            ).format(name=name, width=width, height=height, tile=TILE),
+            _("Cut a part out of it; the long side may be at most {tile} times the short one.").format(tile=TILE),
         )
     return image
 
 
-def _from_array(source) -> Image.Image:
+def _from_array(array: np.ndarray) -> Image.Image:
     from PIL import Image
 
-    shape, kind = getattr(source, "shape", None), str(getattr(source, "dtype", ""))
-    if shape is None or len(shape) != 3 or shape[2] != 3 or kind != "uint8" or 0 in shape:
-        found = type(source).__name__ if shape is None else f"an array of {kind} with shape {tuple(shape)}"
+    # Whatever a learner hands in may come here.
+    shape, dtype = getattr(array, "shape", None), str(getattr(array, "dtype", ""))
+    if shape is None or len(shape) != 3 or shape[2] != 3 or dtype != "uint8" or 0 in shape:
+        actual = type(array).__name__
+        if shape is not None:
+            actual = _("an array of {dtype} with shape {shape}").format(dtype=dtype, shape=tuple(shape))
         raise BadImage(
-            f"A picture is a path, bytes, a Pillow image or an array (height, width, 3) of uint8, not {found}.",
-            "Convert it first; values from 0 to 1 become uint8 by (array * 255).astype('uint8').",
+            _(
+                "A picture is a path, bytes, a Pillow image or an array (height, width, 3) of uint8, not {actual}."
+            ).format(actual=actual),
+            _("Convert it first; values from 0 to 1 become uint8 by (array * 255).astype('uint8')."),
         )
-    return Image.fromarray(source)
+    return Image.fromarray(array)
 
 
 def _as_rgb(image: Image.Image, name: str) -> Image.Image:
@@ -157,7 +194,9 @@ def _eight_bits(image: Image.Image, name: str) -> Image.Image:
 
     values = np.asarray(image)
     if image.mode == "F" or values.min() < 0 or values.max() > 65535:
-        raise BadImage(f"{name} has values beyond 16-bit grey.", "Save it with 8 or 16 bits a colour.")
+        raise BadImage(
+            _("{name} has values beyond 16-bit grey.").format(name=name), _("Save it with 8 or 16 bits per colour.")
+        )
     return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
 
 
@@ -168,9 +207,12 @@ def _eight_bits(image: Image.Image, name: str) -> Image.Image:
 class Layout:
     """How a picture is laid out on tiles.
 
-    rows, columns: of tiles.
-    size: the picture after resizing, padded: with the white bars around it; (width, height) in pixels.
-    offset: where its upper left corner lies in the padded picture, (x, y) in pixels.
+    Attributes:
+        rows: of tiles.
+        columns: of tiles.
+        size: of the picture after resizing, (width, height) in pixels.
+        padded: its size with the white bars around it.
+        offset: where its upper left corner is in the padded picture, (x, y) in pixels.
     """
 
     rows: int
@@ -193,8 +235,8 @@ class Layout:
 def image_tokens(rows: int, columns: int) -> int:
     """Tokens of a picture of rows x columns tiles.
 
-    Each tile and the global view have 144; each line of cells, twelve a row of tiles and twelve for the global
-    view, ends with a separator; one more stands between tiles and global view (the processor of
+    Each tile and the global view have 144. Each line of cells ends with a separator; there are twelve lines per row
+    of tiles and twelve in the global view. One more separator is between tiles and global view (the processor of
     Phi-3.5-vision-instruct).
 
     Example:
@@ -203,12 +245,15 @@ def image_tokens(rows: int, columns: int) -> int:
     return (rows * columns + 1) * VIEW_TOKENS + 1 + (rows + 1) * 12
 
 
-def layout(width: int, height: int, num_crops: int) -> Layout:
+def layout(width: int, height: int, num_crops: SupportsIndex) -> Layout:
     """How a picture of width x height pixels is laid out on at most `num_crops` tiles.
 
     As many columns (for an upright picture: rows) as keep all tiles within `num_crops`; small pictures are
-    enlarged. Raises BadRequest for a num_crops that is no whole number from 1 to 64, BadImage for a picture so
-    long that nothing of its short side would remain.
+    enlarged.
+
+    Raises:
+        BadRequest: num_crops is not a whole number from 1 to 64.
+        BadImage: the picture is so long that nothing of its short side would remain.
 
     Example:
         layout(640, 360, 4)      # 2 x 2 tiles: the picture is 672 x 378, with bars above and below
@@ -216,27 +261,40 @@ def layout(width: int, height: int, num_crops: int) -> Layout:
     crops = checked_crops(num_crops)
     long, short = max(width, height), min(width, height)
     if short < 1 or long > TILE * short:
-        raise BadImage(f"A picture of {width} x {height} pixels cannot be cut into tiles.", "Cut a part out of it.")
-    ratio, many = long / short, 1
-    while (many + 1) * math.ceil((many + 1) / ratio) <= crops:
-        many += 1
-    new_long = many * TILE
+        raise BadImage(
+            _("A picture of {width} x {height} pixels cannot be cut into tiles.").format(width=width, height=height),
+            _("Cut a part out of it."),
+        )
+    ratio, along = long / short, 1  # `along`: tiles along the long side
+    while (along + 1) * math.ceil((along + 1) / ratio) <= crops:
+        along += 1
+    new_long = along * TILE
     new_short = max(1, int(new_long / ratio))
-    few = math.ceil(new_short / TILE)
-    bar = (few * TILE - new_short) // 2
+    across = math.ceil(new_short / TILE)
+    bar = (across * TILE - new_short) // 2
     if width < height:
-        return Layout(many, few, (new_short, new_long), (few * TILE, new_long), (bar, 0))
-    return Layout(few, many, (new_long, new_short), (new_long, few * TILE), (0, bar))
+        return Layout(along, across, (new_short, new_long), (across * TILE, new_long), (bar, 0))
+    return Layout(across, along, (new_long, new_short), (new_long, across * TILE), (0, bar))
 
 
-def checked_crops(num_crops) -> int:
-    """`num_crops` as a number, or BadRequest."""
+def checked_crops(num_crops: SupportsIndex) -> int:
+    """`num_crops` as a number.
+
+    Raises:
+        BadRequest: it is not a whole number from 1 to 64.
+
+    Example:
+        checked_crops(4)      # 4
+    """
     try:
         number = operator.index(num_crops)
     except TypeError:
         number = 0
     if isinstance(num_crops, bool) or not 1 <= number <= MOST_CROPS:
-        raise BadRequest(f"num_crops is {num_crops!r}.", f"Use a whole number from 1 to {MOST_CROPS}.")
+        raise BadRequest(
+            _("num_crops is {value}.").format(value=repr(num_crops)),
+            _("Use a whole number from 1 to {most}.").format(most=MOST_CROPS),
+        )
     return number
 
 
@@ -244,7 +302,8 @@ def padded(image: Image.Image, plan: Layout) -> Image.Image:
     """The picture resized and with its white bars, as it is cut into tiles.
 
     Args:
-        image: an opened picture. plan: from `layout`, for this picture's size.
+        image: an opened picture.
+        plan: from `layout`, for this picture's size.
 
     Example:
         padded(picture, layout(*picture.size, 4)).size      # multiples of 336
@@ -287,7 +346,11 @@ def pixel_values(
 ) -> np.ndarray:
     """The views as numbers, normalised: (1 + tiles, 3, 336, 336) in fp32, in the order of `views`.
 
-    mean, std: of each colour in 0..1; CLIP's are the default and what Phi-3.5-vision uses.
+    Args:
+        image: an opened picture.
+        plan: from `layout`, for this picture's size.
+        mean: of each colour in 0..1; CLIP's is the default and what Phi-3.5-vision uses.
+        std: the standard deviation, likewise.
 
     Example:
         pixel_values(picture, layout(*picture.size, 1)).shape      # (2, 3, 336, 336)
@@ -316,9 +379,9 @@ def _cubic(array: np.ndarray, axis: int) -> np.ndarray:
     length, a = array.shape[axis], -0.75
     where = (np.arange(TILE) + 0.5) * (length / TILE) - 0.5
     first = np.floor(where).astype(int) - 1
-    shape = [1, 1, 1]
-    shape[axis] = TILE
-    total = 0
+    shape, size = [1, 1, 1], list(array.shape)
+    shape[axis] = size[axis] = TILE
+    total = np.zeros(size, np.float32)
     for step in range(4):
         far = np.abs(where - (first + step))
         near = ((a + 2) * far - (a + 3)) * far**2 + 1

@@ -15,12 +15,15 @@ Videos are read by OpenCV, animated GIF, WebP and PNG by Pillow. Both are import
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from labs_helper.common.numbers import is_whole
+from labs_helper.common.translate import _
 from labs_helper.errors import BadImage, BadRequest
 from labs_helper.pictures.images import MOST_PIXELS, open_image
 
@@ -28,11 +31,17 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
+    from labs_helper.pictures.images import PictureSource
+
+    ClipSource: TypeAlias = str | os.PathLike[str] | Sequence[PictureSource]
+    # Number in the clip, seconds, and the picture if it was wanted.
+    Frame: TypeAlias = tuple[int, float | None, Image.Image | None]
+
 METHODS = ("change", "cuts", "even")
-MOST_FRAMES = 1000  # Of a clip of more than twice that, every second frame is compared, or every fourth …
+MOST_FRAMES = 1000  # of a clip of more than twice that, every second frame is compared, or every fourth …
 SIDE = 32  # pixels of the shrunk frames
-# What the first bytes of a video may be. Told by content, because a play list with the name of a video could make the
-# video library open other files and addresses.
+# Where a video's first bytes have which mark. The content decides, because a play list with the name of a video could
+# make the video library open other files and addresses.
 VIDEOS = ((4, b"ftyp"), (4, b"moov"), (0, b"\x1aE\xdf\xa3"), (8, b"AVI "))
 ANIMATIONS = ("GIF", "WEBP", "PNG")
 
@@ -41,9 +50,12 @@ ANIMATIONS = ("GIF", "WEBP", "PNG")
 class Keyframe:
     """One chosen frame.
 
-    image: RGB. index: its number in the clip, from 0. seconds: when it is shown, None where the clip has no time.
-    score: how much it differed from its nearest neighbour among the frames chosen before it (method "cuts": from the
-        frame before it), from 0 to 1; 0 for frames that were taken for their place.
+    Attributes:
+        image: RGB.
+        index: its number in the clip, from 0.
+        seconds: when it is shown, None where the clip has no time.
+        score: how much it differed from its nearest neighbour among the frames chosen before it (method "cuts": from
+            the frame before it), from 0 to 1; 0 for frames that were taken for their position.
     """
 
     image: Image.Image
@@ -56,16 +68,19 @@ class Keyframe:
         return f"Keyframe(frame {self.index}{when}, change {self.score:.3f})"
 
 
-class Keyframes(list):
+class Keyframes(list[Keyframe]):
     """Keyframes in order of time, and what was done to get them.
 
-    total: frames of the clip. looked: how many of them were compared. method: the way of choosing.
-    note: what a reader must know: fewer frames than asked for, frames that were skipped, a damaged end; or "".
+    Attributes:
+        total: frames of the clip.
+        compared: how many of them were compared.
+        method: the way of choosing.
+        note: what a reader must know: fewer frames than asked for, frames that were skipped, a damaged end; or "".
     """
 
-    def __init__(self, frames: Iterable[Keyframe], total: int, looked: int, method: str, note: str) -> None:
+    def __init__(self, frames: Iterable[Keyframe], total: int, compared: int, method: str, note: str) -> None:
         super().__init__(frames)
-        self.total, self.looked, self.method, self.note = total, looked, method, note
+        self.total, self.compared, self.method, self.note = total, compared, method, note
 
     @property
     def images(self) -> list[Image.Image]:
@@ -73,58 +88,85 @@ class Keyframes(list):
         return [frame.image for frame in self]
 
     def __repr__(self) -> str:
-        lines = [f"{len(self)} of {self.total} frames, chosen by {self.method}:", *(f"  {frame!r}" for frame in self)]
-        return "\n".join(lines + ([self.note] if self.note else []))
+        head = _("{count} of {total} frames, chosen by {method}:").format(
+            count=len(self), total=self.total, method=self.method
+        )
+        lines = [head, *(f"  {frame!r}" for frame in self), self.note]
+        return "\n".join(line for line in lines if line)
 
 
-def keyframes(source, count: int = 4, method: str = "change", *, inside: str | Path | None = None) -> Keyframes:
-    """Choose the frames that stand for a clip.
+def keyframes(
+    source: ClipSource, count: int = 4, method: str = "change", *, inside: str | Path | None = None
+) -> Keyframes:
+    """Choose a few frames to show for a clip.
 
-    source: the path of a video (MP4, MOV, WebM, MKV, AVI) or of an animated GIF, WebP or PNG; or the frames
-        themselves, as a list of anything `open_image` takes.
-    count: how many frames, at least 1. A clip with fewer gives all it has, and the note says so.
-    method: "change", "cuts" or "even"; see the head of this module.
-    inside: if given, a path must lie in this folder.
-    Raises BadImage: no clip, damaged, too large, outside `inside`, or a video where OpenCV is missing. BadRequest: an
-        unknown method, a count that is no whole number of at least 1.
+    Args:
+        source: the path of a video (MP4, MOV, WebM, MKV, AVI) or of an animated GIF, WebP or PNG; or the frames
+            themselves, as a list of anything `open_image` takes.
+        count: how many frames, at least 1. A clip with fewer gives all it has, and the note says so.
+        method: "change", "cuts" or "even"; see the head of this module.
+        inside: a folder that a path must be in.
+
+    Raises:
+        BadImage: no clip, damaged, too large, outside `inside`, or a video where OpenCV is missing.
+        BadRequest: the method is unknown, or the count is not a whole number of at least 1.
 
     Example:
         keyframes("images/vision/slides.mp4", 4).images
     """
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise BadRequest(f"count is {count!r}.", "Use a whole number from 1 on.")
+    if not is_whole(count) or count < 1:
+        raise BadRequest(_("count is {value}.").format(value=repr(count)), _("Use a whole number from 1 on."))
     if method not in METHODS:
-        raise BadRequest(f"There is no method {method!r}.", f"Use one of: {', '.join(METHODS)}.")
+        raise BadRequest(
+            _("There is no method {name}.").format(name=repr(method)),
+            _("Use one of: {names}.").format(names=", ".join(METHODS)),
+        )
     clip = _clip(source, inside)
-    small, seen, step, last = [], [], 1, -1
+    small, indices, step, total = _small_frames(clip)
+    scores = {indices[place]: score for place, score in _choose(small, min(count, len(small)), method).items()}
+    frames = [
+        Keyframe(image, index, seconds, scores[index])
+        for index, seconds, image in clip.frames(scores.__contains__)
+        if image is not None
+    ]
+    notes = []
+    if len(frames) < count:
+        notes.append(
+            _("{count} frames were asked for; the clip has only {actual}.").format(count=count, actual=len(frames))
+        )
+    if step > 1:
+        notes.append(_("The clip is long: only one frame in {step} was looked at.").format(step=step))
+    if total < clip.promised:
+        notes.append(
+            _("The file says it has {promised} frames, but only {total} can be read.").format(
+                promised=clip.promised, total=total
+            )
+        )
+    return Keyframes(frames, total, len(small), method, " ".join(notes))
+
+
+def _small_frames(clip: _Frames | _Animation | _Video) -> tuple[list[np.ndarray], list[int], int, int]:
+    """The frames to compare, shrunk, with their numbers; one in how many they are; and how many the clip has."""
+    small: list[np.ndarray] = []
+    indices: list[int] = []
+    step, total = 1, 0
 
     def due(index: int) -> bool:
         return index % step == 0
 
-    for index, _, image in clip.frames(due):
-        last = index
+    for index, _seconds, image in clip.frames(due):
+        total = index + 1
         if image is not None:
             small.append(_shrunk(image))
-            seen.append(index)
+            indices.append(index)
         if len(small) > 2 * MOST_FRAMES:  # headers of long clips are not to be trusted: thin out on the way
-            small, seen, step = small[::2], seen[::2], 2 * step
+            small, indices, step = small[::2], indices[::2], 2 * step
     if not small:
-        raise BadImage(f"{clip.name} has no frame that can be read.", "Play it in a video player to see what it holds.")
-    chosen = _choose(small, min(count, len(small)), method)
-    wanted = {seen[place]: score for place, score in chosen.items()}
-    found = [
-        Keyframe(image, index, seconds, wanted[index])
-        for index, seconds, image in clip.frames(wanted.__contains__)
-        if image is not None
-    ]
-    total, notes = last + 1, []
-    if len(found) < count:
-        notes.append(f"{count} frames were asked for; the clip has only {len(found)}.")
-    if step > 1:
-        notes.append(f"The clip is long: only one frame in {step} was looked at.")
-    if total < clip.promised:
-        notes.append(f"The file says it has {clip.promised} frames, but only {total} can be read.")
-    return Keyframes(found, total, len(small), method, " ".join(notes))
+        raise BadImage(
+            _("{name} has no frame that can be read.").format(name=clip.name),
+            _("Play it in a video player to see what it holds."),
+        )
+    return small, indices, step, total
 
 
 # -- choosing ---------------------------------------------------------------------------------------------
@@ -147,7 +189,7 @@ def _choose(small: Sequence[np.ndarray], count: int, method: str) -> dict[int, f
         return dict.fromkeys((round(i * (length - 1) / max(1, count - 1)) for i in range(count)), 0.0)
     if method == "cuts":
         grey = [np.histogram(frame, bins=16, range=(0, 1))[0] / frame.size for frame in small]
-        change = [0.0, *(float(np.abs(a - b).sum() / 2) for a, b in zip(grey, grey[1:]))]
+        change = [0.0, *(float(np.abs(a - b).sum() / 2) for a, b in itertools.pairwise(grey))]
         best = sorted(range(1, length), key=lambda place: (-change[place], place))[: count - 1]
         return {place: change[place] for place in sorted([0, *best])}
     frames, places = np.stack(small), np.arange(length)
@@ -168,15 +210,12 @@ def _choose(small: Sequence[np.ndarray], count: int, method: str) -> dict[int, f
 class _Frames:
     """Pictures that are already there."""
 
-    name = "The clip"
+    def __init__(self, pictures: Sequence[PictureSource]) -> None:
+        self.pictures, self.promised, self.name = pictures, len(pictures), _("The clip")
 
-    def __init__(self, frames: Sequence[Any]) -> None:
-        self.list = frames
-        self.promised = len(frames)
-
-    def frames(self, wanted) -> Iterator[tuple[int, float | None, Image.Image | None]]:
+    def frames(self, wanted: Callable[[int], bool]) -> Iterator[Frame]:
         """(index, seconds, picture) of every frame; the picture only of those that are wanted."""
-        for index, frame in enumerate(self.list):
+        for index, frame in enumerate(self.pictures):
             yield index, None, open_image(frame) if wanted(index) else None
 
 
@@ -192,12 +231,16 @@ class _Animation:
                 self.promised, (width, height) = getattr(image, "n_frames", 1), image.size
         except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
             raise BadImage(
-                f"{path.name} is not a clip that the labs can read.",
-                "Use MP4, MOV, WebM, MKV, AVI, an animated GIF, WebP or PNG, or give the frames as a list of pictures.",
+                _("{name} is not a clip that the labs can read.").format(name=path.name),
+                _(
+                    "Use MP4, MOV, WebM, MKV, AVI, an animated GIF, WebP or PNG, or give the frames as a list of "
+                    "pictures."
+                ),
             ) from error
         _not_too_large(path.name, width, height)
 
-    def frames(self, wanted) -> Iterator[tuple[int, float | None, Image.Image | None]]:
+    def frames(self, wanted: Callable[[int], bool]) -> Iterator[Frame]:
+        """See `_Frames.frames`."""
         from PIL import Image
 
         seconds = 0.0
@@ -225,20 +268,26 @@ class _Video:
         finally:
             capture.release()
 
-    def _open(self):
+    def _open(self) -> tuple[Any, Any]:
         try:
             import cv2
         except ImportError as error:
             raise BadImage(
-                f"{self.name} is a video, and OpenCV, which reads videos, cannot be used here ({error}).",
-                "Install it (pip install opencv-python), or use an animated GIF or a list of pictures.",
+                _("{name} is a video, and OpenCV, which reads videos, cannot be used here ({reason}).").format(
+                    name=self.name, reason=error
+                ),
+                _("Install it (pip install opencv-python), or use an animated GIF or a list of pictures."),
             ) from error
         capture = cv2.VideoCapture(str(self.path.resolve()), cv2.CAP_FFMPEG)
         if not capture.isOpened():
-            raise BadImage(f"{self.name} is a video that cannot be read.", "It may be damaged; copy it again.")
+            raise BadImage(
+                _("{name} is a video that cannot be read.").format(name=self.name),
+                _("It may be damaged; copy it again."),
+            )
         return capture, cv2
 
-    def frames(self, wanted) -> Iterator[tuple[int, float | None, Image.Image | None]]:
+    def frames(self, wanted: Callable[[int], bool]) -> Iterator[Frame]:
+        """See `_Frames.frames`."""
         from PIL import Image
 
         capture, cv2 = self._open()
@@ -257,27 +306,36 @@ class _Video:
             capture.release()
 
 
-def _clip(source, inside: str | Path | None) -> _Frames | _Animation | _Video:
+def _clip(source: ClipSource, inside: str | Path | None) -> _Frames | _Animation | _Video:
     if isinstance(source, (list, tuple)):
         if not source:
-            raise BadImage("The clip has no frames.", "Give at least one picture.")
+            raise BadImage(_("The clip has no frames."), _("Give at least one picture."))
         return _Frames(source)
     if not isinstance(source, (str, os.PathLike)):
         raise BadImage(
-            f"A clip is a path or a list of pictures, not {type(source).__name__}.", 'Try keyframes("clip.mp4").'
+            _("A clip is a path or a list of pictures, not {kind}.").format(kind=type(source).__name__),
+            _('Try keyframes("clip.mp4").'),
         )
     path = Path(source).expanduser()
     try:
         if inside is not None and not path.resolve().is_relative_to(Path(inside).expanduser().resolve()):
-            raise BadImage(f"{path} is not inside {inside}.", "Choose a clip from that folder.")
+            raise BadImage(
+                _("{path} is not inside {folder}.").format(path=path, folder=inside),
+                _("Choose a clip from that folder."),
+            )
         with path.open("rb") as file:
             head = file.read(16)
     except (OSError, ValueError) as error:
-        raise BadImage(f"{str(source)[:200]} cannot be opened as a clip.", "Check the path of the file.") from error
+        raise BadImage(
+            _("{path} cannot be opened as a clip.").format(path=str(source)[:200]), _("Check the path of the file.")
+        ) from error
     kind = _Video if any(head[at : at + len(mark)] == mark for at, mark in VIDEOS) else _Animation
     return kind(path)
 
 
 def _not_too_large(name: str, width: float, height: float) -> None:
     if width * height > MOST_PIXELS:
-        raise BadImage(f"The frames of {name} have more than {MOST_PIXELS:,} pixels.", "Make the clip smaller first.")
+        raise BadImage(
+            _("The frames of {name} have more than {most:,} pixels.").format(name=name, most=MOST_PIXELS),
+            _("Make the clip smaller first."),
+        )

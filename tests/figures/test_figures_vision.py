@@ -9,7 +9,6 @@ import subprocess
 import sys
 import warnings
 import xml.etree.ElementTree as ElementTree
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from labs_helper import figures
 from labs_helper.common.markup import escape
 from labs_helper.errors import BadImage, BadRequest
 from labs_helper.pictures.images import layout, views
+from labs_helper.pictures.keyframes import Keyframe, Keyframes
 
 
 def scene(width: int = 640, height: int = 360) -> Image.Image:
@@ -121,10 +121,8 @@ def test_wrong_order_tells_the_stretching():
 
 
 def test_frames_view_takes_keyframes_and_pictures():
-    class Clip(list):
-        total, note = 30, "One <b>note</b>."
-
-    clip = Clip(SimpleNamespace(image=scene(64, 48), index=i, seconds=i / 5, score=0.5) for i in (0, 12, 29))
+    frames = [Keyframe(scene(64, 48), index, index / 5, 0.5) for index in (0, 12, 29)]
+    clip = Keyframes(frames, 30, 30, "change", "One <b>note</b>.")
     figure = figures.frames_view(clip)
     assert figure.takeaway == "3 of 30 frames stand for the clip: 0, 12, 29. One <b>note</b>."
     assert "<b>" not in figure.html and [row["seconds"] for row in figure.rows] == [0, 2.4, 5.8]

@@ -37,7 +37,7 @@ def test_it_shows_itself_with_alt_text_and_escaped():
 
 
 def test_an_unknown_name_gets_near_ones():
-    with pytest.raises(BadImage, match=r"sign.png"):
+    with pytest.raises(BadImage, match=r"sign\.png"):
         picture("sing.png")
     with pytest.raises(BadImage, match="no picture"):
         picture(None)

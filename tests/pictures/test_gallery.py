@@ -61,10 +61,8 @@ def test_words_of_the_tiny_pictures_are_held_out_of_training():
 
 def test_drawing_again_gives_the_same_picture():
     for picture in (large.gauge(), next(iter(small.pairs()))):
-        drawn, stored = (
-            np.asarray(image.convert("RGB")).astype(int)
-            for image in (few(picture.content), Image.open(FOLDER / picture.file))
-        )
+        with Image.open(FOLDER / picture.file) as file:
+            drawn, stored = (np.asarray(image.convert("RGB")).astype(int) for image in (few(picture.content), file))
         # Edges may come out a little different with another version of Pillow.
         assert drawn.shape == stored.shape and (np.abs(drawn - stored).max(-1) > 24).mean() < 0.01
 

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from labs_helper.errors import BadImage, BadRequest
 from labs_helper.pictures import keyframes as module
+from labs_helper.pictures.images import open_image
 from labs_helper.pictures.keyframes import Keyframe, keyframes
 
 CLIPS = Path(__file__).resolve().parents[2] / "images" / "vision"
@@ -76,7 +77,7 @@ def test_a_long_clip_is_thinned_out_and_says_so(monkeypatch):
     monkeypatch.setattr(module, "MOST_FRAMES", 10)
     frames = [dot(10 + i) for i in range(90)]
     found = keyframes(frames, 3)
-    assert found.total == 90 and 10 <= found.looked <= 20 and "one frame in 8 was looked at" in repr(found)
+    assert found.total == 90 and 10 <= found.compared <= 20 and "one frame in 8 was looked at" in repr(found)
     assert indices(found)[0] == 0 and indices(found)[-1] >= 80
 
 
@@ -97,7 +98,7 @@ def test_the_video_of_the_lab_gives_its_frames():
     found = keyframes(CLIPS / "crossing.mp4", 10)
     assert indices(found) == list(range(10)) and found[-1].seconds == pytest.approx(4.5) and found.note == ""
     for frame in found:
-        beside = np.asarray(Image.open(CLIPS / f"crossing-{frame.index + 1:02}.png").convert("RGB")).astype(int)
+        beside = np.asarray(open_image(CLIPS / f"crossing-{frame.index + 1:02}.png")).astype(int)
         assert np.abs(np.asarray(frame.image) - beside).mean() < 4, "colours in the right order"
 
 
@@ -176,7 +177,10 @@ def test_without_opencv_videos_are_refused_and_animations_work(monkeypatch):
 
 
 def test_importing_is_light():
-    code = "import sys, labs_helper.pictures.keyframes; print([m for m in ('cv2', 'PIL', 'numpy', 'mlx') if m in sys.modules])"
+    code = (
+        "import sys, labs_helper.pictures.keyframes\n"
+        "print([name for name in ('cv2', 'PIL', 'numpy', 'mlx') if name in sys.modules])"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert out.stdout.strip() == "[]"
 
