@@ -279,7 +279,7 @@ pd.set_option("display.max_colwidth", None)  # whole answers in the tables below
 costs = []
 for crops in (1, 4, 9, 16):
     seen = vision.ask("Read the text.", images=picture("huge-sign.png"), num_crops=crops, max_tokens=1)
-    costs.append({"num_crops": crops, "tokens": sum(seen.images), "seconds": seen.seconds_to_first_token,
+    costs.append({"num_crops": crops, "tokens": sum(seen.image_tokens), "seconds": seen.seconds_to_first_token,
                   "bytes": seen.peak_memory})
 pd.DataFrame(costs).round(2)
 
@@ -479,7 +479,7 @@ rows = []
 for change in ("colour", "gone", "moved"):
     shots = [picture(f"pair-{change}-{number}.png") for number in (1, 2)]
     said = vision.ask(shots[0].question, images=shots)
-    rows.append({"pair": change, "truth": shots[0].answer, "answer": said.text, "picture tokens": sum(said.images)})
+    rows.append({"pair": change, "truth": shots[0].answer, "answer": said.text, "picture tokens": sum(said.image_tokens)})
 pd.DataFrame(rows)
 
 # %% [markdown] minutes=15
@@ -527,7 +527,7 @@ clip = picture("crossing.mp4")
 told = vision.ask(clip.question, images=[frame.image for frame in chosen])
 print("Truth: ", clip.answer)
 print("Answer:", told.text)
-print(f"{len(told.images)} frames, {sum(told.images)} of {told.prompt_tokens} tokens, {told.seconds:.1f} s")
+print(f"{len(told.image_tokens)} frames, {sum(told.image_tokens)} of {told.prompt_tokens} tokens, {told.seconds:.1f} s")
 
 # %% [markdown]
 # In the bundled model's list of frames `different` stands behind what was not there in the frame before.
