@@ -10,7 +10,6 @@ from typing import Literal
 
 from labs_helper.common import platforms, settings
 
-
 Kind = Literal["machine", "container", "gpu", "setting"]
 
 
