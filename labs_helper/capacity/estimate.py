@@ -13,12 +13,14 @@ from pathlib import Path
 
 from labs_helper import store
 from labs_helper.catalog import ModelCard
+from labs_helper.common.translate import _
+from labs_helper.common.types import Config, Table
 from labs_helper.corrections import dequantize
 from labs_helper.store import gguf
 
 USUAL_TOKENS = 4096  # prompt and answer of an ordinary conversation
 SPARE = 200 * 2**20  # bytes that stay free for Python, the tokenizer and everything else
-CACHE_STEP = 256  # tokens; mlx-lm makes room in the cache for so many at a time
+CACHE_STEP = 256  # tokens; mlx-lm makes room in the cache in steps of this size
 # Tokens that go through the model at once while it reads a prompt. Stop is heard between two chunks, and on a CPU a
 # chunk takes a while; 2,048 is mlx-lm's own.
 CHUNK_CPU, CHUNK_GPU = 512, 2048
@@ -34,7 +36,15 @@ _EXPANDING = 1.85  # peak while quantized weights are expanded, as a multiple of
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes that a request needs. `loading` is the peak while the weights are read, before the request runs."""
+    """Bytes that a request needs.
+
+    Attributes:
+        tokens: prompt and answer together; not bytes.
+        weights: in memory.
+        cache: keys and values of all tokens.
+        work: arrays that are alive while the prompt is read.
+        loading: the peak while the weights are read, before the request runs.
+    """
 
     tokens: int
     weights: int
@@ -48,26 +58,33 @@ class Need:
         return max(self.loading, self.weights + self.cache + self.work) + SPARE
 
     def __str__(self) -> str:
-        gb = 1e9
-        return (
-            f"{self.total / gb:.2f} GB: {self.weights / gb:.2f} weights, {self.cache / gb:.2f} cache for "
-            f"{self.tokens:,} tokens, {(self.total - self.weights - self.cache) / gb:.2f} to work with"
+        return _(
+            "{total:.2f} GB: {weights:.2f} weights, {cache:.2f} cache for {tokens:,} tokens, {work:.2f} to work with"
+        ).format(
+            total=self.total / 1e9,
+            weights=self.weights / 1e9,
+            cache=self.cache / 1e9,
+            tokens=self.tokens,
+            work=(self.total - self.weights - self.cache) / 1e9,
         )
 
 
-def need(config: dict, table: dict[str, dict], tokens: int, *, on_cpu: bool, views: int = 0) -> Need:
+def need(config: Config, table: Table, tokens: int, *, on_cpu: bool, views: int = 0) -> Need:
     """What a request needs.
 
-    config: config.json. table: {tensor: {"dtype", "shape"}}, from `store.weight_table` or `table_of`.
-    tokens: prompt and answer together. views: of 336 x 336 that go through the tower, one after the other.
-    on_cpu: MLX computes in 32 bits on a CPU; then 16-bit numbers take twice their place on disk.
+    Args:
+        config: config.json.
+        table: the tensors, from `store.weight_table` or `table_of`.
+        tokens: prompt and answer together.
+        on_cpu: MLX computes in 32 bits on a CPU; then 16-bit numbers take twice as many bytes as on disk.
+        views: of 336 x 336 pixels that go through the tower, one after the other.
 
     Example:
         need(config, store.weight_table(path), 4096, on_cpu=False).total
     """
     weights, expanded = weight_bytes(config, table, on_cpu)
-    wide = on_cpu or all(entry["dtype"] not in ("F16", "BF16") for entry in table.values())
-    width = 4 if wide else 2
+    single = on_cpu or all(entry["dtype"] not in ("F16", "BF16") for entry in table.values())
+    width = 4 if single else 2
     cache = cache_bytes(config, tokens, width)
     # Pictures are looked at before the prompt is read, so the larger of the two counts.
     work = max(_work_bytes(config, tokens, width, on_cpu), _tower_bytes(config, views, width))
@@ -75,10 +92,12 @@ def need(config: dict, table: dict[str, dict], tokens: int, *, on_cpu: bool, vie
 
 
 def of_folder(path: str | Path, tokens: int = USUAL_TOKENS, *, on_cpu: bool, views: int = 0) -> Need:
-    """What a request to the model in a folder needs. Reads config.json and the headers of the weights, or the front
-    of a GGUF file.
+    """What a request to the model in a folder needs.
 
-    Raises CheckpointRefused if they cannot be read.
+    Reads config.json and the headers of the weights, or the front of a GGUF file.
+
+    Raises:
+        CheckpointRefused: they cannot be read.
 
     Example:
         of_folder("data/checkpoints/instruct-tiny", 512, on_cpu=True)
@@ -87,8 +106,10 @@ def of_folder(path: str | Path, tokens: int = USUAL_TOKENS, *, on_cpu: bool, vie
 
 
 def longest_of_folder(path: str | Path, room: int, *, on_cpu: bool, views: int = 0) -> int:
-    """The longest sequence that the model in a folder can hold in `room` bytes, in steps of 256 tokens; 0 if not even
-    one step does.
+    """The longest sequence that the model in a folder can hold in `room` bytes, in steps of 256 tokens.
+
+    Returns:
+        Tokens; 0 if not even one step fits.
 
     Example:
         longest_of_folder("data/checkpoints/instruct-tiny", 10**9, on_cpu=True)
@@ -97,7 +118,7 @@ def longest_of_folder(path: str | Path, room: int, *, on_cpu: bool, views: int =
     return _longest(config, room, lambda tokens: _of(config, table, tokens, on_cpu=on_cpu, views=views))
 
 
-def _shapes(path: str | Path) -> tuple[dict, dict | int]:
+def _shapes(path: str | Path) -> tuple[Config, Table | int]:
     """A folder's config and its table of tensors; for a GGUF file its size instead."""
     file = store.gguf_file(path)
     if file is not None:
@@ -105,19 +126,22 @@ def _shapes(path: str | Path) -> tuple[dict, dict | int]:
     return store.read_json(Path(path) / "config.json"), store.weight_table(path)
 
 
-def _of(config: dict, table: dict | int, tokens: int, *, on_cpu: bool, views: int) -> Need:
+def _of(config: Config, table: Table | int, tokens: int, *, on_cpu: bool, views: int) -> Need:
     if isinstance(table, int):
         return _of_gguf(config, table, tokens)
     return need(config, table, tokens, on_cpu=on_cpu, views=views)
 
 
-def _of_gguf(config: dict, size: int, tokens: int) -> Need:
-    """A GGUF file keeps its size in memory; llama.cpp's cache has 16 bits a number."""
+def _of_gguf(config: Config, size: int, tokens: int) -> Need:
+    """A GGUF file keeps its size in memory; llama.cpp's cache has 16 bits per number."""
     return Need(tokens, size, cache_bytes(config, tokens, 2), _work_bytes(config, tokens, 4, on_cpu=True), size)
 
 
 def of_card(card: ModelCard, tokens: int = USUAL_TOKENS, *, on_cpu: bool, views: int = 0) -> Need | None:
-    """What a request to a model of the catalog needs, before it is downloaded; None if its shapes are not known.
+    """What a request to a model of the catalog needs, before it is downloaded.
+
+    Returns:
+        None if its shapes, or the size of its GGUF file, are not known.
 
     Example:
         of_card(catalog.find("moe", "real")[0], on_cpu=False).total
@@ -125,12 +149,12 @@ def of_card(card: ModelCard, tokens: int = USUAL_TOKENS, *, on_cpu: bool, views:
     if card.config is None:
         return None
     if card.format == "gguf":
-        return _of_gguf(card.config, card.bytes_on_disk, tokens)
+        return None if card.bytes_on_disk is None else _of_gguf(card.config, card.bytes_on_disk, tokens)
     return need(card.config, table_of(card.config), tokens, on_cpu=on_cpu, views=views)
 
 
-def _longest(config: dict, room: int, needed: Callable[[int], Need]) -> int:
-    low, high = 0, config.get("max_position_embeddings", 131072) // CACHE_STEP
+def _longest(config: Config, room: int, needed: Callable[[int], Need]) -> int:
+    low, high = 0, int(config.get("max_position_embeddings", 131072)) // CACHE_STEP
     while low < high:
         middle = (low + high + 1) // 2
         if needed(middle * CACHE_STEP).total <= room:
@@ -143,8 +167,8 @@ def _longest(config: dict, room: int, needed: Callable[[int], Need]) -> int:
 # -- the parts --------------------------------------------------------------------------------------------
 
 
-def weight_bytes(config: dict, table: dict[str, dict], on_cpu: bool) -> tuple[int, bool]:
-    """(bytes of the weights in memory, whether quantized ones are expanded; see corrections.dequantize).
+def weight_bytes(config: Config, table: Table, on_cpu: bool) -> tuple[int, bool]:
+    """Bytes of the weights in memory, and whether quantized ones are expanded (see corrections.dequantize).
 
     Example:
         weight_bytes(config, store.weight_table(path), on_cpu=True)
@@ -158,7 +182,7 @@ def weight_bytes(config: dict, table: dict[str, dict], on_cpu: bool) -> tuple[in
     return total, False
 
 
-def expands(config: dict, table: dict[str, dict], on_cpu: bool) -> bool:
+def expands(config: Config, table: Table, on_cpu: bool) -> bool:
     """Whether the quantized weights of a checkpoint are expanded to fp32 when it is loaded (corrections.dequantize).
 
     Example:
@@ -168,53 +192,59 @@ def expands(config: dict, table: dict[str, dict], on_cpu: bool) -> bool:
     return packed and dequantize.wanted(_expanded_bytes(config, table), on_cpu)
 
 
-def _expanded_bytes(config: dict, table: dict[str, dict]) -> int:
+def _expanded_bytes(config: Config, table: Table) -> int:
     return dequantize.expanded_bytes(table, (config.get("quantization") or {}).get("group_size", 64))
 
 
-def cache_bytes(config: dict, tokens: int, width: int) -> int:
+def cache_bytes(config: Config, tokens: int, width: int) -> int:
     """Bytes of the KV cache: 2 (keys, values) x layers x KV heads x head size x bytes of a number x tokens.
+
+    Args:
+        config: config.json.
+        tokens: of the sequence; rounded up to the next step of 256.
+        width: bytes of a number.
 
     Example:
         cache_bytes(config, 4096, width=2)      # 1,610,612,736 for Phi-3.5-mini
     """
     heads, head = _heads(config)
-    kv_heads = config.get("num_key_value_heads") or heads
-    return 2 * config.get("num_hidden_layers", 0) * kv_heads * head * width * -(-tokens // CACHE_STEP) * CACHE_STEP
+    layers, kv_heads = int(config.get("num_hidden_layers", 0)), int(config.get("num_key_value_heads") or heads)
+    return 2 * layers * kv_heads * head * width * -(-tokens // CACHE_STEP) * CACHE_STEP
 
 
-def _heads(config: dict) -> tuple[int, int]:
-    heads = config.get("num_attention_heads") or 1
-    return heads, config.get("head_dim") or config.get("hidden_size", 0) // heads
+def _heads(config: Config) -> tuple[int, int]:
+    """How many heads of queries there are, and numbers in each."""
+    heads = int(config.get("num_attention_heads") or 1)
+    return heads, int(config.get("head_dim") or config.get("hidden_size", 0) // heads)
 
 
-def _work_bytes(config: dict, tokens: int, width: int, on_cpu: bool) -> int:
+def _work_bytes(config: Config, tokens: int, width: int, on_cpu: bool) -> int:
     heads, head = _heads(config)
     chunk = min(tokens, CHUNK_CPU if on_cpu else CHUNK_GPU)
     wide = _WIDE_ARRAYS
     if config.get("num_local_experts"):
         wide = _EXPERT_ARRAYS * config.get("num_experts_per_tok", 2)
-    arrays = _HIDDEN_ARRAYS * config.get("hidden_size", 0) + wide * config.get("intermediate_size", 0)
-    whole = tokens // chunk * chunk if chunk else 0
+    arrays: int = _HIDDEN_ARRAYS * config.get("hidden_size", 0) + wide * config.get("intermediate_size", 0)
+    whole = tokens // chunk * chunk if chunk else 0  # tokens in full chunks; the rest is a shorter one
     scores = max(chunk * whole, (tokens - whole) * tokens) if on_cpu or head not in _FUSED_HEADS else 0
     return (chunk * arrays + heads * scores) * width
 
 
-def _tower_bytes(config: dict, views: int, width: int) -> int:
+def _tower_bytes(config: Config, views: int, width: int) -> int:
     tower = config.get("vision_config") or {}
     if not views or "hidden_size" not in tower:
         return 0
-    places = (tower.get("image_size", 336) // tower.get("patch_size", 14)) ** 2 + 1
-    arrays = _HIDDEN_ARRAYS * tower["hidden_size"] + _WIDE_ARRAYS * tower.get("intermediate_size", 0)
+    patches: int = (tower.get("image_size", 336) // tower.get("patch_size", 14)) ** 2 + 1
+    arrays: int = _HIDDEN_ARRAYS * tower["hidden_size"] + _WIDE_ARRAYS * tower.get("intermediate_size", 0)
     # The arrays of one view, what all views have become, and their rows in the decoder's width, twice (two layers).
-    rows = views * places // 4 * (4 * tower["hidden_size"] + 2 * config.get("hidden_size", 0))
-    return (places * arrays + rows) * width
+    rows: int = views * patches // 4 * (4 * tower["hidden_size"] + 2 * config.get("hidden_size", 0))
+    return (patches * arrays + rows) * width
 
 
 # -- tensors of a model that is not here ------------------------------------------------------------------
 
 
-def table_of(config: dict) -> dict[str, dict]:
+def table_of(config: Config) -> Table:
     """The tensors that an MLX checkpoint with this configuration has, as `store.weight_table` would list them.
 
     Quantized if config["quantization"] gives bits and group_size: packed weights (U32), scales and biases (F16) for
@@ -223,7 +253,7 @@ def table_of(config: dict) -> dict[str, dict]:
     Example:
         table_of({**shapes, "quantization": {"bits": 4, "group_size": 64}})
     """
-    table: dict[str, dict] = {}
+    table: Table = {}
     quantization = config.get("quantization")
     hidden, layers, vocabulary = config["hidden_size"], config["num_hidden_layers"], config["vocab_size"]
     heads, head = _heads(config)

@@ -6,23 +6,33 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from labs_helper.common import platforms, settings
+
+Kind = Literal["machine", "container", "gpu", "setting"]
 
 
 @dataclass(frozen=True)
 class Limit:
-    """One bound on memory, in bytes. kind: "machine", "container", "gpu" or "LABS_MEMORY_GB"."""
+    """One bound on memory, in bytes.
 
-    kind: str
+    Attributes:
+        kind: what sets it; "setting" is LABS_MEMORY_GB.
+        total: all that it allows.
+        left: what is free of that.
+    """
+
+    kind: Kind
     total: int
     left: int
 
 
 def tightest() -> Limit:
-    """The bound that leaves the least. LABS_MEMORY_GB, if set, stands for all of them.
+    """The bound that leaves the least. LABS_MEMORY_GB, if set, takes the place of all others.
 
-    Raises BadRequest if LABS_MEMORY_GB is not a number.
+    Raises:
+        BadRequest: LABS_MEMORY_GB is not a number.
 
     Example:
         tightest().kind      # 'container'
@@ -30,12 +40,12 @@ def tightest() -> Limit:
     assumed = settings.MEMORY_GB.get()
     if assumed is not None:
         count = int(assumed * 1e9)
-        return Limit(settings.MEMORY_GB.name, count, count)
+        return Limit("setting", count, count)
     import psutil
 
     memory = psutil.virtual_memory()
     limits = [Limit("machine", memory.total, memory.available)]
-    limits += [Limit("container", limit, max(0, limit - used)) for limit, used in container_limits()]
+    limits += [Limit("container", most, max(0, most - in_use)) for most, in_use in container_limits()]
     if platforms.has_apple_gpu():
         limits.append(_gpu_limit(memory.total))
     return min(limits, key=lambda limit: limit.left)
@@ -49,7 +59,7 @@ def total() -> int:
     """
     import psutil
 
-    return min([psutil.virtual_memory().total, *(limit for limit, _ in container_limits())])
+    return min([int(psutil.virtual_memory().total), *(most for most, _in_use in container_limits())])
 
 
 def free() -> int:
@@ -71,40 +81,42 @@ def used() -> int:
     """
     import psutil
 
-    return psutil.Process().memory_info().rss
+    return int(psutil.Process().memory_info().rss)
 
 
 # -- containers -------------------------------------------------------------------------------------------
 
 
-def container_limits(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")):
-    """(limit, used) in bytes for each control group this process is in that has a limit. Linux only.
+def container_limits(
+    root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
+) -> list[tuple[int, int]]:
+    """(limit, in use) in bytes for each control group this process is in that has a limit. Linux only.
 
     Page cache that can be dropped at once is not counted as used.
 
     Example:
         container_limits()      # [(16000000000, 3000000000)] in a Codespace
     """
-    found = []
+    bounds: list[tuple[int, int]] = []
     if not own.is_file():
-        return found
+        return bounds
     for line in own.read_text().splitlines():
-        _, kinds, place = line.split(":", 2)
+        _number_of_hierarchy, kinds, group = line.split(":", 2)
         if kinds == "":
             base, top = root, ("memory.max", "memory.current", "inactive_file")
         elif "memory" in kinds.split(","):
             base, top = root / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
         else:
             continue
-        folder = base / place.lstrip("/")
+        folder = base / group.lstrip("/")
         while folder.is_relative_to(base):
-            limit, used = _number(folder / top[0]), _number(folder / top[1])
-            if limit is not None and used is not None and limit < 2**60:  # v1 says "no limit" with a huge number
-                found.append((limit, used - _statistic(folder / "memory.stat", top[2])))
+            most, in_use = _number(folder / top[0]), _number(folder / top[1])
+            if most is not None and in_use is not None and most < 2**60:  # v1 says "no limit" with a huge number
+                bounds.append((most, in_use - _statistic(folder / "memory.stat", top[2])))
             if folder == base:
                 break
             folder = folder.parent
-    return found
+    return bounds
 
 
 def _number(file: Path) -> int | None:
@@ -128,17 +140,20 @@ def _statistic(file: Path, name: str) -> int:
 def _gpu_limit(memory: int) -> Limit:
     """What Metal lets the GPU use of the unified memory. More than that loads, and then crawls.
 
-    memory: of the machine, in bytes. MLX knows the limit once it is imported; before that `iogpu.wired_limit_mb`
-    tells it if somebody has set it, and else it is Metal's usual share.
+    MLX knows the limit once it is imported; before that `iogpu.wired_limit_mb` tells it if somebody has set it, and
+    otherwise it is Metal's usual share.
+
+    Args:
+        memory: of the machine, in bytes.
     """
     if "mlx.core" in sys.modules:
         import mlx.core as mx
 
-        limit = mx.device_info().get("max_recommended_working_set_size")
-        if limit:
-            return Limit("gpu", limit, max(0, limit - mx.get_active_memory()))
-    limit = _wired_limit() or gpu_share(memory)
-    return Limit("gpu", limit, limit)
+        recommended = int(mx.device_info().get("max_recommended_working_set_size") or 0)
+        if recommended:
+            return Limit("gpu", recommended, max(0, recommended - mx.get_active_memory()))
+    most = _wired_limit() or gpu_share(memory)
+    return Limit("gpu", most, most)
 
 
 def gpu_share(memory: int) -> int:
@@ -156,7 +171,7 @@ def _wired_limit() -> int:
     """iogpu.wired_limit_mb in bytes; 0 if it is not set or cannot be read."""
     command = ["sysctl", "-n", "iogpu.wired_limit_mb"]
     try:
-        asked = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False).stdout.strip()
     except (OSError, subprocess.TimeoutExpired):
         return 0
-    return int(asked.stdout) * 2**20 if asked.stdout.strip().isdigit() else 0
+    return int(answer) * 2**20 if answer.isdigit() else 0

@@ -11,7 +11,15 @@ from labs_helper.common.units import size
 
 @dataclass(frozen=True)
 class MemoryReport:
-    """Where the memory is, in bytes. The figures of MLX are None before MLX is used.
+    """Where the memory is, in bytes.
+
+    Attributes:
+        total: of this machine, or its container's limit.
+        free: what is free now.
+        models: (name, bytes of its weights) of each loaded model.
+        active: what MLX uses; like the next two, None before MLX is used.
+        peak: the most that MLX has used.
+        cache: what MLX keeps for reuse.
 
     Example:
         MemoryReport(total=16 * 2**30, free=8 * 2**30).lines()
@@ -25,7 +33,7 @@ class MemoryReport:
     cache: int | None = None
 
     def lines(self) -> list[tuple[str, str]]:
-        """(what, how much) for each line of the report."""
+        """Each line of the report: a name and a size."""
         lines = [(_("this machine"), size(self.total)), (_("free now"), size(self.free))]
         lines += [(_("model {name}").format(name=name), size(count)) for name, count in self.models if count]
         if self.active is not None:
@@ -37,8 +45,9 @@ class MemoryReport:
         return lines
 
     def __str__(self) -> str:
-        width = max(len(what) for what, _much in self.lines())
-        return "\n".join(f"{what:<{width}}  {much:>10}" for what, much in self.lines())
+        lines = self.lines()
+        width = max(len(name) for name, _size in lines)
+        return "\n".join(f"{name:<{width}}  {amount:>10}" for name, amount in lines)
 
     __repr__ = __str__
 

@@ -7,15 +7,23 @@ from pathlib import Path
 from labs_helper import catalog, store
 from labs_helper.capacity import estimate, limits
 from labs_helper.catalog import ModelCard
-from labs_helper.common import platforms
+from labs_helper.common import platforms, settings
+from labs_helper.common.translate import _
 from labs_helper.common.units import size
 from labs_helper.errors import NotEnoughMemory
 
 
 def require_memory(needed: int, what: str) -> None:
-    """Raise NotEnoughMemory if `needed` bytes do not fit in the memory that is free now.
+    """Refuse if `needed` bytes do not fit in the memory that is free now.
 
-    what: what the memory is for, for the message. `require` says more, and should be used where a model is loaded.
+    `require` says more, and should be used where a model is loaded.
+
+    Args:
+        needed: bytes.
+        what: what the memory is for, for the message.
+
+    Raises:
+        NotEnoughMemory: they do not fit.
 
     Example:
         require_memory(2_500_000_000, "phi-3.5-mini-instruct-4bit")
@@ -23,17 +31,27 @@ def require_memory(needed: int, what: str) -> None:
     free = limits.free()
     if needed + estimate.SPARE > free:
         raise NotEnoughMemory(
-            f"{what} needs about {size(needed)} of memory and {size(max(0, free - estimate.SPARE))} are free.",
-            "Close other programs, release models you no longer use (model.release()), ask for fewer tokens, "
-            'or take the bundled model: load(..., tier="tiny").',
+            _("{what} needs about {needed} of memory and {free} are free.").format(
+                what=what, needed=size(needed), free=size(max(0, free - estimate.SPARE))
+            ),
+            _(
+                "Close other programs, release models you no longer use (model.release()), ask for fewer tokens, "
+                'or take the bundled model: load(..., tier="tiny").'
+            ),
         )
 
 
 def require(path: str | Path, tokens: int, *, views: int = 0) -> estimate.Need:
-    """Raise NotEnoughMemory if the model in a folder does not fit with a request of this length.
+    """Refuse if the model in a folder does not fit with a request of this length.
 
-    path: a checkpoint folder. tokens: prompt and answer together. views: see `estimate.need`.
-    Returns the need. The refusal names a model that fits, and the setting that would make this one fit.
+    Args:
+        path: a checkpoint folder.
+        tokens: prompt and answer together.
+        views: of the request's pictures; see `estimate.need`.
+
+    Raises:
+        NotEnoughMemory: it does not fit. The message names a model that does, and the setting that would make this
+            one fit.
 
     Example:
         require("models/phi-3.5-mini-instruct-4bit", 4096)
@@ -42,20 +60,34 @@ def require(path: str | Path, tokens: int, *, views: int = 0) -> estimate.Need:
     need = estimate.of_folder(path, tokens, on_cpu=on_cpu, views=views)
     if need.total <= room:
         return need
-    fewer = estimate.longest_of_folder(path, room, on_cpu=on_cpu, views=views)
-    advice = []
-    if fewer:
-        advice.append(f"At most {fewer:,} tokens fit now: shorten the prompt or lower max_tokens.")
     card = store.card_for(path)
-    advice.append(_model_that_fits(card, tokens, on_cpu, room, need.total))
-    advice.append(_setting_that_helps(limits.tightest(), need.total))
-    advice.append("Other models give their memory back with model.release().")
+    advice = [
+        _fewer_tokens(estimate.longest_of_folder(path, room, on_cpu=on_cpu, views=views)),
+        _smaller_pictures(path, tokens, on_cpu, room) if views else "",
+        _model_that_fits(card, tokens, views, on_cpu, room, need.total),
+        _setting_that_helps(limits.tightest(), need.total),
+        _("Other models give their memory back with model.release()."),
+    ]
     raise NotEnoughMemory(
-        f"{card.name} needs {need}. {size(room)} are free.", " ".join(text for text in advice if text)
+        _("{name} needs {need}. {free} are free.").format(name=card.name, need=need, free=size(room)),
+        " ".join(text for text in advice if text),
     )
 
 
-def _model_that_fits(card: ModelCard, tokens: int, on_cpu: bool, room: int, most: int) -> str:
+def _fewer_tokens(fit: int) -> str:
+    if not fit:
+        return ""
+    return _("At most {count:,} tokens fit now: shorten the prompt or lower max_tokens.").format(count=fit)
+
+
+def _smaller_pictures(path: str | Path, tokens: int, on_cpu: bool, room: int) -> str:
+    """What helps where the request would fit with a single view."""
+    if estimate.of_folder(path, tokens, on_cpu=on_cpu, views=1).total > room:
+        return ""
+    return _("It fits with less of the pictures: show fewer of them or use a smaller num_crops.")
+
+
+def _model_that_fits(card: ModelCard, tokens: int, views: int, on_cpu: bool, room: int, most: int) -> str:
     """A sentence with the first model of the same role that needs less and fits; empty if there is none."""
     for other in catalog.cards():
         if other.role != card.role or other.name == card.name or other.not_yet:
@@ -65,27 +97,35 @@ def _model_that_fits(card: ModelCard, tokens: int, on_cpu: bool, room: int, most
         here = store.is_here(other)
         within = min(tokens, other.context or tokens)
         need = (
-            estimate.of_folder(store.locate(other), within, on_cpu=on_cpu)
+            estimate.of_folder(store.locate(other), within, on_cpu=on_cpu, views=views)
             if here
-            else estimate.of_card(other, within, on_cpu=on_cpu)
+            else estimate.of_card(other, within, on_cpu=on_cpu, views=views)
         )
         if need is not None and need.total <= min(room, most - 1):
-            first = "" if here else f" (first: labs models fetch {other.name})"
-            return f'load("{other.name}") needs {size(need.total)} and fits{first}.'
+            sentence = (
+                _('load("{name}") needs {size} and fits.')
+                if here
+                else _('load("{name}") needs {size} and fits (first: labs models fetch {name}).')
+            )
+            return sentence.format(name=other.name, size=size(need.total))
     return ""
 
 
 def _setting_that_helps(limit: limits.Limit, needed: int) -> str:
-    if limit.kind == "LABS_MEMORY_GB":
-        return f"LABS_MEMORY_GB is set; unset it, or set it to at least {needed / 1e9:.1f}."
-    if limit.kind == "container":
-        return (
-            f"The container's limit is in the way: give it {size(needed - limit.left)} more (docker run --memory, "
-            "Docker Desktop's settings, or a larger Codespaces machine)."
+    if limit.kind == "setting":
+        return _("{setting} is set; unset it, or set it to at least {gigabytes:.1f}.").format(
+            setting=settings.MEMORY_GB.name, gigabytes=needed / 1e9
         )
+    if limit.kind == "container":
+        return _(
+            "The container's limit is in the way: give it {size} more (docker run --memory, Docker Desktop's settings, "
+            "or a larger Codespaces machine)."
+        ).format(size=size(needed - limit.left))
     if limit.kind == "gpu":
         megabytes = -(-(limit.total + needed - limit.left) // 2**20)
         if megabytes * 2**20 > limits.total() - 4 * 2**30:
-            return "This Mac has too little memory for it."
-        return f"macOS keeps the rest from the GPU: `sudo sysctl iogpu.wired_limit_mb={megabytes}` lifts that."
-    return "" if needed > limits.total() else "Close other programs: the machine itself has enough."
+            return _("This Mac has too little memory for it.")
+        return _(
+            "macOS keeps the rest from the GPU: `sudo sysctl iogpu.wired_limit_mb={megabytes}` lifts that."
+        ).format(megabytes=megabytes)
+    return "" if needed > limits.total() else _("Close other programs: the machine itself has enough.")

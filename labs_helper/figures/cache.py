@@ -111,16 +111,7 @@ def kv_cache(
         for cache in caches
         for tokens in lengths
     ]
-    first, last = caches[0], lengths[-1]
-    takeaway = _(
-        "Each token of {model} costs {kib} KiB at {bits} bits: {gib} GiB for {tokens:,} tokens, on top of the weights."
-    ).format(
-        model=first.model,
-        kib=number(round(first.per_token / 1024, 1)),
-        bits=first.bits,
-        gib=number(round(first.gib(last), 2)),
-        tokens=last,
-    )
+    takeaway = _cache_takeaway(caches[0], lengths[-1])
     table = text_table(
         [_("model"), _("bits"), _("KiB per token")] + [_("{count} tokens").format(count=_short(n)) for n in lengths],
         [[cache.model, cache.bits, cache.kib, *(f"{cache.gib(n):.2f} GiB" for n in lengths)] for cache in caches],
@@ -129,9 +120,23 @@ def kv_cache(
     alt = _(
         "Line charts of cache memory over length for {models} at {bits} bits a number, from {first:,} to {last:,} "
         "tokens. {takeaway}"
-    ).format(models=", ".join(shapes), bits=", ".join(map(str, bits)), first=lengths[0], last=last, takeaway=takeaway)
+    ).format(
+        models=", ".join(shapes), bits=", ".join(map(str, bits)), first=lengths[0], last=lengths[-1], takeaway=takeaway
+    )
     fig = _draw_caches(caches, list(shapes), lengths, memory)
     return Figure.from_matplotlib(fig, alt=alt, takeaway=takeaway, text=joined(table, takeaway), rows=rows)
+
+
+def _cache_takeaway(cache: _Cache, tokens: int) -> str:
+    return _(
+        "Each token of {model} costs {kib} KiB at {bits} bits: {gib} GiB for {tokens:,} tokens, on top of the weights."
+    ).format(
+        model=cache.model,
+        kib=number(round(cache.per_token / 1024, 1)),
+        bits=cache.bits,
+        gib=number(round(cache.gib(tokens), 2)),
+        tokens=tokens,
+    )
 
 
 def _draw_caches(

@@ -59,41 +59,20 @@ def rope_tables(
     short, long = [float(factor) for factor in short], [float(factor) for factor in long]
     _check_factors(short, long, head_dim)
     rows = _wavelengths(short, long, theta)
-    stretched = max(range(len(long)), key=long.__getitem__)
-    takeaway = _(
-        "The long list slows pair {pair} by up to {long} times, the short list by at most {short}; {longer} of {pairs} "
-        "pairs then need more than {original:,} tokens for one turn."
-    ).format(
-        pair=stretched,
-        long=number(round(long[stretched], 2)),
-        short=number(round(max(short), 2)),
-        longer=sum(row["long wavelength"] > original for row in rows),
-        pairs=len(rows),
-        original=original,
-    )
-    alt = _(
-        "Two line charts over {pairs} dimension pairs. Left: short factors from {short_least:.3g} to {short_most:.3g}, "
-        "long factors from {long_least:.3g} to {long_most:.3g}. Right: tokens for one full turn, from {first:.3g} to "
-        "{last:.3g}, with lines at the original length {original:,} and the maximum {maximum:,}."
-    ).format(
-        pairs=len(rows),
-        short_least=min(short),
-        short_most=max(short),
-        long_least=min(long),
-        long_most=max(long),
-        first=rows[0]["short wavelength"],
-        last=rows[-1]["long wavelength"],
-        original=original,
-        maximum=maximum,
-    )
+    takeaway = _rope_takeaway(rows, original)
     keys = ("short factor", "long factor", "short wavelength", "long wavelength")
     table = text_table(
         [_("pair"), _("short factor"), _("long factor"), _("short wavelength"), _("long wavelength")],
         [[row["pair"], *(f"{row[key]:.4g}" for key in keys)] for row in rows],
         right=range(5),
     )
-    fig = _draw_rope(rows, original, maximum, title)
-    return Figure.from_matplotlib(fig, alt=alt, takeaway=takeaway, text=joined(table, takeaway), rows=rows)
+    return Figure.from_matplotlib(
+        _draw_rope(rows, original, maximum, title),
+        alt=_rope_alt(rows, original, maximum),
+        takeaway=takeaway,
+        text=joined(table, takeaway),
+        rows=rows,
+    )
 
 
 def _check_factors(short: Sequence[float], long: Sequence[float], head_dim: int | None) -> None:
@@ -129,6 +108,40 @@ def _wavelengths(short: Sequence[float], long: Sequence[float], theta: float) ->
         }
         for i, (s, g, b) in enumerate(zip(short, long, base, strict=True))
     ]
+
+
+def _rope_takeaway(rows: Sequence[Row], original: int) -> str:
+    stretched = max(rows, key=lambda row: float(row["long factor"]))
+    return _(
+        "The long list slows pair {pair} by up to {long} times, the short list by at most {short}; {longer} of {pairs} "
+        "pairs then need more than {original:,} tokens for one turn."
+    ).format(
+        pair=stretched["pair"],
+        long=number(round(stretched["long factor"], 2)),
+        short=number(round(max(row["short factor"] for row in rows), 2)),
+        longer=sum(row["long wavelength"] > original for row in rows),
+        pairs=len(rows),
+        original=original,
+    )
+
+
+def _rope_alt(rows: Sequence[Row], original: int, maximum: int) -> str:
+    short, long = [row["short factor"] for row in rows], [row["long factor"] for row in rows]
+    return _(
+        "Two line charts over {pairs} dimension pairs. Left: short factors from {short_least:.3g} to {short_most:.3g}, "
+        "long factors from {long_least:.3g} to {long_most:.3g}. Right: tokens for one full turn, from {first:.3g} to "
+        "{last:.3g}, with lines at the original length {original:,} and the maximum {maximum:,}."
+    ).format(
+        pairs=len(rows),
+        short_least=min(short),
+        short_most=max(short),
+        long_least=min(long),
+        long_most=max(long),
+        first=rows[0]["short wavelength"],
+        last=rows[-1]["long wavelength"],
+        original=original,
+        maximum=maximum,
+    )
 
 
 def _draw_rope(rows: Sequence[Row], original: int, maximum: int, title: str) -> Canvas:

@@ -311,17 +311,7 @@ def compare_experts(
     overlap = np.minimum(left, right).sum(axis=1)
     names = names or (_("first prompt"), _("second prompt"))
     names = shorten(str(names[0]), 40), shorten(str(names[1]), 40)
-    least, most = int(overlap.argmin()), int(overlap.argmax())
-    takeaway = _(
-        "The two prompts share {mean:.0%} of their choices on average; least in layer {least} ({least_share:.0%}), "
-        "most in layer {most} ({most_share:.0%})."
-    ).format(
-        mean=overlap.mean(),
-        least=layers[least],
-        least_share=overlap[least],
-        most=layers[most],
-        most_share=overlap[most],
-    )
+    takeaway = _overlap_takeaway(overlap, layers)
     rows: list[Row] = [
         {
             "layer": layer,
@@ -343,6 +333,20 @@ def compare_experts(
         takeaway=takeaway,
         text=joined(*tables, takeaway),
         rows=rows,
+    )
+
+
+def _overlap_takeaway(overlap: Floats, layers: Sequence[int]) -> str:
+    least, most = int(overlap.argmin()), int(overlap.argmax())
+    return _(
+        "The two prompts share {mean:.0%} of their choices on average; least in layer {least} ({least_share:.0%}), "
+        "most in layer {most} ({most_share:.0%})."
+    ).format(
+        mean=overlap.mean(),
+        least=layers[least],
+        least_share=overlap[least],
+        most=layers[most],
+        most_share=overlap[most],
     )
 
 

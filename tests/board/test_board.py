@@ -360,6 +360,24 @@ def test_a_router_that_answers_anything_with_200_takes_no_result():
         router.shutdown()
 
 
+def test_the_alias_that_a_hostile_board_gives_does_not_steer_the_terminal():
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+
+    class Hostile(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"alias": "A\x1b[2J\n\u202eB"}).encode())
+
+        def log_message(self, *words):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Hostile) as board:
+        threading.Thread(target=board.serve_forever, args=(0.05,), daemon=True).start()
+        assert client.join(f"http://127.0.0.1:{board.server_port}", "ABCD") == "A\ufffd[2J \ufffdB"
+        board.shutdown()
+
+
 # --- What is refused -----------------------------------------------------------------------------------------------
 
 SCRIPT = "<script>document.title='pwned'</script>"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as xml
 
-from labs_helper.common.markup import escape, html_table, printable
+from labs_helper.common.markup import Html, escape, html_table, printable
 from labs_helper.common.units import size
 
 HOSTILE = "<script>alert('x')</script>\x1b[31m\0&amp;\ud800"
@@ -61,3 +61,13 @@ def test_sizes_as_people_read_them():
         "1 kB",
         "2.15 GB",
     ]
+
+
+def test_a_cell_that_is_html_already_stays_as_it_is_and_no_other():
+    made = html_table(["a"], [[Html("<b>x</b>")], ["<b>y</b>"]])
+    assert "<b>x</b>" in made and "&lt;b&gt;y&lt;/b&gt;" in made
+
+
+def test_a_grid_draws_lines_around_every_cell():
+    assert "border:" not in html_table(["a", "b"], [[1, 2]])
+    assert html_table(["a", "b"], [[1, 2]], grid=True).count("border:1px") == 4

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_checkpoint import make_tiny_vision_checkpoint
+from tiny_checkpoint import VISION, make_tiny_vision_checkpoint
 
 from labs_helper import catalog
+from labs_helper.capacity import estimate
+from labs_helper.common import platforms
 from labs_helper.engines.base import Request
 from labs_helper.engines.mlx_vision import MLXVision
 from labs_helper.engines.worker import WORKER
@@ -424,6 +428,46 @@ def test_too_little_memory(model, monkeypatch):
     monkeypatch.setattr("labs_helper.capacity.limits.free", lambda: 2**20)
     with pytest.raises(NotEnoughMemory):
         model.ask("Hi", images=picture())
+
+
+def test_memory_is_asked_for_with_every_view_of_the_pictures(tmp_path, monkeypatch):
+    """A tower so wide that 17 views need more memory than the prompt: they are counted before anything is loaded."""
+    wide = {**VISION, "hidden_size": 512, "intermediate_size": 1024}
+    folder = make_tiny_vision_checkpoint(tmp_path / "v", quantized=False, context=4096, vision_config=wide)
+    engine, shown, on_cpu = MLXVision(folder), picture(0, 50, 50), not platforms.has_apple_gpu()
+    sixteen, one = ask(ONE, shown, num_crops=16, max_tokens=4), ask(ONE, shown, num_crops=1, max_tokens=4)
+    WORKER.call(engine.load_tokenizer)
+    tokens = engine.place(sixteen).total_tokens
+    with_views = estimate.of_folder(folder, tokens, on_cpu=on_cpu, views=17).total
+    assert estimate.of_folder(folder, tokens, on_cpu=on_cpu).total < with_views, "else this test would see nothing"
+    monkeypatch.setattr("labs_helper.capacity.limits.free", lambda: with_views - 1)
+    with pytest.raises(NotEnoughMemory, match="smaller num_crops"):
+        WORKER.call(engine.prepare, sixteen)
+    assert not engine.loaded
+    assert len(ids(engine, one)) == 4, "one crop fits"
+    WORKER.call(engine.close)
+
+
+def test_a_question_lays_its_picture_out_once_and_hashes_it_once(model, monkeypatch):
+    counts = {"layout": 0, "blake2b": 0}
+
+    def counted(name, function):
+        def call(*arguments, **options):
+            counts[name] += 1
+            return function(*arguments, **options)
+
+        return call
+
+    laid_out = counted("layout", images.layout)
+    for module in ("labs_helper.engines.base", "labs_helper.pictures.images"):
+        monkeypatch.setattr(f"{module}.layout", laid_out)
+    monkeypatch.setattr(
+        "labs_helper.engines.base.hashlib", SimpleNamespace(blake2b=counted("blake2b", hashlib.blake2b))
+    )
+    model.ask("What is this?", images=picture(), max_tokens=2)
+    assert counts == {"layout": 1, "blake2b": 1}
+    model.ask("What is this?", images=picture(), max_tokens=2)
+    assert counts == {"layout": 2, "blake2b": 2}, "the next question looks at its own pictures, once"
 
 
 def test_a_checkpoint_that_carries_code_is_never_run(tiny_vision, tmp_path):

@@ -12,7 +12,6 @@ import pytest
 
 from labs_helper import figures
 from labs_helper.capacity import limits
-from labs_helper.common.information import mutual_information
 from labs_helper.common.markup import escape
 from labs_helper.engines.base import Prompt, Report, Sampling, Token
 from labs_helper.engines.experts import Routing
@@ -135,13 +134,6 @@ def test_a_topic_with_more_tokens_does_not_count_more():
     more = pd.concat([frame, long, long.assign(conversation=long["conversation"] + "x")], ignore_index=True)
     a, b = figures.specialisation(frame, shuffles=5), figures.specialisation(more, shuffles=5)
     assert a.rows[1]["information"] == pytest.approx(b.rows[1]["information"])
-
-
-@pytest.mark.parametrize(
-    ("table", "expected"), [(np.eye(4), 1.0), (np.ones((4, 3)), 0.0), (np.ones((1, 1)), 0.0), ([[8, 0], [0, 8]], 1.0)]
-)
-def test_mutual_information_of_known_tables(table, expected):
-    assert mutual_information(table) == pytest.approx(expected, abs=1e-12)
 
 
 def test_memory_comes_from_the_shapes():

@@ -73,6 +73,31 @@ def test_a_model_travels(served, tmp_path):
     assert "sums" in store.check(NAME, progress=False)
 
 
+def test_a_computer_in_the_room_is_asked_directly_whatever_the_proxy(served, tmp_path, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nothing answers there
+    plan = lan.plan(NAME, served.url)
+    small = min(plan.files, key=lambda file: file.size)
+    with transfer.client(small.url) as http:
+        transfer.download(http, small, tmp_path, lambda count: None)
+    assert (tmp_path / small.name).stat().st_size == small.size
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    monkeypatch.delenv("HTTP_PROXY")
+    monkeypatch.delenv("http_proxy")
+    lan.plan(NAME, served.url)
+    with pytest.raises(BadRequest, match="SOCKS"):
+        lan.plan(NAME, "http://models.example.org:8787")
+
+
+@pytest.mark.parametrize(
+    "source", ["http://me:hunter2", "me:hunter2@host", "host?key=hunter2", "http://me:hunter2@h:x"]
+)
+def test_an_address_with_a_password_is_not_repeated(source):
+    with pytest.raises(BadRequest) as caught:
+        lan.plan(NAME, source)
+    assert "hunter2" not in str(caught.value)
+
+
 def test_twenty_learners_at_once(served, tmp_path):
     plan = lan.plan(NAME, served.url)
     problems = []

@@ -11,7 +11,7 @@ from labs_helper.engines.base import Candidate, Prompt, Sampling, Token
 from labs_helper.errors import BadRequest, LabError
 from labs_helper.models.answers import Answer
 from labs_helper.models.conversation import Conversation
-from labs_helper.widgets import benchmarks, chat, compare, tokens
+from labs_helper.widgets import benchmarks, chat, compare, tokens, turns
 from labs_helper.widgets.base import UPDATE_SECONDS
 from labs_helper.widgets.controls import ENTER_SECONDS
 from labs_helper.widgets.markdown import allowed_address, markdown, streaming
@@ -126,7 +126,10 @@ def test_chat_sends_by_button_and_shows_the_answer():
 
 
 def press_enter(field, text=None):
-    """What the front end does for Enter: first the message, then the text if it has changed."""
+    """What the front end does for Enter: first the message, then the text if it has changed.
+
+    The private method is where ipywidgets hands over what a browser sent; there is no public one.
+    """
     field._handle_custom_msg({"event": "submit"}, [])
     if text is not None:
         field.value = text
@@ -205,7 +208,7 @@ def test_the_history_of_a_chat_can_be_edited():
 def test_stop_keeps_the_words_so_far_and_says_so():
     talk = chat(FakeModel(reply=" ".join(str(i) for i in range(1000)), delay=0.01))
     talk.send("Count.")
-    while not talk._words:
+    while "Generating" not in talk.status.value:
         time.sleep(0.005)
     talk.stop_button.click()
     assert talk.stop_button.description == "Stopping…" and talk.stop_button.disabled
@@ -221,7 +224,7 @@ def test_stop_pressed_before_the_job_is_known_still_stops():
     submit = model.submit
 
     def slow_submit(*args, **kwargs):
-        talk._stopping = True  # the reader pressed Stop while submit was running
+        talk.stop_button.click()  # the reader pressed Stop while submit was running
         return submit(*args, **kwargs)
 
     model.submit = slow_submit
@@ -272,7 +275,7 @@ def test_an_error_raised_by_submit_itself_frees_the_widget():
 
 def test_a_mistake_while_showing_an_answer_does_not_lock_the_widget(monkeypatch):
     talk = chat(FakeModel())
-    monkeypatch.setattr(talk, "_close_turn", lambda: 1 / 0)
+    monkeypatch.setattr(turns, "markdown", lambda text: 1 / 0)
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
     talk.send("x").wait(5)
     assert not talk.send_button.disabled

@@ -178,7 +178,7 @@ def test_uploads_that_are_no_pictures_are_refused_in_words_and_the_others_stay(m
 
 
 def paste(widget, content, *pictures: bytes) -> None:
-    """What the browser sends when something is pasted or dropped."""
+    """What the browser sends when something is pasted or dropped; see `press_enter` for the private method."""
     widget.paste._handle_custom_msg(content, [memoryview(data) for data in pictures])
 
 
@@ -283,7 +283,7 @@ def test_num_crops_of_the_model_is_left_to_the_model(model):
 def test_stop_keeps_the_words_so_far(model):
     model.reply, model.delay = " ".join(map(str, range(1000))), 0.01
     widget = look(model, picture()).ask("Count.")
-    while not widget._words:
+    while "Generating" not in widget.status.value:
         time.sleep(0.005)
     widget.stop_button.click()
     widget.wait(5)
