@@ -16,6 +16,7 @@ from training.gallery.sheet import (
     INK,
     ORANGE,
     RED,
+    SANS,
     SERIF,
     SKY,
     WHITE,
@@ -92,70 +93,50 @@ def cat(sheet: Sheet, x: float, y: float, size: float = 1.0) -> None:
     sheet.polygon(at((-4, -34), (4, -34), (0, -29)), (226, 150, 160))
 
 
+# x, y, width and height in metres.
+ROOMS = {
+    "Living room": (0, 0, 6, 4), "Kitchen": (6, 0, 3.5, 4), "Bath": (9.5, 0, 2.5, 4), "Hall": (0, 4, 12, 1.5),
+    "Study": (0, 5.5, 4, 2.5), "Bedroom": (4, 5.5, 6, 2.5), "Store": (10, 5.5, 2, 2.5),
+}  # fmt: skip
+# Corners in metres.
+FURNITURE = (
+    (0.3, 0.3, 2.6, 1.1), (0.4, 2.6, 1.8, 3.6), (6.2, 0.2, 9.3, 0.75), (6.3, 2.5, 7, 3.7), (9.7, 0.2, 11.8, 1.0),
+    (0.3, 7.2, 2, 7.75), (8, 5.9, 9.8, 7.7), (10.2, 7.4, 11.8, 7.8),
+)  # fmt: skip
+WINDOWS = ((1.8, 0, 4.2, 0), (7, 0, 8.6, 0), (10.3, 0, 11.2, 0), (1, 8, 2.6, 8), (6, 8, 8, 8))
+DOORS = ((4.6, -1), (7.2, -1), (10.3, -1), (1.6, 1), (5, 1), (10.6, 1))  # along the hall, and to which side they open
+FLOOR = (250, 248, 240)
+
+
 def floor_plan() -> Picture:
-    metre, walls, left, top = 60, INK, 40, 70
-    rooms = [
-        ("Living room", 0, 0, 6, 4),
-        ("Kitchen", 6, 0, 3.5, 4),
-        ("Bath", 9.5, 0, 2.5, 4),
-        ("Hall", 0, 4, 12, 1.5),
-        ("Study", 0, 5.5, 4, 2.5),
-        ("Bedroom", 4, 5.5, 6, 2.5),
-        ("Store", 10, 5.5, 2, 2.5),
-    ]
+    metre, left, top = 60, 40, 70
     sheet = Sheet(800, 600, WHITE)
 
     def at(x: float, y: float) -> tuple[float, float]:
         return left + metre * x, top + metre * y
 
-    def furniture(x0: float, y0: float, x1: float, y1: float, radius: int = 4) -> None:
-        sheet.box(*at(x0, y0), *at(x1, y1), (226, 230, 234), GREY, 1, radius)
-
-    for _, x, y, wide, high in rooms:
-        sheet.box(*at(x, y), *at(x + wide, y + high), (250, 248, 240), walls, 4)
-    for piece in (
-        (0.3, 0.3, 2.6, 1.1),
-        (0.4, 2.6, 1.8, 3.6),
-        (6.2, 0.2, 9.3, 0.75),
-        (6.3, 2.5, 7, 3.7),
-        (9.7, 0.2, 11.8, 1.0),
-        (0.3, 7.2, 2, 7.75),
-        (8, 5.9, 9.8, 7.7),
-        (10.2, 7.4, 11.8, 7.8),
-    ):
-        furniture(*piece)
-    for x, side in (
-        (4.6, -1),
-        (7.2, -1),
-        (10.3, -1),
-        (1.6, 1),
-        (5, 1),
-        (10.6, 1),
-    ):  # doors to the hall, opening into the rooms
+    for x, y, wide, high in ROOMS.values():
+        sheet.box(*at(x, y), *at(x + wide, y + high), FLOOR, INK, 4)
+    for x0, y0, x1, y1 in FURNITURE:
+        sheet.box(*at(x0, y0), *at(x1, y1), (226, 230, 234), GREY, 1, 4)
+    for x, side in DOORS:
         y = 4 if side < 0 else 5.5
-        sheet.line([at(x, y), at(x + 0.8, y)], (250, 248, 240), 6)
-        sheet.line([at(x, y), at(x, y + 0.8 * side)], walls, 2)
+        sheet.line([at(x, y), at(x + 0.8, y)], FLOOR, 6)
+        sheet.line([at(x, y), at(x, y + 0.8 * side)], INK, 2)
         sheet.arc(*at(x, y), 0.8 * metre, *((270, 360) if side < 0 else (0, 90)), GREY, 1)
-    sheet.line([at(0, 4.3), at(0, 5.2)], (250, 248, 240), 6)  # the way in
-    sheet.polygon(
-        [(left - 30, top + 4.55 * metre), (left - 8, top + 4.75 * metre), (left - 30, top + 4.95 * metre)], RED
-    )
-    for x0, y0, x1, y1 in (
-        (1.8, 0, 4.2, 0),
-        (7, 0, 8.6, 0),
-        (10.3, 0, 11.2, 0),
-        (1, 8, 2.6, 8),
-        (6, 8, 8, 8),
-    ):  # windows
+    sheet.line([at(0, 4.3), at(0, 5.2)], FLOOR, 6)  # the way in
+    arrow = [(left - 30, 4.55), (left - 8, 4.75), (left - 30, 4.95)]
+    sheet.polygon([(x, top + y * metre) for x, y in arrow], RED)
+    for x0, y0, x1, y1 in WINDOWS:
         sheet.line([at(x0, y0), at(x1, y1)], (120, 190, 230), 4)
-    for name, x, y, wide, high in rooms:
+    areas = {name: wide * high for name, (_, _, wide, high) in ROOMS.items()}
+    for name, (x, y, wide, high) in ROOMS.items():
         cx, cy = at(x + wide / 2, y + high / 2)
         sheet.text(cx, cy - 11, name, 19, BOLD, anchor="mm")
-        sheet.text(cx, cy + 12, f"{wide * high:g} m²", 16, anchor="mm")
+        sheet.text(cx, cy + 12, f"{areas[name]:g} m²", 16, anchor="mm")
     sheet.text(left, 24, "Flat 4 B, second floor", 22, SERIF)
     sheet.line([(640, 46), (760, 46)], INK, 3)
     sheet.text(700, 38, "2 m", 15, anchor="ms")
-    areas = {name: wide * high for name, _, _, wide, high in rooms}
     assert sum(areas.values()) == 12 * 8
     return Picture(
         "floor-plan.png",
@@ -163,61 +144,41 @@ def floor_plan() -> Picture:
         "general",
         "real",
         "The floor plan of a flat. A hall runs through the middle, its way in is at the left. Above it, from left to "
-        "right: "
-        "living room, kitchen, bath. Below: study, bedroom, store. "
-        + ", ".join(f"{n} {a:g} square metres" for n, a in areas.items())
+        "right: living room, kitchen, bath. Below: study, bedroom, store. "
+        + ", ".join(f"{name} {area:g} square metres" for name, area in areas.items())
         + ".",
         "Which rooms have no window, and how large is the whole flat?",
         "Hall and store; 96 m²",
     )
 
 
+STREETS = (
+    [(0, 110), (760, 110)], [(0, 300), (760, 300)], [(0, 470), (760, 470)], [(140, 0), (140, 340)],
+    [(140, 432), (140, 560)], [(370, 0), (370, 560)], [(630, 0), (630, 340)], [(630, 436), (630, 560)],
+)  # fmt: skip
+RIVER = [(0, 360), (260, 352), (520, 372), (760, 356), (760, 412), (520, 428), (260, 408), (0, 414)]
+# Where each name stands, and how far it is turned.
+STREET_NAMES = (
+    ("North Road", 250, 110, 0), ("Main Road", 250, 300, 0), ("South Road", 500, 470, 0),
+    ("Oak Street", 140, 205, 90), ("Mill Street", 370, 205, 90), ("Park Street", 630, 205, 90),
+)  # fmt: skip
+SIGHTS = (("A", 80, 510, RED), ("B", 690, 66, BLUE), ("C", 300, 256, ORANGE), ("D", 450, 510, GREEN))
+
+
 def town_map() -> Picture:
     sheet = Sheet(760, 560, (236, 238, 226))
     sheet.box(440, 150, 580, 270, (178, 214, 154), radius=10)
-    sheet.polygon(
-        [(0, 360), (260, 352), (520, 372), (760, 356), (760, 412), (520, 428), (260, 408), (0, 414)], (150, 196, 230)
-    )
-    streets = [
-        ("North Road", [(0, 110), (760, 110)]),
-        ("Main Road", [(0, 300), (760, 300)]),
-        ("South Road", [(0, 470), (760, 470)]),
-        ("Oak Street", [(140, 0), (140, 340)]),
-        ("Oak Street", [(140, 432), (140, 560)]),
-        ("Mill Street", [(370, 0), (370, 560)]),
-        ("Park Street", [(630, 0), (630, 340)]),
-        ("Park Street", [(630, 436), (630, 560)]),
-    ]
+    sheet.polygon(RIVER, (150, 196, 230))
     for width, colour in ((26, GREY), (23, WHITE)):
-        for _, points in streets:
+        for points in STREETS:
             sheet.line(points, colour, width)
     for side in (-15, 15):
         sheet.line([(370 + side, 352), (370 + side, 428)], BROWN, 4)
-    for name, x, y, turn in (
-        ("North Road", 250, 110, 0),
-        ("Main Road", 250, 300, 0),
-        ("South Road", 500, 470, 0),
-        ("Oak Street", 140, 205, 90),
-        ("Mill Street", 370, 205, 90),
-        ("Park Street", 630, 205, 90),
-        ("River Lin", 110, 386, 0),
-    ):
-        sheet.turned(
-            x,
-            y,
-            name,
-            turn,
-            15,
-            SERIF if name.startswith("River") else "DejaVuSans",
-            (40, 80, 130) if name.startswith("River") else INK,
-        )
+    for name, x, y, turn in STREET_NAMES:
+        sheet.turned(x, y, name, turn, 15, SANS, INK)
+    sheet.turned(110, 386, "River Lin", 0, 15, SERIF, (40, 80, 130))
     sheet.text(510, 210, "Town park", 17, fill=(40, 90, 40), anchor="mm")
-    for letter, x, y, colour in (
-        ("A", 80, 510, RED),
-        ("B", 690, 66, BLUE),
-        ("C", 300, 256, ORANGE),
-        ("D", 450, 510, GREEN),
-    ):
+    for letter, x, y, colour in SIGHTS:
         sheet.disc(x, y, 19, fill=colour, edge=WHITE, width=2)
         sheet.text(x, y, letter, 20, BOLD, WHITE, "mm")
     sheet.box(14, 14, 122, 96, WHITE, GREY, 1, 5)
@@ -231,12 +192,10 @@ def town_map() -> Picture:
         "general",
         "real",
         "A town map, north is up. Three roads run from west to east: North Road, Main Road and, below the River Lin, "
-        "South Road. Three streets run "
-        "from north to south: Oak Street, Mill Street, Park Street; only Mill Street has a bridge. A: station, on "
-        "South Road in the west. "
-        "B: museum, on North Road in the east. C: market, on Main Road near Mill Street. D: school, on South Road near "
-        "Mill Street. A park lies "
-        "between Mill Street and Park Street.",
+        "South Road. Three streets run from north to south: Oak Street, Mill Street, Park Street; only Mill Street has "
+        "a bridge. A: station, on South Road in the west. B: museum, on North Road in the east. C: market, on Main "
+        "Road near Mill Street. D: school, on South Road near Mill Street. A park lies between Mill Street and Park "
+        "Street.",
         "How do I walk from the station to the museum?",
         "East along South Road, north over the bridge of Mill Street, east along Main Road or North Road, and north to "
         "North Road and Park Street",

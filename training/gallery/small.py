@@ -38,43 +38,28 @@ def things(facts: dict) -> str:
     return joined([f"{article(named(t))} at the {t['place']}" for t in facts["things"]])
 
 
-def single() -> Iterator[Picture]:
-    """One picture, one question."""
+def one(
+    file: str, scenario: str, kind: str, section: str, alt: Callable[[dict], str], fits: Callable[[dict], bool]
+) -> Picture:  # fmt: skip
+    """A picture of a kind whose facts fit, with a question of a section."""
+    album, group = find(kind, fits)
+    question = asked(album, group, section)
+    return Picture(file, picture(group.scenes[0]), scenario, "both", alt(group.facts), **question)
 
-    def one(
-        file: str, scenario: str, kind: str, section: str, alt: Callable[[dict], str], fits: Callable[[dict], bool]
-    ) -> Picture:
-        album, group = find(kind, fits)
-        return Picture(
-            file, picture(group.scenes[0]), scenario, "both", alt(group.facts), **asked(album, group, section)
-        )
 
-    def kinds(*wanted: str) -> Callable[[dict], bool]:
-        return lambda facts: {t["kind"] for t in facts["things"]} == set(wanted)
+def kinds(*wanted: str) -> Callable[[dict], bool]:
+    return lambda facts: {t["kind"] for t in facts["things"]} == set(wanted)
 
-    def real(facts: dict) -> bool:
-        return all(w["text"] in SIGNS for w in facts["words"])
 
-    def pairs(facts: dict) -> str:
-        return ", ".join(f"{label} {value}" for label, value in zip(facts["labels"], facts["values"]))
-
-    def series(style: str, count: int, labels: list[str]) -> Callable[[dict], bool]:
-        return lambda f: f["style"] == style and len(f["labels"]) == count and set(f["labels"]) <= set(labels)
-
+def shapes_and_things() -> Iterator[Picture]:
     yield one("one-shape.png", "latency", "shapes", "single", lambda f: f"One shape: {things(f)}.", kinds("star"))
     yield one(
-        "four-shapes.png",
-        "general",
-        "shapes",
-        "describe",
+        *("four-shapes.png", "general", "shapes", "describe"),
         lambda f: f"Four shapes: {things(f)}.",
         lambda f: len(f["things"]) == 4,
     )
     yield one(
-        "crowd.png",
-        "general",
-        "crowd",
-        "count",
+        *("crowd.png", "general", "crowd", "count"),
         lambda f: "Shapes to be counted: " + joined([named(t) for t in sorted(f["things"], key=named)]) + ".",
         lambda f: (
             sum(t["kind"] == f["kind"] for t in f["things"]) == 5
@@ -83,58 +68,55 @@ def single() -> Iterator[Picture]:
         ),
     )
     yield one(
-        "everyday-things.png",
-        "general",
-        "objects",
-        "describe",
+        *("everyday-things.png", "general", "objects", "describe"),
         lambda f: f"Everyday things: {things(f)}.",
         kinds("house", "tree", "sun", "car"),
     )
+
+
+def real_words(facts: dict) -> bool:
+    return all(w["text"] in SIGNS for w in facts["words"])
+
+
+def coloured_words(facts: dict) -> str:
+    return joined([f"{w['text']} in {w['colour']}" for w in facts["words"]])
+
+
+def printed() -> Iterator[Picture]:
     yield one(
-        "sign.png",
-        "ocr",
-        "sign",
-        "read_one",
+        *("sign.png", "ocr", "sign", "read_one"),
         lambda f: f"A sign with one {f['words'][0]['colour']} word: {f['words'][0]['text']}.",
-        lambda f: len(f["words"]) == 1 and real(f),
+        lambda f: len(f["words"]) == 1 and real_words(f),
     )
     yield one(
-        "three-words.png",
-        "ocr",
-        "sign",
-        "read_colour",
-        lambda f: (
-            "Three words, from top to bottom: " + joined([f"{w['text']} in {w['colour']}" for w in f["words"]]) + "."
-        ),
-        lambda f: len({w["text"] for w in f["words"]}) == 3 and real(f),
+        *("three-words.png", "ocr", "sign", "read_colour"),
+        lambda f: f"Three words, from top to bottom: {coloured_words(f)}.",
+        lambda f: len({w["text"] for w in f["words"]}) == 3 and real_words(f),
     )
     yield one(
-        "lines.png",
-        "ocr",
-        "lines",
-        "read",
+        *("lines.png", "ocr", "lines", "read"),
         lambda f: f"Lines of words and numbers: {' '.join(f['words'])}.",
         lambda f: 6 <= len(f["words"]) <= 9,
     )
+
+
+def entries(facts: dict) -> str:
+    return ", ".join(f"{label} {value}" for label, value in zip(facts["labels"], facts["values"]))
+
+
+def series(style: str, count: int, labels: list[str]) -> Callable[[dict], bool]:
+    return lambda f: f["style"] == style and len(f["labels"]) == count and set(f["labels"]) <= set(labels)
+
+
+def charts() -> Iterator[Picture]:
+    for file, section, what, fits in (
+        ("bars.png", "highest", "A bar chart", series("bar", 4, QUARTERS)),
+        ("curve.png", "value_of", "A line chart", series("line", 3, MONTHS)),
+        ("pie.png", "lowest", "A pie chart with its legend", series("pie", 4, GOODS)),
+    ):
+        yield one(file, "charts", "chart", section, lambda f, what=what: f"{what}: {entries(f)}.", fits)
     yield one(
-        "bars.png", "charts", "chart", "highest", lambda f: f"A bar chart: {pairs(f)}.", series("bar", 4, QUARTERS)
-    )
-    yield one(
-        "curve.png", "charts", "chart", "value_of", lambda f: f"A line chart: {pairs(f)}.", series("line", 3, MONTHS)
-    )
-    yield one(
-        "pie.png",
-        "charts",
-        "chart",
-        "lowest",
-        lambda f: f"A pie chart with its legend: {pairs(f)}.",
-        series("pie", 4, GOODS),
-    )
-    yield one(
-        "small-table.png",
-        "charts",
-        "table",
-        "cell",
+        *("small-table.png", "charts", "table", "cell"),
         lambda f: (
             f"A table with the columns {joined(f['columns'])}. "
             + "; ".join(f"{r}: {', '.join(map(str, v))}" for r, v in zip(f["rows"], f["values"]))
@@ -142,36 +124,31 @@ def single() -> Iterator[Picture]:
         ),
         lambda f: len(f["rows"]) == 4 and len(f["columns"]) == 2 and set(f["rows"]) <= set(NAMES),
     )
+
+
+def other_sizes() -> Iterator[Picture]:
     # Sixteen times the pixels and not one fact more: what do the crops buy?
-    album, group = find("sign", lambda f: len(f["words"]) == 2 and real(f))
-    words = joined([f"{w['text']} in {w['colour']}" for w in group.facts["words"]])
+    album, group = find("sign", lambda f: len(f["words"]) == 2 and real_words(f))
     large = picture(group.scenes[0]).resize((4 * SIZE, 4 * SIZE), Image.Resampling.BICUBIC)
-    yield Picture(
-        "huge-sign.png",
-        large,
-        "memory",
-        "both",
-        f"A large picture, {4 * SIZE} pixels wide, with two words: {words}.",
-        **asked(album, group, "read_colour"),
-    )
+    alt = f"A large picture, {4 * SIZE} pixels wide, with two words: {coloured_words(group.facts)}."
+    yield Picture("huge-sign.png", large, "memory", "both", alt, **asked(album, group, "read_colour"))
     # The same question for fewer pixels than one tile has.
     album, group = find("shapes", lambda f: len(f["things"]) == 2)
-    yield Picture(
-        "thumbnail.png",
-        picture(group.scenes[0]).resize((84, 84), Image.Resampling.LANCZOS),
-        "memory",
-        "both",
-        f"A picture only 84 pixels wide with {things(group.facts)}.",
-        **asked(album, group, "colour_of"),
-    )
-    album, group = find("shapes", lambda f: len(f["things"]) == 3)
-    yield Picture(
-        "yes-or-no.png",
-        picture(group.scenes[0]),
-        "latency",
-        "both",
-        f"Three shapes: {things(group.facts)}.",
-        **asked(album, group, "exists"),
+    small = picture(group.scenes[0]).resize((84, 84), Image.Resampling.LANCZOS)
+    alt = f"A picture only 84 pixels wide with {things(group.facts)}."
+    yield Picture("thumbnail.png", small, "memory", "both", alt, **asked(album, group, "colour_of"))
+
+
+def single() -> Iterator[Picture]:
+    """One picture, one question."""
+    yield from shapes_and_things()
+    yield from printed()
+    yield from charts()
+    yield from other_sizes()
+    yield one(
+        *("yes-or-no.png", "latency", "shapes", "exists"),
+        lambda f: f"Three shapes: {things(f)}.",
+        lambda f: len(f["things"]) == 3,
     )
 
 

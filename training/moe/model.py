@@ -238,6 +238,6 @@ def new_model(folder, seed: int, routing: dict, topics: int = len(TOPICS)) -> Ph
     config = AutoConfig.from_pretrained(folder)
     model = Phimoe(config, topics, routing)
     model.config._attn_implementation = "sdpa"
-    # "grouped_mm" is the fastest of transformers' on a CPU (training/README.md).
+    # "grouped_mm" is the fastest of transformers' on a CPU (docs/training-log.md).
     model.config._experts_implementation = "grouped_mm_16_bits" if torch.cuda.is_available() else "grouped_mm"
     return model.float().train()

@@ -13,6 +13,8 @@ from training.history import again
 from training.quantization import BITS, GROUP
 from training.vision.export import export
 
+UNUSED = "(the last is in the format, but not used)"
+VOCABULARY = "byte-fallback BPE of its own: a colour, a shape or a place is one token, capitals and digits stand alone"
 TAKES = (
     "hours on two CPU cores, and less accurate; with `--profile gpu` a quarter of an hour on an H100, "
     "by the time that each of its steps took"
@@ -43,18 +45,10 @@ def write_card(name: str, checkpoints: Path = CHECKPOINTS) -> Path:
     result = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     sight = config["vision_config"]
-    tower = " / ".join(
-        (
-            f"{sight['num_hidden_layers']} (the last is in the format, but not used)",
-            *(str(sight[key]) for key in ("hidden_size", "intermediate_size", "num_attention_heads")),
-        )
-    )
-    keys = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads")
-    decoder = " / ".join(str(config[key]) for key in keys)
+    sizes = ("hidden_size", "intermediate_size", "num_attention_heads")
+    tower = " / ".join(map(str, (f"{sight['num_hidden_layers']} {UNUSED}", *(sight[key] for key in sizes))))
+    decoder = " / ".join(str(config[key]) for key in ("num_hidden_layers", *sizes))
     tile, short = f"{sight['image_size']} x {sight['image_size']} pixels", config["original_max_position_embeddings"]
-    vocabulary = (
-        "byte-fallback BPE of its own: a colour, a shape or a place is one token, capitals and digits stand alone"
-    )
     text = f"""# {name}
 
 A small `{config["model_type"]}` model that Phi-3.5 Labs trained itself, on pictures that the project draws.
@@ -68,7 +62,7 @@ chat format are those of Phi-3.5-vision-instruct; only the sizes differ.
 | tower: layers / width / MLP / heads | {tower} |
 | decoder: layers / width / MLP / heads | {decoder} |
 | pictures | tiles of {tile}; trained with one tile and the global view: 313 tokens per picture |
-| vocabulary | {config["vocab_size"]} ({vocabulary}) |
+| vocabulary | {config["vocab_size"]} ({VOCABULARY}) |
 | context | {config["max_position_embeddings"]} tokens; the short RoPE table up to {short} |
 | weights | decoder {BITS} bits in groups of {GROUP}; tower, projection, scales and norms fp32 |
 | on disk | {megabytes(folder):.1f} MB |

@@ -13,6 +13,15 @@ from training.quantization import BITS, GROUP
 from training.vision.model import MEAN, STD
 
 LIMIT = 8_000_000  # bytes of a bundled checkpoint
+PREPROCESSOR = {
+    "image_processor_type": "Phi3VImageProcessor",
+    "processor_class": "Phi3VProcessor",
+    "num_crops": 1,
+    "num_img_tokens": 144,
+    "image_mean": list(MEAN),
+    "image_std": list(STD),
+    "do_convert_rgb": True,
+}
 VISION = "model.vision_embed_tokens."
 
 
@@ -82,6 +91,21 @@ def quantized(name: str, shape: tuple[int, ...]) -> bool:
     return len(shape) == 2 and not name.startswith(VISION)
 
 
+def as_stored(weights: dict, plain: bool) -> dict:
+    """Weights as the checkpoint holds them: what is `quantized` in three arrays each, the rest fp32."""
+    import mlx.core as mx
+
+    made: dict[str, mx.array] = {}
+    for key, value in weights.items():
+        value = value.astype(mx.float32)
+        if quantized(key, value.shape) and not plain:
+            base, parts = key.removesuffix("weight"), mx.quantize(value, group_size=GROUP, bits=BITS)
+            made |= {base + part: array for part, array in zip(("weight", "scales", "biases"), parts)}
+        else:
+            made[key] = value
+    return made
+
+
 def export(name: str, runs: Path = RUNS, checkpoints: Path = CHECKPOINTS, plain: bool = False) -> Path:
     """Write `runs/name` into `checkpoints/name` (replaced whole; a MODEL_CARD.md there is kept).
 
@@ -101,19 +125,8 @@ def export(name: str, runs: Path = RUNS, checkpoints: Path = CHECKPOINTS, plain:
         raise ValueError(
             f"{source} does not fit its config.json: {sorted(set(found.items()) ^ set(expected.items()))[:6]}"
         )
-    made: dict[str, mx.array] = {}
-    for key, value in weights.items():
-        value = value.astype(mx.float32)
-        if quantized(key, value.shape) and not plain:
-            parts = mx.quantize(value, group_size=GROUP, bits=BITS)
-            made |= {
-                key.removesuffix("weight") + part: array for part, array in zip(("weight", "scales", "biases"), parts)
-            }
-        else:
-            made[key] = value
-    config["rope_scaling"]["type"] = (
-        "su"  # the older name of longrope: mlx-vlm's loader of tokenizers refuses the new one here
-    )
+    made = as_stored(weights, plain)
+    config["rope_scaling"]["type"] = "su"  # longrope's older name: mlx-vlm's loader of tokenizers refuses the new one
     if not plain:
         config["quantization"] = config["quantization_config"] = {"group_size": GROUP, "bits": BITS}
     checkpoints.mkdir(parents=True, exist_ok=True)
@@ -123,18 +136,7 @@ def export(name: str, runs: Path = RUNS, checkpoints: Path = CHECKPOINTS, plain:
         mx.save_safetensors(str(folder / "model.safetensors"), made, metadata={"format": "mlx"})
         write_json(folder / "config.json", config)
         write_json(folder / "generation_config.json", generation_config(token_ids(source)))
-        write_json(
-            folder / "preprocessor_config.json",
-            {
-                "image_processor_type": "Phi3VImageProcessor",
-                "processor_class": "Phi3VProcessor",
-                "num_crops": 1,
-                "num_img_tokens": 144,
-                "image_mean": list(MEAN),
-                "image_std": list(STD),
-                "do_convert_rgb": True,
-            },
-        )
+        write_json(folder / "preprocessor_config.json", PREPROCESSOR)
         for file in ("tokenizer.json", "tokenizer_config.json"):
             shutil.copy(source / file, folder)
         for file in (target / "MODEL_CARD.md", target / "evaluation.json"):
