@@ -199,6 +199,8 @@ class _Environment(ImmutableSandboxedEnvironment):
     def call(__self, __context: object, __obj: Any, *args: Any, **kwargs: Any) -> Any:
         """A function of ours, or a harmless method of a text or a dictionary."""
         __self._step()
+        for inside in ("_loop_vars", "_block_vars"):  # jinja2 hands them on to functions that ask for its context
+            kwargs.pop(inside, None)
         if __obj in __self._functions:
             return __obj(*args, **kwargs)
         owner, name = getattr(__obj, "__self__", None), getattr(__obj, "__name__", "")
