@@ -1,9 +1,9 @@
 """What the helper costs, and what it saves, against the plain mlx-lm calls on the same checkpoint.
 
-    python benchmarks/bench_instruct.py [CHECKPOINT] [--runs 15] [--tokens 128] [--json FILE] [--plot FILE]
+    python -m benchmarks instruct [CHECKPOINT] [--runs 15] [--tokens 128] [--json FILE] [--plot FILE]
 
 In one run, with runs of both sides taken in turn. The ratios compare the best runs: whatever else the machine
-does can only slow a run down. The medians stand beside them; where they differ much, the machine was busy.
+does can only slow a run down. The medians are shown beside them; where they differ much, the machine was busy.
   decode speed          tokens per second through Model.stream, over mlx_lm.stream_generate (aim: at least 0.97)
   time to first token   from the question as text, chat template included (aim: at most 1.05 of the plain call)
   second turn           prompt tokens that go through the model again, over the tokens of the whole conversation
@@ -26,7 +26,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from labs_helper import doctor
-from labs_helper.engines.mlx_text import import_mlx_lm
+from labs_helper.engines.mlx_text import MLXText, import_mlx_lm
 from labs_helper.engines.worker import WORKER
 from labs_helper.models.load import load
 from labs_helper.models.model import Model
@@ -57,8 +57,8 @@ class Plain:
         """When the question was asked and when each token came, in seconds."""
         marks = [time.perf_counter()]
         prompt = self.tokenizer.apply_chat_template([{"role": "user", "content": question}], add_generation_prompt=True)
-        for _ in self._generate(self.model, self.tokenizer, prompt, max_tokens=tokens):
-            marks.append(time.perf_counter())
+        answer = self._generate(self.model, self.tokenizer, prompt, max_tokens=tokens)
+        marks.extend(time.perf_counter() for _part in answer)
         return marks
 
 
@@ -69,18 +69,17 @@ class Ours:
         self.model, self.name = model, name
         model.ask("Hello", max_tokens=1)
         self.forget()
-        model.engine._stop_ids = frozenset()
+        model.engine.stop_ids = frozenset()
 
     def forget(self) -> None:
         """Drop the prompt cache: the plain call has none either."""
-        self.model.engine._cache, self.model.engine.prompt_cache._ids = None, ()
+        self.model.engine.prompt_cache.clear()
 
     def times(self, question: str, tokens: int) -> list[float]:
         """When the question was asked and when each token came, in seconds."""
         self.forget()
         marks = [time.perf_counter()]
-        for _ in self.model.stream(question, max_tokens=tokens):
-            marks.append(time.perf_counter())
+        marks.extend(time.perf_counter() for _token in self.model.stream(question, max_tokens=tokens))
         return marks
 
 
@@ -125,8 +124,8 @@ def second_turn(model: Model, tokens: int) -> dict[str, float]:
 def load_as(path: str, dequantize: str) -> Model:
     """A model of its own, loaded with or without expanding its weights."""
     os.environ["LABS_DEQUANTIZE"] = dequantize
-    found = load(path)
-    model = Model(found.card, found.path, "for this benchmark")
+    shared = load(path)
+    model = Model(shared.card, MLXText(shared.path, ships_code=shared.card.ships_code), shared.path)
     model.ask("Hello", max_tokens=1)
     return model
 

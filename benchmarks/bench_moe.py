@@ -1,6 +1,6 @@
 """What recording the experts costs.
 
-    python benchmarks/bench_moe.py [CHECKPOINT] [--runs 7] [--tokens 96] [--json FILE]
+    python -m benchmarks moe [CHECKPOINT] [--runs 7] [--tokens 96] [--json FILE]
 
 Sides take turns within one run, so that whatever else the machine does falls on all of them. Stop tokens are switched
 off: every answer has the same length. Decode is the tokens a second after the first one.
@@ -37,7 +37,7 @@ def main() -> None:
     options = parser.parse_args()
     model = load(options.checkpoint)
     model.ask("Hello", max_tokens=1)
-    model.engine._stop_ids = frozenset()
+    model.engine.stop_ids = frozenset()
     speeds: dict[str, list[float]] = {"plain": [], "recorded": []}
     tokens = set()
     for run in range(options.runs + 1):

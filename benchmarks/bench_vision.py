@@ -1,6 +1,6 @@
 """How long one picture and four frames take, with and without a fast BLAS.
 
-    python benchmarks/bench_vision.py [CHECKPOINT] [--runs 5] [--tokens 24] [--num-crops N] [--json FILE]
+    python -m benchmarks vision [CHECKPOINT] [--runs 5] [--tokens 24] [--num-crops N] [--json FILE]
 
 Each side runs in a process of its own: one as the labs run, on Linux one more with LABS_BLAS=0, which leaves MLX with
 the reference BLAS of its wheel. Nothing is kept between two runs, neither the prompt cache nor the rows of a picture.
@@ -51,7 +51,7 @@ def measure(model: Model, question: str, pictures: int, options: argparse.Namesp
     engine, answers = model.engine, []
     for run in range(options.runs + 1):
         engine.prompt_cache.clear()
-        engine._rows = {}
+        engine._rows = {}  # private: no caller but this one wants a picture to be looked at again
         answer = model.ask(question, images=frames(pictures), num_crops=options.num_crops, max_tokens=options.tokens)
         if run:  # the first round warms up
             answers.append(answer)
@@ -72,7 +72,7 @@ def one_side(options: argparse.Namespace) -> dict:
     if not model.takes_images:
         raise SystemExit(f"{model.name} is a text model; give a checkpoint that sees.")
     model.ask("Hello", max_tokens=1)
-    model.engine._stop_ids = frozenset()
+    model.engine.stop_ids = frozenset()
     cases = {name: measure(model, *case, options) for name, case in CASES.items()}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return {

@@ -2,10 +2,11 @@
 
     python -m benchmarks.shapes mini FOLDER --layers 2 [--layout old]
 
-They load through the same way as the real ones, with every correction. What is true in them: the configuration (from
-labs_helper/catalog/models.toml), the names and shapes of the tensors, 4-bit weights with 16-bit scales in groups of 64, a
-vocabulary that is longer than the tokenizer, the files of the two layouts. What is not: the weights, LongRoPE's factors
-(smooth ones of the same range, see training.config.rope_factors) and the tokenizer, which is that of instruct-tiny.
+They load in the same way as the real ones, with every correction. Real are the configuration (from
+labs_helper/catalog/models.toml), the names and shapes of the tensors, 4-bit weights with 16-bit scales in groups of
+64, a vocabulary that is longer than the tokenizer, and the files of the two layouts. Not real are the weights,
+LongRoPE's factors (smooth ones of the same range, see training.config.rope_factors) and the tokenizer, which is that
+of instruct-tiny.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ SHAPES = {
     "vision": "phi-3.5-vision-instruct-4bit",
     "moe": "phi-3.5-moe-instruct-4bit",
 }
-CODE = {"phi3": "phi3", "phi3_v": "phi3_v", "phimoe": "phimoe"}
 TINY = catalog.course_folder() / "data/checkpoints/instruct-tiny"
 
 
@@ -182,7 +182,7 @@ def _write_files(folder: Path, config: dict, layout: str) -> None:
     tokenizer = json.loads((TINY / "tokenizer_config.json").read_text("utf-8"))
     shutil.copy(TINY / "tokenizer.json", folder)
     if layout == "old":
-        module = CODE[config["model_type"]]
+        module = config["model_type"]
         config["auto_map"] = {"AutoConfig": f"configuration_{module}.Config"}
         (folder / f"configuration_{module}.py").write_text("raise SystemExit('code of a checkpoint was run')\n")
         tokenizer["chat_template"] = (TINY / "chat_template.jinja").read_text("utf-8")

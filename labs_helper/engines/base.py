@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol, TypedDict
+from typing import TYPE_CHECKING, NotRequired, Protocol, TypedDict
 
 from labs_helper.pictures.images import Layout, layout
 
@@ -18,10 +18,17 @@ if TYPE_CHECKING:
 
 
 class Message(TypedDict):
-    """One message of a conversation, as an engine gets it: its pictures are tags in the text."""
+    """One message of a conversation, as an engine gets it: its pictures are tags in the text.
+
+    Keys:
+        role, content: as everywhere.
+        tagged: whether tags such as <|image_1|> in the content are places of pictures; else they are typed text. Left
+            out, they are places in messages of the user, if the request has pictures.
+    """
 
     role: str
     content: str
+    tagged: NotRequired[bool]
 
 
 @dataclass(frozen=True)
@@ -106,11 +113,15 @@ class Prompt:
 
     Each row of picture i has the id -i and the piece "<picture i>". The prompt of an endpoint is the messages that
     are sent, as JSON, with no ids and no pieces: the server makes those.
+
+    Attributes:
+        notices: what the person who typed it should know, such as that a control token in a message is plain text.
     """
 
     text: str
     ids: tuple[int, ...]
     pieces: tuple[str, ...]
+    notices: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)

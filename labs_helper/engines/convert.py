@@ -26,7 +26,8 @@ from labs_helper.common.translate import _
 from labs_helper.common.types import Config, Table
 from labs_helper.common.units import size
 from labs_helper.corrections import rope_settings
-from labs_helper.engines.mlx_base import Refusing, import_mlx_lm
+from labs_helper.engines.mlx_base import import_mlx_lm
+from labs_helper.engines.refusing import Refusing
 from labs_helper.engines.score import Score, read_lazily, score, stop_if
 from labs_helper.engines.worker import WORKER
 from labs_helper.errors import BadRequest, CheckpointRefused

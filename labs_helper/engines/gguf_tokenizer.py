@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labs_helper.common.translate import _
+from labs_helper.engines.refusing import quiet_transformers
 from labs_helper.errors import CheckpointRefused
 from labs_helper.store import read_json
 from labs_helper.store.gguf import Gguf
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
-_CONTROL, _USER_DEFINED, _UNUSED = 3, 4, 5
+_CONTROL, _USER_DEFINED, _UNUSED, _BYTE = 3, 4, 5, 6
 # Special tokens that leave the white space behind them alone; all others of Phi take it.
 _KEEP_SPACE = ("<unk>", "<s>", "<|endoftext|>")
 MARK = "\u2581"  # SentencePiece's space
@@ -35,7 +36,9 @@ def load(front: Gguf) -> PreTrainedTokenizerFast:
         load(gguf.read(file)).encode("Hello")
     """
     from tokenizers import Tokenizer
-    from transformers import PreTrainedTokenizerFast
+
+    with quiet_transformers():
+        from transformers import PreTrainedTokenizerFast
 
     folder, settings = front.file.parent, front.settings
     beside = folder / "tokenizer.json"
@@ -87,7 +90,12 @@ def build(settings: dict[str, Any], file: Path) -> Tokenizer:
         )
     vocabulary = {piece: token_id for token_id, piece in enumerate(pieces) if kinds[token_id] != _UNUSED}
     special = {piece for token_id, piece in enumerate(pieces) if kinds[token_id] in (_CONTROL, _USER_DEFINED)}
-    normal = {piece: scores[token_id] for piece, token_id in vocabulary.items() if piece not in special}
+    # A byte ("<0x41>") is never merged from its letters: that is how it differs from the same text.
+    normal = {
+        piece: scores[token_id]
+        for piece, token_id in vocabulary.items()
+        if piece not in special and kinds[token_id] != _BYTE
+    }
     unknown = pieces[settings.get("tokenizer.ggml.unknown_token_id", 0)]
     tokenizer = Tokenizer(models.BPE(vocabulary, merges(normal), unk_token=unknown, fuse_unk=True, byte_fallback=True))
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(MARK), normalizers.Replace(" ", MARK)])

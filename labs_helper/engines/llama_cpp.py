@@ -33,8 +33,11 @@ from labs_helper.common import platforms
 from labs_helper.common.translate import _
 from labs_helper.engines import gguf_tokenizer
 from labs_helper.engines.base import Candidate, Prepared, Report, Request, Sampling, Token
+from labs_helper.engines.chat_template import ChatTemplate
+from labs_helper.engines.encoder import Encoder
 from labs_helper.engines.pieces import Pieces
 from labs_helper.engines.prompts import Prompts
+from labs_helper.engines.refusing import Refusing
 from labs_helper.errors import BadRequest, CheckpointRefused, LabError, NotEnoughMemory
 from labs_helper.store import gguf
 
@@ -88,11 +91,13 @@ class LlamaCpp(Prompts):
             )
         self._front = gguf.read(file)
         self.config = self._front.config()
-        tokenizer = gguf_tokenizer.load(self._front)
-        self._pieces = Pieces(tokenizer)
+        with Refusing(self.path, _("tokenizer")):
+            tokenizer = gguf_tokenizer.load(self._front)
+            pieces, encoder = Pieces(tokenizer), Encoder(tokenizer.backend_tokenizer)
+        template = ChatTemplate(tokenizer.chat_template, tokenizer.special_tokens_map, file)
         named = [self._front.settings.get(f"tokenizer.ggml.{key}_token_id") for key in ("eos", "eot")]
         self.stop_ids = self._stops(tokenizer, *named)
-        self._tokenizer = tokenizer
+        self._use(tokenizer, pieces, encoder, template)
 
     @property
     def front(self) -> gguf.Gguf:
@@ -173,7 +178,8 @@ class LlamaCpp(Prompts):
     def close(self) -> None:
         """Give weights, cache and vocabulary back."""
         self._end_server()
-        self._tokenizer = self._pieces = self._front = None
+        self._forget_tokenizer()
+        self._front = None
 
     def prepare(self, request: Request) -> Prepared:
         """Check and render a request, and load what is missing for it. Raises a LabError."""

@@ -6,13 +6,11 @@ tokenizer is there: they touch no MLX array.
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import importlib
-import logging
 import sys
 import time
-from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -26,12 +24,14 @@ from labs_helper.common.types import Config
 from labs_helper.corrections import before_mlx, dequantize, open_files
 from labs_helper.engines import constrained
 from labs_helper.engines.base import Prepared, Report, Request, Token
+from labs_helper.engines.chat_template import ChatTemplate
+from labs_helper.engines.encoder import Encoder
 from labs_helper.engines.experts import Watch
 from labs_helper.engines.generation import Generation
 from labs_helper.engines.pieces import Pieces
 from labs_helper.engines.prompt_cache import PromptCache
 from labs_helper.engines.prompts import Prompts
-from labs_helper.errors import CheckpointRefused
+from labs_helper.engines.refusing import Refusing, quiet_transformers
 
 if TYPE_CHECKING:
     import mlx.core as mx
@@ -92,16 +92,16 @@ class MLXEngine(Prompts):
         import_mlx_lm()
         from mlx_lm.utils import load_tokenizer
 
-        with self._refusing(_("tokenizer")), _quiet_transformers():
+        with self._refusing(_("tokenizer")), quiet_transformers():
             # trust_remote_code=False also keeps transformers from asking; local_files_only from looking online.
             options = {"trust_remote_code": False, "local_files_only": True, **self._tokenizer_options()}
             tokenizer = load_tokenizer(self.path, options)
-            pieces = Pieces(tokenizer._tokenizer)  # noqa: SLF001 - mlx-lm's wrapper hides what Pieces reads
-            if not tokenizer.has_chat_template:
-                raise ValueError("it has no chat template")
-        self.config, self._pieces = config, pieces
+            inner = tokenizer._tokenizer  # noqa: SLF001 - mlx-lm's wrapper hides what Pieces reads
+            pieces, encoder = Pieces(inner), Encoder(inner.backend_tokenizer)
+        template = ChatTemplate(inner.chat_template, inner.special_tokens_map, self.path)
+        self.config = config
         self.stop_ids = self._find_stop_ids(tokenizer, config)
-        self._tokenizer = tokenizer
+        self._use(tokenizer, pieces, encoder, template)
 
     def _tokenizer_options(self) -> dict[str, Any]:
         return {}
@@ -170,7 +170,8 @@ class MLXEngine(Prompts):
 
     def close(self) -> None:
         """Give weights, cache and tokenizer back."""
-        self.model = self.decoder = self._tokenizer = self._pieces = self._guide = None
+        self.model = self.decoder = self._guide = None
+        self._forget_tokenizer()
         self.prompt_cache.clear()
         self.weight_bytes = 0
         gc.collect()  # module trees hold themselves in cycles
@@ -248,42 +249,3 @@ class MLXEngine(Prompts):
         options = {} if embeddings is None else {"input_embeddings": embeddings[None]}
         rows = self.decoder(mx.array([list(ids)]), **options)[0]
         return np.array(rows.astype(mx.float32))
-
-
-@contextlib.contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """transformers warns about config.json keys that matter only to its own models; we want its tokenizer."""
-    logger = logging.getLogger("transformers")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-class Refusing:
-    """Turns the many exceptions of a broken checkpoint into one sentence.
-
-    Example:
-        with Refusing(path, "weights"):
-            load_model(path)
-    """
-
-    # What mlx-lm, mlx and transformers raise for wrong shapes, missing keys, unreadable or absent files.
-    KINDS = (ValueError, KeyError, TypeError, AttributeError, IndexError, OSError, RuntimeError, AssertionError)
-
-    def __init__(self, path: Path, what: str) -> None:
-        self.path, self.what = path, what
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, self.KINDS):
-            reason = str(error).strip().split("\n")[0][:200]  # MLX names every parameter that does not fit
-            raise CheckpointRefused(
-                _("The {part} in {path} cannot be used ({kind}: {reason}).").format(
-                    part=self.what, path=self.path, kind=type(error).__name__, reason=reason
-                ),
-                _("Copy the whole checkpoint again, or choose another one."),
-            ) from error

@@ -148,15 +148,20 @@ class MLXVision(MLXEngine):
         """A request with its prompt, and its pictures as they are cut, before anything is checked or loaded."""
         crops = request.num_crops or self.num_crops
         pictures = tuple(PlacedPicture.place(image, crops) for image in request.images)
-        text = self._template(request)
-        check_tags(numbers_in(text), len(pictures))
-        ids = prompt.encode(self._encode, text, [picture.tokens for picture in pictures])
-        with self._tokenizing:
-            begin = self._tokenizer.encode("", add_special_tokens=True)  # <s>, if the tokenizer's own files add it
+        messages = self._messages(request)
+        text, shield = self._render(messages)
+        check_tags(numbers_in(text), len(pictures))  # only those that may be places are in the open
+
+        def encode(part: str) -> list[int]:
+            return self._ids(part, shield)
+
+        ids = prompt.encode(encode, text, [picture.tokens for picture in pictures])
+        begin = self.encoder.beginning()  # <s>, if the tokenizer's own files add it
         if ids[: len(begin)] != begin:
             ids = begin + ids
         pieces = (f"<picture {-token_id}>" if token_id < 0 else self.pieces.readable(token_id) for token_id in ids)
-        return Prepared(request, Prompt(text, tuple(ids), tuple(pieces)), pictures)
+        whole = Prompt(shield.show(text), tuple(ids), tuple(pieces), self._notices(messages))
+        return Prepared(request, whole, pictures)
 
     def _costs(self, prepared: Prepared) -> str:
         costs = prepared.image_tokens

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from labs_helper.catalog import endpoints
 from labs_helper.common import network
 from labs_helper.common.translate import _
+from labs_helper.engines import door
 from labs_helper.engines.base import Prepared, Prompt, Report, Request, Stopped, Token
 from labs_helper.engines.endpoint_client import Client
 from labs_helper.engines.endpoint_errors import explain, verdict
@@ -81,7 +82,8 @@ class OpenAIApi:
     def render(self, request: Request) -> Prompt:
         """The messages as they are sent, in JSON, with pictures shortened. There are no ids: the server makes them."""
         shown = _messages(request, lambda image: f"<picture, {image.width} x {image.height}>")
-        return Prompt(json.dumps(shown, ensure_ascii=False, indent=1), (), ())
+        typed = door.typed_marks(door.clean_messages(request), door.USUAL_MARK)
+        return Prompt(json.dumps(shown, ensure_ascii=False, indent=1), (), (), door.notices_of_server(typed))
 
     def encode(self, text: str) -> Prompt:
         """Always raises BadRequest: only the server has the tokenizer."""
@@ -270,8 +272,8 @@ def _is_json(said: list[str]) -> bool:
 def _messages(request: Request, shown: Callable[[Image.Image], str]) -> list[dict[str, Any]]:
     """The messages in OpenAI's form. shown: makes of a picture what is put in its place."""
     messages: list[dict[str, Any]] = []
-    for message in request.messages:
-        parts = TAG.split(message["content"]) if request.images else [message["content"]]
+    for message in door.clean_messages(request):
+        parts = TAG.split(message["content"]) if message["tagged"] else [message["content"]]
         if len(parts) == 1:
             messages.append({"role": message["role"], "content": message["content"]})
             continue

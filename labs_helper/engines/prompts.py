@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from labs_helper.common.translate import _
-from labs_helper.engines.base import Prepared, Prompt, Request
+from labs_helper.engines import door
+from labs_helper.engines.base import Message, Prepared, Prompt, Request
+from labs_helper.engines.chat_template import ChatTemplate
+from labs_helper.engines.encoder import Encoder
 from labs_helper.engines.pieces import Pieces
+from labs_helper.engines.refusing import Refusing
 from labs_helper.errors import BadRequest
 
 # Stop tokens that Phi uses whatever the files say: several published conversions name only one of them.
 ALWAYS_STOP = ("<|end|>", "<|endoftext|>")
 
 
+MOST_CHARACTERS = 10_000_000  # of a text that is cut into tokens; a long novel has three millions
+
+
 class Prompts:
-    """From a request to the prompt's text and ids. The engine sets `_tokenizer`, `_pieces` and `config`."""
+    """From a request to the prompt's text and ids. The engine sets `path`, `config` and, with `_use`, its tokenizer."""
 
     def __init__(self) -> None:
+        self.path = Path()
         self.config: dict[str, Any] = {}
         self._tokenizer: Any = None
         self._pieces: Pieces | None = None
+        self._chat_template: ChatTemplate | None = None
+        self._encoder: Encoder | None = None
         self.stop_ids: frozenset[int] = frozenset()
         self._tokenizing = threading.Lock()  # fast tokenizers do not like two threads at once
 
@@ -29,6 +41,26 @@ class Prompts:
         """The bytes and readable forms of the tokens. The tokenizer has to be there."""
         assert self._pieces is not None, "load_tokenizer() comes first"
         return self._pieces
+
+    @property
+    def encoder(self) -> Encoder:
+        """What cuts prompts into tokens. The tokenizer has to be there."""
+        assert self._encoder is not None, "load_tokenizer() comes first"
+        return self._encoder
+
+    @property
+    def template(self) -> ChatTemplate:
+        """The chat template. The tokenizer has to be there."""
+        assert self._chat_template is not None, "load_tokenizer() comes first"
+        return self._chat_template
+
+    def _use(self, tokenizer: Any, pieces: Pieces, encoder: Encoder, template: ChatTemplate) -> None:
+        """Take over a tokenizer that has been read; from now on it is ready."""
+        self._pieces, self._encoder, self._chat_template = pieces, encoder, template
+        self._tokenizer = tokenizer
+
+    def _forget_tokenizer(self) -> None:
+        self._tokenizer = self._pieces = self._encoder = self._chat_template = None
 
     @property
     def tokenizer_ready(self) -> bool:
@@ -46,24 +78,41 @@ class Prompts:
 
     def place(self, request: Request) -> Prepared:
         """A request with its prompt and its pictures, before anything is checked or loaded."""
-        return Prepared(request, self.encode(self._template(request)))
+        messages = self._messages(request)
+        text, shield = self._render(messages)
+        ids = tuple(self._ids(text, shield))
+        pieces = tuple(self.pieces.readable(token_id) for token_id in ids)
+        return Prepared(request, Prompt(shield.show(text), ids, pieces, self._notices(messages)))
 
-    def _template(self, request: Request) -> str:
-        with self._tokenizing:
-            text: str = self._tokenizer.apply_chat_template(
-                [dict(message) for message in request.messages], add_generation_prompt=True, tokenize=False
-            )
-        return text
+    def _messages(self, request: Request) -> list[Message]:
+        """The messages as the model reads them."""
+        _refuse_endless(sum(len(message["content"]) for message in request.messages))
+        return door.clean_messages(request)
+
+    def _render(self, messages: Sequence[Message]) -> tuple[str, door.Shield]:
+        """The text after the chat template, in which everything that was typed is behind a shield."""
+        contents = [message["content"] for message in messages]
+        shield = door.Shield(self.encoder.marks, [*contents, self.template.source])
+        hidden = [
+            Message(role=message["role"], content=shield.hide(message["content"], message["tagged"]))
+            for message in messages
+        ]
+        return self.template.render(hidden), shield
+
+    def _ids(self, text: str, shield: door.Shield) -> list[int]:
+        with self._tokenizing, Refusing(self.path, _("tokenizer")):
+            return self.encoder.ids(text, shield)
+
+    def _notices(self, messages: Sequence[Message]) -> tuple[str, ...]:
+        return door.notices(door.typed_marks(messages, self.encoder.typed))
 
     def encode(self, text: str) -> Prompt:
-        """A text as it is, without template, as tokens."""
-        ids = tuple(self._encode(text))
-        return Prompt(text, ids, tuple(self.pieces.readable(token_id) for token_id in ids))
-
-    def _encode(self, text: str) -> list[int]:
-        with self._tokenizing:
-            ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
-        return ids
+        """A text without template as tokens. Here, where no message is, a mark is the control token."""
+        _refuse_endless(len(text))
+        text = door.clean(text)
+        with self._tokenizing, Refusing(self.path, _("tokenizer")):
+            ids = self.encoder.whole(text)
+        return Prompt(text, tuple(ids), tuple(self.pieces.readable(token_id) for token_id in ids))
 
     @staticmethod
     def _stops(tokenizer: Any, *named: Any) -> frozenset[int]:
@@ -92,3 +141,14 @@ class Prompts:
     def _costs(self, prepared: Prepared) -> str:
         """What else to say about a prompt that is too long."""
         return ""
+
+
+def _refuse_endless(characters: int) -> None:
+    """A text that no model can read must not hold everything up while it is cut into tokens."""
+    if characters > MOST_CHARACTERS:
+        raise BadRequest(
+            _("The text has {count:,} characters; the labs take at most {most:,}.").format(
+                count=characters, most=MOST_CHARACTERS
+            ),
+            _("Take a part of it."),
+        )

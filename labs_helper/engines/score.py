@@ -13,8 +13,8 @@ from labs_helper.common.types import Config
 from labs_helper.corrections import before_mlx, longrope
 from labs_helper.corrections.vision.table import choose_table
 from labs_helper.engines.base import Stopped
-from labs_helper.engines.mlx_base import Refusing
 from labs_helper.engines.mlx_vision import model_classes
+from labs_helper.engines.refusing import Refusing
 
 
 @dataclass(frozen=True)

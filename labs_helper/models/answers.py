@@ -162,7 +162,7 @@ class Answer:
 
     @property
     def statistics_line(self) -> str:
-        """The most useful numbers and how the answer ended, in one line."""
+        """The most useful numbers, how the answer ended, and what to know about the prompt (`Prompt.notices`)."""
         first = _("{model}: {prompt} prompt tokens").format(model=self.model, prompt=self.prompt_tokens)
         if self.cached_tokens:
             first += _(" ({cached} from the cache)").format(cached=self.cached_tokens)
@@ -172,7 +172,8 @@ class Answer:
         if self.tokens_per_second is not None:
             rest += _(", {speed:.1f} tokens/s").format(speed=self.tokens_per_second)
         ends = {"stop": _("ended by itself"), "length": _("cut at max_tokens"), "cancelled": _("stopped by you")}
-        return f"{first}, {rest}, {ends.get(self.finish_reason, self.finish_reason)}"
+        line = f"{first}, {rest}, {ends.get(self.finish_reason, self.finish_reason)}"
+        return ". ".join((line, *self.prompt.notices))
 
     def __str__(self) -> str:
         return printable(self.text)

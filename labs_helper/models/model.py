@@ -230,7 +230,9 @@ class Model:
         return self._engine.render(question.request)
 
     def tokenize(self, text: str) -> Prompt:
-        """A text cut into tokens as it is, without the chat template.
+        """A text cut into tokens, without the chat template.
+
+        The text is normalised (NFC) as messages are. A control token in it is one: this is no message.
 
         Raises:
             BadRequest: not a string, or the model is on a server, which keeps its tokenizer.

@@ -134,7 +134,10 @@ def make_request(prompt: Prompting, options: Options, *, takes_images: bool, nam
         messages, pictures = _with_tags(messages)
     seed = options["seed"]
     return Request(
-        messages=tuple(Message(role=message["role"], content=message["content"]) for message in messages),
+        messages=tuple(
+            Message(role=message["role"], content=message["content"], tagged=message.get("tagged", False))
+            for message in messages
+        ),
         images=pictures,
         num_crops=None if crops is None else checked_crops(crops),
         sampling=Sampling(
@@ -162,16 +165,20 @@ def sources(images: Any) -> tuple[Any, ...]:
 
 
 def _with_tags(messages: Iterable[dict[str, Any]]) -> tuple[list[dict[str, Any]], tuple[Image.Image, ...]]:
-    """The messages with a tag for each picture, numbered through, and the opened pictures."""
+    """The messages with a tag for each picture, numbered through, and the opened pictures.
+
+    A tag in a message without pictures is text that somebody typed.
+    """
     tagged: list[dict[str, Any]] = []
     pictures: list[Image.Image] = []
     for message in messages:
         given, content = message["images"], message["content"]
-        if not TAG.search(content):
+        if given and not TAG.search(content):
             content = image_prompt(content, len(given), first=len(pictures) + 1)
         pictures += [open_image(source) for source in given]
-        tagged.append({**message, "content": content})
-    check_tags([number for message in tagged for number in numbers_in(message["content"])], len(pictures))
+        tagged.append({**message, "content": content, "tagged": bool(given)})
+    shown = [message["content"] for message in tagged if message["tagged"]]
+    check_tags([number for content in shown for number in numbers_in(content)], len(pictures))
     return tagged, tuple(pictures)
 
 

@@ -361,7 +361,6 @@ def test_closing_gives_pictures_back(engine):
 @pytest.mark.parametrize(
     ("text", "pictures"),
     [
-        ("<|image_1|>\nHi", 0),
         ("<|image_2|>\nHi", 1),
         ("<|image_2|>\n<|image_1|>\nHi", 2),
         ("<|image_1|>\n<|image_1|>\nHi", 2),
@@ -380,8 +379,9 @@ def test_tags_that_do_not_fit_the_pictures(model, text, pictures):
 def test_tags_outside_the_users_text(model):
     for role in ("system", "assistant"):
         turns = [{"role": role, "content": "<|image_1|>"}, {"role": "user", "content": "Hi"}]
-        with pytest.raises(BadRequest, match="picture tags"):
-            model.ask(turns, images=picture())
+        prompt = model.prompt(turns, images=picture())  # the first tag is text, the second is the place of the picture
+        assert f"<|{role}|>\n<|image_1|><|end|>\n<|user|>\n<|image_1|>\nHi<|end|>" in prompt.text
+        assert prompt.pieces.count("<picture 1>") == 313
         with pytest.raises(BadRequest, match="Only messages of the user"):
             model.ask([{"role": role, "content": "x", "images": [picture()]}, turns[1]])
 
