@@ -1,7 +1,7 @@
 """How people ask about the small world that the bundled checkpoints know, and how one answers them.
 
-The facts are the course's own (`labs_helper.agent.world`), the phrasings live in TOML files under `training/phrases` (one
-file a language). This module reads them and fills sentences.
+The facts are the course's own (`labs_helper.agent.world`), the phrasings are in TOML files under `training/phrases`
+(one file for each language). This module reads them and fills sentences.
 """
 
 from __future__ import annotations

@@ -112,7 +112,8 @@ def from_environment() -> Endpoint:
     for service in known:
         if service.ended and urlsplit(service.url).hostname == address.host:
             raise EndpointFailed(
-                f"{service.ended}.", _('Run the model on your machine: load("instruct"), or use another server.')
+                _("{reason}.").format(reason=service.ended),
+                _('Run the model on your machine: load("instruct"), or use another server.'),
             )
     url = str(address) if address.path else f"{address}/v1"
     return Endpoint(url, settings.ENDPOINT_MODEL.text or None, settings.ENDPOINT_TIMEOUT.get())

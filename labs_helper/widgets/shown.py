@@ -107,7 +107,7 @@ def from_upload(name: str, data: bytes) -> Shown:
     try:
         return Shown(name, open_image(data), _("no description"))
     except BadImage as error:  # bytes have no name
-        raise BadImage(f"{name}: {error.what}", error.do) from error
+        raise BadImage(_("{name}: {reason}").format(name=name, reason=error.what), error.do) from error
 
 
 def opened(source: Any, number: int) -> list[Shown]:
