@@ -187,44 +187,6 @@ def test_quantized_and_expanded_weights_answer_alike(tiny_vision, monkeypatch):
     assert np.abs(logits["0"] - logits["1"]).max() < 1e-3
 
 
-@pytest.mark.parametrize("pictures", [1, 2])
-def test_logits_equal_those_of_the_training(pictures, tmp_path):
-    """The torch model that vision-tiny is trained as, with the same weights."""
-    torch = pytest.importorskip("torch", reason="the course runs without it; the extra `training` brings it")
-    from training.vision.model import Phi3V, exported_names
-
-    folder = make_tiny_vision_checkpoint(tmp_path / "v", quantized=False)
-    engine, shown = MLXVision(folder), [picture(i, 336, 336) for i in range(pictures)]
-    content = "".join(f"<|image_{i + 1}|>\n" for i in range(pictures)) + "What is this?"
-    request = ask(content, *shown, max_tokens=2)
-    ours = WORKER.call(engine.logits, request)
-
-    def weights():
-        import mlx.core as mx
-
-        return {name: np.array(value) for name, value in mx.load(str(folder / "model.safetensors")).items()}
-
-    config = json.loads((folder / "config.json").read_text())
-    theirs = Phi3V({**config, "rope_scaling": {**config["rope_scaling"], "type": "longrope"}}).eval()
-    stored = WORKER.call(weights)
-    state = {}
-    for key, value in theirs.state_dict().items():
-        (name,) = exported_names({key: value})
-        array = stored[name]
-        if "patch_embedding" in name:  # torch and MLX order its axes differently
-            array = array.transpose(0, 3, 1, 2).copy()
-        state[key] = torch.from_numpy(array)
-    theirs.load_state_dict(state)
-    prompt = torch.tensor([engine.render(request).ids])
-    with torch.no_grad():
-        pixels = torch.from_numpy(np.stack([np.asarray(image) for image in shown]))
-        rows = theirs.vision.rows(theirs.vision.features(pixels))
-        hidden = theirs.hidden(prompt, torch.arange(prompt.shape[1])[None], rows)
-        wanted = theirs.decoder.lm_head(hidden)[0].numpy()
-    assert np.abs(wanted).max() > 1
-    assert np.abs(ours - wanted).max() < 1e-3
-
-
 def test_mlx_vlms_own_generate_agrees_once_it_is_repaired(tiny_vision):
     """load() and generate() of mlx-vlm on a picture of 1 x 2 tiles; as installed it cannot even load the tower."""
     from labs_helper.corrections import vision
