@@ -443,11 +443,22 @@ def _class_board(
         Path | None, _option("FILE", _("Where the board keeps results; a file for each day by default."))
     ] = None,
     minutes: Annotated[float | None, _option("N", _("Stop after this many minutes."))] = None,
+    remove: Annotated[
+        list[str] | None,
+        _option(
+            "ALIAS",
+            _("Start nothing: remove this learner from the board, also while it runs. For many: 'Guest *'."),
+            "--remove",
+        ),
+    ] = None,
 ) -> None:
     from labs_helper.board import rules
     from labs_helper.course import workshop
 
     data = data.expanduser() if data else None
+    if remove:
+        _remove_learners(remove, data)
+        return
     with workshop.class_board(data, host, rules.PORT if port is None else port, minutes) as board:
         print(_("The page, for you alone:") + f"\n  {board.page}")
         print(_("Learners who want to take part type:"))
@@ -460,6 +471,18 @@ def _class_board(
         print(_("Stop with Ctrl-C."), flush=True)
         board.wait(minutes)
     print(_("The class board has stopped."))
+
+
+def _remove_learners(aliases: list[str], data: Path | None) -> None:
+    from labs_helper.course import workshop
+
+    gone = workshop.remove_learners(aliases, data)
+    print(_n("{count} learner removed.", "{count} learners removed.", len(gone)).format(count=len(gone)))
+    for alias in gone[:20]:
+        print(f"  {alias}")
+    if len(gone) > 20:
+        print("  ...")
+    print(_("A learner who should stay is there again with the next check."))
 
 
 # -- printing ---------------------------------------------------------------------------------------------------
