@@ -457,7 +457,7 @@ def _class_board(
 
     data = data.expanduser() if data else None
     if remove:
-        _remove_learners(remove, data)
+        print(workshop.remove_learners(remove, data))
         return
     with workshop.class_board(data, host, rules.PORT if port is None else port, minutes) as board:
         print(_("The page, for you alone:") + f"\n  {board.page}")
@@ -471,18 +471,6 @@ def _class_board(
         print(_("Stop with Ctrl-C."), flush=True)
         board.wait(minutes)
     print(_("The class board has stopped."))
-
-
-def _remove_learners(aliases: list[str], data: Path | None) -> None:
-    from labs_helper.course import workshop
-
-    gone = workshop.remove_learners(aliases, data)
-    print(_n("{count} learner removed.", "{count} learners removed.", len(gone)).format(count=len(gone)))
-    for alias in gone[:20]:
-        print(f"  {alias}")
-    if len(gone) > 20:
-        print("  ...")
-    print(_("A learner who should stay is there again with the next check."))
 
 
 # -- printing ---------------------------------------------------------------------------------------------------

@@ -381,7 +381,8 @@ def post(joined: Membership, path: str, content: dict[str, Any]) -> tuple[int, d
     connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT)
     try:
         connection.connect()
-        with cut_after(OVERALL, lambda sock=connection.sock: sock.shutdown(socket.SHUT_RDWR)):
+        sock: socket.socket = connection.sock  # here, as the connection forgets it before its answer is read
+        with cut_after(OVERALL, lambda: sock.shutdown(socket.SHUT_RDWR)):
             connection.request("POST", path, json.dumps(content).encode(), headers)
             response = connection.getresponse()
             text = response.read(65_536)

@@ -15,7 +15,7 @@ from labs_helper.board import rules
 from labs_helper.catalog import find_lab
 from labs_helper.common import addresses, personal
 from labs_helper.common.markup import printable
-from labs_helper.common.translate import _
+from labs_helper.common.translate import _, _n
 from labs_helper.course.release import NAME
 from labs_helper.errors import BadRequest, LabError
 
@@ -72,7 +72,7 @@ def class_board(
     )
 
 
-def remove_learners(aliases: Sequence[str], data: Path | None = None) -> list[str]:
+def remove_learners(aliases: Sequence[str], data: Path | None = None) -> str:
     """Remove learners from a class board, whether it runs or not: somebody may have invented them.
 
     Args:
@@ -80,14 +80,14 @@ def remove_learners(aliases: Sequence[str], data: Path | None = None) -> list[st
         data: the board's file; None takes today's.
 
     Returns:
-        The aliases that were removed.
+        Sentences that say who was removed.
 
     Raises:
         BadRequest: the board has no such learner.
         LabError: there is no such file, or it cannot be used.
 
     Example:
-        remove_learners(["Guest *"])
+        print(remove_learners(["Guest *"]))
     """
     from labs_helper.board.storage import Storage
 
@@ -104,7 +104,10 @@ def remove_learners(aliases: Sequence[str], data: Path | None = None) -> list[st
             _("The board has no learner {alias}.").format(alias=printable(", ".join(aliases))),
             _("Write the alias as the page shows it, in quotes if it has a space."),
         )
-    return gone
+    removed = _n("{count} learner removed: {aliases}.", "{count} learners removed: {aliases}.", len(gone)).format(
+        count=len(gone), aliases=", ".join(gone[:20]) + (", ..." if len(gone) > 20 else "")
+    )
+    return removed + "\n" + _("A learner who should stay is there again with the next check.")
 
 
 def _board_file() -> Path:
