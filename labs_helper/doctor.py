@@ -25,6 +25,7 @@ from labs_helper.common.translate import _
 from labs_helper.common.units import size
 from labs_helper.corrections import blas
 from labs_helper.errors import LabError
+from labs_helper.exercises import progress
 from labs_helper.models.selection import choose
 
 Status: TypeAlias = Literal["OK", "NOTE", "FIX"]
@@ -128,6 +129,7 @@ def check_setup(lab: str | None = None) -> SetupReport:
         blas_row(),
         compiler_row(),
         kernel_row(),
+        progress_row(),
         *checkpoint_rows(roles),
         *answer_rows(roles),
     )
@@ -294,6 +296,21 @@ def kernel_row() -> Row:
     if installed.startswith("7.0."):
         return Row("ipykernel", FIX, installed, _("Version 7.0 loses output from threads: pip install -U ipykernel."))
     return Row("ipykernel", OK, installed)
+
+
+def progress_row() -> Row:
+    """Whether results of `check` can be noted."""
+    name = _("progress")
+    try:
+        on = progress.is_on()
+    except LabError as error:
+        return Row(name, FIX, error.what, error.do)
+    if not on:
+        return Row(name, OK, _("not noted (LABS_PROGRESS is off)"))
+    what, do = progress.trouble()
+    if what:
+        return Row(name, NOTE, what, do)
+    return Row(name, OK, _("noted in {file}").format(file=progress.progress_file()))
 
 
 def checkpoint_rows(roles: Iterable[str]) -> list[Row]:
