@@ -18,7 +18,8 @@ from typing import Literal, TypeAlias
 
 from labs_helper import catalog, corrections, store
 from labs_helper.capacity import limits
-from labs_helper.catalog import find_lab, labs
+from labs_helper.catalog import endpoints, find_lab, labs
+from labs_helper.common import settings
 from labs_helper.common.markup import escape, html_table
 from labs_helper.common.platforms import has_apple_gpu
 from labs_helper.common.translate import _
@@ -35,6 +36,8 @@ FIX: Status = "FIX"  # has to be repaired
 
 _FREE_MEMORY = 1e9  # bytes: what a notebook with a bundled model takes, and some room
 _FREE_DISK = 5e8  # bytes: notebooks and their copies
+# The same as in docs/hub/jupyterhub_config.py, which cannot import this.
+MLX_SERVER_BOUND = "--prompt-cache-size 2 --decode-concurrency 4 --prompt-concurrency 2"
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,7 @@ def check_setup(lab: str | None = None) -> SetupReport:
         progress_row(),
         *checkpoint_rows(roles),
         *answer_rows(roles),
+        *endpoint_rows(),
     )
     return SetupReport(None if lab is None else chosen[0].number, rows, versions())
 
@@ -341,3 +345,19 @@ def answer_rows(roles: Iterable[str]) -> list[Row]:
             answers = _("{model} answers: {reason}").format(model=choice.card.name, reason=choice.reason)
             rows.append(Row(name, OK, answers))
     return rows
+
+
+def endpoint_rows() -> list[Row]:
+    """The model server, if LABS_ENDPOINT names one. Nothing is asked from it."""
+    named = settings.ENDPOINT
+    if not named.text:
+        return []
+    try:
+        endpoint = endpoints.from_environment()
+    except LabError as error:
+        return [Row(named.name, NOTE, error.what, error.do)]
+    if named.text.lower() == "mlx":
+        detail = _("mlx_lm.server at {host}; its memory grows with the questions unless it is bounded")
+        advice = _("Start it with {options} (docs/hub.md says why).").format(options=MLX_SERVER_BOUND)
+        return [Row(named.name, NOTE, detail.format(host=endpoint.host), advice)]
+    return [Row(named.name, OK, endpoint.host)]
