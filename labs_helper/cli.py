@@ -444,12 +444,7 @@ def _class_board(
     ] = None,
     minutes: Annotated[float | None, _option("N", _("Stop after this many minutes."))] = None,
     remove: Annotated[
-        list[str] | None,
-        _option(
-            "ALIAS",
-            _("Start nothing: remove this learner from the board, also while it runs. For many: 'Guest *'."),
-            "--remove",
-        ),
+        list[str] | None, _option("ALIAS", _("Only remove this learner. 'Guest *' removes many."), "--remove")
     ] = None,
 ) -> None:
     from labs_helper.board import rules
