@@ -443,11 +443,17 @@ def _class_board(
         Path | None, _option("FILE", _("Where the board keeps results; a file for each day by default."))
     ] = None,
     minutes: Annotated[float | None, _option("N", _("Stop after this many minutes."))] = None,
+    remove: Annotated[
+        list[str] | None, _option("ALIAS", _("Only remove this learner. 'Guest *' removes many."), "--remove")
+    ] = None,
 ) -> None:
     from labs_helper.board import rules
     from labs_helper.course import workshop
 
     data = data.expanduser() if data else None
+    if remove:
+        print(workshop.remove_learners(remove, data))
+        return
     with workshop.class_board(data, host, rules.PORT if port is None else port, minutes) as board:
         print(_("The page, for you alone:") + f"\n  {board.page}")
         print(_("Learners who want to take part type:"))

@@ -18,13 +18,15 @@ from typing import Literal, TypeAlias
 
 from labs_helper import catalog, corrections, store
 from labs_helper.capacity import limits
-from labs_helper.catalog import find_lab, labs
+from labs_helper.catalog import endpoints, find_lab, labs
+from labs_helper.common import settings
 from labs_helper.common.markup import escape, html_table
 from labs_helper.common.platforms import has_apple_gpu
 from labs_helper.common.translate import _
 from labs_helper.common.units import size
 from labs_helper.corrections import blas
 from labs_helper.errors import LabError
+from labs_helper.exercises import progress
 from labs_helper.models.selection import choose
 
 Status: TypeAlias = Literal["OK", "NOTE", "FIX"]
@@ -34,6 +36,8 @@ FIX: Status = "FIX"  # has to be repaired
 
 _FREE_MEMORY = 1e9  # bytes: what a notebook with a bundled model takes, and some room
 _FREE_DISK = 5e8  # bytes: notebooks and their copies
+# The same as in docs/hub/jupyterhub_config.py, which cannot import this.
+MLX_SERVER_BOUND = "--prompt-cache-size 2 --decode-concurrency 4 --prompt-concurrency 2"
 
 
 @dataclass(frozen=True)
@@ -128,8 +132,10 @@ def check_setup(lab: str | None = None) -> SetupReport:
         blas_row(),
         compiler_row(),
         kernel_row(),
+        progress_row(),
         *checkpoint_rows(roles),
         *answer_rows(roles),
+        *endpoint_rows(),
     )
     return SetupReport(None if lab is None else chosen[0].number, rows, versions())
 
@@ -296,6 +302,21 @@ def kernel_row() -> Row:
     return Row("ipykernel", OK, installed)
 
 
+def progress_row() -> Row:
+    """Whether results of `check` can be noted."""
+    name = _("progress")
+    try:
+        on = progress.is_on()
+    except LabError as error:
+        return Row(name, FIX, error.what, error.do)
+    if not on:
+        return Row(name, OK, _("not noted (LABS_PROGRESS is off)"))
+    what, do = progress.trouble()
+    if what:
+        return Row(name, NOTE, what, do)
+    return Row(name, OK, _("noted in {file}").format(file=progress.progress_file()))
+
+
 def checkpoint_rows(roles: Iterable[str]) -> list[Row]:
     """Whether the bundled models of these roles are whole."""
     wanted, rows = set(roles), []
@@ -324,3 +345,19 @@ def answer_rows(roles: Iterable[str]) -> list[Row]:
             answers = _("{model} answers: {reason}").format(model=choice.card.name, reason=choice.reason)
             rows.append(Row(name, OK, answers))
     return rows
+
+
+def endpoint_rows() -> list[Row]:
+    """The model server, if LABS_ENDPOINT names one. Nothing is asked from it."""
+    named = settings.ENDPOINT
+    if not named.text:
+        return []
+    try:
+        endpoint = endpoints.from_environment()
+    except LabError as error:
+        return [Row(named.name, NOTE, error.what, error.do)]
+    if named.text.lower() == "mlx":
+        detail = _("mlx_lm.server at {host}; its memory grows with the questions unless it is bounded")
+        advice = _("Start it with {options} (docs/hub.md says why).").format(options=MLX_SERVER_BOUND)
+        return [Row(named.name, NOTE, detail.format(host=endpoint.host), advice)]
+    return [Row(named.name, OK, endpoint.host)]

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -107,3 +108,27 @@ def test_what_benchmarks_record():
     status = corrections.blas.preload()
     row = doctor.blas_row()
     assert (row.status == "OK") == status.fast and row.detail == status.library
+
+
+@pytest.mark.parametrize(
+    ("named", "status", "words"),
+    [
+        ("mlx", "NOTE", doctor.MLX_SERVER_BOUND),
+        ("http://192.168.1.20:8080/v1", "OK", "192.168.1.20:8080"),
+        ("http://me:hunter2@host", "NOTE", "more than an address"),
+    ],
+)
+def test_the_model_server_is_named_and_the_memory_of_mlx_lms_is_warned_of(monkeypatch, named, status, words):
+    monkeypatch.setenv("LABS_ENDPOINT", named)
+    (row,) = doctor.endpoint_rows()
+    assert row.status == status and words in f"{row.detail} {row.advice}" and "hunter2" not in str(row)
+    monkeypatch.delenv("LABS_ENDPOINT")
+    assert doctor.endpoint_rows() == []
+
+
+def test_every_place_that_recommends_mlx_lms_server_bounds_it():
+    root = Path(__file__).resolve().parents[1]
+    config = (root / "docs/hub/jupyterhub_config.py").read_text("utf-8")
+    assert ", ".join(f'"{word}"' for word in doctor.MLX_SERVER_BOUND.split()) in config
+    for name in ("docs/hub.md", "docs/instructors.md"):
+        assert doctor.MLX_SERVER_BOUND in " ".join((root / name).read_text("utf-8").split())

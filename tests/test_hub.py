@@ -63,7 +63,10 @@ def test_a_server_of_somebody_else_is_not_started():
         LABS_HUB_PYTHON=sys.executable, LABS_HUB_ENDPOINT="http://127.0.0.1:9123/v1", LABS_HUB_SERVED="/models/x"
     ).JupyterHub.services
     assert service["command"][0] == sys.executable
-    assert service["command"][-6:] == ["--model", "/models/x", "--host", "127.0.0.1", "--port", "9123"]
+    options = dict(zip(service["command"][3::2], service["command"][4::2], strict=True))
+    assert (options["--model"], options["--host"], options["--port"]) == ("/models/x", "127.0.0.1", "9123")
+    # Without these the server's memory grows with the questions of a class.
+    assert int(options["--prompt-cache-size"]) <= 2 and int(options["--decode-concurrency"]) <= 4
     assert service.get("user") == ("nobody" if os.geteuid() == 0 else None)
 
 

@@ -329,3 +329,18 @@ def test_dev_container_is_valid_and_can_hold_mlx():
 
 def test_files_are_small_enough_for_a_quick_clone():
     assert [name for name in tracked() if (ROOT / name).stat().st_size > 8 * 1024**2] == []
+
+
+def test_a_checkout_on_windows_keeps_the_line_ends():
+    """Every file is text with LF or is left as it is, whatever core.autocrlf says."""
+    command = ["git", "check-attr", "--stdin", "-z", "text", "eol"]
+    names = tracked("*")
+    asked = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, input="\0".join(names))
+    fields = asked.stdout.split("\0")
+    attributes: dict[str, dict[str, str]] = {}
+    for name, attribute, value in zip(fields[::3], fields[1::3], fields[2::3]):
+        attributes.setdefault(name, {})[attribute] = value
+    assert len(attributes) == len(names)
+    assert [name for name, has in attributes.items() if has["text"] != "unset" and has["eol"] != "lf"] == []
+    binary = (".safetensors", ".npz", ".png", ".gif", ".mp4")
+    assert all(has["text"] == "unset" for name, has in attributes.items() if name.endswith(binary))

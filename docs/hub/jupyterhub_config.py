@@ -53,6 +53,10 @@ c.Spawner.environment.update(
 # For spawners that can enforce it (systemd, Docker, Kubernetes). The labs see the limit and compute with it.
 c.Spawner.mem_limit = "3G"
 
+# mlx_lm.server keeps what it has computed of the ten newest conversations, and up to 32 answers at work; nothing else
+# bounds its memory (--prompt-cache-bytes does not reach that store in mlx-lm 0.32.2). docs/hub.md has the arithmetic.
+BOUND = ["--prompt-cache-size", "2", "--decode-concurrency", "4", "--prompt-concurrency", "2"]
+
 if SERVED:
     port = ENDPOINT.split("://", 1)[1].split("/", 1)[0].rsplit(":", 1)[1]
     serve = (
@@ -62,7 +66,7 @@ if SERVED:
     # The hub starts it, starts it again if it ends, and ends it with itself.
     model_server = {
         "name": "model-server",
-        "command": [PYTHON, "-c", serve, "--model", SERVED, "--host", "127.0.0.1", "--port", port],
+        "command": [PYTHON, "-c", serve, "--model", SERVED, "--host", "127.0.0.1", "--port", port, *BOUND],
         "environment": {"HF_HUB_OFFLINE": "1"},
     }
     if SERVER_USER and os.geteuid() == 0:

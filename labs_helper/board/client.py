@@ -13,38 +13,29 @@ from __future__ import annotations
 import atexit
 import json
 import random
+import re
 import secrets
+import socket
 import sqlite3
 import threading
 import time
-from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from labs_helper.board import membership, rules
+from labs_helper.board import membership, outbox, rules
 from labs_helper.board.membership import Membership
 from labs_helper.common import personal
 from labs_helper.common.markup import printable
+from labs_helper.common.numbers import whole
+from labs_helper.common.timeouts import cut_after
 from labs_helper.common.translate import _, _n
 from labs_helper.errors import BadRequest, EndpointFailed, LabError
 
-TIMEOUT = 5.0  # seconds that a message may take
+TIMEOUT = 5.0  # seconds that a piece of an answer may take
+OVERALL = 15.0  # seconds that a message and its answer may take together
 PAUSES = (1.0, 15.0)  # seconds between two attempts: the first, the longest
-_PATIENCE = 10.0  # seconds that a write waits for other notebooks
-_TABLE = """
-create table if not exists outbox (
-    id text primary key,
-    learner text not null,     -- of one joining: results for another board stay away from this one
-    exercise text not null,
-    status text not null,
-    tries integer not null,
-    at real not null,
-    state text not null        -- "waiting", "sent" or "refused"
-)
-"""
-_Row = tuple[str, str, str, int, float]  # id, exercise, status, tries, at
+_WRONG = (401, 409)  # another join code, another board: nothing that gets right by itself
 
 
 @dataclass(frozen=True)
@@ -56,7 +47,7 @@ class Round:
         waiting: results that did not.
         trouble: a sentence, or empty.
         wait: seconds that the board asks for.
-        refused: the board has another join code now.
+        refused: the board has another join code now, or there is another board at its address.
     """
 
     sent: int
@@ -92,22 +83,63 @@ def join(address: str, code: str, alias: str | None = None) -> str:
         wanted = rules.clean_alias(alias) if alias is not None else None
     except ValueError as error:
         raise BadRequest(str(error), _("Choose another one, or leave --alias out for a random one.")) from error
-    before = membership.current()
-    if before is not None and (before.address, before.code) == (address, code):
-        new = Membership(address, code, before.learner, wanted or before.alias)
-    else:
-        new = Membership(address, code, secrets.token_hex(16), wanted or rules.random_alias())
-    status, answer, _wait = post(new, "/api/join", {"alias": new.alias})
-    if status == 401:
-        raise BadRequest(_("The join code is wrong."), _("Compare it with the instructor's. Small letters are fine."))
-    shown = answer.get("alias")
-    if status != 200 or not isinstance(shown, str):
-        raise EndpointFailed(
-            _("{address} answers {status}, not as a class board.").format(address=address, status=status),
-            _("Check the address; try again."),
-        )
-    membership.keep(new)
+    try:
+        new = _recognised(address, code, wanted)
+        status, answer, wait = post(new, "/api/join", {"alias": new.alias})
+        shown = answer.get("alias")
+        if status != 200 or not isinstance(shown, str):
+            raise _not_joined(address, status, wait)
+        new = replace(new, board=_board_of(answer))
+        membership.keep(new)
+        outbox.remember(new)
+    except (sqlite3.Error, OSError) as error:
+        raise _unusable(error) from error
+    sender.start()
     return " ".join(printable(shown).split())[: rules.ALIAS + 8]
+
+
+def _recognised(address: str, code: str, alias: str | None) -> Membership:
+    """Who to join as: on a board that was joined before, at whatever address, the same learner."""
+    new = Membership(address, code, secrets.token_hex(16), alias or rules.random_alias())
+    status, answer, wait = post(new, "/api/board", {})
+    if status not in (200, 404):  # 404: a board of an older version
+        raise _not_joined(address, status, wait)
+    board, before = _board_of(answer), membership.current()
+    if before is not None and (
+        (board and board == before.board)
+        or ((before.address, before.code) == (address, code) and not (board and before.board))
+    ):
+        return replace(before, address=address, code=code, alias=alias or before.alias)
+    known = outbox.known(board)
+    return replace(new, learner=known[0], alias=alias or known[1]) if known else new
+
+
+def _board_of(answer: dict[str, Any]) -> str:
+    board = answer.get("board")
+    return board if isinstance(board, str) and re.fullmatch("[0-9a-f]{32}", board) else ""
+
+
+def _not_joined(address: str, status: int, wait: float) -> LabError:
+    if status == 401:
+        return BadRequest(_("The join code is wrong."), _("Compare it with the instructor's. Small letters are fine."))
+    if status == 403:
+        return EndpointFailed(_("The board is full."), _("Tell the instructor, who can remove learners from it."))
+    if status in (429, 503):
+        again = _("Try again in {seconds:.0f} seconds.").format(seconds=max(wait, 5.0))
+        return EndpointFailed(_("The board is busy."), again)
+    return EndpointFailed(
+        _("{address} answers {status}, not as a class board.").format(address=address, status=status),
+        _("Check the address; try again."),
+    )
+
+
+def _unusable(error: Exception) -> LabError:
+    return LabError(
+        _("The file {file}, where results wait to be sent, cannot be used ({error}).").format(
+            file=outbox.path(), error=error
+        ),
+        _("Move it away or mend it, then run `labs board` again; checks go on without it."),
+    )
 
 
 def leave() -> int:
@@ -120,16 +152,7 @@ def leave() -> int:
         leave()      # 0
     """
     membership.keep(None)
-    file = _outbox()
-    if not file.exists():
-        return 0
-    try:
-        with closing(_open(file)) as connection:
-            waiting = _count_waiting(connection)
-    except sqlite3.Error:
-        waiting = 0
-    file.unlink(missing_ok=True)
-    return waiting
+    return outbox.forget()
 
 
 def report() -> str:
@@ -138,6 +161,11 @@ def report() -> str:
     Example:
         print(report())
     """
+    if membership.is_damaged():
+        raise LabError(
+            _("{file} is damaged: nothing is sent.").format(file=personal.board_file()),
+            _("Join again: labs board join ADDRESS CODE. To take part no more: labs board leave."),
+        )
     joined = membership.current()
     if joined is None:
         return _("Not on a class board: nothing is sent. To join: labs board join ADDRESS CODE")
@@ -146,11 +174,30 @@ def report() -> str:
             address=joined.address, alias=joined.alias
         )
     ]
-    done = send()
-    waiting = _n("{count} result waits to be sent.", "{count} results wait to be sent.", done.waiting)
-    lines.append(waiting.format(count=done.waiting) if done.waiting else _("Everything is sent."))
+    try:
+        done, elsewhere = send(), outbox.waiting_elsewhere(joined.learner)
+    except (sqlite3.Error, OSError) as error:
+        raise _unusable(error) from error
+    if done.waiting:
+        waiting = _n("{count} result waits to be sent.", "{count} results wait to be sent.", done.waiting)
+        lines.append(waiting.format(count=done.waiting))
+    elif elsewhere:
+        lines.append(_("For this board nothing waits."))
+    else:
+        lines.append(_("Everything is sent."))
+    for address, count in elsewhere:
+        waiting = _n(
+            "{count} result waits for another board ({address}): join it again, and it is sent.",
+            "{count} results wait for another board ({address}): join it again, and they are sent.",
+            count,
+        )
+        lines.append(waiting.format(count=count, address=address or "?"))
     if done.trouble:
         lines.append(_("{trouble} Nothing is lost: they are sent later.").format(trouble=done.trouble))
+    lines += [
+        _("A damaged file was set aside. Results that waited in it are lost to the board: {file}").format(file=file)
+        for file in outbox.damaged()
+    ]
     return "\n".join(lines)
 
 
@@ -172,14 +219,7 @@ def note(exercise: str, status: str) -> None:
     joined = membership.current()
     if joined is None or status not in rules.STATUSES:
         return
-    with closing(_open(_outbox())) as connection:
-        connection.execute("begin immediate")
-        connection.execute("delete from outbox where learner != ?", (joined.learner,))
-        connection.execute(
-            "insert into outbox select ?1, ?2, ?3, ?4, count(*) + 1, ?5, 'waiting' from outbox where exercise = ?3",
-            (secrets.token_hex(16), joined.learner, exercise, status, time.time()),
-        )
-        connection.execute("commit")
+    outbox.add(joined, exercise, status)
     sender.start()
 
 
@@ -191,34 +231,33 @@ def send() -> Round:
     Example:
         send().waiting
     """
-    joined, file, sent = membership.current(), _outbox(), 0
-    if joined is None or not file.exists():
+    joined, sent = membership.current(), 0
+    if joined is None or not outbox.path().exists():
         return Round(0, 0)
-    with closing(_open(file)) as connection:
+    with outbox.opened() as connection:
         size = rules.BATCH
         while True:
-            rows: list[_Row] = connection.execute(
-                "select id, exercise, status, tries, at from outbox where state = 'waiting' and learner = ?"
-                " order by at limit ?",
-                (joined.learner, size),
-            ).fetchall()
+            rows = outbox.waiting(connection, joined.learner, size)
             if not rows:
                 return Round(sent, 0)
             try:
-                status, _answer, wait = post(joined, "/api/results", _message(joined, rows))
+                status, answer, wait = post(joined, "/api/results", _message(joined, rows))
             except LabError as error:
-                return Round(sent, _count_waiting(connection), error.what)
+                return Round(sent, outbox.count_waiting(connection, joined.learner), error.what)
             if status == 422 and len(rows) > 1:  # one of them is bad, and must not hold up the others
                 size = 1
                 continue
             if status not in (200, 422):
-                return Round(sent, _count_waiting(connection), _trouble(status), wait, status == 401)
-            state = "sent" if status == 200 else "refused"
-            connection.executemany("update outbox set state = ? where id = ?", [(state, row[0]) for row in rows])
+                left = outbox.count_waiting(connection, joined.learner)
+                return Round(sent, left, _trouble(status), wait, status in _WRONG)
+            outbox.mark(connection, rows, "sent" if status == 200 else "refused")
             sent += len(rows)
+            if not joined.board and _board_of(answer) and membership.current() == joined:
+                joined = replace(joined, board=_board_of(answer))  # joined by LABS_BOARD, or an older version of ours
+                membership.keep(joined)
 
 
-def _message(joined: Membership, rows: list[_Row]) -> dict[str, Any]:
+def _message(joined: Membership, rows: list[outbox.Row]) -> dict[str, Any]:
     now = time.time()
     results = [
         {
@@ -236,7 +275,9 @@ def _message(joined: Membership, rows: list[_Row]) -> dict[str, Any]:
 def _trouble(status: int) -> str:
     if status == 401:
         return _("The board has another join code now.")
-    if status == 429:
+    if status == 409:
+        return _("There is another board at this address now.")
+    if status in (429, 503):
         return _("The board is busy.")
     return _("The board answers {status}.").format(status=status)
 
@@ -312,7 +353,7 @@ def post(joined: Membership, path: str, content: dict[str, Any]) -> tuple[int, d
 
     Args:
         joined: the board, and who sends.
-        path: "/api/join" or "/api/results".
+        path: "/api/board", "/api/join" or "/api/results".
         content: the message.
 
     Returns:
@@ -329,17 +370,23 @@ def post(joined: Membership, path: str, content: dict[str, Any]) -> tuple[int, d
     parts = urlsplit(joined.address)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     headers = {
+        "Accept-Encoding": "identity",
         "Authorization": f"Bearer {joined.code}",
         "X-Learner": joined.learner,
         "Content-Type": "application/json",
         "Connection": "close",
     }
+    if joined.board and path != "/api/board":
+        headers["X-Board"] = joined.board
     connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT)
     try:
-        connection.request("POST", path, json.dumps(content).encode(), headers)
-        response = connection.getresponse()
-        text = response.read(65_536)
-        wait = response.headers.get("Retry-After", "")
+        connection.connect()
+        sock: socket.socket = connection.sock  # here, as the connection forgets it before its answer is read
+        with cut_after(OVERALL, lambda: sock.shutdown(socket.SHUT_RDWR)):
+            connection.request("POST", path, json.dumps(content).encode(), headers)
+            response = connection.getresponse()
+            text = response.read(65_536)
+        wait = whole(response.headers.get("Retry-After", ""))
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise EndpointFailed(
             _("Nothing answers at {address} ({kind}).").format(address=joined.address, kind=type(error).__name__),
@@ -354,29 +401,10 @@ def post(joined: Membership, path: str, content: dict[str, Any]) -> tuple[int, d
         answer = json.loads(text)
     except (ValueError, RecursionError):
         answer = {}
-    seconds = float(wait) if wait.isascii() and wait.isdigit() and len(wait) < 6 else 0.0
     # Something other than a board may answer 200: a router, a login page. Then nothing counts as sent.
-    if response.status == 200 and not (isinstance(answer, dict) and ("new" in answer or "alias" in answer)):
+    if response.status == 200 and not (isinstance(answer, dict) and {"new", "alias", "board"} & answer.keys()):
         raise EndpointFailed(
             _("{address} is not a class board.").format(address=joined.address), _("Check the address.")
         )
+    seconds = float(wait) if wait is not None and wait < 100_000 else 0.0
     return response.status, answer if isinstance(answer, dict) else {}, seconds
-
-
-def _outbox() -> Path:
-    return personal.folder() / "board.sqlite"
-
-
-def _open(file: Path) -> sqlite3.Connection:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(file, timeout=_PATIENCE, isolation_level=None)
-    try:
-        connection.execute(_TABLE)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _count_waiting(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("select count(*) from outbox where state = 'waiting'").fetchone()[0])

@@ -25,22 +25,28 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 HEADERS = 16_384  # bytes
+ASK = "/api/board"  # says which board this is
 LEARNER = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much the board takes: (at once, per second afterwards). A hub has one address for all of its learners.
+    """How much the board takes: (at once, per second afterwards).
+
+    A hub has one address for all of its learners. So what is counted by address concerns strangers only: neither
+    learners who have joined nor the page wait because somebody else at their address sends too much.
 
     Example:
         Limits(learner=(5, 0.1))
     """
 
-    address: tuple[float, float] = (400, 60)  # requests of one address
+    address: tuple[float, float] = (400, 60)  # requests of one address without the join code
+    requests: tuple[float, float] = (60, 5)  # requests of one learner who has joined
     wrong: tuple[float, float] = (60, 1)  # wrong codes of one address
     learner: tuple[float, float] = (150, 2)  # results of one learner
     newcomers: tuple[float, float] = (120, 1)  # learners that one address brings
-    seconds: float = 10  # for the body of a message to arrive
+    seconds: float = 10  # for the headers of a request to arrive, and again for its body
+    connections: int = 400  # at once
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,8 @@ class Guard:
     def __init__(self, app: Application, storage: Storage, limits: Limits, policy: str):
         self.app, self.storage, self.limits = app, storage, limits
         self._address, self._wrong = Limiter(*limits.address), Limiter(*limits.wrong)
-        self._newcomers = Limiter(*limits.newcomers)
+        self._newcomers, self._asking = Limiter(*limits.newcomers), Limiter(*limits.newcomers)
+        self._learner = Limiter(*limits.requests)
         self._headers = [
             (b"content-security-policy", policy.encode()),
             (b"x-content-type-options", b"nosniff"),
@@ -142,31 +149,40 @@ class Guard:
 
     def _refuse(self, scope: Scope) -> _Refusal | None:
         """A refusal, if the headers alone are reason enough."""
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > HEADERS:
+            return _Refusal(431, f"Headers have {HEADERS} bytes at most.")
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        said = headers.get(b"authorization", "")[:200].removeprefix("Bearer ")
         address = (scope.get("client") or ("unknown", 0))[0]
+        if scope["method"] == "GET":
+            # The empty page is for everybody; what it shows needs its key, which nobody can guess.
+            if scope["path"] == "/" or hmac.compare_digest(said.encode(), self.storage.key.encode()):
+                return None
+        # Nor the code: 31 to the power of 8. So the right one always counts, however many wrong ones came before it
+        # from the same address; a whole day of guessing at full speed finds it with a chance below 1 in 10,000.
+        elif hmac.compare_digest(rules.plain_code(said).encode(), rules.plain_code(self.storage.code).encode()):
+            return self._refuse_learner(scope["path"], headers, address)
         wait = self._address.take(address)
         if wait:
             return _Refusal(429, "Too many requests.", wait)
-        if sum(len(name) + len(value) for name, value in scope["headers"]) > HEADERS:
-            return _Refusal(431, f"Headers have {HEADERS} bytes at most.")
         if not scope["path"].startswith("/api/"):
             return None
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        said = headers.get(b"authorization", "")[:200].removeprefix("Bearer ")
-        if scope["method"] == "GET":  # the page, whose key nobody can guess
-            right = hmac.compare_digest(said.encode(), self.storage.key.encode())
-            return None if right else _Refusal(401, "The key of the page is wrong.")
+        if scope["method"] == "GET":
+            return _Refusal(401, "The key of the page is wrong.")
+        wait = self._wrong.take(address)
+        return _Refusal(429, "Too many wrong codes.", wait) if wait else _Refusal(401, "The join code is wrong.")
+
+    def _refuse_learner(self, path: str, headers: dict[bytes, str], address: str) -> _Refusal | None:
+        """The same for somebody who has the join code."""
         learner = headers.get(b"x-learner", "")
-        known = self.storage.knows(learner)
-        # A code can be guessed. After some wrong ones an address has to wait, except for learners who have joined.
-        wait = 0.0 if known else self._wrong.wait(address)
-        if wait:
-            return _Refusal(429, "Too many wrong codes.", wait)
-        if not hmac.compare_digest(rules.plain_code(said).encode(), rules.plain_code(self.storage.code).encode()):
-            self._wrong.take(address)
-            return _Refusal(401, "The join code is wrong.")
         if not LEARNER.fullmatch(learner):
             return _Refusal(400, "X-Learner must be 32 hexadecimal digits.")
-        wait = 0.0 if known else self._newcomers.take(address)
+        if headers.get(b"x-board", self.storage.board) != self.storage.board:
+            return _Refusal(409, "This is another board.")
+        if self.storage.knows(learner):
+            wait = self._learner.take(learner)
+            return _Refusal(429, "Too many requests.", wait) if wait else None
+        wait = (self._asking if path == ASK else self._newcomers).take(address)
         return _Refusal(429, "Too many new learners.", wait) if wait else None
 
     async def _body(self, scope: Scope, receive: Receive) -> tuple[_Refusal | None, bytes]:

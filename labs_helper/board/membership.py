@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from labs_helper.board import rules
@@ -22,14 +23,16 @@ class Membership:
     Attributes:
         address: such as "http://192.168.1.20:8765".
         code: the join code, in its plain form.
-        learner: a random number, a new one for each joining.
+        learner: a random number, another one for each board.
         alias: the name that the page shows.
+        board: what the board calls itself, by which it is known at another address; empty if it has not said it.
     """
 
     address: str
     code: str
     learner: str
     alias: str
+    board: str = ""
 
 
 def current() -> Membership | None:
@@ -48,17 +51,29 @@ def current() -> Membership | None:
     kept = _read()
     if settings.is_off(named) or kept == _LEFT:
         return None
-    try:
-        joined = Membership(**kept)
-    except TypeError:  # nothing there, or not ours
-        joined = None
+    joined = _checked(kept)
     if not named:
         return joined
     address, code = parse(*[*named.split(), "", ""][:2])
-    if joined is None or (joined.address, joined.code) != (address, code):
+    if joined is not None and (joined.address, joined.code) == (address, code):
+        return joined
+    if joined is not None and joined.code == code:
+        # Codes are random: this is the same board at another address. If not, it refuses what names another board.
+        joined = replace(joined, address=address)
+    else:
         joined = Membership(address, code, secrets.token_hex(16), rules.random_alias())
-        keep(joined)
+    keep(joined)
     return joined
+
+
+def is_damaged() -> bool:
+    """Whether the file is there and makes no sense, so that nothing is sent.
+
+    Example:
+        is_damaged()      # False
+    """
+    kept = _read()
+    return personal.board_file().exists() and kept != _LEFT and _checked(kept) is None
 
 
 def keep(membership: Membership | None) -> None:
@@ -100,6 +115,22 @@ def parse(address: str, code: str) -> tuple[str, str]:
             _("The join code is missing."), _("Write it behind the address: labs board join ADDRESS CODE.")
         )
     return str(parsed), rules.plain_code(code)
+
+
+def _checked(kept: dict[str, Any]) -> Membership | None:
+    """A membership from what the file holds; None for anything that `keep` does not write."""
+    try:
+        joined = Membership(**kept)
+        if not all(isinstance(value, str) for value in asdict(joined).values()):
+            return None
+        if parse(joined.address, joined.code) != (joined.address, joined.code):
+            return None
+        if rules.clean_alias(joined.alias) != joined.alias:
+            return None
+    except (TypeError, ValueError, BadRequest):
+        return None
+    hexadecimal = re.fullmatch(r"[0-9a-f]{32}", joined.learner) and re.fullmatch(r"([0-9a-f]{32})?", joined.board)
+    return joined if hexadecimal else None
 
 
 def _read() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import unicodedata
 
@@ -18,6 +19,9 @@ AGE = 7 * 24 * 3600.0  # seconds that a result may have waited to be sent
 # Without 0 and O, 1 and I and L: learners read a code from a wall and type it.
 _SIGNS = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
 _CODE = 8
+# Letters and marks that are not drawn at all: names made of them look alike, or like nothing (Unicode's property
+# Default_Ignorable_Code_Point, as far as `clean_alias` lets its members through).
+_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]")
 _KINDS = (
     "Brave Bright Calm Cheerful Clever Curious Eager Fair Gentle Happy Honest Jolly Kind Lively Lucky "
     "Merry Mild Neat Nimble Patient Polite Proud Quick Quiet Ready Sharp Steady Sunny Swift Warm Wise "
@@ -61,7 +65,8 @@ def clean_alias(text: str) -> str:
     """An alias in its normal form: letters and digits of any script, spaces, and - . ' _ between them.
 
     Raises:
-        ValueError: with a sentence, for anything else: markup, control characters, characters that reverse text.
+        ValueError: with a sentence, for anything else: markup, control characters, characters that reverse text or that
+            nobody sees.
 
     Example:
         clean_alias("  Calm   Otter ")      # "Calm Otter"
@@ -74,6 +79,8 @@ def clean_alias(text: str) -> str:
         raise ValueError(_("An alias has 1 to {count} characters.").format(count=ALIAS))
     # L letters, M marks on them, N digits. Two marks in a row are enough for every living script.
     kinds = [unicodedata.category(sign)[0] for sign in alias]
+    if _UNSEEN.search(alias):
+        raise ValueError(_("An alias has only letters that can be seen."))
     if any(kind not in "LMN" and sign not in " -.'_" for kind, sign in zip(kinds, alias)) or "MMM" in "".join(kinds):
         raise ValueError(_("An alias is made of letters, digits, spaces and - . ' _"))
     if kinds[0] not in "LN":

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import math
 import re
+import sqlite3
 import threading
 import time
 from collections.abc import Mapping
@@ -22,9 +23,13 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from labs_helper.board import rules
-from labs_helper.board.guard import HEADERS, LEARNER, Guard, Limiter, Limits
+from labs_helper.board.guard import ASK, HEADERS, LEARNER, Guard, Limiter, Limits
+from labs_helper.board.listener import Listener, protocol
 from labs_helper.board.storage import BoardFull, Result, Storage
 from labs_helper.common import servers
+from labs_helper.common.connections import Connections, room
+from labs_helper.common.translate import _
+from labs_helper.errors import EndpointFailed
 
 Alias = Annotated[str, AfterValidator(rules.clean_alias)]
 Learner = Annotated[str, Header(alias="X-Learner", pattern=f"^{LEARNER.pattern}$")]
@@ -87,9 +92,18 @@ def create_app(storage: Storage, exercises: Mapping[str, str], limits: Limits | 
         )
         return JSONResponse({"detail": f"Refused: {field or 'the message'}: {first['type']}."}, 422)
 
+    @app.exception_handler(sqlite3.Error)
+    def no_file(_request: Request, _error: sqlite3.Error) -> JSONResponse:
+        # A full disk, a file that another program holds: learners keep their results and send them later.
+        return JSONResponse({"detail": "The board cannot use its file."}, 503, {"Retry-After": "5"})
+
     @app.get("/")
-    def board() -> HTMLResponse:
+    async def board() -> HTMLResponse:
         return HTMLResponse(page)
+
+    @app.post(ASK)
+    async def which() -> dict[str, Any]:
+        return {"board": storage.board}
 
     @app.get("/api/state")
     def state(since: str = "") -> Response:
@@ -100,7 +114,7 @@ def create_app(storage: Storage, exercises: Mapping[str, str], limits: Limits | 
     @app.post("/api/join")
     def join(message: Join, learner: Learner) -> dict[str, Any]:
         try:
-            return {"alias": storage.join(learner, message.alias)}
+            return {"alias": storage.join(learner, message.alias), "board": storage.board}
         except BoardFull as error:
             raise HTTPException(403, str(error)) from error
 
@@ -113,7 +127,7 @@ def create_app(storage: Storage, exercises: Mapping[str, str], limits: Limits | 
             raise HTTPException(429, "Too many results.", {"Retry-After": str(math.ceil(wait))})
         taken = [Result(sent.id, sent.exercise, sent.status, sent.tries, sent.age) for sent in message.results]
         try:
-            return {"new": storage.add(learner, message.alias, taken)}
+            return {"new": storage.add(learner, message.alias, taken), "board": storage.board}
         except BoardFull as error:
             raise HTTPException(403, str(error)) from error
 
@@ -171,6 +185,9 @@ class Board(servers.Server):
         except BaseException:
             self._socket.close()
             raise
+        limits = limits or Limits()
+        # Connections that the system holds, and those that end, are files as well.
+        connections = Connections(room(limits.connections, spare=64 + servers.BACKLOG // 2))
         settings = uvicorn.Config(
             create_app(self.storage, exercises, limits),
             log_level="error",
@@ -178,21 +195,27 @@ class Board(servers.Server):
             server_header=False,
             lifespan="off",
             ws="none",
-            limit_concurrency=400,
+            backlog=servers.BACKLOG,
             timeout_keep_alive=5,
             timeout_graceful_shutdown=2,
             h11_max_incomplete_event_size=HEADERS,
-            http="h11",
+            http=protocol(connections),
             loop="asyncio",
             proxy_headers=False,
         )
-        self._server = uvicorn.Server(settings)
+        self._server = Listener(settings, connections, limits.seconds)
         # Not in the main thread: there uvicorn would take Ctrl-C for itself.
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True, name="labs-board")
         self._thread.start()
         until = time.monotonic() + 20
         while not self._server.started and self._thread.is_alive() and time.monotonic() < until:
             time.sleep(0.01)
+        if not self._server.started:
+            self.close()
+            raise EndpointFailed(
+                _("The class board did not start at {host}:{port}.").format(host=host, port=self.port),
+                _("Take another port with --port."),
+            )
 
     @property
     def page(self) -> str:

@@ -5,6 +5,7 @@ A result is on the disk before its sender hears that it arrived: a server that i
 
 from __future__ import annotations
 
+import fnmatch
 import secrets
 import sqlite3
 import threading
@@ -42,6 +43,14 @@ create index if not exists result_by_learner on result (learner, exercise, at);
 """
 
 
+# Columns by name: a newer version may have more of them.
+_ADD_LEARNER = (
+    "insert into learner (learner, asked, alias, joined_at) values (?, ?, ?, ?)"
+    " on conflict (learner) do update set asked = ?2, alias = ?3"
+)
+_ADD_RESULT = "insert or ignore into result (id, learner, exercise, status, tries, at) values (?, ?, ?, ?, ?, ?)"
+
+
 @dataclass(frozen=True)
 class Result:
     """One check of a learner.
@@ -72,6 +81,7 @@ class Storage:
     Attributes:
         code: what learners join with.
         key: what the page needs.
+        board: a random number by which learners' machines know this board, at whatever address it is.
 
     Raises:
         LabError: the file cannot be used.
@@ -88,29 +98,53 @@ class Storage:
             # The server answers from several threads; the lock lets one of them in at a time.
             self._connection = sqlite3.connect(file, timeout=10, isolation_level=None, check_same_thread=False)
             self._connection.executescript(_TABLES)
-            for name, value in (("code", rules.new_code()), ("key", secrets.token_urlsafe(24))):
-                self._connection.execute("insert or ignore into setting values (?, ?)", (name, value))
+            new = {"code": rules.new_code(), "key": secrets.token_urlsafe(24), "board": secrets.token_hex(16)}
+            for name, value in new.items():
+                self._connection.execute("insert or ignore into setting (name, value) values (?, ?)", (name, value))
             known = dict(self._connection.execute("select name, value from setting").fetchall())
-            self._learners = {row[0] for row in self._connection.execute("select learner from learner")}
-            self._connection.execute("select id, learner, exercise, status, tries, at from result limit 1")
+            self._learners = self._read_learners()
+            self._try_to_write()
             file.chmod(0o600)
         except (OSError, sqlite3.Error) as error:
             raise LabError(
                 _("The board's file {file} cannot be used ({error}).").format(file=file, error=error),
                 _("Name another with --data."),
             ) from error
-        self.code, self.key = known["code"], known["key"]
+        self.code, self.key, self.board = known["code"], known["key"], known["board"]
         # Another version after every change and every start, so that a page knows when to draw again.
-        self._start, self._changes = secrets.token_hex(4), 0
+        self._start, self._changes, self._seen = secrets.token_hex(4), 0, self._one("pragma data_version")
 
     @property
     def version(self) -> str:
         """A text that changes whenever what `state` gives changes."""
-        return f"{self._start}-{self._changes}"
+        with self._lock:
+            return self._version()
 
     def knows(self, learner: str) -> bool:
         """Whether this learner has joined before."""
         return learner in self._learners
+
+    def remove(self, alias: str) -> list[str]:
+        """Remove learners and their results. Whoever sends another result is there again.
+
+        Args:
+            alias: as the page shows it; `*` stands for any characters, as in "Guest *".
+
+        Returns:
+            The aliases that were removed.
+
+        Example:
+            storage.remove("Guest *")      # ["Guest 1", "Guest 2"]
+        """
+
+        def work() -> list[str]:
+            people = self._connection.execute("select learner, alias from learner order by alias").fetchall()
+            gone = [person for person in people if fnmatch.fnmatchcase(person[1].casefold(), alias.casefold())]
+            for table in ("result", "learner"):
+                self._connection.executemany(f"delete from {table} where learner = ?", [(who,) for who, _alias in gone])
+            return [shown for _who, shown in gone]
+
+        return self._write(work)
 
     def join(self, learner: str, alias: str) -> str:
         """Note a learner.
@@ -144,7 +178,7 @@ class Storage:
                 (result.id, learner, result.exercise, result.status, result.tries, now - result.age)
                 for result in results
             ]
-            self._connection.executemany("insert or ignore into result values (?, ?, ?, ?, ?, ?)", rows)
+            self._connection.executemany(_ADD_RESULT, rows)
             after = self._one("select count(*) from result where learner = ?", learner)
             if after > RESULTS:
                 raise BoardFull(_("This learner has more results than a class can have."))
@@ -161,7 +195,7 @@ class Storage:
             storage.state()["learners"][0]["alias"]
         """
         with self._lock:
-            version = self.version
+            version = self._version()
             people = self._connection.execute("select learner, alias from learner").fetchall()
             rows = self._connection.execute(
                 "select learner, exercise, max(tries, count(*)), min(at), min(case when status = 'passed' then at end)"
@@ -202,11 +236,30 @@ class Storage:
         while shown.casefold() in taken:
             number += 1
             shown = f"{alias} {number}"
-        self._connection.execute(
-            "insert into learner values (?, ?, ?, ?) on conflict (learner) do update set asked = ?2, alias = ?3",
-            (learner, alias, shown, time.time()),
-        )
+        self._connection.execute(_ADD_LEARNER, (learner, alias, shown, time.time()))
         return shown
+
+    def _version(self) -> str:
+        seen = self._one("pragma data_version")
+        if seen != self._seen:  # another program has written: `labs workshop board --remove`
+            self._seen, self._learners = seen, self._read_learners()
+            self._changes += 1
+        return f"{self._start}-{self._changes}"
+
+    def _read_learners(self) -> set[str]:
+        return {row[0] for row in self._connection.execute("select learner from learner")}
+
+    def _try_to_write(self) -> None:
+        """Find a file of another version, or one that nobody may write, before the first result comes."""
+        self._connection.execute("begin immediate")
+        try:
+            trial = secrets.token_hex(16)
+            self._connection.execute(_ADD_LEARNER, (trial, trial, trial, 0.0))
+            self._connection.execute(_ADD_RESULT, (trial, trial, "0.1", "passed", 1, 0.0))
+            if not self._one("select count(*) from result where learner = ?", trial):
+                raise sqlite3.IntegrityError("it takes no results")  # what "or ignore" has hidden
+        finally:
+            self._connection.execute("rollback")
 
     def _one(self, question: str, *values: object) -> int:
         return int(self._connection.execute(question, values).fetchone()[0])
@@ -216,11 +269,12 @@ class Storage:
         with self._lock:
             self._connection.execute("begin immediate")
             try:
+                self._version()
                 result = work()
                 self._connection.execute("commit")
             except BaseException:
                 self._connection.execute("rollback")
                 raise
-            self._learners = {row[0] for row in self._connection.execute("select learner from learner")}
+            self._learners = self._read_learners()
             self._changes += 1
             return result

@@ -113,7 +113,13 @@ def reachable(host: str, port: int) -> list[str]:
 
 
 def _is_host(host: str | None) -> TypeGuard[str]:
-    return host is not None and host != "" and host.isprintable() and not set(host) & _IN_NO_HOST
+    if not host or not host.isprintable() or set(host) & _IN_NO_HOST:
+        return False
+    try:
+        host.encode("idna")  # what every look-up does first; it refuses labels that are empty or too long
+    except UnicodeError:
+        return False
+    return True
 
 
 def _may_hold_a_secret(text: str) -> bool:

@@ -21,3 +21,14 @@ def is_real(value: object) -> TypeGuard[int | float]:
         is_real(2.5), is_real(True), is_real("2.5")      # (True, False, False)
     """
     return is_whole(value) or isinstance(value, float)
+
+
+def whole(text: str) -> int | None:
+    """The whole number in a text that a server has sent, such as a header; None if it is not one of 1 to 18 digits.
+
+    Python's own int takes signs, spaces and underscores, and str.isdigit() lets \u00b2 through, which int refuses.
+
+    Example:
+        whole("120"), whole("\u00b2"), whole("9" * 5000)      # (120, None, None)
+    """
+    return int(text) if 0 < len(text) <= 18 and text.isascii() and text.isdigit() else None

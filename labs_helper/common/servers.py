@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import math
 import socket
+import sys
 import threading
 import time
 from typing import Self
@@ -12,6 +13,8 @@ from typing import Self
 from labs_helper.common import addresses
 from labs_helper.common.translate import _
 from labs_helper.errors import EndpointFailed
+
+BACKLOG = 128  # connections that the system holds until the server takes them
 
 
 class Server(abc.ABC):
@@ -37,9 +40,15 @@ class Server(abc.ABC):
         self.host = host
         self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         try:
-            # A restart takes the same port again although old connections linger.
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if sys.platform == "win32":
+                # There SO_REUSEADDR would let two servers have one port.
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+            else:
+                # A restart takes the same port again although old connections linger.
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self._socket.bind((host, port))
+            # At once: of two that start at the same moment, both may bind, and only one may listen.
+            self._socket.listen(BACKLOG)
         except (OSError, OverflowError) as error:
             self._socket.close()
             raise EndpointFailed(

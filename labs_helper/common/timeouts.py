@@ -9,7 +9,8 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import ParamSpec, TypeVar
 
@@ -110,3 +111,30 @@ def wait_at_most(seconds: float | None, function: Callable[P, T], *args: P.args,
     if not results:
         raise TooLong
     return results[0]
+
+
+@contextmanager
+def cut_after(seconds: float, cut: Callable[[], object]) -> Iterator[None]:
+    """Call `cut` if the block takes longer than that, so that what it waits for ends.
+
+    The time limit of a socket counts each piece on its own: a server that sends a byte a second never reaches it.
+
+    Args:
+        seconds: for the whole block.
+        cut: called in another thread; its errors are ignored.
+
+    Example:
+        with cut_after(10, lambda: connection.shutdown(socket.SHUT_RDWR)): ...
+    """
+
+    def now() -> None:
+        with suppress(Exception):
+            cut()
+
+    timer = threading.Timer(seconds, now)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

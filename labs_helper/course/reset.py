@@ -69,7 +69,8 @@ def restore(lab: str | int, *, folder: Path | None = None) -> Restored:
     notebook, wanted = folder / f"{stem}.ipynb", text.encode()
     try:
         mine = notebook.read_bytes() if notebook.exists() else None
-        if mine == wanted:
+        # A git that writes CRLF (core.autocrlf) changes every line and nothing that the learner wrote.
+        if mine is not None and mine.replace(b"\r\n", b"\n") == wanted:
             return Restored(notebook, None, changed=False)
         copy = None if mine is None else dated_copy(notebook, mine)
         write_whole(notebook, wanted)

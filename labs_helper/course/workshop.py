@@ -5,6 +5,7 @@ docs/instructors.md describes a whole workshop.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,8 @@ from urllib.parse import quote, urlencode
 from labs_helper.board import rules
 from labs_helper.catalog import find_lab
 from labs_helper.common import addresses, personal
-from labs_helper.common.translate import _
+from labs_helper.common.markup import printable
+from labs_helper.common.translate import _, _n
 from labs_helper.course.release import NAME
 from labs_helper.errors import BadRequest, LabError
 
@@ -65,8 +67,51 @@ def class_board(
         ) from error
     from labs_helper.exercises import all_exercises
 
-    data = data or personal.folder() / f"class-board-{date.today().isoformat()}.sqlite"
-    return Board(data, {number: exercise.title for number, exercise in all_exercises().items()}, host, port)
+    return Board(
+        data or _board_file(), {number: exercise.title for number, exercise in all_exercises().items()}, host, port
+    )
+
+
+def remove_learners(aliases: Sequence[str], data: Path | None = None) -> str:
+    """Remove learners from a class board, whether it runs or not: somebody may have invented them.
+
+    Args:
+        aliases: as the page shows them; `*` stands for any characters, as in "Guest *".
+        data: the board's file; None takes today's.
+
+    Returns:
+        Sentences that say who was removed.
+
+    Raises:
+        BadRequest: the board has no such learner.
+        LabError: there is no such file, or it cannot be used.
+
+    Example:
+        print(remove_learners(["Guest *"]))
+    """
+    from labs_helper.board.storage import Storage
+
+    file = data or _board_file()
+    if not file.is_file():
+        raise LabError(_("There is no class board in {file}.").format(file=file), _("Name its file with --data."))
+    storage = Storage(file)
+    try:
+        gone = [shown for alias in aliases for shown in storage.remove(alias)]
+    finally:
+        storage.close()
+    if not gone:
+        raise BadRequest(
+            _("The board has no learner {alias}.").format(alias=printable(", ".join(aliases))),
+            _("Write the alias as the page shows it, in quotes if it has a space."),
+        )
+    removed = _n("{count} learner removed: {aliases}.", "{count} learners removed: {aliases}.", len(gone)).format(
+        count=len(gone), aliases=", ".join(gone[:20]) + (", ..." if len(gone) > 20 else "")
+    )
+    return removed + "\n" + _("A learner who should stay is there again with the next check.")
+
+
+def _board_file() -> Path:
+    return personal.folder() / f"class-board-{date.today().isoformat()}.sqlite"
 
 
 def pull_link(hub: str, repository: str, branch: str = "main") -> str:

@@ -29,8 +29,6 @@ def explain(
         pieces: how many pieces of the answer had come.
         proxy: host and port of the proxy in between; "" for none.
     """
-    import httpx
-
     host = (
         endpoint.host if not proxy else _("{host} (through the proxy {proxy})").format(host=endpoint.host, proxy=proxy)
     )
@@ -48,45 +46,7 @@ def explain(
             _("{host} sends its answer compressed, which was not asked for.").format(host=host),
             _("Switch compression off at the server, or at the proxy before it."),
         )
-    if isinstance(error, httpx.ProxyError):
-        return EndpointFailed(
-            _("The proxy {proxy} does not let the request through to {host} ({said}).").format(
-                proxy=proxy, host=endpoint.host, said=endpoints.shown(str(error))
-            ),
-            _("Check HTTP_PROXY and HTTPS_PROXY, or add the server to NO_PROXY."),
-        )
-    if isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout | httpx.PoolTimeout):
-        if pieces:
-            what = _("{host} said nothing more for {seconds:g} seconds.")
-        else:
-            what = _("{host} did not answer within {seconds:g} seconds.")
-        return EndpointFailed(
-            what.format(host=host, seconds=endpoint.timeout),
-            _with_part(
-                _("It may be loading a model or be busy: ask again. LABS_ENDPOINT_TIMEOUT=300 waits longer."), pieces
-            ),
-        )
-    if pieces:
-        return broke_off(host, pieces)
-    if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
-        return EndpointFailed(
-            _("{host} closed the connection without an answer.").format(host=host),
-            _("Look at the server's own log, and check LABS_ENDPOINT: is it http or https, and the right port?"),
-        )
-    if isinstance(error, httpx.TransportError):
-        where = (
-            endpoint.url if not proxy else _("{url} through the proxy {proxy}").format(url=endpoint.url, proxy=proxy)
-        )
-        return EndpointFailed(
-            _("Nothing answers at {where} (tried {count} times).").format(where=where, count=RETRIES + 1),
-            _("Start the server, or check LABS_ENDPOINT, the network and the firewall.")
-            if not proxy
-            else _("Check the proxy and LABS_ENDPOINT, or add the server to NO_PROXY."),
-        )
-    return EndpointFailed(
-        _("{host} answered something that is not a chat answer ({said}).").format(host=host, said=type(error).__name__),
-        _("Check LABS_ENDPOINT: it is the address before /chat/completions, and often ends in /v1."),
-    )
+    return _explain_connection(error, endpoint, host, pieces, proxy)
 
 
 def verdict(reader: StreamReader, host: str, pieces: int) -> EndpointFailed | None:
@@ -144,6 +104,51 @@ def _error_inside(error: ServerError, host: str, pieces: int) -> EndpointFailed:
         what = _("{host} did not answer and says: {said}.")
     advice = _("Those are the server's own words: look at its log, ask something shorter, or ask again later.")
     return EndpointFailed(what.format(host=host, count=pieces, said=said.rstrip(".")), _with_part(advice, pieces))
+
+
+def _explain_connection(error: BaseException, endpoint: Endpoint, host: str, pieces: int, proxy: str) -> EndpointFailed:
+    """An error of the HTTP library."""
+    import httpx
+
+    if isinstance(error, httpx.ProxyError):
+        return EndpointFailed(
+            _("The proxy {proxy} does not let the request through to {host} ({said}).").format(
+                proxy=proxy, host=endpoint.host, said=endpoints.shown(str(error))
+            ),
+            _("Check HTTP_PROXY and HTTPS_PROXY, or add the server to NO_PROXY."),
+        )
+    if isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout | httpx.PoolTimeout):
+        if pieces:
+            what = _("{host} said nothing more for {seconds:g} seconds.")
+        else:
+            what = _("{host} did not answer within {seconds:g} seconds.")
+        return EndpointFailed(
+            what.format(host=host, seconds=endpoint.timeout),
+            _with_part(
+                _("It may be loading a model or be busy: ask again. LABS_ENDPOINT_TIMEOUT=300 waits longer."), pieces
+            ),
+        )
+    if pieces:
+        return broke_off(host, pieces)
+    if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
+        return EndpointFailed(
+            _("{host} closed the connection without an answer.").format(host=host),
+            _("Look at the server's own log, and check LABS_ENDPOINT: is it http or https, and the right port?"),
+        )
+    if isinstance(error, httpx.TransportError):
+        where = (
+            endpoint.url if not proxy else _("{url} through the proxy {proxy}").format(url=endpoint.url, proxy=proxy)
+        )
+        return EndpointFailed(
+            _("Nothing answers at {where} (tried {count} times).").format(where=where, count=RETRIES + 1),
+            _("Start the server, or check LABS_ENDPOINT, the network and the firewall.")
+            if not proxy
+            else _("Check the proxy and LABS_ENDPOINT, or add the server to NO_PROXY."),
+        )
+    return EndpointFailed(
+        _("{host} answered something that is not a chat answer ({said}).").format(host=host, said=type(error).__name__),
+        _("Check LABS_ENDPOINT: it is the address before /chat/completions, and often ends in /v1."),
+    )
 
 
 def _sent_elsewhere(error: SentElsewhere, host: str) -> EndpointFailed:

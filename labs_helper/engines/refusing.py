@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from labs_helper.common.translate import _
-from labs_helper.errors import CheckpointRefused
+from labs_helper.engines.base import Stopped
+from labs_helper.errors import CheckpointRefused, LabError
 
 
 @contextlib.contextmanager
@@ -36,19 +37,15 @@ class Refusing:
             load_model(path)
     """
 
-    # What mlx-lm, mlx and transformers raise for wrong shapes, missing keys, unreadable or absent files.
-    KINDS = (
-        *(ValueError, LookupError, TypeError, AttributeError, OSError, RuntimeError, AssertionError),
-        *(ArithmeticError, MemoryError),
-    )
-
     def __init__(self, path: Path, what: str) -> None:
         self.path, self.what = path, what
 
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None or not (isinstance(error, self.KINDS) or _of_tokenizers(error)):
+        # Every library has exceptions of its own for wrong shapes, missing keys, unreadable and absent files.
+        ours = isinstance(error, (LabError, Stopped))
+        if error is None or ours or not (isinstance(error, Exception) or _is_panic(error)):
             return
         reason = (str(error).strip().splitlines() or [""])[0][:200]  # MLX names every parameter that does not fit
         raise CheckpointRefused(
@@ -59,8 +56,8 @@ class Refusing:
         ) from error
 
 
-def _of_tokenizers(error: BaseException) -> bool:
-    """The tokenizers library raises plain Exception for files that it cannot read, and panics, as Rust calls it, where
-    an expression in them cannot be used. The class of a panic has no address to import it from.
+def _is_panic(error: BaseException) -> bool:
+    """The tokenizers library panics, as Rust calls it, where an expression in its files cannot be used. Python sees an
+    exception whose class has no address to import it from.
     """
-    return type(error) is Exception or type(error).__name__ == "PanicException"
+    return type(error).__name__ == "PanicException"

@@ -86,8 +86,7 @@ def check(number: str, value: object = None) -> CheckResult:
         )
     if len(message) > _LONGEST_MESSAGE:
         message = f"{message[:_LONGEST_MESSAGE]} ..."
-    progress.record(exercise.number, status)
-    return CheckResult(exercise.number, exercise.title, status, message)
+    return CheckResult(exercise.number, exercise.title, status, message, progress.record(exercise.number, status))
 
 
 def hint(number: str) -> Hint:

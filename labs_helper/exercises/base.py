@@ -57,6 +57,7 @@ class CheckResult:
         title: of the exercise.
         status: "passed", "not yet" or "try again".
         message: what is right, or what to look at.
+        unnoted: why `labs progress` will not show it, in a sentence; empty if it will.
 
     Example:
         check("1.5", answer).passed      # True or False
@@ -66,6 +67,7 @@ class CheckResult:
     title: str
     status: str
     message: str
+    unnoted: str = ""
 
     @property
     def passed(self) -> bool:
@@ -73,9 +75,10 @@ class CheckResult:
         return self.status == PASSED
 
     def __str__(self) -> str:
-        return _("Exercise {number} - {status}: {message}").format(
+        shown = _("Exercise {number} - {status}: {message}").format(
             number=self.number, status=self._shown_status(), message=printable(self.message)
         )
+        return f"{shown}\n{printable(self.unnoted)}" if self.unnoted else shown
 
     __repr__ = __str__
 
@@ -85,7 +88,8 @@ class CheckResult:
         head = _("Exercise {number}: {status}.").format(number=self.number, status=self._shown_status())
         return (
             f'<div role="status" style="border-left:{edge} currentColor;padding:.3em .8em;max-width:60em">'
-            f"<strong>{escape(head)}</strong> {escape(self.message)}</div>"
+            f"<strong>{escape(head)}</strong> {escape(self.message)}"
+            f"{f'<br><em>{escape(self.unnoted)}</em>' if self.unnoted else ''}</div>"
         )
 
     def _shown_status(self) -> str:

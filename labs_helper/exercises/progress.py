@@ -9,10 +9,15 @@ folders that hubs keep homes on.
 from __future__ import annotations
 
 import atexit
+import errno
+import os
+import queue
 import sqlite3
+import tempfile
 import threading
 import time
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +28,9 @@ from labs_helper.errors import BadRequest, LabError
 from labs_helper.exercises.base import PASSED, TRY_AGAIN
 
 WAIT = 1.0  # seconds that a check waits for its entry at most
-_PATIENCE = 10.0  # seconds that a write waits for other notebooks
+_PATIENCE = 0.5  # seconds that a write waits for other notebooks before it says so and begins again
+_READING = 10.0  # seconds that a reader waits for them
+_MOST_WAITING = 1000  # results; one that waits costs a check a second, so that no class gets there
 _TABLE = """
 create table if not exists result (
     exercise text primary key,
@@ -34,14 +41,11 @@ create table if not exists result (
 )
 """
 _ADD = """
-insert into result values (:exercise, 1, :status, :now, :passed)
+insert into result (exercise, tries, last, last_at, passed_at) values (:exercise, 1, :status, :now, :passed)
 on conflict (exercise) do update set
     tries = tries + 1, last = :status, last_at = :now, passed_at = coalesce(passed_at, :passed)
 """
 _NO_TABLE = "no such table"  # how SQLite says so; it has no code of its own for this
-# Writes that still wait. More than this means that the file cannot be written, and a kernel should not collect threads.
-_waiting = threading.BoundedSemaphore(8)
-_writers: set[threading.Thread] = set()
 
 
 @dataclass(frozen=True)
@@ -76,81 +80,223 @@ def is_on() -> bool:
     return settings.PROGRESS.get()
 
 
-def record(exercise: str, status: str) -> None:
+class _Result:
+    """A result on its way to the file, and what became of it.
+
+    Attributes:
+        problem: why it is not in the file.
+        board: why it is not kept for the class board.
+    """
+
+    def __init__(self, exercise: str, status: str):
+        self.exercise, self.status = exercise, status
+        self.now = datetime.now().isoformat(timespec="seconds")
+        self.file = progress_file()
+        self.problem = self.board = ""
+        self.done = threading.Event()
+
+
+class _Writer:
+    """One thread that writes results one after the other. A result that the file does not take yet is kept here.
+
+    In a thread: on a network folder that hangs, even opening a file can take for ever.
+    """
+
+    def __init__(self) -> None:
+        self._results: queue.SimpleQueue[_Result] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._last: _Result | None = None
+        self.obstacle = ""  # what the writer waits for, as the end of a sentence
+
+    def add(self, result: _Result) -> None:
+        """Take a result. Raises RuntimeError where no thread can start, and queue.Full where too many wait."""
+        if self._results.qsize() >= _MOST_WAITING:
+            raise queue.Full
+        self._start()
+        self._last = result
+        self._results.put(result)
+
+    def wait(self, seconds: float) -> None:
+        """Wait until everything is written, no longer than this."""
+        if self._last is not None and self._thread is not None and self._thread.is_alive():
+            self._last.done.wait(seconds)
+
+    def _start(self) -> None:
+        # Not alive in a child of fork either: it has the results that waited, and no thread.
+        with self._starting:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._work, daemon=True, name="labs-progress")
+                self._thread.start()
+
+    def _work(self) -> None:
+        while True:
+            result = self._results.get()
+            result.problem = self._insist(_note, result)
+            result.board = self._insist(_note_for_board, result)
+            result.done.set()
+
+    def _insist(self, keep: Callable[[_Result], None], result: _Result) -> str:
+        """Keep a result, however long another program holds the file. Returns why it could not be kept, or nothing."""
+        while True:
+            try:
+                keep(result)
+            except Exception as error:  # no folder, no space, not a database: `record` hands it on
+                if not _is_busy(error):
+                    self.obstacle = ""
+                    return explain(error)
+                self.obstacle = explain(error)
+                time.sleep(0.1)
+            else:
+                self.obstacle = ""
+                return ""
+
+
+_writer = _Writer()
+
+
+def record(exercise: str, status: str) -> str:
     """Note a result. Never raises and never waits longer than a second: a check matters more than its entry.
 
     Args:
         exercise: a number such as "1.3".
         status: "passed" or "try again"; others are not noted.
 
+    Returns:
+        Why the result is not noted, or not yet, in a sentence; empty if it is, or if it need not be.
+
     Example:
         record("1.3", "passed")
     """
     if status not in (PASSED, TRY_AGAIN):
-        return
+        return ""
     try:
-        if not is_on() or not _waiting.acquire(blocking=False):
-            return
-        # In a thread: on a network folder that hangs, even opening a file can take for ever.
-        writer = threading.Thread(target=_write, args=(exercise, status), daemon=True, name="labs-progress")
-        try:
-            writer.start()
-        except BaseException:
-            _waiting.release()
-            raise
-        _writers.add(writer)
-        writer.join(WAIT)
-        _writers.difference_update([thread for thread in _writers if not thread.is_alive()])
-    except Exception:  # no more threads, say. `labs progress` tells what is wrong with the file; a check does not.
-        return
+        if not is_on():
+            return ""
+        result = _Result(exercise, status)
+        _writer.add(result)
+        if not result.done.wait(WAIT):
+            reason = _writer.obstacle or _("{folder} does not answer yet").format(folder=progress_file().parent)
+            return _("Not noted yet; it will be, if this notebook stays open: {reason}.").format(reason=reason)
+        if result.problem:
+            return _not_noted(result.problem)
+        return _("Not kept for the class board: {reason}.").format(reason=result.board) if result.board else ""
+    except Exception as error:  # no more threads, say
+        return _not_noted(explain(error))
+
+
+def _not_noted(reason: str) -> str:
+    return _("This result could not be noted: {reason}. `labs progress` says what to do.").format(reason=reason)
 
 
 @atexit.register
 def _last_chance() -> None:
-    """A kernel that ends gives writes that still wait for other notebooks three seconds more."""
-    end = time.monotonic() + 3
-    for writer in list(_writers):
-        writer.join(max(0.0, end - time.monotonic()))
+    """A kernel that ends gives results that still wait for other notebooks three seconds more."""
+    _writer.wait(3)
 
 
-def _write(exercise: str, status: str) -> None:
-    """In the writer's thread: note the result here, and for the class board if one was joined."""
+def explain(error: BaseException) -> str:
+    """Why a file of a person cannot be written, as the end of a sentence.
+
+    Example:
+        explain(OSError(errno.ENOSPC, "No space left on device"))      # 'the disk is full'
+    """
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the extended code holds the plain one
+    number = error.errno if isinstance(error, OSError) else None
+    if _is_busy(error):
+        return _("another program holds the file")
+    if code == sqlite3.SQLITE_FULL or number in (errno.ENOSPC, errno.EDQUOT):
+        return _("the disk is full")
+    if code == sqlite3.SQLITE_READONLY or number in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return _("the folder or the file is read-only")
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        return _("a file is where the folder should be")
+    if code == sqlite3.SQLITE_NOTADB:
+        return _("the file is not a database")
+    if isinstance(error, sqlite3.IntegrityError) or "column" in str(error):
+        return _("the file comes from another version of the course")
+    if isinstance(error, queue.Full):
+        return _("too many results wait already")
+    return str(error) or type(error).__name__
+
+
+def _is_busy(error: BaseException) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def trouble() -> tuple[str, str]:
+    """What keeps results from being noted now, and what to do: two sentences, both empty if nothing does.
+
+    It tries: a file of its own in the folder, and an entry in the file that is taken back. Nothing of it stays.
+
+    Example:
+        trouble()      # ('', '')
+    """
     try:
-        for keep in (_note, _note_for_board):
-            try:
-                keep(exercise, status)
-            except Exception:  # no folder, no space, not a database: see `record`
-                continue
-    finally:
-        _waiting.release()
+        file = progress_file()
+        folder = next(path for path in (file.parent, *file.parent.parents) if os.path.lexists(path))
+        if not folder.is_dir():
+            raise NotADirectoryError(str(folder))
+        with tempfile.TemporaryFile(dir=folder) as tried:
+            tried.write(bytes(2**16))
+            tried.flush()
+        if os.path.lexists(file):
+            with _connected(file, WAIT) as connection:
+                _add(connection, {"exercise": "0.0", "status": PASSED, "now": "", "passed": None})
+                connection.execute("rollback")
+    except (LabError, OSError, sqlite3.Error, RuntimeError) as error:
+        what = _("Results of check are not noted in {folder}: {reason}.").format(
+            folder=personal.folder(), reason=explain(error)
+        )
+        if _is_busy(error):
+            return what, _("Close other notebooks and programs that use it; results that wait are noted then.")
+        return what, _("Mend that, or name another folder in {variable}.").format(variable=settings.DATA_DIR.name)
+    return "", ""
 
 
-def _note(exercise: str, status: str) -> None:
-    now = datetime.now().isoformat(timespec="seconds")
-    file = progress_file()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(file, timeout=_PATIENCE, isolation_level=None)) as connection:
+@contextmanager
+def _connected(file: Path, patience: float) -> Iterator[sqlite3.Connection]:
+    """The file, open for a change that others wait for."""
+    with closing(sqlite3.connect(file, timeout=patience, isolation_level=None)) as connection:
         # Immediate: two notebooks that both read first and write then would refuse each other without waiting.
         connection.execute("begin immediate")
-        entry = {"exercise": exercise, "status": status, "now": now, "passed": now if status == PASSED else None}
-        try:
-            connection.execute(_ADD, entry)
-        except sqlite3.OperationalError as error:
-            if _NO_TABLE not in str(error):
-                raise
-            connection.execute(_TABLE)
-            connection.execute(_ADD, entry)
+        yield connection
+
+
+def _add(connection: sqlite3.Connection, entry: dict[str, str | None]) -> None:
+    try:
+        connection.execute(_ADD, entry)
+    except sqlite3.OperationalError as error:
+        if _NO_TABLE not in str(error):
+            raise
+        connection.execute(_TABLE)
+        connection.execute(_ADD, entry)
+
+
+def _note(result: _Result) -> None:
+    result.file.parent.mkdir(parents=True, exist_ok=True)
+    entry: dict[str, str | None] = {
+        "exercise": result.exercise,
+        "status": result.status,
+        "now": result.now,
+        "passed": None,
+    }
+    if result.status == PASSED:
+        entry["passed"] = result.now
+    with _connected(result.file, _PATIENCE) as connection:
+        _add(connection, entry)
         connection.execute("commit")
 
 
-def _note_for_board(exercise: str, status: str) -> None:
+def _note_for_board(result: _Result) -> None:
     """Keep the result for the class board. People who have joined none never load its client."""
     named = settings.BOARD.text
     if settings.is_off(named) or not (named or personal.board_file().exists()):
         return
     from labs_helper.board import client
 
-    client.note(exercise, status)
+    client.note(result.exercise, result.status)
 
 
 def entries() -> dict[str, Entry]:
@@ -166,11 +312,16 @@ def entries() -> dict[str, Entry]:
     try:
         if not file.exists():
             return {}
-        with closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", timeout=_PATIENCE, uri=True)) as connection:
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", timeout=_READING, uri=True)) as connection:
             rows = connection.execute("select exercise, tries, last, last_at, passed_at from result").fetchall()
     except (sqlite3.Error, OSError) as error:
         if _NO_TABLE in str(error):  # the very first write was cut off
             return {}
+        if _is_busy(error):
+            raise LabError(
+                _("The progress file {file} cannot be read now: another program holds it.").format(file=file),
+                _("Close other notebooks and programs that use it, and try again."),
+            ) from error
         raise LabError(
             _("The progress file {file} cannot be read ({error}).").format(file=file, error=error),
             _("Nothing else depends on it. Move it away, and the next check starts a new one."),
@@ -202,7 +353,11 @@ def report(lab: str | None = None) -> str:
     noted = entries()
     width = max(len(exercise.title) for exercise in known.values())
     passed = sum(entry.passed_at is not None for number, entry in noted.items() if number in known)
-    kept = _("Kept in {file}") if is_on() else _("Kept in {file} (LABS_PROGRESS is off: nothing new is kept)")
+    kept = [_("Kept in {file}").format(file=progress_file())]
+    if not is_on():
+        kept = [_("Kept in {file} (LABS_PROGRESS is off: nothing new is kept)").format(file=progress_file())]
+    elif (problem := trouble())[0]:
+        kept = list(problem)
     return "\n".join(
         [
             _n("{passed} of {count} exercise passed.", "{passed} of {count} exercises passed.", len(known)).format(
@@ -212,7 +367,7 @@ def report(lab: str | None = None) -> str:
                 f"  {number:<4}  {exercise.title:<{width}}  {_state(noted.get(number))}"
                 for number, exercise in known.items()
             ),
-            kept.format(file=progress_file()),
+            *kept,
         ]
     )
 

@@ -6,8 +6,9 @@ import json
 import math
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from labs_helper.common.numbers import is_real, is_whole
 from labs_helper.common.translate import _, _n
 from labs_helper.common.types import Config, Table, Tensor
 from labs_helper.errors import CheckpointRefused, ModelNotHere
@@ -33,6 +34,15 @@ DTYPE_BYTES = {
 INDEX = "model.safetensors.index.json"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
 _CODE_KEYS = ("model_file", "auto_map")
+MOST_JSON = 40_000_000  # bytes; the largest tokenizer.json of this family has 4 million
+MOST_HEADER = 8_000_000  # bytes; enough for 80,000 tensors, and the largest model of the course has some 2,000
+_MOST_GROWTH = 32  # how many times longer a tokenizer may make a text before it cuts it
+_MOST = 10_000_000  # of any count in config.json
+_COUNTS = (
+    *("max_position_embeddings", "original_max_position_embeddings", "num_key_value_heads", "head_dim"),
+    *("num_local_experts", "num_experts_per_tok", "sliding_window"),
+)
+_FACTORS = ("rope_theta", "partial_rotary_factor", "rms_norm_eps")
 _SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size", "intermediate_size")
 
 
@@ -70,6 +80,8 @@ def verify(path: str | Path, *, ships_code: bool = False, config: Config | None 
     if not (path / "config.json").exists() and (files := sorted(path.glob("*.gguf"))):
         for file in files:
             check_gguf(file)
+        if (path / "tokenizer.json").is_file():
+            _check_tokenizer(path)
         return {}
     config = check_settings(path, ships_code=ships_code, config=config)
     for file in _weight_files(path):
@@ -203,6 +215,13 @@ def read_json(file: Path) -> Config:
             _("Copy the whole checkpoint again."),
         )
     try:
+        if file.stat().st_size > MOST_JSON:
+            raise CheckpointRefused(
+                _("{file} in {parent} has {size:,} bytes, more than any model of the course needs.").format(
+                    file=file.name, parent=file.parent, size=file.stat().st_size
+                ),
+                _("Copy the whole checkpoint again."),
+            )
         values = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise CheckpointRefused(
@@ -230,14 +249,34 @@ def _check_config(path: Path, config: Config) -> None:
         value = config.get(key)
         if value is None and kind == "phimoe":
             continue  # mlx-lm has a default for each of them
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise CheckpointRefused(
-                _("config.json in {path} has no usable {key!r} (found {value!r}).").format(
-                    path=path, key=key, value=value
-                ),
-                _("Copy config.json again."),
-            )
+        if not _is_count(value):
+            raise _unusable(path, key, value)
+    for key in _COUNTS:
+        if config.get(key) is not None and not _is_count(config[key]):
+            raise _unusable(path, key, config[key])
+    for key in _FACTORS:
+        factor = config.get(key)
+        if factor is not None and not (is_real(factor) and math.isfinite(factor) and factor > 0):
+            raise _unusable(path, key, factor)
+    quantization = config.get("quantization")
+    if quantization is not None and not (
+        isinstance(quantization, dict) and all(_is_count(quantization.get(key)) for key in ("bits", "group_size"))
+    ):
+        raise _unusable(path, "quantization", quantization)
     _check_rope(path, config)
+
+
+def _is_count(value: object) -> bool:
+    return is_whole(value) and 1 <= int(cast(int, value)) <= _MOST
+
+
+def _unusable(path: Path, key: str, value: object) -> CheckpointRefused:
+    return CheckpointRefused(
+        _("config.json in {path} has no usable {key!r} (found {value}).").format(
+            path=path, key=key, value=repr(value)[:80]
+        ),
+        _("Copy config.json again."),
+    )
 
 
 def _check_rope(path: Path, config: Config) -> None:
@@ -322,7 +361,29 @@ def _check_tokenizer(path: Path) -> None:
             _("There is no tokenizer.json in {path}.").format(path=path), _("Copy the whole checkpoint again.")
         )
     if (path / "tokenizer.json").is_file():
-        read_json(path / "tokenizer.json")
+        _check_growth(path, read_json(path / "tokenizer.json"))
+
+
+def _check_growth(path: Path, tokenizer: Config) -> None:
+    """Refuse a tokenizer that first makes a long text of a short one, as replacements within replacements can."""
+    growth, steps = 1.0, [tokenizer.get("normalizer")]
+    while steps:
+        step = steps.pop()
+        if not isinstance(step, dict):
+            continue
+        inner = step.get("normalizers")
+        steps += inner if isinstance(inner, list) else []
+        if step.get("type") == "Replace":
+            pattern = step.get("pattern")
+            text = pattern.get("String") if isinstance(pattern, dict) else None
+            least = len(text) if isinstance(text, str) and text else 1
+            growth *= max(1.0, len(str(step.get("content"))) / least)
+        growth *= max(1.0, len(str(step.get("prepend", ""))))
+        if growth > _MOST_GROWTH:
+            raise CheckpointRefused(
+                _("tokenizer.json in {path} makes texts many times longer before it cuts them.").format(path=path),
+                _("Copy the tokenizer.json of the original model."),
+            )
 
 
 def read_header(file: Path) -> Table:
@@ -341,6 +402,13 @@ def read_header(file: Path) -> Table:
     from safetensors import SafetensorError, safe_open
 
     again = _("The copy or the download did not finish: do it again.")
+    with file.open("rb") as opened_file:
+        length = int.from_bytes(opened_file.read(8), "little")
+    if MOST_HEADER < length < file.stat().st_size:
+        raise CheckpointRefused(
+            _("{file} has a table of contents of {size:,} bytes.").format(file=file, size=length),
+            _("Use another copy: the tables of this family's models have less than a million."),
+        )
     try:
         with safe_open(file, framework="np") as opened:
             parts = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 (it cannot be iterated)

@@ -21,6 +21,7 @@ ARCHITECTURES = ("phi3", "phimoe")
 # Numbers of fixed size by the format's type number; 8 is a string and 9 an array.
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
+MOST_ENTRIES = 2_000_000  # of all lists together; a vocabulary of 200,000 has three lists of that length
 # (weights in a block, bytes of a block) by ggml's type number: the kinds that Phi files are published in.
 BLOCKS = {
     0: (1, 4),
@@ -97,6 +98,7 @@ class _Reader:
 
     def __init__(self, data: mmap.mmap, file: Path):
         self.data, self.file, self.position = data, file, 0
+        self.entries = 0  # of all lists so far
 
     def take(self, count: int) -> bytes:
         if count > len(self.data) - self.position:
@@ -124,6 +126,14 @@ class _Reader:
                 _("Take another copy."),
             )
         inner, count = self.number("I"), self.count()
+        self.entries += count
+        if self.entries > MOST_ENTRIES and count <= len(self.data):
+            raise CheckpointRefused(
+                _("{file} holds lists of {count:,} entries, more than any model of the course has.").format(
+                    file=self.file, count=self.entries
+                ),
+                _("Take another copy."),
+            )
         if inner in _NUMBERS:
             letter = _NUMBERS[inner]
             return list(struct.unpack(f"<{count}{letter}", self.take(count * struct.calcsize("<" + letter))))

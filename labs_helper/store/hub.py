@@ -32,6 +32,7 @@ class Plan:
         name: of the model, in the catalog.
         revision: the commit of the repository.
         headers: to send with each request; they go to the urls of `files` and to no other host.
+        may_lead_elsewhere: whether a redirect is followed; the hub keeps its large files on other hosts.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Plan:
     repository: str | None = None
     revision: str | None = None
     headers: dict[str, str] | None = None
+    may_lead_elsewhere: bool = False
 
     @property
     def size(self) -> int:
@@ -87,7 +89,7 @@ def plan(card: ModelCard) -> Plan:
             ),
             _("Do not use it until somebody has looked at what changed."),
         )
-    return Plan(card.name, tuple(files), repository, revision, build_hf_headers())
+    return Plan(card.name, tuple(files), repository, revision, build_hf_headers(), may_lead_elsewhere=True)
 
 
 def _other_ways() -> str:

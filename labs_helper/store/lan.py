@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from asyncio import Future
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -17,7 +19,8 @@ from urllib.parse import quote
 import httpx
 
 from labs_helper import catalog
-from labs_helper.common import addresses, network, servers
+from labs_helper.common import addresses, network, servers, timeouts
+from labs_helper.common.connections import Connections, room
 from labs_helper.common.translate import _
 from labs_helper.errors import CheckpointRefused, DownloadFailed, ModelNotHere
 from labs_helper.store import checkpoint, manifest
@@ -26,9 +29,16 @@ from labs_helper.store.places import locate, real_card
 from labs_helper.store.transfer import Remote
 
 if TYPE_CHECKING:
+    from tornado.httpserver import HTTPServer
+    from tornado.iostream import IOStream
     from tornado.web import Application
 
 PORT = 8787
+CONNECTIONS = 400  # at once
+HEADERS = 10.0  # seconds for a request to arrive
+STALLED = 30.0  # seconds without progress after which a connection ends
+OVERALL = 20.0  # seconds for the answer with a model's list of files
+_HEADER_BYTES = 16_384
 _LIST = "models.json"
 Served = tuple[Path, manifest.Manifest]
 
@@ -80,14 +90,10 @@ def plan(name: str, source: str) -> Plan:
 
 def _get(http: httpx.Client, url: str) -> bytes | None:
     """A small answer, or None for 404."""
-    content = b""
     try:
-        with http.stream("GET", url) as response:
-            for chunk in response.iter_bytes():
-                content += chunk
-                if len(content) > manifest.SIZE_LIMIT:
-                    break
-    except httpx.HTTPError as error:
+        response, content = timeouts.wait_at_most(OVERALL, _read, http, url)
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, timeouts.TooLong) as error:
+        http.close()  # the end of a request that still waits
         raise DownloadFailed(
             _("Nothing answers at {url} ({kind}).").format(url=url, kind=type(error).__name__),
             _(
@@ -97,12 +103,24 @@ def _get(http: httpx.Client, url: str) -> bytes | None:
         ) from error
     if response.status_code == 404:
         return None
-    if response.status_code != 200 or len(content) > manifest.SIZE_LIMIT:
+    encoded = response.headers.get("Content-Encoding", "identity").strip().lower() != "identity"
+    if response.status_code != 200 or encoded or len(content) > manifest.SIZE_LIMIT:
         raise DownloadFailed(
             _("{url} answers {status}, not with a model.").format(url=url, status=response.status_code),
             _("Check the address."),
         )
     return content
+
+
+def _read(http: httpx.Client, url: str) -> tuple[httpx.Response, bytes]:
+    """An answer as it goes over the wire: a compressed one could unfold to gigabytes, and is not asked for."""
+    content = b""
+    with http.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response:
+        for chunk in response.iter_raw():
+            content += chunk
+            if len(content) > manifest.SIZE_LIMIT:
+                break
+    return response, content
 
 
 def _names(text: bytes | None) -> list[str]:
@@ -130,10 +148,11 @@ class Server(servers.Server):
     def __init__(self, host: str, port: int, models: dict[str, Served]):
         super().__init__(host, port)
         self.models = models
-        self._socket.listen(128)
         self._socket.setblocking(False)
         self._loop: asyncio.AbstractEventLoop | None = None
-        started, application = threading.Event(), _application(models)
+        # A download is a connection and an open file.
+        self._connections = Connections(room(CONNECTIONS, files_each=2))
+        started, application = threading.Event(), _application(models, self._connections)
         # In a thread with a loop of its own: the caller may be a notebook, whose loop is busy with other things.
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._run(application, started)), daemon=True, name="labs-models"
@@ -148,13 +167,14 @@ class Server(servers.Server):
             self._thread.join(5)
 
     async def _run(self, application: Application, started: threading.Event) -> None:
-        from tornado.httpserver import HTTPServer
-
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = HTTPServer(application, max_body_size=0, idle_connection_timeout=60)
+        server = _http_server(application, self._connections)
         server.add_sockets([self._socket])
         started.set()
-        await self._stop.wait()
+        while not self._stop.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), 1)
+            self._connections.end_idle(STALLED)
         server.stop()
         await server.close_all_connections()
 
@@ -194,7 +214,29 @@ def serve(names: Sequence[str] = (), host: str = "127.0.0.1", port: int = PORT) 
     return Server(host, port, models)
 
 
-def _application(models: dict[str, Served]) -> Application:
+def _http_server(application: Application, connections: Connections) -> HTTPServer:
+    """tornado's server, which notes its connections: it has no bound of its own for them or for readers that stall."""
+    from tornado.httpserver import HTTPServer
+
+    class Noted(HTTPServer):
+        def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
+            connections.add(stream, str(address[0]), stream.close)
+            super().handle_stream(stream, address)
+
+        def on_close(self, server_conn: Any) -> None:  # as in the base, which leaves its type open
+            connections.remove(server_conn.stream)
+            super().on_close(server_conn)
+
+    return Noted(
+        application,
+        max_body_size=0,
+        max_header_size=_HEADER_BYTES,
+        idle_connection_timeout=HEADERS,
+        body_timeout=HEADERS,
+    )
+
+
+def _application(models: dict[str, Served], connections: Connections) -> Application:
     from tornado import web
 
     class Json(web.RequestHandler):
@@ -220,6 +262,12 @@ def _application(models: dict[str, Served]) -> Application:
 
         def compute_etag(self) -> str:
             return f'"{self.sums[self.path]}"'  # tornado's own would read gigabytes
+
+        def flush(self, include_footers: bool = False) -> Future[None]:
+            done = super().flush(include_footers)
+            stream = getattr(self.request.connection, "stream", None)
+            done.add_done_callback(lambda _done: connections.moved(stream))
+            return done
 
         def set_extra_headers(self, path: str) -> None:
             self.set_header("Content-Type", "application/octet-stream")

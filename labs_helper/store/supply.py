@@ -63,7 +63,7 @@ def fetch(name: str, source: str | None = None, progress: bool = True) -> Path:
             return destination(card)
         staging.need_disk(part, plan.size - _bytes_in(part), card.name)
         with (
-            transfer.client(plan.files[0].url, plan.headers) as http,
+            transfer.client(plan.files[0].url, plan.headers, redirects=plan.may_lead_elsewhere) as http,
             progress_bar(plan.size, card.name, progress) as bar,
         ):
             # The small files first: a model that cannot be used is refused before its gigabytes are fetched.

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
-from labs_helper.common import network
+from labs_helper.common import network, timeouts
+from labs_helper.common.numbers import whole
 from labs_helper.common.translate import _
 from labs_helper.errors import DownloadFailed
 from labs_helper.store import manifest
@@ -22,6 +24,8 @@ from labs_helper.store import manifest
 ATTEMPTS = 6  # in a row without a single new byte
 PAUSE = 0.5  # seconds before the second attempt; doubles
 LONGEST_PAUSE = 30.0  # seconds; a server that asks for more is answered with an error
+ANSWER = 40.0  # seconds until the headers of an answer are there, all of them
+SLOWEST = (60.0, 65_536)  # seconds, and bytes that must come in them; less is no download
 _BUSY = (408, 425, 429, 500, 502, 503, 504)
 
 
@@ -43,19 +47,23 @@ class Remote:
 
 
 class _Broken(Exception):
-    """The connection ended early or the server is busy: worth another attempt after `pause` seconds."""
+    """The connection ended early or the server is busy: worth another attempt after `pause` seconds.
 
-    def __init__(self, why: str, pause: float = 0.0):
-        self.why, self.pause = why, pause
+    `slow`: it brought next to nothing, so the attempt counts as failed.
+    """
+
+    def __init__(self, why: str, pause: float = 0.0, *, slow: bool = False):
+        self.why, self.pause, self.slow = why, pause, slow
         super().__init__(why)
 
 
-def client(url: str, headers: dict[str, str] | None = None) -> httpx.Client:
+def client(url: str, headers: dict[str, str] | None = None, *, redirects: bool = False) -> httpx.Client:
     """An HTTP client with limits on every wait. It gives its headers to no other host on a redirect.
 
     Args:
         url: what it will ask, which decides about the proxy.
         headers: to send with each request.
+        redirects: whether to follow them. A computer in the room has no reason to lead elsewhere.
 
     Raises:
         BadRequest: the environment names a proxy that cannot be used.
@@ -67,7 +75,7 @@ def client(url: str, headers: dict[str, str] | None = None) -> httpx.Client:
         headers=headers,
         timeout=httpx.Timeout(connect=5, read=20, write=10, pool=10),
         verify=network.trust(),
-        follow_redirects=True,
+        follow_redirects=redirects,
         max_redirects=5,
         trust_env=network.proxy_for(url) is not None,  # httpx alone would ask this computer through a proxy
     )
@@ -120,7 +128,8 @@ def download(http: httpx.Client, remote: Remote, folder: Path, on_bytes: manifes
         try:
             _receive(http, remote, part, on_bytes)
         except (httpx.RequestError, _Broken) as error:
-            failed = 0 if _size(part) > before else failed + 1
+            slow = isinstance(error, _Broken) and error.slow
+            failed = 0 if _size(part) > before and not slow else failed + 1
             pause = error.pause if isinstance(error, _Broken) else 0.0
             if failed >= ATTEMPTS or pause > LONGEST_PAUSE:
                 raise _gave_up(remote, part, error) from error
@@ -133,7 +142,13 @@ def _receive(http: httpx.Client, remote: Remote, part: Path, on_bytes: manifest.
     headers = {"Accept-Encoding": "identity"}  # a compressed answer cannot be resumed
     if have:
         headers["Range"] = f"bytes={have}-"
-    with http.stream("GET", remote.url, headers=headers) as response:
+    request = http.build_request("GET", remote.url, headers=headers)
+    try:
+        # The client's own limits are for single pieces, and a server may send those for ever.
+        response = timeouts.wait_at_most(ANSWER, http.send, request, stream=True)
+    except timeouts.TooLong:
+        raise _Broken(_("there was no answer in {seconds:.0f} seconds").format(seconds=ANSWER)) from None
+    with closing(response):
         _check_status(response, remote)
         if have and response.status_code != 206:
             part.unlink()  # the server sends everything again
@@ -142,6 +157,8 @@ def _receive(http: httpx.Client, remote: Remote, part: Path, on_bytes: manifest.
         announced = _announced(response, have)
         if announced is not None and announced != remote.size:
             raise _wrong_size(remote, _("the server sends {announced:,}").format(announced=announced))
+        seconds, least = SLOWEST
+        since, then = time.monotonic(), have
         with part.open("ab") as file:
             for chunk in response.iter_raw():  # as it comes: with a chunk size, a break would lose what is held back
                 have += len(chunk)
@@ -149,6 +166,10 @@ def _receive(http: httpx.Client, remote: Remote, part: Path, on_bytes: manifest.
                     raise _wrong_size(remote, _("the server sends more"))
                 file.write(chunk)
                 on_bytes(len(chunk))
+                if time.monotonic() - since > seconds:
+                    if have - then < least:
+                        raise _Broken(_("it comes too slowly"), slow=True)
+                    since, then = time.monotonic(), have
     if have < remote.size:
         raise _Broken(_("it ended after {have:,} of {size:,} bytes").format(have=have, size=remote.size))
 
@@ -158,10 +179,8 @@ def _check_status(response: httpx.Response, remote: Remote) -> None:
     if status in (200, 206):
         return
     if status in _BUSY:
-        asked = response.headers.get("Retry-After", "")
-        raise _Broken(
-            _("the server is busy ({status})").format(status=status), float(asked) if asked.isdigit() else 0.0
-        )
+        pause = whole(response.headers.get("Retry-After", "")) or 0
+        raise _Broken(_("the server is busy ({status})").format(status=status), float(pause))
     if status in (401, 403):
         raise DownloadFailed(
             _("The server does not let you have {name} ({status}).").format(name=remote.name, status=status),
@@ -178,12 +197,11 @@ def _check_status(response: httpx.Response, remote: Remote) -> None:
 def _announced(response: httpx.Response, have: int) -> int | None:
     """The size of the whole file according to the answer's headers, if they say it."""
     if response.status_code == 206:
-        answered = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
-        if answered is None or int(answered[1]) != have:
+        answered = re.fullmatch(r"bytes ([0-9]+)-[0-9]+/([0-9]+)", response.headers.get("Content-Range", ""))
+        if answered is None or whole(answered[1]) != have:
             raise _Broken(_("the server sends another part than the one asked for"))
-        return int(answered[2])
-    length = response.headers.get("Content-Length", "")
-    return int(length) if length.isdigit() else None
+        return whole(answered[2])
+    return whole(response.headers.get("Content-Length", ""))
 
 
 def _is_right(path: Path, remote: Remote) -> bool:

@@ -121,8 +121,8 @@ def test_no_answer_and_nothing_of_the_machine_is_sent(board, monkeypatch):
     client.join(board.url, board.storage.code)
     check("0.1", "China, and my secret name")
     until(lambda: len(kept(board)) == 1)
-    joined, message = sent
-    assert set(joined) == {"alias"} and set(message) == {"alias", "results"}
+    asked, joined, message = sent
+    assert asked == {} and set(joined) == {"alias"} and set(message) == {"alias", "results"}
     assert set(message["results"][0]) == {"id", "exercise", "status", "tries", "age"}
     assert "secret" not in json.dumps(sent) and b"secret" not in board.storage.file.read_bytes()
 
@@ -533,20 +533,19 @@ def test_the_page_is_one_file_that_runs_nothing_but_itself(board):
     assert board.storage.code not in page and board.storage.key not in page
 
 
-def test_wrong_codes_are_slowed_down_and_who_has_joined_is_not(tmp_path):
+def test_wrong_codes_are_slowed_down_and_the_right_one_is_not(tmp_path):
     limits = Limits(wrong=(5, 0.01))
     with Board(tmp_path / "b.sqlite", EXERCISES, port=0, limits=limits) as board:
-        assert ask(board, "POST", "/api/join", {"alias": "Ann"})[0] == 200
         stranger = {"X_Learner": "c" * 32}
         said = [
             ask(board, "POST", "/api/join", {"alias": "X"}, Authorization=f"Bearer {n}", **stranger)[0]
             for n in range(8)
         ]
         assert said == [401] * 5 + [429] * 3
-        status, headers, _ = ask(board, "POST", "/api/join", {"alias": "X"}, **stranger)
-        assert status == 429 and int(headers["Retry-After"]) > 0  # even the right one, or guessing would go on
+        # Everybody at this address who has the code goes on, new or not.
+        assert ask(board, "POST", "/api/join", {"alias": "Ann"}, **stranger)[0] == 200
         assert ask(board, "POST", "/api/results", batch(result()))[0] == 200
-        assert list(shown(board)) == ["Calm Otter"]
+        assert list(shown(board)) == ["Ann", "Calm Otter"]
 
 
 def test_learners_addresses_and_newcomers_are_limited(tmp_path):
@@ -558,8 +557,23 @@ def test_learners_addresses_and_newcomers_are_limited(tmp_path):
         assert status == 429 and int(headers["Retry-After"]) > 0 and len(kept(board)) == 3
         assert ask(board, "POST", "/api/results", batch(result()), X_Learner="c" * 32)[0] == 200
         assert ask(board, "POST", "/api/results", batch(result()), X_Learner="d" * 32)[0] == 429
-        said = [ask(board, "GET", "/")[0] for _ in range(30)]
-        assert said.count(200) == 26 and set(said) == {200, 429}
+        said = [ask(board, "GET", "/elsewhere")[0] for _ in range(33)]
+        assert said == [404] * 30 + [429] * 3
+
+
+def test_a_flood_slows_down_nobody_else_at_its_address(tmp_path):
+    """E5: a hub, or a router, has one address for all learners."""
+    limits = Limits(address=(5, 0.01), requests=(5, 0.01), wrong=(5, 0.01))
+    with Board(tmp_path / "b.sqlite", EXERCISES, port=0, limits=limits) as board:
+        flood = [ask(board, "POST", "/api/results", batch(result()))[0] for _ in range(9)]  # one who has joined
+        assert flood[0] == 200 and set(flood[6:]) == {429}
+        strangers = [ask(board, "GET", "/x", Authorization=None)[0] for _ in range(9)]
+        assert set(strangers[5:]) == {429}
+        assert {ask(board, "POST", "/api/join", {"alias": "X"}, Authorization="Bearer A")[0] for _ in range(9)} == {429}
+        assert ask(board, "POST", "/api/join", {"alias": "Bea"}, X_Learner="b" * 32)[0] == 200  # a newcomer
+        other = batch(result(id="cd" * 16), alias="Bea")
+        assert ask(board, "POST", "/api/results", other, X_Learner="b" * 32)[0] == 200
+        assert ask(board, "GET", "/")[0] == 200 and set(shown(board)) == {"Bea", "Calm Otter"}
 
 
 def test_a_limiter_forgets_old_keys_and_takes_more_later():

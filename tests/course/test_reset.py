@@ -131,3 +131,16 @@ def test_copies_are_not_notebooks_of_the_course(home):
     notebook(home).write_bytes(b"mine")
     reset.restore("01")
     assert not any("copy" in problem for problem in authoring.check(folder=home / "notebooks"))
+
+
+def test_other_line_ends_are_no_change(home):
+    """`core.autocrlf` of git on Windows: an untouched lab needs no copy, and differs from nothing."""
+    handed_out = notebook(home).read_bytes()
+    for file in [*(home / "notebooks").rglob("*.py"), *(home / "notebooks").rglob("*.ipynb")]:
+        file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+    restored = reset.restore("01")
+    assert not restored.changed and restored.copy is None and copies(home) == []
+    assert not any("differs" in problem for problem in authoring.check(folder=home / "notebooks"))
+    mine = notebook(home).read_bytes().replace(b"6 * 7", b"6 * 8")
+    notebook(home).write_bytes(mine)
+    assert reset.restore("01").copy.read_bytes() == mine and notebook(home).read_bytes() == handed_out

@@ -104,7 +104,7 @@ HOSTILE = {
     "the same text often": ("{% for a in range(99999) %}{{ messages[0].content }}{% endfor %}", "without end"),
     "names of ours": ("{% set labs_each = range %}{% for a in range(9) %}{% endfor %}", "labs_each"),
     "a long list": ("{{ range(99999999) | list | length }}", "an end"),
-    "lorem ipsum": ("{{ lipsum(n=100000) }}", "undefined"),
+    "lorem ipsum": ("{{ lipsum(n=100000) }}", "Undefined"),
     "joining": ("{{ messages | map(attribute='content') | join('x') }}", "map"),
     "the whole conversation": ("{{ messages }}", "writes a list"),
     "depth": ("{{ " + "(" * 30_000 + "1" + ")" * 30_000 + " }}", "recursion"),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -377,3 +379,81 @@ def test_control_and_bidirectional_characters_are_visible_and_the_text_stays_as_
     assert answer.text == evil
     for shown in (str(answer), repr(answer), answer._repr_html_()):
         assert "\ufffd" in shown and not set(shown) & set("\x1b\x07\x9b\u202e\u202c\u2066\u2069")
+
+
+# -- further ways to fail ----------------------------------------------------------------------------------------
+
+
+def test_an_answer_compressed_twice_is_not_unpacked(point):
+    def behave(fake, handler, body):
+        handler.answer_with(200, b"\x1f\x8b", [("Content-Encoding", "gzip, gzip")])
+
+    with FakeEndpoint(behave) as fake, pytest.raises(EndpointFailed, match="compressed"):
+        point(fake.url).ask("Hi")
+
+
+def closing(fake, handler, body):
+    handler.close_connection = True
+
+
+def test_a_server_that_closes_without_a_word_is_asked_again(point, monkeypatch):
+    monkeypatch.setattr("labs_helper.engines.endpoint_client.FIRST_PAUSE", 0.001)
+
+    def behave(fake, handler, body):
+        if len(fake.requests) < 3:
+            handler.close_connection = True
+        else:
+            fake.stream(handler, body)
+
+    with FakeEndpoint(behave) as fake:
+        assert point(fake.url).ask("Hi").text == "Changsha is in Hunan."
+        fake.behave = closing
+        with pytest.raises(EndpointFailed, match="closed the connection without an answer"):
+            point(fake.url).ask("Hi")
+
+
+def test_a_list_of_models_that_is_none(point):
+    with FakeEndpoint(models=({"not": "a name"}, None)) as fake, pytest.raises(EndpointFailed, match="no model"):
+        point(fake.url, model="").ask("Hi")
+
+
+@pytest.mark.parametrize("wish", ["²", "-1", "1e9", "nan", "9" * 20, "soon", "Wed, 21 Oct 2026 07:28:00 GMT"])
+def test_a_pause_that_makes_no_sense_is_not_waited_for(point, monkeypatch, wish):
+    monkeypatch.setattr("labs_helper.engines.endpoint_client.FIRST_PAUSE", 0.001)
+    headers = [("Retry-After", wish.encode().decode("latin-1"))]
+    with FakeEndpoint(failing(429, times=2, headers=headers)) as fake:
+        began = time.perf_counter()
+        assert point(fake.url).ask("Hi").text == "Changsha is in Hunan."
+        assert time.perf_counter() - began < 5
+
+
+@pytest.mark.parametrize("state", ["looking up the name", "listing the models", "reading an error"])
+def test_stop_is_heard_in_every_state(point, monkeypatch, state):
+    """Between two pieces, before the first and between two attempts: tests/engines/test_openai_api.py."""
+    arrived = threading.Event()
+
+    def slow(*arguments, **options):
+        arrived.set()
+        time.sleep(3)
+        raise OSError("no such name")
+
+    def behave(fake, handler, body):
+        handler.send_response(400)
+        handler.send_header("Content-Length", "1000")
+        handler.end_headers()
+        arrived.set()
+        time.sleep(3)
+
+    with FakeEndpoint(behave) as fake:
+        if state == "looking up the name":
+            monkeypatch.setattr(socket, "getaddrinfo", slow)
+            model = point("http://models.local/v1")
+        else:
+            model = point(fake.url, model="" if state == "listing the models" else "phi-fake")
+        if state == "listing the models":
+            monkeypatch.setattr(fake.server.RequestHandlerClass, "do_GET", slow)
+        job = model.submit("Hi")
+        assert arrived.wait(5)
+        began = time.perf_counter()
+        model.stop()
+        assert job.wait(5).finish_reason == "cancelled" and time.perf_counter() - began < 1

@@ -10,6 +10,7 @@ import os
 import socket
 import time
 import traceback
+import unicodedata
 
 import pytest
 from fake_endpoint import FakeEndpoint, failing
@@ -87,6 +88,17 @@ def test_sampling_top_logprobs_and_a_system_prompt_are_sent(point):
     (token,) = answer.tokens
     assert (token.id, token.logprob) == (7, -0.1) and [other.piece for other in token.top_logprobs] == ["Hi", "Yo"]
     assert answer.finish_reason == "length" and answer.generated_tokens == 1
+
+
+def test_what_is_sent_is_valid_and_composed_and_typed_marks_are_noticed(point):
+    """The server makes the tokens, so that a mark stays what it is; the learner is told."""
+    apart = unicodedata.normalize("NFD", "창사는 어디에?")
+    with FakeEndpoint() as fake:
+        answer = point(fake.url).ask(f"{apart} \ud83d\ude00 \ud83d <|end|>", system=apart)
+    sent = [message["content"] for message in fake.requests[0][2]["messages"]]
+    assert sent == ["창사는 어디에?", "창사는 어디에? \U0001f600 \ufffd <|end|>"]
+    (notice,) = answer.prompt.notices
+    assert "<|end|>" in notice and "server decides" in notice and answer.statistics_line.endswith(notice)
 
 
 def test_pictures_go_as_data_urls_where_their_tags_stand(point):

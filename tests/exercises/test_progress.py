@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import time
 
 import pytest
 
-from labs_helper import cli
+from labs_helper import cli, doctor
 from labs_helper.errors import BadRequest, LabError
 from labs_helper.exercises import check, progress
 
@@ -91,7 +92,9 @@ def a_folder(data):
 @pytest.mark.parametrize("trouble", [no_folder, not_a_database, another_table, a_folder])
 def test_trouble_with_the_file_never_reaches_a_check(data, trouble, capsys):
     trouble(data)
-    assert check("1.7", RIGHT).passed
+    result = check("1.7", RIGHT)
+    assert result.passed and "could not be noted" in result.unnoted
+    assert result.unnoted in str(result) and "could not be noted" in result._repr_html_()
     assert capsys.readouterr() == ("", "")
     if trouble is no_folder:
         assert progress.entries() == {}
@@ -143,13 +146,14 @@ def test_an_error_inside_is_swallowed(monkeypatch):
     def broken(*_args, **_options):
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(progress.threading.Thread, "start", broken)
-    for _check in range(20):  # more often than writers may wait: none was given up for good
-        assert check("1.7", RIGHT).passed
-    monkeypatch.undo()
-    # Private: that a place for a writer is free again shows nowhere else before it is too late.
-    assert progress._waiting.acquire(blocking=False)
-    progress._waiting.release()
+    # Private: the writer of this process has started its thread long ago.
+    monkeypatch.setattr(progress, "_writer", progress._Writer())
+    with monkeypatch.context() as patch:
+        patch.setattr(progress.threading.Thread, "start", broken)
+        for _check in range(20):
+            result = check("1.7", RIGHT)
+            assert result.passed and "can't start new thread" in result.unnoted
+    assert check("1.7", RIGHT).unnoted == "" and progress.entries()["1.7"].tries == 1
 
 
 def test_it_can_be_switched_off_and_says_so(data, monkeypatch):
@@ -164,3 +168,111 @@ def test_without_a_setting_it_is_in_the_folder_of_a_persons_data(monkeypatch, tm
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert progress.progress_file().name == "progress.sqlite"
     assert progress.progress_file().parent.name == "phi35-labs"
+
+
+# --- What is not noted is said ------------------------------------------------------------------------------------
+
+
+def statement_first(statement):
+    """A connection of SQLite that begins with a statement: so a full disk and a read-only file are SQLite's own."""
+
+    class Connection(sqlite3.Connection):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            self.execute(statement)
+
+    connect = sqlite3.connect
+    return lambda *args, **options: connect(*args, factory=Connection, **options)
+
+
+def no_folder_made(_data, patch):
+    def refused(*_args, **_options):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    patch.setattr(progress.Path, "mkdir", refused)
+    patch.setattr(progress.tempfile, "TemporaryFile", refused)
+
+
+def full(data, patch):
+    check("1.7", WRONG)
+    patch.setattr(progress.sqlite3, "connect", statement_first("pragma max_page_count = 1"))
+    with sqlite3.connect(data / "progress.sqlite") as connection:
+        connection.execute("drop table result")
+        connection.execute("vacuum")
+    connection.close()
+
+
+def read_only(_data, patch):
+    check("1.7", WRONG)
+    patch.setattr(progress.sqlite3, "connect", statement_first("pragma query_only = 1"))
+
+
+def newer(data, _patch):
+    data.mkdir()
+    with sqlite3.connect(data / "progress.sqlite") as connection:
+        columns = "exercise text primary key, tries integer, last text, last_at text, passed_at text"
+        connection.execute(f"create table result ({columns}, school text not null)")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        (no_folder_made, "read-only"),
+        (full, "the disk is full"),
+        (read_only, "read-only"),
+        (newer, "another version of the course"),
+        (lambda data, _patch: no_folder(data), "a file is where the folder should be"),
+        (lambda data, _patch: not_a_database(data), "not a database"),
+    ],
+    ids=["read-only folder", "full", "read-only file", "newer", "file for folder", "no database"],
+)
+def test_a_result_that_is_not_noted_is_told_everywhere(data, monkeypatch, capsys, trouble, words):
+    with monkeypatch.context() as patch:
+        trouble(data, patch)
+        result = check("1.7", RIGHT)
+        assert result.passed and words in result.unnoted
+        row = doctor.progress_row()
+        assert row.status == "NOTE" and words in row.detail and "LABS_DATA_DIR" in row.advice
+        shown = (cli.main(["progress"]), capsys.readouterr())
+        if words != "not a database":  # which cannot even be read
+            assert words in shown[1].out and "Kept in" not in shown[1].out
+
+
+def test_a_table_with_a_column_more_still_takes_results(data):
+    check("1.7", WRONG)
+    with sqlite3.connect(data / "progress.sqlite") as connection:
+        connection.execute("alter table result add column school text")
+    connection.close()
+    assert check("1.7", RIGHT).unnoted == ""
+    assert progress.entries()["1.7"].tries == 2
+
+
+def test_results_wait_for_a_locked_file_and_say_so(data, monkeypatch):
+    """As many as there are: before, eight waited and the others were lost."""
+    monkeypatch.setattr(progress, "WAIT", 0.05)
+    monkeypatch.setattr(progress, "_PATIENCE", 0.2)
+    check("1.7", WRONG)
+    other = sqlite3.connect(data / "progress.sqlite")
+    other.execute("begin exclusive")
+    told = [check("1.7", RIGHT).unnoted for _check in range(13)]
+    time.sleep(0.5)
+    assert all("Not noted yet" in sentence for sentence in told)
+    assert "another program holds the file" in check("1.7", RIGHT).unnoted
+    row = doctor.progress_row()
+    assert row.status == "NOTE" and "another program holds the file" in row.detail
+    other.rollback()
+    other.close()
+    until = time.monotonic() + 10
+    while progress.entries()["1.7"].tries < 15 and time.monotonic() < until:
+        time.sleep(0.05)
+    assert progress.entries()["1.7"].tries == 15 and progress.entries()["1.7"].passed_at
+
+
+def test_the_doctor_says_where_results_go(data, monkeypatch):
+    row = doctor.progress_row()
+    assert row.status == "OK" and str(data) in row.detail and not data.exists()
+    monkeypatch.setenv("LABS_PROGRESS", "off")
+    assert "LABS_PROGRESS is off" in doctor.progress_row().detail
+    monkeypatch.setenv("LABS_PROGRESS", "perhaps")
+    assert doctor.progress_row().status == "FIX"

@@ -1,0 +1,105 @@
+"""Every lab runs from the learners' zip: unpacked elsewhere, offline, and without a look into the repository."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from labs_helper import cli
+from labs_helper.common.units import size
+from labs_helper.course import release
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Python imports this before anything else, in every process of the run: a file of the repository and an address
+# outside this computer cannot be opened by mistake. The environment may be inside the repository.
+GUARD = """
+import os, sys
+
+ROOT, ENVIRONMENT = {root!r} + os.sep, os.path.realpath(sys.prefix) + os.sep
+
+
+def guard(event, arguments):
+    if event == "open" and isinstance(arguments[0], (str, bytes)):
+        path = os.path.realpath(os.fsdecode(arguments[0]))
+        if path.startswith(ROOT) and not path.startswith((ENVIRONMENT, ROOT + ".venv")):
+            raise FileNotFoundError(f"{{path}} is in the repository, not in the zip")
+    if event == "socket.connect" and isinstance(arguments[1], tuple):
+        if arguments[1][0] not in ("127.0.0.1", "::1", "localhost"):
+            raise OSError(f"{{arguments[1]}} is not this computer")
+
+
+sys.addaudithook(guard)
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return release.build(tmp_path_factory.mktemp("zip") / "learner.zip")
+
+
+@pytest.fixture
+def unpacked(made, tmp_path):
+    with zipfile.ZipFile(made) as file:
+        file.extractall(tmp_path)
+    guard = tmp_path / "guard"
+    guard.mkdir()
+    (guard / "sitecustomize.py").write_text(GUARD.format(root=str(ROOT)), "utf-8")
+    return tmp_path / release.NAME
+
+
+def run_labs(unpacked: Path, *names: str) -> str:
+    """Run learner notebooks as `make test` does, with nothing but what the zip holds and the installed packages."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("LABS_", "PYTEST_", "COV_"))}
+    environment = kept | {
+        "PYTHONPATH": os.pathsep.join([str(unpacked.parent / "guard"), str(unpacked)]),
+        "LABS_MODELS": "tiny",
+        "LABS_DATA_DIR": str(unpacked.parent / "data"),
+        "HF_HUB_OFFLINE": "1",
+        "MLX_DISABLE_COMPILE": "1",
+    }
+    options = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=60", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *names, *options],
+        cwd=unpacked,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+def test_the_guard_sees_the_repository(unpacked):
+    """What the test below relies on: a file of the repository cannot be opened, one of the zip can."""
+    code = f"open('README.md').close(); open({str(ROOT / 'README.md')!r})"
+    environment = {"PYTHONPATH": str(unpacked.parent / "guard"), "PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=unpacked, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and "not in the zip" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_all_labs_run_from_the_zip(unpacked):
+    notebooks = sorted(path.name for path in (unpacked / "notebooks").glob("*.ipynb"))
+    assert len(notebooks) == len(list((ROOT / "notebooks/src").glob("*.py")))
+    ran = re.search(r"(\d+) passed", run_labs(unpacked, "notebooks"))
+    assert ran and int(ran[1]) > 20 * len(notebooks)
+
+
+def test_its_size_is_printed_and_in_the_guide(made, tmp_path, capsys):
+    assert cli.main(["workshop", "zip", str(tmp_path / "learner.zip")]) == 0
+    assert f"({size(made.stat().st_size)})" in capsys.readouterr().out
+    guide = (ROOT / "docs" / "instructors.md").read_text("utf-8")
+    (told,) = re.findall(r"phi35-labs-learner\.zip` \((\d+) MB\)", guide)
+    assert int(told) == round(made.stat().st_size / 1e6)
