@@ -111,7 +111,12 @@ def _recognised(address: str, code: str, alias: str | None) -> Membership:
     ):
         return replace(before, address=address, code=code, alias=alias or before.alias)
     known = outbox.known(board)
-    return replace(new, learner=known[0], alias=alias or known[1]) if known else new
+    if known:
+        return replace(new, learner=known[0], alias=alias or known[1])
+    if board:
+        # Before it is sent: if the answer is lost on its way, the next attempt is the same learner.
+        outbox.remember(replace(new, board=board))
+    return new
 
 
 def _board_of(answer: dict[str, Any]) -> str:

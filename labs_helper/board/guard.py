@@ -44,7 +44,8 @@ class Limits:
     requests: tuple[float, float] = (60, 5)  # requests of one learner who has joined
     wrong: tuple[float, float] = (60, 1)  # wrong codes of one address
     learner: tuple[float, float] = (150, 2)  # results of one learner
-    newcomers: tuple[float, float] = (120, 1)  # learners that one address brings
+    newcomers: tuple[float, float] = (250, 2)  # learners that one address brings
+    asking: tuple[float, float] = (600, 20)  # questions which board this is, from one address
     seconds: float = 10  # for the headers of a request to arrive, and again for its body
     connections: int = 400  # at once
 
@@ -108,7 +109,7 @@ class Guard:
     def __init__(self, app: Application, storage: Storage, limits: Limits, policy: str):
         self.app, self.storage, self.limits = app, storage, limits
         self._address, self._wrong = Limiter(*limits.address), Limiter(*limits.wrong)
-        self._newcomers, self._asking = Limiter(*limits.newcomers), Limiter(*limits.newcomers)
+        self._newcomers, self._asking = Limiter(*limits.newcomers), Limiter(*limits.asking)
         self._learner = Limiter(*limits.requests)
         self._headers = [
             (b"content-security-policy", policy.encode()),

@@ -31,6 +31,7 @@ from labs_helper.common.connections import Connections, room
 from labs_helper.common.translate import _
 from labs_helper.errors import EndpointFailed
 
+_AT_ONCE = 128  # connections that asyncio takes in one turn
 Alias = Annotated[str, AfterValidator(rules.clean_alias)]
 Learner = Annotated[str, Header(alias="X-Learner", pattern=f"^{LEARNER.pattern}$")]
 
@@ -187,7 +188,7 @@ class Board(servers.Server):
             raise
         limits = limits or Limits()
         # Connections that the system holds, and those that end, are files as well.
-        connections = Connections(room(limits.connections, spare=64 + servers.BACKLOG // 2))
+        connections = Connections(room(limits.connections, spare=64 + _AT_ONCE // 2))
         settings = uvicorn.Config(
             create_app(self.storage, exercises, limits),
             log_level="error",
@@ -195,7 +196,7 @@ class Board(servers.Server):
             server_header=False,
             lifespan="off",
             ws="none",
-            backlog=servers.BACKLOG,
+            backlog=_AT_ONCE,
             timeout_keep_alive=5,
             timeout_graceful_shutdown=2,
             h11_max_incomplete_event_size=HEADERS,
@@ -216,6 +217,7 @@ class Board(servers.Server):
                 _("The class board did not start at {host}:{port}.").format(host=host, port=self.port),
                 _("Take another port with --port."),
             )
+        self._socket.listen(servers.BACKLOG)  # again: asyncio has made the queue as short as its turns
 
     @property
     def page(self) -> str:

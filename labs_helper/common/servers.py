@@ -14,7 +14,7 @@ from labs_helper.common import addresses
 from labs_helper.common.translate import _
 from labs_helper.errors import EndpointFailed
 
-BACKLOG = 128  # connections that the system holds until the server takes them
+BACKLOG = 1024  # connections that the system holds until the server takes them; beyond it a newcomer waits for seconds
 
 
 class Server(abc.ABC):

@@ -142,6 +142,22 @@ def test_another_board_at_the_address_takes_nothing(board):
     assert (done.waiting, done.refused) == (1, True) and "another board" in done.trouble and kept(board) == []
 
 
+def test_a_join_whose_answer_is_lost_makes_no_second_learner(board, monkeypatch):
+    post = client.post
+
+    def lost(joined, path, content):
+        answer = post(joined, path, content)
+        if path == "/api/join":
+            raise EndpointFailed("The answer is lost.")
+        return answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "post", lost)
+        with pytest.raises(EndpointFailed):
+            client.join(board.url, board.storage.code, "Ann")
+    assert client.join(board.url, board.storage.code, "Ann") == "Ann" and list(shown(board)) == ["Ann"]
+
+
 # --- E2: half-open connections, and readers that stall -------------------------------------------------------------
 
 

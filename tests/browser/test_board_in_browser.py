@@ -296,9 +296,10 @@ def contrasts(browser) -> list[str]:
 def test_without_the_key_or_the_server_the_page_says_so(browser, board):
     from selenium.webdriver.common.by import By
 
-    browser.get(f"{board.url}/#wrong")
-    until(lambda: "no key" in browser.find_element(By.ID, "trouble").text, 10, "it says why")
-    browser.get("about:blank")
+    for wrong in ("wrong", "%E0%A4%A", "小明", ""):
+        browser.get(f"{board.url}/#{wrong}")
+        until(lambda: "no key" in browser.find_element(By.ID, "trouble").text, 10, "it says why")
+        browser.get("about:blank")
     browser.get(board.page)
     until(lambda: row(browser, "Ann"), 20, "the row is there")
     assert not browser.find_element(By.ID, "trouble").is_displayed()
