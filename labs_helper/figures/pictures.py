@@ -11,7 +11,7 @@ from labs_helper.figures import svg
 from labs_helper.figures.base import Figure, Row
 from labs_helper.figures.text import joined, text_table
 from labs_helper.figures.tiles import size_of
-from labs_helper.pictures.images import open_image
+from labs_helper.pictures.images import check_distinct, open_image
 from labs_helper.pictures.keyframes import Keyframe
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ def frames_view(frames: Keyframes | Iterable[Keyframe | PictureSource]) -> Figur
         >>> frames_view([Image.new("RGB", (80, 60))] * 2).rows[1]["frame"]
         1
     """
+    if isinstance(frames, (list, tuple)):  # an iterator is read frame by frame
+        check_distinct(frames)
     shown = [_frame(item, place) for place, item in enumerate(frames)]
     if not shown:
         raise BadRequest(_("There is nothing to draw: no frames."), _("Choose at least one with keyframes."))
@@ -125,6 +127,7 @@ def side_by_side(images: Iterable[Any], *, takeaway: str = "") -> Figure:
         {'picture': 2, 'name': '', 'width': 80, 'height': 60}
     """
     items = list(images)
+    check_distinct(items)
     if not items:
         raise BadRequest(_("There is nothing to draw: no pictures."), _("Give at least one."))
     pictures = [open_image(item) for item in items]

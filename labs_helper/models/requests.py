@@ -12,7 +12,7 @@ from labs_helper.common.translate import _
 from labs_helper.engines import constrained
 from labs_helper.engines.base import Message, Request, Sampling
 from labs_helper.errors import BadRequest
-from labs_helper.pictures.images import checked_crops, open_image
+from labs_helper.pictures.images import check_distinct, checked_crops, open_image
 from labs_helper.pictures.tags import TAG, check_tags, image_prompt, numbers_in
 
 if TYPE_CHECKING:
@@ -175,6 +175,7 @@ def _with_tags(messages: Iterable[dict[str, Any]]) -> tuple[list[dict[str, Any]]
         given, content = message["images"], message["content"]
         if given and not TAG.search(content):
             content = image_prompt(content, len(given), first=len(pictures) + 1)
+        check_distinct(given)
         pictures += [open_image(source) for source in given]
         tagged.append({**message, "content": content, "tagged": bool(given)})
     shown = [message["content"] for message in tagged if message["tagged"]]

@@ -12,11 +12,14 @@ import math
 import operator
 import os
 import struct
+import threading
+import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, SupportsIndex, TypeAlias
+from typing import IO, TYPE_CHECKING, SupportsIndex, TypeAlias
 
 from labs_helper.common.translate import _
 from labs_helper.errors import BadImage, BadRequest
@@ -35,7 +38,7 @@ MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.2757
 # Only formats that hold nothing but pixels: Pillow hands EPS files to a program that runs them.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 # What Pillow raises for files that are cut short or damaged, depending on the format.
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
 
 
 # -- opening ----------------------------------------------------------------------------------------------
@@ -44,9 +47,13 @@ _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, Typ
 def open_image(source: PictureSource, *, inside: str | Path | None = None) -> Image.Image:
     """A picture as RGB, upright, with transparent places white.
 
+    Grey of more than 8 bits becomes grey of 8 by its largest value: up to 255 the values stay, up to 4095 they count as
+    12 bits (what cameras, scanners and microscopes store in 16-bit files), above that as 16. A true 16-bit picture that
+    never goes beyond 4095 is thus made brighter; as it is, it would be black to the eye and to the model.
+
     Args:
-        source: the path of a file (a picture of the course is one), its bytes, a Pillow image, or a numpy array
-            (height, width, 3) of uint8.
+        source: the path of a file (a picture of the course is one), its bytes, a Pillow image (of an animation, the
+            frame that it is at), or a numpy array (height, width, 3) of uint8.
         inside: a folder that a path must be in once links are followed.
 
     Raises:
@@ -56,32 +63,91 @@ def open_image(source: PictureSource, *, inside: str | Path | None = None) -> Im
     Example:
         open_image("images/street.png").size      # (width, height) in pixels
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     name = _("The picture")
+    if isinstance(source, Image.Image):
+        return _finished(source, name)
+    if isinstance(source, (bytes, bytearray)):
+        return _opened(io.BytesIO(source), name)
     if isinstance(source, (str, os.PathLike)):
-        source = _checked_path(source, inside)
-        name = source.name
-    elif not isinstance(source, (bytes, bytearray, Image.Image)):
-        return _checked_size(_from_array(source), name)
-    image = source if isinstance(source, Image.Image) else _read_header(source, name)
-    _checked_size(image, name)
-    try:
-        frames = getattr(image, "n_frames", 1)
+        path = _checked_path(source, inside)
+        try:
+            with path.open("rb") as file:
+                return _opened(file, path.name)
+        except OSError as error:
+            raise BadImage(*_unreadable(path.name, error)) from error
+    return _checked_size(_from_array(source), name)
+
+
+def check_distinct(sources: Iterable[object]) -> None:
+    """Refuse a list that holds one animated Pillow image several times.
+
+    Pillow's `ImageSequence.Iterator` gives the same object again and again, each time at another frame. In a list, all
+    of them are at the last one.
+
+    Raises:
+        BadImage: a Pillow image with frames is there twice.
+
+    Example:
+        check_distinct(["a.png", "a.png"])      # paths may repeat
+    """
+    seen: set[int] = set()
+    for source in sources:
+        if getattr(source, "n_frames", 1) > 1 and id(source) in seen:
+            raise BadImage(
+                _("The list holds one animated picture several times, each time at the same frame."),
+                _("Copy each frame when you take it: [frame.copy() for frame in ImageSequence.Iterator(image)]."),
+            )
+        seen.add(id(source))
+
+
+# All threads share Python's warning filters: a thread that changes them must put them back before another does.
+_FILTERS = threading.RLock()
+
+
+@contextmanager
+def quiet_pillow() -> Iterator[None]:
+    """Pillow without its warnings: the labs say in their own words what is wrong with a picture.
+
+    What it warns of because of its size alone is an error here: it has more pixels than the labs take.
+    """
+    from PIL import Image
+
+    with _FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def _opened(file: IO[bytes], name: str) -> Image.Image:
+    """The picture in an open file."""
+    with quiet_pillow(), _read_header(file, name) as image:
+        _checked_size(image, name)
+        try:
+            frames = getattr(image, "n_frames", 1)
+        except BROKEN as error:
+            raise BadImage(*_damaged(name, error)) from error
         if frames > 1 and image.format != "MPO":  # an MPO is a photograph with a second, smaller copy in it
             raise BadImage(
                 _("{name} has {count} frames or pages.").format(name=name, count=frames),
                 _(
-                    "Take the frames you need first: labs_helper.pictures.keyframes chooses them, "
-                    "Pillow's seek() takes one."
+                    "Take the frames you need first: labs_helper.pictures.keyframes chooses them; of an image that "
+                    "Pillow has opened, seek() takes one."
                 ),
             )
-        return _checked_size(_as_rgb(ImageOps.exif_transpose(image), name), name)
-    except _BROKEN as error:
-        raise BadImage(
-            _("{name} is damaged or cut short ({reason}).").format(name=name, reason=type(error).__name__),
-            _("Copy or download the file again."),
-        ) from error
+        return _finished(image, name)
+
+
+def _finished(image: Image.Image, name: str) -> Image.Image:
+    from PIL import ImageOps
+
+    _checked_size(image, name)
+    try:
+        with quiet_pillow():
+            return _checked_size(_as_rgb(ImageOps.exif_transpose(image), name), name)
+    except BROKEN as error:
+        raise BadImage(*_damaged(name, error)) from error
 
 
 def _checked_path(source: str | os.PathLike[str], inside: str | Path | None) -> Path:
@@ -110,23 +176,32 @@ def _checked_path(source: str | os.PathLike[str], inside: str | Path | None) -> 
     return path
 
 
-def _read_header(source: Path | bytes | bytearray, name: str) -> Image.Image:
+def _read_header(file: IO[bytes], name: str) -> Image.Image:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        return Image.open(source if isinstance(source, Path) else io.BytesIO(source), formats=FORMATS)
+        return Image.open(file, formats=FORMATS)
     except UnidentifiedImageError as error:
         raise BadImage(
             _("{name} is not a picture that the labs can read.").format(name=name),
             _("Use one of: {formats}.").format(formats=", ".join(FORMATS)),
         ) from error
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadImage(*_too_many_pixels(name)) from error
-    except _BROKEN as error:
-        raise BadImage(
-            _("{name} cannot be read ({reason}).").format(name=name, reason=f"{type(error).__name__}: {error}"),
-            _("Check the file."),
-        ) from error
+    except BROKEN as error:
+        raise BadImage(*_unreadable(name, error)) from error
+
+
+def _unreadable(name: str, error: Exception) -> tuple[str, str]:
+    reason = f"{type(error).__name__}: {error}"
+    return _("{name} cannot be read ({reason}).").format(name=name, reason=reason), _("Check the file.")
+
+
+def _damaged(name: str, error: Exception) -> tuple[str, str]:
+    return (
+        _("{name} is damaged or cut short ({reason}).").format(name=name, reason=type(error).__name__),
+        _("Copy or download the file again."),
+    )
 
 
 def _too_many_pixels(name: str) -> tuple[str, str]:
@@ -188,7 +263,7 @@ def _as_rgb(image: Image.Image, name: str) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image, name: str) -> Image.Image:
-    """Grey of 16 bits as grey of 8. Pillow's own conversion cuts everything above 255 off to white."""
+    """Grey of up to 16 bits as grey of 8; `open_image` says how. Pillow's own conversion makes all above 255 white."""
     import numpy as np
     from PIL import Image
 
@@ -197,7 +272,8 @@ def _eight_bits(image: Image.Image, name: str) -> Image.Image:
         raise BadImage(
             _("{name} has values beyond 16-bit grey.").format(name=name), _("Save it with 8 or 16 bits per colour.")
         )
-    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+    full = next(most for most in (255, 4095, 65535) if values.max() <= most)
+    return Image.fromarray(((values.astype(np.uint32) * 255 + full // 2) // full).astype(np.uint8))
 
 
 # -- cutting ----------------------------------------------------------------------------------------------

@@ -10,40 +10,32 @@ For comparison there are "cuts" (the first frame and those whose grey-level hist
 frame before; Zhang, Kankanhalli and Smoliar, "Automatic partitioning of full-motion video", Multimedia Systems 1,
 1993), which is blind to movement, and "even" (equal steps in time), which is blind to everything.
 
-Videos are read by OpenCV, animated GIF, WebP and PNG by Pillow. Both are imported when they are needed.
+How the frames are read is in `clips`.
 """
 
 from __future__ import annotations
 
 import itertools
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 from labs_helper.common.numbers import is_whole
 from labs_helper.common.translate import _
 from labs_helper.errors import BadImage, BadRequest
-from labs_helper.pictures.images import MOST_PIXELS, open_image
+from labs_helper.pictures.clips import open_clip
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-    from labs_helper.pictures.images import PictureSource
-
-    ClipSource: TypeAlias = str | os.PathLike[str] | Sequence[PictureSource]
-    # Number in the clip, seconds, and the picture if it was wanted.
-    Frame: TypeAlias = tuple[int, float | None, Image.Image | None]
+    from labs_helper.pictures.clips import Clip, ClipSource
 
 METHODS = ("change", "cuts", "even")
 MOST_FRAMES = 1000  # of a clip of more than twice that, every second frame is compared, or every fourth …
 SIDE = 32  # pixels of the shrunk frames
-# Where a video's first bytes have which mark. The content decides, because a play list with the name of a video could
-# make the video library open other files and addresses.
-VIDEOS = ((4, b"ftyp"), (4, b"moov"), (0, b"\x1aE\xdf\xa3"), (8, b"AVI "))
-ANIMATIONS = ("GIF", "WEBP", "PNG")
+_MISSING = 2.0  # seconds: a last frame may be shown for a while
 
 
 @dataclass(frozen=True)
@@ -101,14 +93,14 @@ def keyframes(
     """Choose a few frames to show for a clip.
 
     Args:
-        source: the path of a video (MP4, MOV, WebM, MKV, AVI) or of an animated GIF, WebP or PNG; or the frames
-            themselves, as a list of anything `open_image` takes.
+        source: the path or the bytes of a video (MP4, MOV, WebM, MKV, AVI) or of an animated GIF, WebP or PNG; a
+            Pillow image with frames; or the frames themselves, as a list of anything `open_image` takes.
         count: how many frames, at least 1. A clip with fewer gives all it has, and the note says so.
         method: "change", "cuts" or "even"; see the head of this module.
         inside: a folder that a path must be in.
 
     Raises:
-        BadImage: no clip, damaged, too large, outside `inside`, or a video where OpenCV is missing.
+        BadImage: no clip, damaged, too large, outside `inside`, or without moving pictures.
         BadRequest: the method is unknown, or the count is not a whole number of at least 1.
 
     Example:
@@ -121,8 +113,8 @@ def keyframes(
             _("There is no method {name}.").format(name=repr(method)),
             _("Use one of: {names}.").format(names=", ".join(METHODS)),
         )
-    clip = _clip(source, inside)
-    small, indices, step, total = _small_frames(clip)
+    clip = open_clip(source, inside)
+    small, indices, step, total, end = _small_frames(clip)
     scores = {indices[place]: score for place, score in _choose(small, min(count, len(small)), method).items()}
     frames = [
         Keyframe(image, index, seconds, scores[index])
@@ -142,20 +134,26 @@ def keyframes(
                 promised=clip.promised, total=total
             )
         )
+    elif not clip.promised and end < clip.lasts - _MISSING:
+        notes.append(
+            _("The file says it lasts {lasts:.1f} s, but nothing after {end:.1f} s can be read.").format(
+                lasts=clip.lasts, end=end
+            )
+        )
     return Keyframes(frames, total, len(small), method, " ".join(notes))
 
 
-def _small_frames(clip: _Frames | _Animation | _Video) -> tuple[list[np.ndarray], list[int], int, int]:
-    """The frames to compare, shrunk, with their numbers; one in how many they are; and how many the clip has."""
+def _small_frames(clip: Clip) -> tuple[list[np.ndarray], list[int], int, int, float]:
+    """The frames to compare, shrunk; their numbers; one in how many they are; and how many the clip has, until when."""
     small: list[np.ndarray] = []
     indices: list[int] = []
-    step, total = 1, 0
+    step, total, end = 1, 0, 0.0
 
     def due(index: int) -> bool:
         return index % step == 0
 
-    for index, _seconds, image in clip.frames(due):
-        total = index + 1
+    for index, seconds, image in clip.frames(due):
+        total, end = index + 1, seconds or 0.0
         if image is not None:
             small.append(_shrunk(image))
             indices.append(index)
@@ -166,7 +164,7 @@ def _small_frames(clip: _Frames | _Animation | _Video) -> tuple[list[np.ndarray]
             _("{name} has no frame that can be read.").format(name=clip.name),
             _("Play it in a video player to see what it holds."),
         )
-    return small, indices, step, total
+    return small, indices, step, total, end
 
 
 # -- choosing ---------------------------------------------------------------------------------------------
@@ -202,140 +200,3 @@ def _choose(small: Sequence[np.ndarray], count: int, method: str) -> dict[int, f
         chosen[place] = float(looks[place])
         looks = np.minimum(looks, np.abs(frames - frames[place]).mean((1, 2)))
     return chosen
-
-
-# -- reading ----------------------------------------------------------------------------------------------
-
-
-class _Frames:
-    """Pictures that are already there."""
-
-    def __init__(self, pictures: Sequence[PictureSource]) -> None:
-        self.pictures, self.promised, self.name = pictures, len(pictures), _("The clip")
-
-    def frames(self, wanted: Callable[[int], bool]) -> Iterator[Frame]:
-        """(index, seconds, picture) of every frame; the picture only of those that are wanted."""
-        for index, frame in enumerate(self.pictures):
-            yield index, None, open_image(frame) if wanted(index) else None
-
-
-class _Animation:
-    """GIF, WebP or PNG with several frames, read by Pillow."""
-
-    def __init__(self, path: Path) -> None:
-        from PIL import Image, UnidentifiedImageError
-
-        self.path, self.name = path, path.name
-        try:
-            with Image.open(path, formats=ANIMATIONS) as image:
-                self.promised, (width, height) = getattr(image, "n_frames", 1), image.size
-        except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-            raise BadImage(
-                _("{name} is not a clip that the labs can read.").format(name=path.name),
-                _(
-                    "Use MP4, MOV, WebM, MKV, AVI, an animated GIF, WebP or PNG, or give the frames as a list of "
-                    "pictures."
-                ),
-            ) from error
-        _not_too_large(path.name, width, height)
-
-    def frames(self, wanted: Callable[[int], bool]) -> Iterator[Frame]:
-        """See `_Frames.frames`."""
-        from PIL import Image
-
-        seconds = 0.0
-        with Image.open(self.path, formats=ANIMATIONS) as image:
-            for index in range(self.promised):
-                try:
-                    image.seek(index)
-                    image.load()
-                except (OSError, SyntaxError, ValueError, EOFError):  # cut short: the caller counts
-                    return
-                yield index, seconds, open_image(image.copy()) if wanted(index) else None
-                seconds += image.info.get("duration", 100) / 1000
-
-
-class _Video:
-    """A video, read by OpenCV's copy of FFmpeg."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.name = path, path.name
-        capture, cv2 = self._open()
-        try:
-            self.promised = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-            self.fps = capture.get(cv2.CAP_PROP_FPS) or 0.0
-            _not_too_large(path.name, *(capture.get(p) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)))
-        finally:
-            capture.release()
-
-    def _open(self) -> tuple[Any, Any]:
-        try:
-            import cv2
-        except ImportError as error:
-            raise BadImage(
-                _("{name} is a video, and OpenCV, which reads videos, cannot be used here ({reason}).").format(
-                    name=self.name, reason=error
-                ),
-                _("Install it (pip install opencv-python), or use an animated GIF or a list of pictures."),
-            ) from error
-        capture = cv2.VideoCapture(str(self.path.resolve()), cv2.CAP_FFMPEG)
-        if not capture.isOpened():
-            raise BadImage(
-                _("{name} is a video that cannot be read.").format(name=self.name),
-                _("It may be damaged; copy it again."),
-            )
-        return capture, cv2
-
-    def frames(self, wanted: Callable[[int], bool]) -> Iterator[Frame]:
-        """See `_Frames.frames`."""
-        from PIL import Image
-
-        capture, cv2 = self._open()
-        try:
-            index = 0
-            while capture.grab():
-                image = None
-                if wanted(index):
-                    there, pixels = capture.retrieve()
-                    if not there:
-                        return
-                    image = Image.fromarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
-                yield index, index / self.fps if self.fps > 0 else None, image
-                index += 1
-        finally:
-            capture.release()
-
-
-def _clip(source: ClipSource, inside: str | Path | None) -> _Frames | _Animation | _Video:
-    if isinstance(source, (list, tuple)):
-        if not source:
-            raise BadImage(_("The clip has no frames."), _("Give at least one picture."))
-        return _Frames(source)
-    if not isinstance(source, (str, os.PathLike)):
-        raise BadImage(
-            _("A clip is a path or a list of pictures, not {kind}.").format(kind=type(source).__name__),
-            _('Try keyframes("clip.mp4").'),
-        )
-    path = Path(source).expanduser()
-    try:
-        if inside is not None and not path.resolve().is_relative_to(Path(inside).expanduser().resolve()):
-            raise BadImage(
-                _("{path} is not inside {folder}.").format(path=path, folder=inside),
-                _("Choose a clip from that folder."),
-            )
-        with path.open("rb") as file:
-            head = file.read(16)
-    except (OSError, ValueError) as error:
-        raise BadImage(
-            _("{path} cannot be opened as a clip.").format(path=str(source)[:200]), _("Check the path of the file.")
-        ) from error
-    kind = _Video if any(head[at : at + len(mark)] == mark for at, mark in VIDEOS) else _Animation
-    return kind(path)
-
-
-def _not_too_large(name: str, width: float, height: float) -> None:
-    if width * height > MOST_PIXELS:
-        raise BadImage(
-            _("The frames of {name} have more than {most:,} pixels.").format(name=name, most=MOST_PIXELS),
-            _("Make the clip smaller first."),
-        )

@@ -281,7 +281,7 @@ class Look(TurnWidget[Asked]):
             self._add_upload(str(file["name"]), bytes(file["content"]))
 
     def _add_upload(self, name: str, data: bytes) -> None:
-        self._try(lambda: [from_upload(name, data)])
+        self._try(lambda: from_upload(name, data))
 
     def _preview(self) -> None:
         chosen = self._course.get(self.choice.value)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from labs_helper.common.markup import escape
 from labs_helper.common.translate import _, _n
 from labs_helper.errors import BadImage
+from labs_helper.pictures.clips import holds_frames
 from labs_helper.pictures.gallery import Picture, course_pictures, folder, is_clip
 from labs_helper.pictures.images import open_image
 from labs_helper.pictures.keyframes import keyframes
@@ -87,14 +88,14 @@ def from_course(pictures: Sequence[Picture]) -> list[Shown]:
     shown: list[Shown] = []
     for picture in pictures:
         if picture.is_clip:
-            shown += _frames(picture.path, picture.alt, inside=folder())
+            shown += _frames(picture.path, picture.name, picture.alt, inside=folder())
         else:
             shown.append(Shown(picture.name, picture.image, picture.alt))
     return shown
 
 
-def from_upload(name: str, data: bytes) -> Shown:
-    """A picture that came through the browser.
+def from_upload(name: str, data: bytes) -> list[Shown]:
+    """A picture, or the keyframes of a clip, that came through the browser.
 
     Raises:
         BadImage: it is too large or cannot be read.
@@ -105,7 +106,9 @@ def from_upload(name: str, data: bytes) -> Shown:
             _("Type its path instead, or make it smaller."),
         )
     try:
-        return Shown(name, open_image(data), _("no description"))
+        if holds_frames(data):
+            return _frames(data, name, _("no description"))
+        return [Shown(name, open_image(data), _("no description"))]
     except BadImage as error:  # bytes have no name
         raise BadImage(_("{name}: {reason}").format(name=name, reason=error.what), error.do) from error
 
@@ -127,7 +130,9 @@ def opened(source: Any, number: int) -> list[Shown]:
     known = next((picture for picture in course_pictures() if path.name == picture.name), None)
     own = known is not None and path.resolve() == known.path.resolve()
     alt = known.alt if known is not None and own else _("no description")
-    return _frames(path, alt) if is_clip(path) else [Shown(path.name, open_image(source), alt)]
+    if is_clip(path) or holds_frames(path):
+        return _frames(path, path.name, alt)
+    return [Shown(path.name, open_image(source), alt)]
 
 
 def counted_pictures(count: int) -> str:
@@ -140,11 +145,11 @@ def counted_pictures(count: int) -> str:
     return _n("{count} picture", "{count} pictures", count).format(count=count)
 
 
-def _frames(path: Path, alt: str, inside: Path | None = None) -> list[Shown]:
+def _frames(source: Path | bytes, name: str, alt: str, inside: Path | None = None) -> list[Shown]:
     """The keyframes of a clip. The first one carries the description of the whole."""
     shown = []
-    for number, frame in enumerate(keyframes(path, CLIP_FRAMES, inside=inside)):
+    for number, frame in enumerate(keyframes(source, CLIP_FRAMES, inside=inside)):
         words = _("Frame {index} of the same clip.") if number else _("Frame {index}. {alt}")
-        name = _("{name}, frame {index}").format(name=path.name, index=frame.index)
-        shown.append(Shown(name, frame.image, words.format(index=frame.index, alt=alt)))
+        title = _("{name}, frame {index}").format(name=name, index=frame.index)
+        shown.append(Shown(title, frame.image, words.format(index=frame.index, alt=alt)))
     return shown
