@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Protocol, TypeAlias
+from typing import IO, TYPE_CHECKING, Protocol, TypeAlias, cast
 
 from labs_helper.common.translate import _
 from labs_helper.errors import BadImage
@@ -267,13 +267,12 @@ class _Video:
     def __init__(self, open_file: Callable[[], IO[bytes]], name: str, reader: str) -> None:
         self.open_file, self.name, self.reader, self._hidden = open_file, name, reader, 0
         with self._opened() as (container, stream):
-            self.promised = stream.frames
-            # Of a file with sound, the whole may last longer than its pictures.
-            alone = len(container.streams) == 1
+            self.promised, self.lasts = stream.frames, 0.0
             if stream.duration is not None and stream.time_base is not None:
                 self.lasts = float(stream.duration * stream.time_base)
-            else:
-                self.lasts = container.duration / 1e6 if alone and container.duration else 0.0
+            elif len(container.streams) == 1 and container.duration:  # with sound, the whole may last longer
+                self.lasts = container.duration / 1e6
+            self._length = self.lasts
             _check_size(name, stream.codec_context.width, stream.codec_context.height)
 
     @contextlib.contextmanager
@@ -291,7 +290,7 @@ class _Video:
         with self.open_file() as file:
             try:
                 # FFmpeg gets the bytes of this file and may open nothing else.
-                container = av.open(file, format=self.reader, container_options={"protocol_whitelist": "none"})
+                container = av.open(file, "r", format=self.reader, container_options={"protocol_whitelist": "none"})
             except (av.error.FFmpegError, *BROKEN) as error:
                 raise BadImage(
                     _("{name} is a video that cannot be read.").format(name=self.name),
@@ -323,12 +322,21 @@ class _Video:
     def frames(self, wanted: Callable[[int], bool]) -> Iterator[Frame]:
         """See `Clip.frames`."""
         with self._opened() as (container, stream):
-            start, self._hidden = (container.start_time or 0) / 1e6, 0
+            self._hidden = 0
+            # PyAV's types leave out that both times may be missing.
+            begins = cast("int | None", container.start_time)
+            start = None if begins is None else begins / 1e6
+            if start is None and len(container.streams) > 1:
+                start = 0.0  # where the sound begins
             for index, frame in enumerate(self._decoded(container, stream)):
                 _check_size(self.name, frame.width, frame.height)
-                seconds = None if frame.time is None else frame.time - start
+                seconds = cast("float | None", frame.time)
                 if seconds is None and stream.average_rate:  # some AVI files have no times
-                    seconds = float(index / stream.average_rate)
+                    seconds = float(index / stream.average_rate) + (start or 0)
+                if start is None and seconds is not None:
+                    start, self.lasts = seconds, self._length - seconds
+                if seconds is not None and start is not None:
+                    seconds -= start
                 yield index, seconds, _upright(frame) if wanted(index) else None
             self.promised = max(0, stream.frames - self._hidden)
 
@@ -337,7 +345,7 @@ class _Video:
         import av
 
         packets = container.demux(stream)
-        while packet := _next(packets):
+        while (packet := _next(packets)) is not None:  # an empty packet is one too
             self._hidden += packet.is_discard  # before the start of a clip that was cut without storing it anew
             try:
                 frames = packet.decode()
@@ -348,7 +356,7 @@ class _Video:
                     yield frame
 
 
-def _next(packets: Iterator[Packet]) -> Packet | None:
+def _next(packets: Iterator[Packet[VideoStream]]) -> Packet[VideoStream] | None:
     """The next packet, None at the end of the file, and where the file is cut short: the caller counts."""
     import av
 
@@ -360,7 +368,7 @@ def _next(packets: Iterator[Packet]) -> Packet | None:
 
 def _upright(frame: VideoFrame) -> Image.Image:
     """A frame as RGB, turned as its file says. Telephones store upright videos lying."""
-    image: Image.Image = frame.to_image()
+    image: Image.Image = frame.to_image()  # type: ignore[no-untyped-call]  # PyAV gives this one no types
     return image.rotate(frame.rotation, expand=True) if frame.rotation else image
 
 

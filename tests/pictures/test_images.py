@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from PIL import Image
 from labs_helper.errors import BadImage, BadRequest
 from labs_helper.pictures import images
 from labs_helper.pictures.images import layout, open_image, padded, pixel_values, views
+from labs_helper.pictures.keyframes import keyframes
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -84,6 +87,20 @@ def test_sixteen_bits_keep_their_greys():
     assert np.array_equal(np.asarray(open_image(encoded(Image.fromarray(steps))))[..., 1].ravel(), np.arange(256))
 
 
+@pytest.mark.parametrize("most", [255, 4095, 65535])
+@pytest.mark.parametrize("kind", ["array", "int32 array", "PNG", "TIFF"])
+def test_fewer_bits_than_their_file_has_room_for_are_not_black(most, kind):
+    """8 and 12 bits in 16: the largest value tells, and is white."""
+    ramp = np.linspace(0, most, 256).round().astype(np.uint16).reshape(16, 16)
+    image = Image.fromarray(ramp.astype(np.int32) if kind == "int32 array" else ramp)
+    opened = np.asarray(open_image(encoded(image, kind) if kind in ("PNG", "TIFF") else image))[..., 0]
+    assert np.abs(opened.ravel().astype(int) - np.arange(256)).max() <= 1 and opened.max() == 255
+
+
+def test_black_stays_black():
+    assert np.asarray(open_image(Image.fromarray(np.zeros((4, 4), np.uint16)))).max() == 0
+
+
 def test_transparent_places_are_white():
     clear = Image.new("RGBA", (20, 20), (10, 20, 30, 0))
     clear.paste((10, 20, 30, 255), (0, 0, 10, 20))
@@ -133,6 +150,37 @@ def test_cut_short(kind, share):
 def test_bombs_are_refused_before_they_are_decoded():
     for width, height in ((30_000, 30_000), (8001, 8000), (2**31 - 1, 2**31 - 1)):
         refused(png_with_header(width, height), "64,000,000 pixels")
+
+
+@pytest.mark.parametrize("size", [(9_500, 9_400), (13_000, 13_000), (14_000, 14_000)])
+@pytest.mark.parametrize("filters", ["default", "error"])
+def test_large_pictures_are_refused_in_our_words_alone(size, filters, tmp_path):
+    """Pillow warns from 89 megapixels on and refuses from 179 on. No word of its own, and no other kind of error."""
+    path = tmp_path / "large.png"
+    path.write_bytes(png_with_header(*size))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter(filters)
+        refused(path, "large.png has more than 64,000,000 pixels")
+        refused(path.read_bytes(), "64,000,000 pixels")
+        with pytest.raises(BadImage, match="64,000,000 pixels"):
+            keyframes(path)
+    assert said == []
+
+
+def test_what_pillow_warns_of_is_not_repeated():
+    """A TIFF with a damaged list of tags can be read; Pillow warns of it."""
+    whole = bytearray(encoded(picture(), "TIFF"))
+    start = struct.unpack("<I", whole[4:8])[0]
+    (count,) = struct.unpack("<H", whole[start : start + 2])
+    for number in range(count):
+        entry = start + 2 + 12 * number
+        if struct.unpack("<H", whole[entry : entry + 2])[0] == 0x0117:  # bytes of each strip: far beyond the file
+            whole[entry + 4 : entry + 12] = struct.pack("<II", 90, 2**31)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        with contextlib.suppress(BadImage):
+            open_image(bytes(whole))
+    assert said == []
 
 
 def test_too_many_pixels_in_an_array():

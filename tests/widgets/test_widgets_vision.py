@@ -177,6 +177,24 @@ def test_uploads_that_are_no_pictures_are_refused_in_words_and_the_others_stay(m
     assert any("7 MB" in getattr(child, "value", "") for child in widget.children[3].children)
 
 
+@pytest.mark.parametrize("name", ["traffic.gif", "crossing.mp4"])
+def test_an_uploaded_clip_gives_its_keyframes(model, name):
+    widget = look(model)
+    send_files(widget, (name, (VISION / name).read_bytes()))
+    assert len(widget.pictures) == 4 and names(widget)[0] == f"{name}, frame 0"
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
+def test_an_animation_is_a_clip_whatever_its_name_says(model, tmp_path, suffix):
+    path = tmp_path / "a.bin"
+    picture(30, 20).save(path, suffix, save_all=True, append_images=[Image.new("RGB", (30, 20), "blue")])
+    widget = look(model)
+    send_files(widget, ("sent.jpg", path.read_bytes()))
+    widget.path.value = str(path)
+    widget.path_button.click()
+    assert names(widget) == ["sent.jpg, frame 0", "sent.jpg, frame 1", "a.bin, frame 0", "a.bin, frame 1"]
+
+
 def paste(widget, content, *pictures: bytes) -> None:
     """What the browser sends when something is pasted or dropped; see `press_enter` for the private method."""
     widget.paste._handle_custom_msg(content, [memoryview(data) for data in pictures])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,16 +52,19 @@ def save(picture: Picture, folder: Path) -> None:
         first, *rest = [few(frame) for frame in picture.content]
         first.save(path, save_all=True, append_images=rest, duration=round(1000 / picture.fps), loop=0, optimize=True)
     else:
-        import cv2
+        _write_video(path, picture)
 
-        cv2.setNumThreads(1)
-        size = picture.content[0].size
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"vp09"), picture.fps, size)
-        if not writer.isOpened():
-            raise OSError("This OpenCV cannot write VP9. The package opencv-python from PyPI can.")
+
+def _write_video(path: Path, picture: Picture) -> None:
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libvpx-vp9", rate=Fraction(picture.fps), options={"crf": "30", "b": "0"})
+        stream.width, stream.height = picture.content[0].size
+        stream.pix_fmt, stream.codec_context.thread_count = "yuv420p", 1
         for frame in picture.content:
-            writer.write(np.ascontiguousarray(np.asarray(frame.convert("RGB"))[:, :, ::-1]))
-        writer.release()
+            container.mux(stream.encode(av.VideoFrame.from_image(frame.convert("RGB"))))
+        container.mux(stream.encode())
 
 
 def few(image: Image.Image) -> Image.Image:
