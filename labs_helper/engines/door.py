@@ -35,10 +35,12 @@ def clean(text: str) -> str:
     Example:
         clean("e\\u0301 \\ud83d")      # 'é \\ufffd'
     """
-    if any("\ud800" <= sign <= "\udfff" for sign in text):
-        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     if text.isascii():
         return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # it has halves
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     if len(text) <= _SHORT:
         return unicodedata.normalize("NFC", text)
     parts = _endless_accents().split(text)  # text, accents, text, ...
