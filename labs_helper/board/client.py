@@ -240,6 +240,7 @@ def send() -> Round:
     if joined is None or not outbox.path().exists():
         return Round(0, 0)
     with outbox.opened() as connection:
+        joined = replace(joined, board=joined.board or outbox.board_of(connection, joined.learner))
         size = rules.BATCH
         while True:
             rows = outbox.waiting(connection, joined.learner, size)
@@ -257,9 +258,10 @@ def send() -> Round:
                 return Round(sent, left, _trouble(status), wait, status in _WRONG)
             outbox.mark(connection, rows, "sent" if status == 200 else "refused")
             sent += len(rows)
-            if not joined.board and _board_of(answer) and membership.current() == joined:
-                joined = replace(joined, board=_board_of(answer))  # joined by LABS_BOARD, or an older version of ours
-                membership.keep(joined)
+            if not joined.board and _board_of(answer):  # joined by LABS_BOARD, or an older version of ours
+                # Not in the settings file: the person may be leaving at this moment, and leaving wins.
+                joined = replace(joined, board=_board_of(answer))
+                outbox.remember_in(connection, joined)
 
 
 def _message(joined: Membership, rows: list[outbox.Row]) -> dict[str, Any]:

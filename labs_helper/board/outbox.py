@@ -41,7 +41,7 @@ _ADD = (
 )
 _REMEMBER = (
     "insert into joined (learner, board, address, code, alias) values (?, ?, ?, ?, ?)"
-    " on conflict (learner) do update set board = ?2, address = ?3, code = ?4, alias = ?5"
+    " on conflict (learner) do update set board = coalesce(nullif(?2, ''), board), address = ?3, code = ?4, alias = ?5"
 )
 Row = tuple[str, str, str, int, float]  # id, exercise, status, tries, at
 
@@ -94,7 +94,18 @@ def remember(joined: Membership) -> None:
         sqlite3.Error: the file cannot be used.
     """
     with opened() as connection:
-        connection.execute(_REMEMBER, _described(joined))
+        remember_in(connection, joined)
+
+
+def remember_in(connection: sqlite3.Connection, joined: Membership) -> None:
+    """The same, in a file that is open. A name that the board once said stays."""
+    connection.execute(_REMEMBER, (joined.learner, joined.board, joined.address, joined.code, joined.alias))
+
+
+def board_of(connection: sqlite3.Connection, learner: str) -> str:
+    """What the board of this learner calls itself; empty if it has not said it."""
+    found = connection.execute("select board from joined where learner = ?", (learner,)).fetchone()
+    return str(found[0]) if found else ""
 
 
 def known(board: str) -> tuple[str, str] | None:
@@ -123,7 +134,7 @@ def add(joined: Membership, exercise: str, status: str) -> None:
             "delete from outbox where learner != ? and (state != 'waiting' or at < ?)",
             (joined.learner, time.time() - rules.AGE),
         )
-        connection.execute(_REMEMBER, _described(joined))
+        remember_in(connection, joined)
         connection.execute(_ADD, (secrets.token_hex(16), joined.learner, exercise, status, time.time()))
         connection.execute("commit")
 
@@ -177,10 +188,6 @@ def forget() -> int:
     for old in (file, *damaged()):
         old.unlink(missing_ok=True)
     return count
-
-
-def _described(joined: Membership) -> tuple[str, str, str, str, str]:
-    return joined.learner, joined.board, joined.address, joined.code, joined.alias
 
 
 def _connect(file: Path) -> sqlite3.Connection:
