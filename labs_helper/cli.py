@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from labs_helper.common import addresses
+from labs_helper.common import addresses, endings
 from labs_helper.common.translate import _, _n
 from labs_helper.errors import BadRequest, LabError
 
@@ -35,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         main(["doctor", "--lab", "01"])
     """
     try:
-        status = _run(arguments)
+        with endings.by_signal():
+            status = _run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader, such as `head`, has enough. Python would complain about what is still in the buffer.
@@ -456,9 +457,8 @@ def _class_board(
         return
     with workshop.class_board(data, host, rules.PORT if port is None else port, minutes) as board:
         print(_("The page, for you alone:") + f"\n  {board.page}")
-        print(_("Learners who want to take part type:"))
-        for command in board.join_commands:
-            print(f"  {command}")
+        commands = (f"  {command}" for command in board.join_commands)
+        print(_("Learners who want to take part type:"), *commands, sep="\n")
         print(_("Join code: {code}").format(code=board.storage.code))
         print(_("Kept in {file}. Delete it after the class.").format(file=board.storage.file))
         if addresses.is_local(host):

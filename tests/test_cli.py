@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -198,3 +199,28 @@ def test_completion(typed, offered):
     position = str(len(typed.split()) - 1)
     done = in_a_shell(_LABS_COMPLETE="complete_bash", COMP_WORDS=typed, COMP_CWORD=position)
     assert done.stdout.split() == offered
+
+
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_a_reader_that_has_enough(tmp_path, buffered):
+    """`labs progress | head`: the end of a pipe is no error of ours, whether Python writes at once or at the end."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as closed:
+        done = in_a_shell("progress", stdout=closed, PYTHONUNBUFFERED=buffered, LABS_DATA_DIR=str(tmp_path))
+    assert done.stderr == "" and done.returncode == 1
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_an_export_that_is_ended_leaves_nothing(tmp_path, name):
+    """The half-written pack of a command that `kill` or a closed terminal ends is gone."""
+    code = (
+        "import os, signal\n"
+        "from labs_helper import cli\n"
+        "from labs_helper.store import packs\n"
+        f"packs._copy = lambda *_args: os.kill(os.getpid(), signal.{name})\n"
+        f"raise SystemExit(cli.main(['models', 'export', 'instruct-tiny', {str(tmp_path)!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 128 + getattr(signal, name), done.stderr
+    assert list(tmp_path.iterdir()) == [] and "Traceback" not in done.stderr

@@ -40,7 +40,12 @@ def test_lab_00_needs_one_model_only(course):
     report = doctor.check_setup("01")
     assert not report.ok and "fix instruct-previous-tiny" in report.conclusion
     row = next(row for row in report.rows if row.name == "instruct-previous-tiny")
-    assert row.status == "FIX" and "make checkpoints" in row.advice
+    # The zip and an installed package have no history to restore from, and no training.
+    assert row.status == "FIX" and "LABS_HOME" in row.advice and "git" not in row.advice
+    (course / ".git").mkdir()
+    report = doctor.check_setup("01")
+    row = next(row for row in report.rows if row.name == "instruct-previous-tiny")
+    assert "git checkout" in row.advice and "make checkpoints" in row.advice
 
 
 def test_a_damaged_checkpoint_is_seen(course):

@@ -54,3 +54,44 @@ def test_the_import_is_light():
     heavy = ["mlx", "mlx_lm", "transformers", "ipywidgets", "pandas", "numpy", "matplotlib", "PIL", "httpx", "pydantic"]
     ran = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, timeout=60, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+def examples() -> dict[str, list[str]]:
+    """The lines of code in the examples of every docstring, by file and name."""
+    lines: dict[str, list[str]] = {}
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+                example = re.split(r"\n *Example:\n", ast.get_docstring(node) or "", maxsplit=1)[1:]
+                name = f"{path.relative_to(PACKAGE)}:{getattr(node, 'name', '')}"
+                lines[name] = [line.strip() for text in example for line in text.splitlines()]
+    return lines
+
+
+def test_examples_do_not_depend_on_the_folder():
+    """A notebook runs in `notebooks/`, where "images/..." and "data/..." are not."""
+    wrong = [
+        (name, line)
+        for name, lines in examples().items()
+        for line in lines
+        if re.search(r"(?<!course_folder\(\) / )[\"'](images|data)/", line)
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["pictures/images.py:open_image", "pictures/keyframes.py:keyframes", "store/checkpoint.py:verify"],
+)
+def test_examples_run_in_the_notebooks_folder(name, monkeypatch):
+    from labs_helper import store
+    from labs_helper.catalog import course_folder
+    from labs_helper.pictures.gallery import picture
+    from labs_helper.pictures.images import open_image
+    from labs_helper.pictures.keyframes import keyframes
+
+    monkeypatch.chdir(ROOT / "notebooks")
+    names = {"picture": picture, "open_image": open_image, "keyframes": keyframes}
+    names |= {"course_folder": course_folder, "verify": store.verify}
+    (line,) = examples()[name]
+    assert eval(line, names)

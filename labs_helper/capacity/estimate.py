@@ -100,7 +100,7 @@ def of_folder(path: str | Path, tokens: int = USUAL_TOKENS, *, on_cpu: bool, vie
         CheckpointRefused: they cannot be read.
 
     Example:
-        of_folder("data/checkpoints/instruct-tiny", 512, on_cpu=True)
+        of_folder(course_folder() / "data/checkpoints/instruct-tiny", 512, on_cpu=True)
     """
     return _of(*_shapes(path), tokens, on_cpu=on_cpu, views=views)
 
@@ -112,7 +112,7 @@ def longest_of_folder(path: str | Path, room: int, *, on_cpu: bool, views: int =
         Tokens; 0 if not even one step fits.
 
     Example:
-        longest_of_folder("data/checkpoints/instruct-tiny", 10**9, on_cpu=True)
+        longest_of_folder(course_folder() / "data/checkpoints/instruct-tiny", 10**9, on_cpu=True)
     """
     config, table = _shapes(path)
     return _longest(config, room, lambda tokens: _of(config, table, tokens, on_cpu=on_cpu, views=views))

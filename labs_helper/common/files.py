@@ -6,10 +6,13 @@ import contextlib
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import IO
+
+_LEFT_BEHIND = 3600  # seconds after which nobody is still writing a file
 
 
 def write_whole(path: Path, content: bytes, *, private: bool = False) -> None:
@@ -26,6 +29,7 @@ def write_whole(path: Path, content: bytes, *, private: bool = False) -> None:
     Example:
         write_whole(Path("notebooks/01-instruct.ipynb"), text.encode())
     """
+    _sweep(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     try:
         with temporary.open("xb") as file:
@@ -36,6 +40,17 @@ def write_whole(path: Path, content: bytes, *, private: bool = False) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sweep(path: Path) -> None:
+    """Delete what a killed program left beside a file that it was writing."""
+    start, end = f".{path.name}.", ".new"
+    with contextlib.suppress(OSError):
+        for entry in path.parent.iterdir():
+            written = entry.name.startswith(start) and entry.name.endswith(end)
+            # Not what another program writes just now.
+            if written and time.time() - entry.lstat().st_mtime > _LEFT_BEHIND:
+                entry.unlink()
 
 
 def dated_copy(path: Path, content: bytes) -> Path:

@@ -61,7 +61,7 @@ class MLXEngine(Prompts):
     `identities` and `embeddings`.
 
     Example:
-        engine = MLXText("data/checkpoints/instruct-tiny")
+        engine = MLXText(course_folder() / "data/checkpoints/instruct-tiny")
         prepared = engine.prepare(Request(({"role": "user", "content": "Hi"},)))
         for token in engine.stream(prepared, lambda: False): ...
     """

@@ -21,7 +21,7 @@ class MLXText(MLXEngine):
     """One text checkpoint in mlx-lm. See `MLXEngine`.
 
     Example:
-        engine = MLXText("data/checkpoints/instruct-tiny")
+        engine = MLXText(course_folder() / "data/checkpoints/instruct-tiny")
     """
 
     def _read(self) -> tuple[Any, Any, Config]:

@@ -79,7 +79,7 @@ class MLXVision(MLXEngine):
     """One phi3_v checkpoint. See `MLXEngine`.
 
     Example:
-        engine = MLXVision("data/checkpoints/vision-tiny")
+        engine = MLXVision(course_folder() / "data/checkpoints/vision-tiny")
         request = Request(({"role": "user", "content": "<|image_1|>\\nWhat is this?"},), images=(picture,))
         for token in engine.stream(engine.prepare(request), lambda: False): ...
     """

@@ -25,8 +25,8 @@ def load(name: str = "instruct", tier: str | None = None) -> Model:
     gives back the others that are not, unless LABS_KEEP_MODELS=1.
 
     Args:
-        name: a role ("instruct", "instruct-previous"), a catalog name ("instruct-tiny"), a checkpoint folder, or
-            "endpoint" for the server that LABS_ENDPOINT names.
+        name: a role ("instruct", "instruct-previous"), a catalog name ("instruct-tiny"), a checkpoint folder or
+            GGUF file, or "endpoint" for the server that LABS_ENDPOINT names.
         tier: "auto", "tiny", "real" or "endpoint"; the default comes from LABS_MODELS, else "auto", which takes the
             real model if it is here and can run well, and the bundled one otherwise. `model.reason` says why.
 

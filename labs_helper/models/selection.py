@@ -39,7 +39,7 @@ def choose(name: str | os.PathLike[str], tier: str | None = None) -> Choice:
     """Which model answers for a role or name on this machine.
 
     Args:
-        name: a role, a catalog name, the path of a checkpoint folder, or "endpoint".
+        name: a role, a catalog name, the path of a checkpoint folder or GGUF file, or "endpoint".
         tier: "auto", "tiny", "real" or "endpoint"; None takes LABS_MODELS, whose default is "auto". Auto takes the
             real model if it is already here, fits in the free memory and something runs it well, MLX on a GPU or
             llama.cpp; else the bundled one. An endpoint is used only if it is asked for: questions leave the machine.
@@ -59,8 +59,7 @@ def choose(name: str | os.PathLike[str], tier: str | None = None) -> Choice:
     if name == ENDPOINT:
         return _endpoint(_("you asked for it"))
     if store.looks_like_path(name):
-        card = store.card_for(name)
-        return Choice(card, Path(name).expanduser().resolve(), _("you named its folder"))
+        return Choice(store.card_for(name), store.model_path(name), _("you named its path"))
     cards = catalog.find(name)
     if name == cards[0].name:
         return _by_name(cards[0])

@@ -61,7 +61,7 @@ def open_image(source: PictureSource, *, inside: str | Path | None = None) -> Im
             more than 336 times as long as wide.
 
     Example:
-        open_image("images/street.png").size      # (width, height) in pixels
+        open_image(picture("street.png")).size      # (width, height) in pixels
     """
     from PIL import Image
 

@@ -104,7 +104,7 @@ def keyframes(
         BadRequest: the method is unknown, or the count is not a whole number of at least 1.
 
     Example:
-        keyframes("images/vision/slides.mp4", 4).images
+        keyframes(picture("slides.mp4"), 4).images
     """
     if not is_whole(count) or count < 1:
         raise BadRequest(_("count is {value}.").format(value=repr(count)), _("Use a whole number from 1 on."))

@@ -30,7 +30,16 @@ from labs_helper.store.checkpoint import (
     verify,
     weight_table,
 )
-from labs_helper.store.places import card_for, gguf_file, is_here, locate, looks_like_path, models_folders, real_card
+from labs_helper.store.places import (
+    card_for,
+    gguf_file,
+    is_here,
+    locate,
+    looks_like_path,
+    model_path,
+    models_folders,
+    real_card,
+)
 
 if TYPE_CHECKING:
     from labs_helper.store.lan import serve
@@ -60,6 +69,7 @@ __all__ = [
     "is_here",
     "locate",
     "looks_like_path",
+    "model_path",
     "models_folders",
     "read_header",
     "read_json",

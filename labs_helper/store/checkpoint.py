@@ -63,13 +63,16 @@ def verify(path: str | Path, *, ships_code: bool = False, config: Config | None 
         CheckpointRefused: the checkpoint must not be used.
 
     Example:
-        verify("data/checkpoints/instruct-tiny")["model_type"]      # 'phi3'
+        verify(course_folder() / "data/checkpoints/instruct-tiny")["model_type"]      # 'phi3'
     """
     path = Path(path)
     if not path.exists():
         raise ModelNotHere(
             _("There is no folder {path}.").format(path=path), _("Check the path; use an absolute one if in doubt.")
         )
+    if path.is_file() and path.suffix.lower() == ".gguf":
+        check_gguf(path)
+        return {}
     if not path.is_dir():
         raise CheckpointRefused(
             _("{path} is a file, not a checkpoint folder.").format(path=path), _("Give the folder that holds it.")
@@ -99,7 +102,7 @@ def check_settings(path: Path, *, ships_code: bool = False, config: Config | Non
         The parsed config.json, or `config` if it was given.
 
     Example:
-        check_settings(Path("data/checkpoints/instruct-tiny"))["hidden_size"]      # 256
+        check_settings(course_folder() / "data/checkpoints/instruct-tiny")["hidden_size"]      # 256
     """
     if config is None:
         config = read_json(path / "config.json")
@@ -114,7 +117,7 @@ def is_complete(path: Path) -> bool:
     A download that another program did not finish leaves a folder with some of the files; such a model is not here.
 
     Example:
-        is_complete(Path("data/checkpoints/instruct-tiny"))      # True
+        is_complete(course_folder() / "data/checkpoints/instruct-tiny")      # True
     """
     index = path / INDEX
     if index.is_file():

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import mmap
+import re
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ ARCHITECTURES = ("phi3", "phimoe")
 # Numbers of fixed size by the format's type number; 8 is a string and 9 an array.
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
+_PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$", re.IGNORECASE)
 MOST_ENTRIES = 2_000_000  # of all lists together; a vocabulary of 200,000 has three lists of that length
 # (weights in a block, bytes of a block) by ggml's type number: the kinds that Phi files are published in.
 BLOCKS = {
@@ -189,7 +192,38 @@ def read(file: str | Path) -> Gguf:
     return front
 
 
+def refuse_part(file: Path, settings: Mapping[str, Any] | None = None) -> None:
+    """Refuse a part of a split model, which llama.cpp's tool cuts from a large one.
+
+    Args:
+        file: a GGUF file. Its name tells, as the tool writes it.
+        settings: of the file, which still tell when it has another name.
+
+    Raises:
+        CheckpointRefused: the file is a part.
+
+    Example:
+        refuse_part(Path("phi-00001-of-00003.gguf"))
+    """
+    named = _PART.search(file.name)
+    number, count = (int(named[1]), int(named[2])) if named else (0, 0)
+    if settings is not None and isinstance(settings.get("split.count"), int):
+        number, count = int(settings.get("split.no", 0)) + 1, settings["split.count"]
+    if count > 1:
+        first = _PART.sub(f"-00001-of-{count:05}.gguf", file.name)
+        raise CheckpointRefused(
+            _("{file} is part {number} of {count} of one model, and the labs read models of one file.").format(
+                file=file, number=number, count=count
+            ),
+            _(
+                "Join the parts with llama.cpp's tool: `llama-gguf-split --merge {first} whole.gguf`; "
+                "or download the model as one file."
+            ).format(first=first),
+        )
+
+
 def _check(front: Gguf) -> None:
+    refuse_part(front.file, front.settings)
     if front.architecture not in ARCHITECTURES:
         raise CheckpointRefused(
             _("The architecture {architecture!r} in {file} is not one of this course.").format(

@@ -30,6 +30,7 @@ from labs_helper.store.supply import progress_bar
 
 _CHUNK = 2**20
 _MOST_MEMBERS = 3000
+_MOST_HEADERS = 16 * 2**20  # bytes of a tar file beside its files; a pack has some 512 for each file
 _Open = Callable[[str], AbstractContextManager[IO[bytes]]]  # opens a file of a pack by its name
 
 
@@ -241,13 +242,17 @@ def _open_folder(pack: Path) -> Iterator[tuple[manifest.Manifest, _Open]]:
 
 @contextmanager
 def _open_tar(pack: Path) -> Iterator[tuple[manifest.Manifest, _Open]]:
-    try:
-        # "r:" is plain tar only: a compressed one could grow without end. It is closed below.
-        tar = tarfile.open(pack, mode="r:")  # noqa: SIM115
-    except (tarfile.TarError, EOFError, ValueError) as error:
-        raise _refused(pack, _("it is not a plain tar file (compressed ones are not taken)")) from error
-    with tar:
-        members = _members(pack, tar)
+    with ExitStack() as stack:
+        opened_pack = stack.enter_context(_Headers(pack))
+        try:
+            # "r:" is plain tar only: a compressed one could grow without end.
+            tar = stack.enter_context(tarfile.open(fileobj=opened_pack, mode="r:"))
+            members = _members(pack, tar)
+        except _TooLong as error:
+            raise _refused(pack, _("its headers are too long to be those of a model")) from error
+        except (tarfile.TarError, EOFError, ValueError) as error:
+            raise _refused(pack, _("it is not a plain tar file (compressed ones are not taken)")) from error
+        opened_pack.left = None
         if manifest.NAME not in members:
             raise _not_a_pack(pack, _("Ask for another copy."))
 
@@ -264,6 +269,27 @@ def _open_tar(pack: Path) -> Iterator[tuple[manifest.Manifest, _Open]]:
             listing = manifest.Manifest.parse(_read_all(pack, opened), str(pack))
         _compare(pack, {name: member.size for name, member in members.items()}, listing)
         yield listing, open_file
+
+
+class _TooLong(Exception):
+    """A tar file wants more memory for its headers than a pack needs."""
+
+
+class _Headers(io.FileIO):
+    """A tar file whose headers are read within a bound: tarfile reads one of any length into memory.
+
+    Attributes:
+        left: bytes that may still be read; None for no bound, when the files themselves are read.
+    """
+
+    left: int | None = _MOST_HEADERS
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.left is not None:
+            if size is None or not 0 <= size <= self.left:
+                raise _TooLong
+            self.left -= size
+        return super().read(size)
 
 
 def _members(pack: Path, tar: tarfile.TarFile) -> dict[str, tarfile.TarInfo]:

@@ -62,9 +62,14 @@ def locate(card: ModelCard) -> Path:
     """
     if card.path is not None:
         if not card.path.is_dir():
+            if (catalog.course_folder() / ".git").exists():  # a file in a work tree of `git worktree`
+                do = _("Restore it with `git checkout -- data/checkpoints`, or build it with `make checkpoints`.")
+            else:  # the learners' zip, or an installed package without the course around it
+                do = _("Get the whole course again; if it is in another folder, name that in {variable}.").format(
+                    variable=settings.HOME.name
+                )
             raise ModelNotHere(
-                _("The folder of {name} is not there: {path}.").format(name=card.name, path=card.path),
-                _("Restore it with `git checkout -- data/checkpoints`, or build it with `make checkpoints`."),
+                _("The folder of {name} is not there: {path}.").format(name=card.name, path=card.path), do
             )
         return card.path
     for folder in possible_folders(card):
@@ -144,8 +149,42 @@ def card_named(name: str) -> ModelCard:
     return card if card.name == name else real_card(name)
 
 
+def model_path(path: str | Path) -> Path:
+    """Where a model is that somebody names by its path: a folder, or a GGUF file among several in its folder.
+
+    The only GGUF file of a folder is the model of that folder, whichever of the two is named.
+
+    Raises:
+        ModelNotHere: nothing is there.
+        CheckpointRefused: it is a file of another kind, or a part of a split model.
+
+    Example:
+        model_path("~/Downloads/Phi-3.5-mini-instruct-Q4_K_M.gguf")
+    """
+    path = Path(path).expanduser().resolve()
+    if path.is_dir():
+        return path
+    if not path.is_file():
+        raise ModelNotHere(
+            _("There is no folder or file {path}.").format(path=path),
+            _("Check the path; use an absolute one if in doubt."),
+        )
+    if not _is_gguf(path):
+        raise CheckpointRefused(
+            _("{path} is one file of a checkpoint.").format(path=path),
+            _("Name the folder that holds it: {folder}.").format(folder=path.parent),
+        )
+    gguf.refuse_part(path)
+    alone = not (path.parent / "config.json").is_file() and list(path.parent.glob("*.gguf")) == [path]
+    return path.parent if alone else path
+
+
+def _is_gguf(path: Path) -> bool:
+    return path.suffix.lower() == ".gguf" and path.is_file()
+
+
 def card_for(path: str | Path) -> ModelCard:
-    """A card for a checkpoint folder: the catalog's own, or one made from its config.json or GGUF file.
+    """A card for a checkpoint folder or GGUF file: the catalog's own, or one made from config.json or the file.
 
     Raises:
         ModelNotHere: there is no such folder.
@@ -154,12 +193,7 @@ def card_for(path: str | Path) -> ModelCard:
     Example:
         card_for("my-checkpoint").architecture
     """
-    path = Path(path).expanduser()
-    if not path.is_dir():
-        raise ModelNotHere(
-            _("There is no folder {path}.").format(path=path), _("Check the path; use an absolute one if in doubt.")
-        )
-    path = path.resolve()
+    path = model_path(path)
     for card in catalog.cards():
         if card.path is not None and card.path.resolve() == path:
             return card
@@ -177,8 +211,8 @@ def card_for(path: str | Path) -> ModelCard:
         tier="custom",
         architecture=str(config.get("model_type")),
         context=number("max_position_embeddings"),
-        bytes_on_disk=catalog.folder_bytes(path),
-        source=_("the folder {path}").format(path=path),
+        bytes_on_disk=file.stat().st_size if file else catalog.folder_bytes(path),
+        source=(_("the file {path}") if path.is_file() else _("the folder {path}")).format(path=path),
         path=path,
         format="gguf" if file else "mlx",
         file=file.name if file else None,
@@ -186,29 +220,37 @@ def card_for(path: str | Path) -> ModelCard:
 
 
 def gguf_file(path: str | Path) -> Path | None:
-    """The GGUF file of a folder; None for a folder that MLX reads.
+    """The GGUF file of a folder, or the file itself if it is one; None for a folder that MLX reads.
 
     Raises:
-        CheckpointRefused: there are several.
+        CheckpointRefused: there are several, or it is a part of a split model.
 
     Example:
         gguf_file("models/phi-3.5-mini-instruct-q4-gguf")
     """
     path = Path(path)
+    if _is_gguf(path):
+        gguf.refuse_part(path)
+        return path
     if (path / "config.json").is_file():
         return None
     files = sorted(path.glob("*.gguf"))
     named = [path / card.file for card in catalog.cards() if card.file and path / card.file in files]
     if len(files) > 1 and len(named) != 1:
+        for file in files:
+            gguf.refuse_part(file)
         raise CheckpointRefused(
             _("There are {count} GGUF files in {path}.").format(count=len(files), path=path),
-            _("Keep one of them in a folder."),
+            _("Name the file that you want: load({file!r}).").format(file=str(files[0])),
         )
-    return next(iter(named or files), None)
+    chosen = next(iter(named or files), None)
+    if chosen is not None:
+        gguf.refuse_part(chosen)
+    return chosen
 
 
 def looks_like_path(name: str) -> bool:
-    """Whether a name means a folder and not an entry of the catalog.
+    """Whether a name means a folder or GGUF file and not an entry of the catalog.
 
     Raises:
         BadRequest: it cannot be a name at all.
@@ -218,4 +260,4 @@ def looks_like_path(name: str) -> bool:
     """
     if "\0" in name:
         raise BadRequest(_("A model name cannot hold a null character."), _("Use a role such as 'instruct'."))
-    return os.sep in name or name.startswith((".", "~")) or Path(name).is_dir()
+    return os.sep in name or name.startswith((".", "~")) or Path(name).is_dir() or _is_gguf(Path(name))

@@ -198,7 +198,7 @@ class Look(TurnWidget[Asked]):
         Errors appear in the widget, as they do for the buttons.
 
         Example:
-            look("vision").add("images/vision/sign.png")
+            look("vision").add(picture("sign.png"))
         """
         return self._try(lambda: opened(source, len(self.pictures) + 1))
 
@@ -355,7 +355,7 @@ class Look(TurnWidget[Asked]):
             question: replaces what is in the field.
 
         Example:
-            look("vision", "images/vision/sign.png").ask("What does the sign say?").wait()
+            look("vision", picture("sign.png")).ask("What does the sign say?").wait()
         """
         with self._lock:  # Enter and a click can arrive together, in two threads
             if question is not None:
@@ -439,7 +439,7 @@ def look(
         BadImage: one of `images` cannot be read.
 
     Example:
-        look("vision", "images/vision/sign.png", "What does the sign say?")
+        look("vision", picture("sign.png"), "What does the sign say?")
     """
     return Look(model, images, prompt, num_crops=num_crops, max_tokens=max_tokens, temperature=temperature, top_p=top_p)
 

@@ -144,3 +144,20 @@ def test_other_line_ends_are_no_change(home):
     mine = notebook(home).read_bytes().replace(b"6 * 7", b"6 * 8")
     notebook(home).write_bytes(mine)
     assert reset.restore("01").copy.read_bytes() == mine and notebook(home).read_bytes() == handed_out
+
+
+def test_what_a_killed_reset_left_is_swept(home):
+    """An old half-written file goes with the next reset; one of this minute may belong to a reset that runs."""
+    handed_out = notebook(home).read_bytes()
+    old, young, other = (
+        home / "notebooks" / f".{name}"
+        for name in ("01-sample.ipynb.0123abcd.new", "01-sample.ipynb.4567cdef.new", "02-other.ipynb.0123abcd.new")
+    )
+    for path in (old, young, other):
+        path.write_bytes(b"half")
+    for path in (old, other):
+        os.utime(path, (0, 0))
+    notebook(home).write_bytes(b"mine")
+    reset.restore("01")
+    assert notebook(home).read_bytes() == handed_out
+    assert sorted((home / "notebooks").glob(".*.new")) == [young, other]

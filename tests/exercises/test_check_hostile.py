@@ -103,7 +103,13 @@ itself.append(itself)
         lambda: range(10**12),
         lambda: "x" * 10**7,
         lambda: [0.0] * 10**6,
-        lambda: recursive,
+        pytest.param(
+            lambda: recursive,
+            # A fault of that interpreter: this function never raises RecursionError there and ends the process.
+            marks=pytest.mark.skipif(
+                sys.version_info[:3] == (3, 13, 0), reason="CPython 3.13.0 has no end of recursion"
+            ),
+        ),
         lambda: endless,
         lambda: itertools.count,
         lambda: raising(LoudError()),

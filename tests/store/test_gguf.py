@@ -12,7 +12,8 @@ from labs_helper.capacity import estimate
 from labs_helper.capacity.require import require
 from labs_helper.common import platforms
 from labs_helper.engines import gguf_tokenizer
-from labs_helper.errors import CheckpointRefused, NotEnoughMemory
+from labs_helper.errors import CheckpointRefused, ModelNotHere, NotEnoughMemory
+from labs_helper.models.load import load
 from labs_helper.models.selection import choose
 from labs_helper.store import gguf
 from training.to_gguf import convert
@@ -100,8 +101,57 @@ def test_files_that_this_course_cannot_use(file, old, new, words):
 
 def test_several_files_in_a_folder(file):
     (file.parent / "other.gguf").write_bytes(b"GGUF")
-    with pytest.raises(CheckpointRefused, match="2 GGUF files"):
+    with pytest.raises(CheckpointRefused, match=r"2 GGUF files.*Name the file"):
         store.gguf_file(file.parent)
+
+
+def test_a_file_is_named_itself(file):
+    """Alone in its folder it is the folder's model; beside others it is a model of its own. Both answer."""
+    alone = choose(file)
+    assert alone.path == file.parent and alone.card.format == "gguf"
+    (file.parent / "other.gguf").write_bytes(file.read_bytes())
+    one, other = choose(file), choose(file.parent / "other.gguf")
+    assert (one.path, other.path) == (file, file.parent / "other.gguf")
+    assert one.card.bytes_on_disk == file.stat().st_size and one.card.context == 1024
+    assert store.verify(one.path) == {} and estimate.of_folder(one.path, on_cpu=True).weights == file.stat().st_size
+    model = load(str(file))
+    assert model.count_tokens("Where is Changsha?") > 3
+    model.release()
+
+
+def test_a_path_that_is_no_model(tmp_path):
+    with pytest.raises(ModelNotHere, match="no folder or file"):
+        choose(tmp_path / "missing.gguf")
+    weights = tmp_path / "model.safetensors"
+    weights.touch()
+    with pytest.raises(CheckpointRefused, match="one file of a checkpoint") as refused:
+        choose(weights)
+    assert str(tmp_path) in refused.value.do
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_a_split_model(file, parts):
+    """All its parts, or only the first: the advice joins them, and tells nothing about LongRoPE."""
+    for number in range(1, parts + 1):
+        (file.parent / f"phi-{number:05}-of-00003.gguf").write_bytes(file.read_bytes())
+    file.unlink()
+    first = file.parent / "phi-00001-of-00003.gguf"
+    for path in (file.parent, first):
+        with pytest.raises(CheckpointRefused, match="part 1 of 3") as refused:
+            choose(path)
+        assert "llama-gguf-split --merge phi-00001-of-00003.gguf" in refused.value.do
+
+
+def test_a_part_under_another_name(file):
+    raw = file.read_bytes()
+    keys = struct.unpack("<Q", raw[16:24])[0]
+    added = b"".join(
+        struct.pack("<Q", len(name)) + name + struct.pack("<IH", 2, value)
+        for name, value in ((b"split.no", 1), (b"split.count", 3))
+    )
+    file.write_bytes(raw[:16] + struct.pack("<Q", keys + 2) + added + raw[24:] + bytes(64))
+    with pytest.raises(CheckpointRefused, match="part 2 of 3"):
+        gguf.read(file)
 
 
 def test_a_card_for_a_folder(tiny_gguf):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import resource
 import shutil
+import sys
 import tarfile
 from pathlib import Path
 
@@ -356,3 +358,36 @@ def test_the_commands(installed, tmp_path, capsys):
     assert [line.split()[3] for line in shown.splitlines() if line.startswith(NAME + " ")][-1] == "yes"
     assert cli.main(["models", "import", str(tmp_path / "stick")]) == 1
     assert f"It holds packs: name one of {NAME}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["one long header", "many headers", "a long name"])
+def test_headers_are_read_within_a_bound(pack, tmp_path, kind):
+    """tarfile reads a header into memory, whatever length it names: here 2 GB in all, in a file of a few kB."""
+    tar, length, count = tmp_path / "bad.tar", 2**31, 1
+    if kind == "many headers":
+        length, count = 2**23, 256
+    with tar.open("wb") as file:
+        for _number in range(count):
+            header = tarfile.TarInfo("pax")
+            header.type = tarfile.GNUTYPE_LONGNAME if kind == "a long name" else tarfile.XHDTYPE
+            header.size = length
+            file.write(header.tobuf(tarfile.USTAR_FORMAT if kind != "a long name" else tarfile.GNU_FORMAT))
+            file.truncate(file.tell() + length)  # a hole: it costs no disk
+            file.seek(0, 2)
+            member = tarfile.TarInfo(f"{NAME}/config.json")
+            file.write(member.tobuf())
+        file.write(bytes(1024))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert "headers are too long" in refusal(tar)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown * (1024 if sys.platform == "linux" else 1) < 100e6
+
+
+def test_an_export_that_was_killed_goes_on_with_a_clean_start(installed, tmp_path):
+    """SIGKILL leaves the part; the next export to that place takes it away."""
+    (tmp_path / "stick").mkdir()
+    part = files.part_folder(tmp_path / "stick" / NAME)
+    part.mkdir()
+    (part / "half").write_bytes(b"x")
+    made = store.export(NAME, tmp_path / "stick", progress=False)
+    assert list((tmp_path / "stick").iterdir()) == [made] and not (made / "half").exists()

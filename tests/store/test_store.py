@@ -204,6 +204,7 @@ def test_rope_tables_must_fit_the_heads(copy, factors):
 
 def test_a_bundled_model_that_is_missing(tmp_path, monkeypatch):
     monkeypatch.setenv("LABS_HOME", str(tmp_path))
+    (tmp_path / ".git").mkdir()
     with pytest.raises(ModelNotHere, match="make checkpoints"):
         store.locate(catalog.find("instruct-tiny")[0])
 
