@@ -5,6 +5,7 @@ What learners send is checked field by field, kept as text and numbers, and neve
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import math
@@ -13,6 +14,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -106,11 +108,17 @@ def create_app(storage: Storage, exercises: Mapping[str, str], limits: Limits | 
     async def which() -> dict[str, Any]:
         return {"board": storage.board}
 
+    # A thread of its own: a page does not queue behind learners who send.
+    pages = ThreadPoolExecutor(1, thread_name_prefix="labs-page")
+
     @app.get("/api/state")
-    def state(since: str = "") -> Response:
-        if since == storage.version:
-            return Response(status_code=204)
-        return JSONResponse(storage.state() | {"exercises": shown})
+    async def state(since: str = "") -> Response:
+        def answer() -> Response:
+            if since == storage.version:
+                return Response(status_code=204)
+            return JSONResponse(storage.state() | {"exercises": shown})
+
+        return await asyncio.get_running_loop().run_in_executor(pages, answer)
 
     @app.post("/api/join")
     def join(message: Join, learner: Learner) -> dict[str, Any]:

@@ -51,6 +51,13 @@ _ADD_LEARNER = (
 _ADD_RESULT = "insert or ignore into result (id, learner, exercise, status, tries, at) values (?, ?, ?, ?, ?, ?)"
 
 
+_STATE = (
+    "select learner, exercise, max(tries, count(*)), min(at), min(case when status = 'passed' then at end)"
+    " from (select learner, exercise, status, at, max(tries) over (partition by learner, exercise) tries"
+    " from result) group by learner, exercise"
+)
+
+
 @dataclass(frozen=True)
 class Result:
     """One check of a learner.
@@ -92,32 +99,35 @@ class Storage:
 
     def __init__(self, file: Path):
         self.file = file
-        self._lock = threading.Lock()
+        self._lock, self._reading = threading.Lock(), threading.Lock()
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             # The server answers from several threads; the lock lets one of them in at a time.
             self._connection = sqlite3.connect(file, timeout=10, isolation_level=None, check_same_thread=False)
+            # One wait for the disk at each commit instead of three, and a page that reads waits for no commit.
+            self._connection.execute("pragma journal_mode = wal")
+            self._connection.execute("pragma synchronous = full")
             self._connection.executescript(_TABLES)
             new = {"code": rules.new_code(), "key": secrets.token_urlsafe(24), "board": secrets.token_hex(16)}
             for name, value in new.items():
                 self._connection.execute("insert or ignore into setting (name, value) values (?, ?)", (name, value))
             known = dict(self._connection.execute("select name, value from setting").fetchall())
-            self._learners = self._read_learners()
+            self._learners = self._read_learners(self._connection)
             self._try_to_write()
             file.chmod(0o600)
+            self._reader = sqlite3.connect(file, timeout=10, isolation_level=None, check_same_thread=False)
         except (OSError, sqlite3.Error) as error:
             raise LabError(
                 _("The board's file {file} cannot be used ({error}).").format(file=file, error=error),
                 _("Name another with --data."),
             ) from error
         self.code, self.key, self.board = known["code"], known["key"], known["board"]
-        # Another version after every change and every start, so that a page knows when to draw again.
-        self._start, self._changes, self._seen = secrets.token_hex(4), 0, self._one("pragma data_version")
+        self._start, self._seen = secrets.token_hex(4), -1
 
     @property
     def version(self) -> str:
-        """A text that changes whenever what `state` gives changes."""
-        with self._lock:
+        """A text that changes whenever what `state` gives changes, and with every start."""
+        with self._reading:
             return self._version()
 
     def knows(self, learner: str) -> bool:
@@ -194,14 +204,14 @@ class Storage:
         Example:
             storage.state()["learners"][0]["alias"]
         """
-        with self._lock:
-            version = self._version()
-            people = self._connection.execute("select learner, alias from learner").fetchall()
-            rows = self._connection.execute(
-                "select learner, exercise, max(tries, count(*)), min(at), min(case when status = 'passed' then at end)"
-                " from (select learner, exercise, status, at, max(tries) over (partition by learner, exercise) tries"
-                " from result) group by learner, exercise"
-            ).fetchall()
+        with self._reading:
+            self._reader.execute("begin")  # one moment for all that follows
+            try:
+                version = self._version()
+                people = self._reader.execute("select learner, alias from learner").fetchall()
+                rows = self._reader.execute(_STATE).fetchall()
+            finally:
+                self._reader.execute("rollback")
         cells: dict[str, dict[str, dict[str, Any]]] = {learner: {} for learner, _alias in people}
         for learner, exercise, tries, first, passed in rows:
             status = "try again" if passed is None else "passed"
@@ -219,14 +229,15 @@ class Storage:
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
+        with self._lock, self._reading:
+            self._reader.close()
             self._connection.close()
 
     def _join(self, learner: str, alias: str) -> str:
         row = self._connection.execute("select asked, alias from learner where learner = ?", (learner,)).fetchone()
         if row and row[0] == alias:
             return str(row[1])
-        if not row and len(self._learners) >= LEARNERS:
+        if not row and self._one("select count(*) from learner") >= LEARNERS:
             raise BoardFull(_("The board is full."))
         taken = {
             name.casefold()
@@ -240,14 +251,16 @@ class Storage:
         return shown
 
     def _version(self) -> str:
-        seen = self._one("pragma data_version")
-        if seen != self._seen:  # another program has written: `labs workshop board --remove`
-            self._seen, self._learners = seen, self._read_learners()
-            self._changes += 1
-        return f"{self._start}-{self._changes}"
+        # SQLite's own count rises with every change that another connection has made: the writer's here, or that of
+        # another program, such as `labs workshop board --remove`.
+        seen = self._reader.execute("pragma data_version").fetchone()[0]
+        if seen != self._seen:
+            self._seen, self._learners = seen, self._read_learners(self._reader)
+        return f"{self._start}-{seen}"
 
-    def _read_learners(self) -> set[str]:
-        return {row[0] for row in self._connection.execute("select learner from learner")}
+    @staticmethod
+    def _read_learners(connection: sqlite3.Connection) -> set[str]:
+        return {row[0] for row in connection.execute("select learner from learner")}
 
     def _try_to_write(self) -> None:
         """Find a file of another version, or one that nobody may write, before the first result comes."""
@@ -269,12 +282,10 @@ class Storage:
         with self._lock:
             self._connection.execute("begin immediate")
             try:
-                self._version()
                 result = work()
                 self._connection.execute("commit")
             except BaseException:
                 self._connection.execute("rollback")
                 raise
-            self._learners = self._read_learners()
-            self._changes += 1
+            self._learners = self._read_learners(self._connection)
             return result
