@@ -212,7 +212,7 @@ def report() -> str:
 def note(exercise: str, status: str) -> None:
     """Keep a result for the board that was joined, and send it in the background. Does nothing if none was joined.
 
-    Errors of the file go to the caller: `progress.record` calls this in a thread that ignores them.
+    Errors of the file go to the caller: `progress.record` calls this in a thread and hands on why.
 
     Args:
         exercise: its number.

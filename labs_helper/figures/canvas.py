@@ -74,7 +74,7 @@ def plot_line(axis: Axes, x: Sequence[float], y: Sequence[float], style: Style, 
 def annotate(
     axis: Axes, words: str, at: tuple[float, float], *, right: float = 0, up: float = 0, align: str = "center"
 ) -> None:
-    """Small words beside a point, moved by so many points to the right and up."""
+    """Small words beside a point, moved to the right and up by the given number of typographic points."""
     axis.annotate(words, at, xytext=(right, up), textcoords="offset points", ha=align, fontsize=8)
 
 

@@ -55,7 +55,7 @@ def expert_memory(
     tokens: int = 4096,
     group_size: int = 64,
 ) -> Figure:
-    """A table: what a model needs at each bit width, and the smallest Mac that gives its GPU so much.
+    """A table: what a model needs at each bit width, and the smallest Mac whose GPU gets that much memory.
 
     Args:
         models: name -> shapes as in config.json; `family()` when left out.

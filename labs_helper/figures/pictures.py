@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest
@@ -110,7 +110,7 @@ def _draw_frames(frames: Sequence[_Frame], total: int) -> str:
     return svg.svg(parts, y + 34)
 
 
-def side_by_side(images: Iterable[Any], *, takeaway: str = "") -> Figure:
+def side_by_side(images: Iterable[PictureSource], *, takeaway: str = "") -> Figure:
     """Draw pictures beside each other, numbered in the order in which a model gets them.
 
     Args:

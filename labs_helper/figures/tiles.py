@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from labs_helper.common.translate import _
 from labs_helper.figures import svg
@@ -13,12 +13,14 @@ from labs_helper.pictures.images import TILE, VIEW_TOKENS, Layout, layout, open_
 if TYPE_CHECKING:
     from PIL import Image
 
+    from labs_helper.pictures.images import PictureSource
+
 _CELLS = 12  # merged cells on each side of a view: 24 x 24 patches, two by two
 _LEFT, _GRID = 268, 430  # px where the tiles begin, and how wide they may be in all
 _GAP = 8
 
 
-def tile_view(image: Any, num_crops: int, *, name: str = "") -> Figure:
+def tile_view(image: PictureSource, num_crops: int, *, name: str = "") -> Figure:
     """Draw the views that Phi-3.5-vision gets of a picture, with the tokens that each one costs.
 
     Args:
@@ -56,8 +58,8 @@ def tile_view(image: Any, num_crops: int, *, name: str = "") -> Figure:
         "numbered row by row. {takeaway}"
     ).format(name=name or _("a picture"), tiles=_tiles(plan), takeaway=takeaway)
     together = _("{count} x {tokens} for the tiles").format(count=plan.tiles, tokens=VIEW_TOKENS)
-    parts = [(together, plan.tiles * VIEW_TOKENS), *_other_parts(plan)]
-    lines = [[words, number(tokens)] for words, tokens in parts]
+    lines = [[together, number(plan.tiles * VIEW_TOKENS)]]
+    lines += [[words, number(tokens)] for _part, words, tokens in _other_parts(plan)]
     return Figure.from_svg(
         _draw_tiles(opened, plan, name),
         alt=alt,
@@ -68,28 +70,28 @@ def tile_view(image: Any, num_crops: int, *, name: str = "") -> Figure:
     )
 
 
-def _other_parts(plan: Layout) -> list[tuple[str, int]]:
-    """What the prompt holds of a picture after its tiles, and the sum: words and tokens."""
+def _other_parts(plan: Layout) -> list[tuple[str, str, int]]:
+    """What the prompt holds of a picture after its tiles, and the sum: name in the rows, words, tokens."""
     return [
-        (_("line ends of the tiles"), plan.rows * _CELLS),
-        (_("separator"), 1),
-        (_("global view"), VIEW_TOKENS),
-        (_("line ends of the global view"), _CELLS),
-        (_("sum"), plan.tokens),
+        ("line ends of the tiles", _("line ends of the tiles"), plan.rows * _CELLS),
+        ("separator", _("separator"), 1),
+        ("global view", _("global view"), VIEW_TOKENS),
+        ("line ends of the global view", _("line ends of the global view"), _CELLS),
+        ("sum", _("sum"), plan.tokens),
     ]
 
 
 def _part_rows(plan: Layout) -> list[Row]:
     tiles: list[Row] = [
         {
-            "part": _("tile {number}").format(number=i + 1),
+            "part": f"tile {i + 1}",
             "row": i // plan.columns + 1,
             "column": i % plan.columns + 1,
             "tokens": VIEW_TOKENS,
         }
         for i in range(plan.tiles)
     ]
-    return [*tiles, *({"part": words, "tokens": tokens} for words, tokens in _other_parts(plan))]
+    return [*tiles, *({"part": part, "tokens": tokens} for part, _words, tokens in _other_parts(plan))]
 
 
 def _draw_tiles(image: Image.Image, plan: Layout, name: str) -> str:
@@ -115,7 +117,7 @@ def _draw_tiles(image: Image.Image, plan: Layout, name: str) -> str:
     return svg.svg(parts, height)
 
 
-def wrong_order(image: Any, num_crops: int) -> Figure:
+def wrong_order(image: PictureSource, num_crops: int) -> Figure:
     """Draw a picture as its tiles should reach the model, beside what plain mlx-vlm 0.7 makes of it.
 
     Plain mlx-vlm first stretches the picture to fill its tiles. Then it reads the features of all tiles as one long

@@ -85,7 +85,7 @@ def open_clip(source: ClipSource, inside: str | Path | None = None) -> Clip:
         BadImage: there is nothing to read, or it is larger than the labs allow.
 
     Example:
-        open_clip("images/vision/slides.mp4").promised      # 48
+        open_clip(picture("slides.mp4").path).promised      # 48
     """
     if isinstance(source, (list, tuple)):
         return _listed(source)
@@ -110,7 +110,7 @@ def holds_frames(source: str | os.PathLike[str] | bytes) -> bool:
     """Whether the content of a file is a clip: a video, or an animated GIF, WebP or PNG. The name does not count.
 
     Example:
-        holds_frames("images/vision/traffic.gif")      # True
+        holds_frames(picture("traffic.gif").path)      # True
     """
     from PIL import Image
 

@@ -1,4 +1,4 @@
-"""The tags `<|image_1|>` that say in a prompt where a picture is: written, found and checked in one place."""
+"""The tags `<|image_1|>` that say in a prompt where a picture is: written, read and checked here alone."""
 
 from __future__ import annotations
 
@@ -35,18 +35,25 @@ def numbers_in(text: str) -> list[int]:
 
 
 def check_tags(numbers: Sequence[int], pictures: int) -> None:
-    """Raise BadRequest unless the tags are 1 to `pictures`, ascending, each once.
+    """Refuse tags other than 1 to `pictures`, ascending, each once.
 
-    mlx-vlm places pictures in the order in which tags appear, whatever their numbers, and leaves the second place of
-    a repeated tag unfilled.
+    mlx-vlm inserts pictures in the order in which tags appear, whatever their numbers, and leaves the second
+    position of a repeated tag unfilled.
+
+    Args:
+        numbers: of the tags in the text, in order.
+        pictures: how many pictures there are.
+
+    Raises:
+        BadRequest: the tags do not fit.
 
     Example:
         check_tags([1, 2], 2)
     """
     if list(numbers) != list(range(1, pictures + 1)):
         raise BadRequest(
-            _("The picture tags in the text are: {found}. With {count} picture(s) they must be: {wanted}.").format(
-                found=_written(numbers), count=pictures, wanted=_written(range(1, pictures + 1))
+            _("The picture tags in the text are: {actual}. With {count} picture(s) they must be: {wanted}.").format(
+                actual=_written(numbers), count=pictures, wanted=_written(range(1, pictures + 1))
             ),
             _("Leave the tags out: the labs write them. Or write each once, in ascending order, before the question."),
         )

@@ -6,7 +6,7 @@ import json
 import math
 import struct
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from labs_helper.common.numbers import is_real, is_whole
 from labs_helper.common.translate import _, _n
@@ -270,7 +270,7 @@ def _check_config(path: Path, config: Config) -> None:
 
 
 def _is_count(value: object) -> bool:
-    return is_whole(value) and 1 <= int(cast(int, value)) <= _MOST
+    return is_whole(value) and 1 <= value <= _MOST
 
 
 def _unusable(path: Path, key: str, value: object) -> CheckpointRefused:

@@ -111,7 +111,7 @@ class BenchmarkExplorer(LabWidget):
         return self.figure.frame()
 
     def wait(self, timeout: float = 0.0) -> BenchmarkExplorer:
-        """Nothing runs in the background here; there so that every widget has it."""
+        """Return at once: every widget can be waited for, and here nothing runs in the background."""
         return self
 
     def _table_changed(self) -> None:

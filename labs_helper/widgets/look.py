@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import ipywidgets
 
@@ -14,6 +14,7 @@ from labs_helper.common.translate import _
 from labs_helper.errors import LabError
 from labs_helper.figures.base import Figure
 from labs_helper.figures.tiles import tile_view
+from labs_helper.models.requests import sources
 from labs_helper.pictures.images import checked_crops, layout
 from labs_helper.widgets.base import as_model, error_words
 from labs_helper.widgets.controls import (
@@ -48,6 +49,7 @@ from labs_helper.widgets.turns import Turn, TurnWidget
 if TYPE_CHECKING:
     from labs_helper.models.model import Model
     from labs_helper.models.requests import Options
+    from labs_helper.pictures.images import PictureSource
 
 CROPS = (1, 4, 9, 16)
 _LABEL = "9em"
@@ -92,7 +94,7 @@ class Look(TurnWidget[Asked]):
     def __init__(
         self,
         model: Model | str | None = None,
-        images: Any = None,
+        images: PictureSource | Sequence[PictureSource] | None = None,
         prompt: str = "",
         *,
         num_crops: int | None = None,
@@ -116,8 +118,8 @@ class Look(TurnWidget[Asked]):
         self._arrange()
         self._show_pictures()
         self.say(_("Choose a picture and ask about it."))
-        sources = [] if images is None else list(images) if isinstance(images, (list, tuple)) else [images]
-        for number, source in enumerate(sources, 1):  # what the notebook names is what the learner named: no limits
+        # What the notebook names is what the learner named: no limits.
+        for number, source in enumerate(sources(images), 1):
             self._extend(opened(source, number))
 
     # -- controls -----------------------------------------------------------------------------------------------
@@ -192,7 +194,7 @@ class Look(TurnWidget[Asked]):
 
     # -- pictures -----------------------------------------------------------------------------------------------
 
-    def add(self, source: Any) -> Look:
+    def add(self, source: PictureSource) -> Look:
         """Put a picture (or the keyframes of a clip, by its path) at the end of the list.
 
         Errors appear in the widget, as they do for the buttons.
@@ -408,7 +410,7 @@ class Look(TurnWidget[Asked]):
 
 def look(
     model: Model | str | None = None,
-    images: Any = None,
+    images: PictureSource | Sequence[PictureSource] | None = None,
     prompt: str = "",
     *,
     num_crops: int | None = None,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from labs_helper.common.markup import escape
 from labs_helper.common.translate import _, _n
@@ -20,6 +20,8 @@ from labs_helper.pictures.thumbnails import data_address
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from labs_helper.pictures.images import PictureSource
 
 # The notebook server refuses messages above 10 MB, and an upload is one message.
 MOST_UPLOAD = 7_000_000  # bytes of one upload
@@ -113,7 +115,7 @@ def from_upload(name: str, data: bytes) -> list[Shown]:
         raise BadImage(_("{name}: {reason}").format(name=name, reason=error.what), error.do) from error
 
 
-def opened(source: Any, number: int) -> list[Shown]:
+def opened(source: PictureSource, number: int) -> list[Shown]:
     """A picture that the learner named, or the keyframes of a clip.
 
     Args:

@@ -286,12 +286,12 @@ def check_generated(engine, count: int, seed: int) -> int:
 @pytest.mark.parametrize("name", [*BUNDLED, "gguf"])
 def test_generated_messages(engines, name):
     print(f"seed {SEED}")
-    assert check_generated(engines[name], 2500, SEED) == 2500
+    assert check_generated(engines[name], 1000, SEED) == 1000
 
 
 @pytest.mark.slow
-def test_ten_thousand_generated_messages(engines):
+@pytest.mark.timeout(600)
+def test_ten_thousand_generated_messages_of_a_new_seed(engines):
     seed = random.SystemRandom().randrange(2**32)
     print(f"seed {seed}")
-    for engine in engines.values():
-        assert check_generated(engine, 10_000, seed) == 10_000
+    assert check_generated(engines["instruct-tiny"], 10_000, seed) == 10_000

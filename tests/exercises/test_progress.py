@@ -276,3 +276,15 @@ def test_the_doctor_says_where_results_go(data, monkeypatch):
     assert "LABS_PROGRESS is off" in doctor.progress_row().detail
     monkeypatch.setenv("LABS_PROGRESS", "perhaps")
     assert doctor.progress_row().status == "FIX"
+
+
+def test_a_result_that_the_board_will_not_get_is_told(data, monkeypatch):
+    def full_disk(_exercise, _status):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    data.mkdir()
+    (data / "board.json").write_text("{}")
+    monkeypatch.delenv("LABS_BOARD", raising=False)
+    monkeypatch.setattr("labs_helper.board.client.note", full_disk)
+    assert check("1.7", RIGHT).unnoted == "Not kept for the class board: the disk is full."
+    assert progress.entries()["1.7"].passed_at
