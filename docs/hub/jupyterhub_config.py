@@ -54,7 +54,7 @@ c.Spawner.environment.update(
 c.Spawner.mem_limit = "3G"
 
 # mlx_lm.server keeps what it has computed of the ten newest conversations, and up to 32 answers at work; nothing else
-# bounds its memory (--prompt-cache-bytes does not reach that store in mlx-lm 0.32.2). docs/hub.md has the arithmetic.
+# bounds its memory (--prompt-cache-bytes does so for batched requests only, in mlx-lm 0.32.2). docs/hub.md has the arithmetic.
 BOUND = ["--prompt-cache-size", "2", "--decode-concurrency", "4", "--prompt-concurrency", "2"]
 
 if SERVED:
