@@ -84,21 +84,7 @@ def create_app(storage: Storage, exercises: Mapping[str, str], limits: Limits | 
     pace = Limiter(*limits.learner)
     shown = [{"id": number, "title": title} for number, title in exercises.items()]
 
-    @app.exception_handler(RequestValidationError)
-    def refused(_request: Request, error: RequestValidationError) -> JSONResponse:
-        # Which field is wrong and why; never its content.
-        first = error.errors()[0]
-        field = ".".join(
-            str(part)[:20]
-            for part in first["loc"][:4]
-            if part in Batch.model_fields or part in Submission.model_fields or isinstance(part, int)
-        )
-        return JSONResponse({"detail": f"Refused: {field or 'the message'}: {first['type']}."}, 422)
-
-    @app.exception_handler(sqlite3.Error)
-    def no_file(_request: Request, _error: sqlite3.Error) -> JSONResponse:
-        # A full disk, a file that another program holds: learners keep their results and send them later.
-        return JSONResponse({"detail": "The board cannot use its file."}, 503, {"Retry-After": "5"})
+    _refuse_in_words(app)
 
     @app.get("/")
     async def board() -> HTMLResponse:
@@ -141,6 +127,26 @@ def create_app(storage: Storage, exercises: Mapping[str, str], limits: Limits | 
             raise HTTPException(403, str(error)) from error
 
     return Guard(app, storage, limits, policy)
+
+
+def _refuse_in_words(app: FastAPI) -> None:
+    """Answer what is wrong in a message, or with the file, in a sentence."""
+
+    @app.exception_handler(RequestValidationError)
+    def refused(_request: Request, error: RequestValidationError) -> JSONResponse:
+        # Which field is wrong and why; never its content.
+        first = error.errors()[0]
+        field = ".".join(
+            str(part)[:20]
+            for part in first["loc"][:4]
+            if part in Batch.model_fields or part in Submission.model_fields or isinstance(part, int)
+        )
+        return JSONResponse({"detail": f"Refused: {field or 'the message'}: {first['type']}."}, 422)
+
+    @app.exception_handler(sqlite3.Error)
+    def no_file(_request: Request, _error: sqlite3.Error) -> JSONResponse:
+        # A full disk, a file that another program holds: learners keep their results and send them later.
+        return JSONResponse({"detail": "The board cannot use its file."}, 503, {"Retry-After": "5"})
 
 
 def _page() -> tuple[str, str]:
