@@ -53,8 +53,9 @@ c.Spawner.environment.update(
 # For spawners that can enforce it (systemd, Docker, Kubernetes). The labs see the limit and compute with it.
 c.Spawner.mem_limit = "3G"
 
-# mlx_lm.server keeps what it has computed of the ten newest conversations, and up to 32 answers at work; nothing else
-# bounds its memory (--prompt-cache-bytes does so for batched requests only, in mlx-lm 0.32.2). docs/hub.md has the arithmetic.
+# mlx_lm.server keeps what it has computed of the ten newest conversations, and works on up to 32 answers at a time.
+# Nothing else bounds its memory: in mlx-lm 0.32.2 --prompt-cache-bytes holds for batched requests only. docs/hub.md has
+# the arithmetic.
 BOUND = ["--prompt-cache-size", "2", "--decode-concurrency", "4", "--prompt-concurrency", "2"]
 
 if SERVED:
