@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from labs_helper import catalog
@@ -45,7 +46,6 @@ def moe_shape(model: str) -> dict[str, int]:
     return {key: config[key] for key in _MOE_SHAPE}
 
 
-@cache
 def stop_ids(checkpoint: str) -> frozenset[int]:
     """The stop ids in a bundled checkpoint's generation_config.json.
 
@@ -56,7 +56,6 @@ def stop_ids(checkpoint: str) -> frozenset[int]:
     return frozenset(ids if isinstance(ids, list) else [ids])
 
 
-@cache
 def special_id(checkpoint: str, token: str) -> int:
     """The id of a special token of a bundled checkpoint.
 
@@ -70,5 +69,12 @@ def special_id(checkpoint: str, token: str) -> int:
     )
 
 
-def _json_of(checkpoint: str, name: str) -> Any:
-    return json.loads((course_folder() / "data" / "checkpoints" / checkpoint / name).read_text(encoding="utf-8"))
+def _json_of(checkpoint: str, name: str) -> dict[str, Any]:
+    return _read(course_folder() / "data" / "checkpoints" / checkpoint / name)
+
+
+@cache
+def _read(path: Path) -> dict[str, Any]:
+    """A file of a bundled checkpoint, read once: a tokenizer.json takes a while."""
+    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return values

@@ -507,6 +507,9 @@ def test_the_tier_can_be_asked_for(course, monkeypatch, tiny_checkpoint):
 
 def test_the_bundled_model_is_missing(course):
     shutil.rmtree(course.path / "data")
+    with pytest.raises(ModelNotHere, match="LABS_HOME"):  # a folder without git
+        load("instruct")
+    (course.path / ".git").mkdir()
     with pytest.raises(ModelNotHere, match="make checkpoints"):
         load("instruct")
 
