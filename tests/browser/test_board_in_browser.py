@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import re
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -71,6 +70,12 @@ def start(port: int, file: Path) -> tuple[subprocess.Popen, str, str]:
         assert line, said
         said += line
     return process, re.search(r"http://\S+/#\S+", said)[0], re.search(r"Join code: (\S+)", said)[1]
+
+
+def kill(process: subprocess.Popen) -> None:
+    process.kill()
+    process.wait(10)
+    process.stdout.close()
 
 
 def arrived(file: Path) -> list[tuple[str, int]]:
@@ -156,8 +161,7 @@ def test_fifty_learners_and_a_server_that_is_killed_in_the_middle(browser, machi
         while time.monotonic() < began + SECONDS:
             time.sleep(1.5)
             if not killed and time.monotonic() > began + SECONDS / 2:
-                process.send_signal(signal.SIGKILL)  # no time to say goodbye
-                process.wait(10)
+                kill(process)  # no time to say goodbye
                 killed = True
                 time.sleep(AWAY)
                 process, again, same = start(port, file)
@@ -181,8 +185,7 @@ def test_fifty_learners_and_a_server_that_is_killed_in_the_middle(browser, machi
         until(lambda: browser.execute_script(count) == LEARNERS + 1, 10, "the page shows all")
         picture(browser, "board-fifty")
     finally:
-        process.kill()
-        process.wait(10)
+        kill(process)
     lost = LEARNERS * CHECKS + probes - sum(dict(arrived(file)).values())
     figures = {"from the board's file to the page": drawn, "from the check to the page": went, "a note": slowest}
     with capsys.disabled():
