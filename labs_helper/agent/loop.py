@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from labs_helper.agent.language import language_of
 from labs_helper.agent.plan import (
     MAX_STEPS,
     Step,
@@ -94,16 +95,17 @@ class Trace:
 
 def solve(
     model, question: str, *, tools: Mapping[str, Tool] = TOOLS, language: str | None = None, constrained: bool = True,
-    max_steps: int = MAX_STEPS, max_tokens: int = 200, seconds: float = 120, detailed: bool | None = None,
+    max_steps: int = MAX_STEPS, max_tokens: int = 400, seconds: float = 120, detailed: bool | None = None,
     on_event: Callable[[Event], None] | None = None,
 ) -> Trace:  # fmt: skip
     """Answer a question with tools: ask for a plan, check it, run it, ask for the answer.
 
-    A plan that cannot be used goes back to the model once, with what is wrong. What the model writes is only ever read:
-    it chooses among `tools` and hands them values.
+    A plan that cannot be used goes back to the model once, with what is wrong; the same plan again is not run a second
+    time. What the model writes is only ever read: it chooses among `tools` and hands them values.
 
     model: from `load`, or anything whose `ask` takes messages and max_tokens and returns something with a `text`.
     language: the asker's, "en", "zh", "ko", "ja" or "es"; it decides where a name is the same in several languages.
+        None takes it from the question's script and words.
     constrained: let the model write nothing but valid plans (see `Model.ask`, schema).
     max_steps, max_tokens, seconds: the most steps of a plan, tokens of one answer, and time in all.
     detailed: explain plans and tools in full; None does so for models that were not trained on plans.
@@ -123,7 +125,7 @@ def solve(
         raise BadRequest(f"seconds is {seconds!r}.", "Use a number above 0.")
     if detailed is None:
         detailed = getattr(model, "tier", "tiny") != "tiny"
-    run = _Run(model, tools, language, max_tokens, time.monotonic() + seconds, on_event)
+    run = _Run(model, tools, language or language_of(question), max_tokens, time.monotonic() + seconds, on_event)
     messages = [
         {"role": "system", "content": system_prompt(tools, detailed, max_steps)},
         {"role": "user", "content": question},
@@ -155,6 +157,8 @@ class _Run:
             self.on_event(event)
 
     def work(self, messages: list[dict], schema: dict | None, max_steps: int) -> None:
+        failed: list[Step] | None = None
+        problem: BadPlan | None = None
         for repair in range(REPAIRS + 1):
             text = self.ask(messages, schema)
             self.trace.plans.append(text)
@@ -162,11 +166,15 @@ class _Run:
             messages.append({"role": "assistant", "content": text})
             try:
                 steps = read_plan(text.strip(), self.tools, max_steps)
+                if steps == failed:
+                    raise BadPlan(problem.what)  # what a tool refused once it refuses again
+                failed = steps
                 self.trace.results = self.run(steps)
                 break
             except BadPlan as error:
                 if repair == REPAIRS:
                     raise self.final(error) from None
+                problem = error
                 messages.append({"role": "user", "content": error_turn(error)})
                 self.note("error", messages[-1]["content"])
         messages.append({"role": "user", "content": results_turn(self.trace.results)})

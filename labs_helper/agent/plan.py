@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from labs_helper.agent.tools import MAX_TEXT, TOOLS, Tool
 from labs_helper.errors import BadPlan
 
-MAX_STEPS = 2  # steps of a plan
+MAX_STEPS = 3  # steps of a plan
 MAX_LENGTH = 1000  # characters of a plan's text, for each step
 MAX_WRITTEN = 300  # characters of one argument, where the schema guides the model
 REFERENCE = re.compile(r"\$([1-9])")
