@@ -29,6 +29,8 @@ from training.corpus import FACTS, Case, Corpus, worked
 from training.world import LANGUAGE_NAMES, LANGUAGES, fill, index, table, words
 from training.world import phrases as shared_phrases
 
+from .requests import KINDS, Requests
+
 # What a conversation is about, as far as experts may take sides: its language, or what has a form of its own.
 TOPICS = (*LANGUAGES, "numbers", "python", "plan")
 NUMBERS = ("add", "subtract", "multiply", "count")
@@ -45,7 +47,7 @@ PLACE_FIELDS = {"capital": "capital", "where_country": "continent", "language": 
 COPIED = ("name", "word", "text")  # arguments of a plan that stand in the question, letter by letter
 # Shares of the tasks of instruct-tiny, plans, Python and, besides, what is outside the small world. For training other ones than at
 # first; the evaluation keeps its cases.
-SHARES = {"train": (0.60, 0.25, 0.10, 0.05), "eval": (0.74, 0.14, 0.12, 0)}
+SHARES = {"train": (0.45, 0.42, 0.08, 0.05), "eval": (0.74, 0.14, 0.12, 0)}
 STRANGERS = 0.4                   # share of the plans for training whose places and words are made up
 TWICE = 0.3                       # share of the texts for training to be counted in which words stand twice
 SPLICED = 0.25                    # share of the phrasings for training that end as another one of the same question does
@@ -60,8 +62,9 @@ SIGNS = {"add": "+", "subtract": "-", "multiply": "*"}
 
 @cache
 def own_phrases() -> dict:
-    """The phrasings of phrases.toml: a language, then a section."""
-    return tomllib.loads((Path(__file__).parent / "phrases.toml").read_text(encoding="utf-8"))
+    """The phrasings of phrases.toml and requests.toml: a language, then a section."""
+    found, more = (tomllib.loads((Path(__file__).parent / name).read_text(encoding="utf-8")) for name in ("phrases.toml", "requests.toml"))
+    return {language: found[language] | more[language] for language in found}
 
 
 @cache
@@ -83,8 +86,8 @@ def topic(case: Case) -> int:
     return TOPICS.index("numbers" if case.task in NUMBERS else case.language)
 
 
-class MoeCorpus(Corpus):
-    """The shared tasks, Python and plans.
+class MoeCorpus(Requests, Corpus):
+    """The shared tasks, Python, plans, and what is asked of the agent beyond (requests.py).
 
     Example:
         >>> case = MoeCorpus("eval", 7).plan("en", steps=2)
@@ -134,13 +137,42 @@ class MoeCorpus(Corpus):
         language = language or self.language()
         if self.split == "eval" or self.random.random() < 0.4:
             return super().unknown(language)
+        answer = shared_phrases(language)["unknown"]["answer"]
+        return self.case("unknown", language, self.unknown_topic(language), answer, (answer,), system=self.plain_system(language))
+
+    def unknown_topic(self, language: str) -> str:
+        """What no part of the small world is about; in training half of the time put together from two."""
         known, space = shared_phrases(language)["unknown"], "" if language in ("zh", "ja") else " "
+        if self.split == "eval":
+            return self.random.choice(known["topics_held_out"])
         topics = self.random.sample([*known["topics"], *own_phrases()[language]["topics"]], 2)
-        question = topics[0]
-        if self.random.random() < MIXED:
-            first, second = (text.split(" ") if space else list(text) for text in topics)
-            question = space.join(first[: self.random.randint(1, len(first))] + second[self.random.randrange(len(second)):])
-        return self.case("unknown", language, question, known["answer"], (known["answer"],), system=self.plain_system(language))
+        if self.random.random() >= MIXED:
+            return topics[0]
+        first, second = (text.split(" ") if space else list(text) for text in topics)
+        return space.join(first[: self.random.randint(1, len(first))] + second[self.random.randrange(len(second)):])
+
+    @staticmethod
+    def own(language: str) -> dict:
+        """The phrasings of a language that only this corpus has."""
+        return own_phrases()[language]
+
+    @staticmethod
+    def spoken(language: str) -> str:
+        """A language's name, as the dictionary wants it."""
+        return LANGUAGE_NAMES[language]
+
+    @staticmethod
+    def field_of(relation: str) -> str:
+        """The field of a place that a relation of the shared phrasings asks for."""
+        return PLACE_FIELDS[relation]
+
+    @staticmethod
+    @cache
+    def in_dictionary() -> frozenset[str]:
+        """Every word and name that the tools can translate."""
+        kinds = ("animal", "fruit", "thing", "colour", "language", "currency", "continent")
+        rows = [*(row for kind in kinds for row in words(kind)), *(row for kind in ("countries", "cities", "landmarks") for row in table(kind))]
+        return frozenset(row[language] for row in rows for language in LANGUAGES)
 
     # ---- Python --------------------------------------------------------------------------------------------
 
@@ -227,6 +259,8 @@ class MoeCorpus(Corpus):
         its case ends there, and `details` hold what a whole agent needs.
         """
         language = language or self.language()
+        if self.split == "train" and steps is None and (kind := self.random.choices(list(KINDS), list(KINDS.values()))[0]) != "usual":
+            return self.of_kind(kind, language)
         steps = steps or (1 if self.random.random() < 0.35 else 2)
         if steps == 1:
             question, plan = self.random.choice((self._calculation, self._place, self._translation, self._word_count))(language)
@@ -252,11 +286,24 @@ class MoeCorpus(Corpus):
             head += self._mistake(plan)
         return Case("plan", language, (*head, {"role": "assistant", "content": text}, *rest), tuple(results), "plan", details)
 
+    def of_kind(self, kind: str, language: str) -> Case:
+        """A conversation of the agent of one of the kinds in requests.py."""
+        match kind:
+            case "sum":
+                return self.asked(self.exact_sum, language)
+            case "text":
+                return self.asked(self.text_count, language)
+            case "three":
+                return self.asked(self.three_steps, language)
+            case "refused":
+                return self.refusal(language) if self.random.random() < 0.92 else self.by_country(language)
+            case "in_part":
+                return self.in_part(language)
+        return self.lured(language)
+
     def _reported(self, language: str, plan, results: list[str]) -> tuple[list[str], list[dict]]:
         """The results that answer a question, and the two turns after its plan: all results, and the answer from them."""
-        chained = len(plan) == 2 and any("$1" in value for value in plan[1][1].values())
-        final = results[-1:] if chained else results
-        answer = fill(own_phrases()[language]["answer_one" if len(final) == 1 else "answer_two"], {"a": final[0], "b": final[-1]}, language)
+        final, answer = self.told(language, plan, results)
         return final, [{"role": "user", "content": results_turn(results)}, {"role": "assistant", "content": answer}]
 
     def _plan_for_a_stranger(self, language: str, question: str, plan, names: list[str]) -> Case:
@@ -296,7 +343,7 @@ class MoeCorpus(Corpus):
     def repair(self, language: str | None = None) -> Case:
         """A wrong plan and its error; the case ends with the corrected plan."""
         case = self.plan(language)
-        while not case.expect:      # a stranger's plan has no results
+        while not case.expect or case.kind == "agent":      # a stranger's plan has no results, and some end in `none`
             case = self.plan(language)
         plan = [(step["tool"], step["arguments"]) for step in self._steps(case)]
         start = [*case.messages[:2], *self._mistake(plan)]
@@ -410,7 +457,10 @@ class MoeCorpus(Corpus):
             question, first = self._word_count(language) if rng.random() < 0.3 else self._calculation(language)
             task = rng.choice(tuple(SIGNS))
             k = rng.randint(2, 9) if task == "multiply" else rng.randint(2, 30)     # the first step's operands are held out
-            section, values, second = f"then_{task}", {"k": str(k)}, ("calculator", {"expression": f"$1 {SIGNS[task]} {k}"})
+            sign = SIGNS[task]
+            if self.split == "train" and rng.random() < 0.2:
+                task, sign = "divide", "/"
+            section, values, second = f"then_{task}", {"k": str(k)}, ("calculator", {"expression": f"$1 {sign} {k}"})
         elif kind == "translate":
             question, first = self._place(language, rng.choice(("capital", "where_city", "where_landmark")))
             other, lang = self._other(language)
@@ -448,6 +498,14 @@ class MoeCorpus(Corpus):
 
     def copying(self) -> Case:
         return self.random.choices((super().copying, self.plan), (0.7, 0.3))[0]()
+
+    def repetition(self, language: str | None = None) -> Case:
+        """In training half of what is to be said again is text of any kind, up to 200 characters: the plainest form of what plans need."""
+        language = language or self.language()
+        if self.split == "eval" or self.random.random() < 0.5:
+            return super().repetition(language)
+        text = self.text_to_copy(language)
+        return self.case("repeat", language, fill(self.template(language, "repeat"), {"t": text}, language), text, (text,))
 
 
 def same_code(answer: str, reference: str) -> bool:
