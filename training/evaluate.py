@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import sys
 from dataclasses import replace
@@ -17,11 +18,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from labs_helper.agent import plan_schema, solve
-from labs_helper.errors import CutOff, LabError
+from labs_helper.agent import Trace, plan_schema, read_plan, solve
+from labs_helper.errors import BadPlan, CutOff, LabError
 
 from .corpus import LANGUAGES, SINGULAR, Case, Corpus, table, words
-from .moe.corpus import MoeCorpus, plan_results, same_code, valid_plan
+from .moe.corpus import MoeCorpus, own_phrases, plan_results, same_code, valid_plan
+from .world import fill
 from .vision import tasks as vision
 from .vision.draw import picture
 
@@ -48,7 +50,10 @@ TASKS = {
 VISION_TASKS = {task: lambda c, lang, task=task: vision.draw_case(c, task) for task in vision.TASKS}
 # What a phimoe can do besides. "plan": a valid plan whose steps give the right results; "plan valid": a valid one, right or not;
 # "plan valid (constrained)": the same while the schema of plans leaves only tokens that fit it; "agent": two steps, planned without
-# that help (repaired once at most), run and answered.
+# that help (repaired once at most), run and answered. The others are whole conversations of the agent as well: "calculator" is about
+# division, percent, powers and three numbers; "copied text" asks that the plan holds 20 to 120 characters of the question exactly;
+# "refusal" is about what no tool answers, "in part" about two requests of which one is answered, "lure" about a question with words
+# around it that want something else.
 MOE_TASKS = {
     "python": lambda c, lang: c.python(lang),
     "plan": lambda c, lang: c.plan(lang),
@@ -56,11 +61,19 @@ MOE_TASKS = {
     "plan valid (constrained)": lambda c, lang: replace(c.plan(lang), kind="valid plan"),
     "repair": lambda c, lang: c.repair(lang),
     "agent": lambda c, lang: replace(c.plan(lang, steps=2), kind="agent"),
+    "calculator": lambda c, lang: c.asked(c.exact_sum, lang),
+    "three steps": lambda c, lang: c.asked(c.three_steps, lang),
+    "word count": lambda c, lang: c.asked(c.text_count, lang),
+    "copied text": lambda c, lang: copied(c, lang),
+    "refusal": lambda c, lang: replace(c.refusal(lang), kind="refused"),
+    "in part": lambda c, lang: replace(c.in_part(lang), kind="refused"),
+    "lure": lambda c, lang: c.lured(lang),
 }
 # Tokens; the others fit 112.
-LONGEST_ANSWER = {"count": 330, "plan": 200, "plan valid": 200, "plan valid (constrained)": 800, "repair": 200, "agent": 200}
-# Characters of the longest argument of a constrained plan: two steps of them always fit the tokens above.
-LONGEST_ARGUMENT = 100
+LONGEST_ANSWER = {"count": 330, "plan": 200, "plan valid": 200, "plan valid (constrained)": 800, "repair": 200, "agent": 200,
+                  **dict.fromkeys(("calculator", "three steps", "word count", "copied text", "refusal", "in part", "lure"), 400)}
+# Characters of the longest argument of a constrained plan: three steps of them always fit the tokens above.
+LONGEST_ARGUMENT = 60
 CONTEXT = 1024
 SHORTEST_ROOM = 24       # tokens kept for the answer about a code
 
@@ -70,6 +83,33 @@ def draw_identity(corpus: Corpus, language: str) -> Case:
     while (case := corpus.chatter(language)).task != "identity":
         pass
     return case
+
+
+def copied(corpus: MoeCorpus, language: str) -> Case:
+    """A plan that holds a text of the question, letter by letter."""
+    case = corpus.asked(corpus.text_count, language)
+    return replace(case, messages=case.messages[:3], kind="copied", expect=read_plan(case.messages[2]["content"])[0].arguments["text"])
+
+
+def wilson(good: int, total: int) -> tuple[float, float]:
+    """The 95% interval of a share, by Wilson's score, which holds near 0 and 1 as well.
+
+    >>> wilson(50, 50)
+    (0.9287, 1.0)
+    """
+    z, share = 1.96, good / total
+    middle, half = share + z * z / (2 * total), z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    return tuple(round(min(1.0, max(0.0, (middle + sign * half) / (1 + z * z / total))), 4) for sign in (-1, 1))
+
+
+def cell(good: int, total: int, refused: int | None = None) -> dict:
+    """One figure of the result; `refused`: how many questions that can be answered were refused."""
+    return {"accuracy": round(good / total, 4), "n": total, "right": good, "interval": wilson(good, total)} | ({} if refused is None else {"refused": refused})
+
+
+def refuses(trace: Trace) -> bool:
+    """Whether an agent said that it cannot, of all or of a part."""
+    return bool(trace.plans) and '"none"' in trace.plans[-1]
 
 
 def numbered(answer: str) -> list[str] | None:
@@ -86,7 +126,8 @@ def right(case: Case, answer: str) -> bool:
 
     contains: every expected string is in it. short: and it is no longer than the reference. number: its last number is the expected one.
     json: it parses and equals the object. exact: it is the expected text. code: it is the expected code but for names and
-    layout. plan: its steps give the expected results. agent: it holds the final results. list: a numbered list of exactly
+    layout. plan: its steps give the expected results. agent: it holds the final results. refused: it is one of the sentences that say no, with
+    what could be answered before it. copied: its one step counts the words of the expected text. list: a numbered list of exactly
     the items, or, where the question names only a category, of so many different members of it.
     """
     if case.kind == "number":
@@ -100,6 +141,14 @@ def right(case: Case, answer: str) -> bool:
         return valid_plan(answer)
     if case.kind == "plan":
         return plan_results(answer, case.language) == list(case.expect)
+    if case.kind == "copied":
+        try:
+            return [step.arguments.get("text") for step in read_plan(answer.strip())] == [case.expect]
+        except BadPlan:
+            return False
+    if case.kind == "refused":
+        own, final = own_phrases()[case.language], case.details["final"]
+        return answer.strip() in ([fill(said, {"a": final[0]}, case.language) for said in own["rest"]] if final else own["none"])
     if case.kind == "agent":
         return all(re.search(rf"(?<![\d-]){re.escape(part)}(?!\d)", answer) for part in case.details["final"])
     if case.kind == "json":
@@ -149,7 +198,7 @@ def evaluate(checkpoint: str, seed: int, n: int = 200, tasks=None, languages=Non
         languages: None means all five; models that see are asked in English.
         show: print this many wrong answers of each task and language.
 
-    Returns {"checkpoint", "seed", "n", "tasks": {task: {"all": {"accuracy", "n"}, language: {...}}}, "tokens_per_second"}.
+    Returns {"checkpoint", "seed", "n", "tasks": {task: {"all": {"accuracy", "n", "right", "interval"}, language: {...}}}, "tokens_per_second"}.
     """
     import labs_helper
 
@@ -166,7 +215,7 @@ def evaluate(checkpoint: str, seed: int, n: int = 200, tasks=None, languages=Non
         bar.set_postfix_str(f"{task} {language}")
         corpus = stream(drawing, task, language, seed, name)
         count = n if task == "facts" or seeing else max(1, round(n / len(languages)))
-        good = shown = 0
+        good, shown, refused = 0, 0, None
         for _ in range(count):
             case = drawing[task](corpus, language)
             while task == "needle" and len(model.prompt(case.prompt)) > CONTEXT - SHORTEST_ROOM:
@@ -175,9 +224,10 @@ def evaluate(checkpoint: str, seed: int, n: int = 200, tasks=None, languages=Non
             room = LONGEST_ANSWER.get(task, 112)
             room = min(room, CONTEXT - len(model.prompt(case.prompt))) if task in ("needle", "count") and not seeing else room
 
-            if case.kind == "agent":
-                trace = solve(model, case.prompt[-1]["content"], language=language, constrained=False, detailed=False, max_tokens=room)
-                text, answers = trace.answer or "", trace.answers
+            if case.kind in ("agent", "refused"):
+                trace = solve(model, case.messages[1]["content"], constrained=False, detailed=False, max_tokens=room)
+                text, answers = trace.answer or str(trace.error), trace.answers
+                refused = (refused or 0) + refuses(trace) if case.kind == "agent" else None
             else:
                 schema = plan_schema(max_written=LONGEST_ARGUMENT) if "(constrained)" in task else None
                 try:
@@ -190,21 +240,32 @@ def evaluate(checkpoint: str, seed: int, n: int = 200, tasks=None, languages=Non
             good += ok
             if not ok and shown < show:
                 shown += 1
-                print(f"[{task} {language}] {case.prompt[-1]['content'][-160:]!r}\n   wanted {case.expect!r}\n   got    {text!r}", file=sys.stderr)
-        results.setdefault(task, {})[language] = {"accuracy": round(good / count, 4), "n": count, "right": good}
+                print(f"[{task} {language}] {asked_of(case)[-160:]!r}\n   wanted {case.expect!r}\n   got    {text!r}", file=sys.stderr)
+        results.setdefault(task, {})[language] = cell(good, count, refused)
     for by_language in results.values():
         total, good = sum(v["n"] for v in by_language.values()), sum(v["right"] for v in by_language.values())
-        by_language["all"] = {"accuracy": round(good / total, 4), "n": total, "right": good}
+        counted = [v["refused"] for v in by_language.values() if "refused" in v]
+        by_language["all"] = cell(good, total, sum(counted) if counted else None)
     return {"checkpoint": name, "seed": seed, "n": n, "tasks": results, "tokens_per_second": round(tokens / max(seconds, 1e-9), 1)}
+
+
+def asked_of(case: Case) -> str:
+    """The question of a case."""
+    return case.messages[1 if case.kind in ("agent", "refused") else -2]["content"]
 
 
 def as_table(result: dict) -> str:
     """The result as a Markdown table, as the model cards show it."""
     languages = [lang for lang in LANGUAGES if any(lang in v for v in result["tasks"].values())]
-    lines = ["| task | " + " | ".join((*languages, "all")) + " | n |", "| --- |" + " ---: |" * (len(languages) + 2)]
+    lines = ["| task | " + " | ".join((*languages, "all")) + " | 95% interval | n |", "| --- |" + " ---: |" * (len(languages) + 3)]
     for task, cells in result["tasks"].items():
         shown = [f"{cells[lang]['accuracy']:.2f}" if lang in cells else "" for lang in languages]
-        lines.append(f"| {task} | " + " | ".join((*shown, f"{cells['all']['accuracy']:.3f}", str(cells["all"]["n"]))) + " |")
+        low, high = wilson(cells["all"]["right"], cells["all"]["n"])
+        lines.append(f"| {task} | " + " | ".join((*shown, f"{cells['all']['accuracy']:.3f}", f"{low:.2f} to {high:.2f}", str(cells["all"]["n"]))) + " |")
+    asked = [cells["all"] for cells in result["tasks"].values() if "refused" in cells["all"]]
+    if asked:
+        refused, total = sum(each["refused"] for each in asked), sum(each["n"] for each in asked)
+        lines.append(f"\nFalse refusals: {refused} of {total} questions to the agent that its tools answer ({refused / total:.3f}).")
     return "\n".join(lines)
 
 
