@@ -10,18 +10,21 @@ for known facts in unknown words.
 
 from __future__ import annotations
 
+import csv
 import json
 import random
 import re
 import zlib
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 
 from .world import LANGUAGE_NAMES, LANGUAGES, fill, index, phrases, place_of_city, place_of_landmark, table, words
 
 RELATIONS = ("capital", "capital_of", "where_city", "where_country", "language", "currency", "where_landmark",
              "colour", "opposite")
 # Shares of the sums. For training more products than at first: they are forgotten first. The evaluation keeps its cases.
-SUMS = {"train": {"add": 0.42, "subtract": 0.28, "multiply": 0.3}, "eval": {"add": 0.5, "subtract": 0.3, "multiply": 0.2}}
+SUMS = {"train": {"add": 0.25, "subtract": 0.2, "multiply": 0.2, "two by one": 0.15, "two by two": 0.2}, "eval": {"add": 0.5, "subtract": 0.3, "multiply": 0.2}}
 EASY = 0.3                        # share of the products for training that have an easy factor
 PLACE_KEYS = ("country", "capital", "continent", "language", "currency")
 # Sentences of filler that fill about 940 of the 1,024 tokens, by language.
@@ -134,6 +137,51 @@ def worked(a: int, sign: str, b: int, result: int) -> str:
         steps = (f"{ones_a + 10 * borrow} - {ones_b} = {ones_a + 10 * borrow - ones_b}, "
                  f"{tens_a}{borrowed} - {tens_b} = {tens_a - borrow - tens_b}")
     return f"{whole}: {steps}, {whole} = {result}"
+
+
+def by_digits(a: int, b: int) -> tuple[str, int]:
+    """A product with one digit, written column by column, and the product.
+
+    >>> by_digits(47, 6)
+    ('7 x 6 = 42, 4 x 6 + 4 = 28', 282)
+    """
+    steps, carry = [], 0
+    for place, digit in enumerate(reversed(str(a))):
+        carried = f" + {carry}" if carry else ""
+        found = int(digit) * b + carry
+        steps.append(f"{digit} x {b}{carried} = {found}")
+        carry = found // 10
+    return ", ".join(steps), a * b
+
+
+def long_product(a: int, b: int) -> str:
+    """A product of two-digit numbers, or of one with a digit, written as at school: a line a digit, then their sum column by column.
+
+    >>> long_product(47, 6)
+    '47 x 6: 7 x 6 = 42, 4 x 6 + 4 = 28, 47 x 6 = 282'
+    >>> long_product(47, 38)
+    '47 x 38: 7 x 8 = 56, 4 x 8 + 5 = 37, 376; 7 x 3 = 21, 4 x 3 + 2 = 14, 1410; 6 + 0 = 6, 7 + 1 = 8, 3 + 4 = 7, 0 + 1 = 1, 47 x 38 = 1786'
+    """
+    whole = f"{a} x {b}"
+    if b < 10:
+        return f"{whole}: {by_digits(a, b)[0]}, {whole} = {a * b}"
+    tens, ones = divmod(b, 10)
+    (first, one), (second, other) = by_digits(a, ones), by_digits(a, tens)
+    other *= 10
+    columns, carry = [], 0
+    for place in range(len(str(other))):
+        x, y = one // 10**place % 10, other // 10**place % 10
+        carried = f" + {carry}" if carry else ""
+        columns.append(f"{x} + {y}{carried} = {x + y + carry}")
+        carry = (x + y + carry) // 10
+    return f"{whole}: {first}, {one}; {second}, {other}; {', '.join(columns)}, {whole} = {a * b}"
+
+
+@cache
+def elsewhere() -> tuple[dict[str, str], ...]:
+    """Places that the small world does not have."""
+    with (Path(__file__).parent / "elsewhere.csv").open(encoding="utf-8", newline="") as handle:
+        return tuple(csv.DictReader(handle))
 
 
 class Corpus:
@@ -292,6 +340,11 @@ class Corpus:
         """A sum, a difference or a product; the operand pairs of the two splits never meet."""
         language = language or self.language()
         task = task or self.random.choices(*zip(*SUMS[self.split].items()))[0]
+        if task in ("two by one", "two by two"):
+            low = 2 if task == "two by one" else 11
+            a, b = self.draw(lambda: (self.random.randint(11, 99), self.random.randint(low, 9 if low == 2 else 99)), task)
+            question = self.phrase(language, "multiply", {"a": str(a), "b": str(b)})
+            return self.case(task, language, question, long_product(a, b), str(a * b), "number")
         if task == "multiply":
             # Nobody computes a times table they never saw: 7 x 8 may be held out, 8 x 7 is then in training.
             a, b = self.random.randint(2, 12), self.random.randint(2, 12)
@@ -436,16 +489,70 @@ class Corpus:
         """Something outside the small world: the right answer is to say so."""
         language = language or self.language()
         section = phrases(language)["unknown"]
+        if self.split == "train" and self.random.random() < 0.4:
+            return self.unknown_place(language)
         if self.random.random() < 0.6:
             question = self.phrase(language, "unknown", {"x": self.draw(lambda: self._made_up(language), "name")})
         else:
             question = self.random.choice(section["topics" if self.split == "train" else "topics_held_out"])
         return self.case("unknown", language, question, section["answer"], (section["answer"],), system=self.plain_system(language))
 
+    def unknown_place(self, language: str | None = None) -> Case:
+        """A place outside the small world, or a name that is none, in the words in which one asks for known ones."""
+        language, rng = language or self.language(), self.random
+        section = rng.choice(("capital", "where_city", "where_country", "where_landmark", "language", "currency", "about_country", "is_country", "is_city"))
+        name = self.draw(lambda: rng.choice(elsewhere())[language] if rng.random() < 0.6 else self._made_up(language), "strange place")
+        answer = phrases(language)["unknown"]["answer"]
+        return self.case("unknown place", language, self.phrase(language, section, {"x": name}), answer, (answer,), system=self.plain_system(language))
+
+    def yes_or_no(self, language: str | None = None) -> Case:
+        """Whether something known is so: the answer says yes or no, and how it is."""
+        language, rng = language or self.language(), self.random
+        section = rng.choice(("is_country", "is_city", "is_capital", "is_in", "is_spoken", "is_money"))
+        said = phrases(language)
+        if section in ("is_country", "is_city"):
+            fact = self.pick_fact(language, rng.choice(("where_country", "where_city")))
+            so, asked = (fact.relation == "where_country") == (section == "is_country"), {"x": fact.x[language]}
+        else:
+            relation = {"is_capital": "capital", "is_in": rng.choice(("where_country", "where_city")), "is_spoken": "language", "is_money": "currency"}[section]
+            fact, other = self.draw(lambda: (lambda f: (f.key, f, f if rng.random() < 0.5 else self.pick_fact(language, relation)))(self.pick_fact(language, relation)), "yes")[1:]
+            # A city is asked for by its country: a province would make another question of it.
+            other_said = other.parts[language][0]
+            so, asked = other_said == fact.parts[language][0], {"x": fact.x[language], "y": other_said}
+        sentence = fill(said[fact.relation]["answer"], {"x": fact.x[language], "y": fact.y[language]}, language)
+        word = said["yes_no"]["yes" if so else "no"]
+        return self.case("yes or no", language, self.phrase(language, section, asked), word.format(s=sentence),
+                         (word.format(s="").strip(), fact.parts[language][0]), system=self.plain_system(language), relation=fact.relation)
+
+    def which_of_these(self, language: str | None = None) -> Case:
+        """Three names, of which one is of a kind or in a place."""
+        language, rng = language or self.language(), self.random
+        said = phrases(language)
+        if rng.random() < 0.6:
+            kinds = {"country": table("countries"), "city": table("cities"), "animal": words("animal"), "fruit": words("fruit"), "colour": words("colour")}
+            one, *rest = rng.sample(list(kinds), 3)
+            right, *wrong = self.draw(lambda: [rng.choice(kinds[kind])[language] for kind in (one, *rest)], "which")
+            question, answer = "which_kind", fill(said["which_kind"]["answer"], {"x": right, "kind": said["kinds"][one]}, language)
+            values = {"kind": said["kinds"][one]}
+        else:
+            relation = rng.choice(("where_country", "where_city"))
+            fact = self.pick_fact(language, relation)
+            others = [other for other in FACTS[relation] if other.parts[language][0] != fact.parts[language][0]]
+            right, *wrong = self.draw(lambda: [fact.x[language], *(other.x[language] for other in rng.sample(others, 2))], "which")
+            question, answer = "which_in", fill(said[relation]["answer"], {"x": right, "y": fact.y[language]}, language)
+            values = {"y": fact.parts[language][0]}
+        items = [right, *wrong]
+        rng.shuffle(items)
+        values["items"] = ("、" if language in ("zh", "ja") else ", ").join(items)
+        return self.case("which of these", language, self.phrase(language, question, values), answer, (right,), "only", wrong=wrong)
+
     def counting(self, language: str | None = None) -> Case:
         """Count from one number to another: a long answer with a known end."""
         language, rng = language or self.language(), self.random
-        a, length = self.draw(lambda: (rng.randint(1, 60), rng.choice((5, 8, 10, 15, 20, 30, 39, 49))), "count")
+        if self.split == "eval":
+            a, length = self.draw(lambda: (rng.randint(1, 60), rng.choice((5, 8, 10, 15, 20, 30, 39, 49))), "count")
+        else:       # any length, and often from 1: else the end is learned as one of a few lengths
+            a, length = self.draw(lambda: (rng.choice((1, 1, rng.randint(0, 99))), rng.choice((rng.randint(2, 20), rng.randint(2, 50)))), "count")
         numbers = [str(n) for n in range(a, a + length + 1)]
         values = {"a": numbers[0], "b": numbers[-1]}
         return self.case("count", language, self.phrase(language, "count", values), ", ".join(numbers), (", ".join(numbers),))
@@ -520,9 +627,10 @@ class Corpus:
 
     def sample(self) -> Case:
         """One conversation of the training mixture."""
-        tasks = ((self.fact, 0.26), (self.steered_fact, 0.10), (self.about, 0.02), (self.arithmetic, 0.16), (self.translation, 0.08),
-                 (self.numbered_list, 0.07), (self.json_object, 0.08), (self.needle, 0.06), (self.chatter, 0.04), (self.unknown, 0.05),
-                 (self.repetition, 0.04), (self.counting, 0.01), (self.suggestion, 0.01), (self.follow_up, 0.035), (self.my_name, 0.02),
+        tasks = ((self.fact, 0.22), (self.steered_fact, 0.09), (self.about, 0.025), (self.arithmetic, 0.18), (self.translation, 0.10),
+                 (self.yes_or_no, 0.05), (self.which_of_these, 0.03),
+                 (self.numbered_list, 0.06), (self.json_object, 0.07), (self.needle, 0.05), (self.chatter, 0.04), (self.unknown, 0.07),
+                 (self.repetition, 0.05), (self.counting, 0.03), (self.suggestion, 0.01), (self.follow_up, 0.035), (self.my_name, 0.02),
                  (self.conversation, 0.025), (self.long_conversation, 0.008), (self.story, 0.012))
         return self.random.choices([t for t, _ in tasks], [w for _, w in tasks])[0]()
 

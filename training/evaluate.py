@@ -46,6 +46,14 @@ TASKS = {
     "repeat": lambda c, lang: c.repetition(lang),
     "count": lambda c, lang: c.counting(lang),
 }
+# What instruct-previous-tiny was never asked: it was trained before, and is the same model as then.
+MORE_TASKS = {
+    "two by one": lambda c, lang: c.arithmetic(lang, "two by one"),
+    "two by two": lambda c, lang: c.arithmetic(lang, "two by two"),
+    "yes or no": lambda c, lang: c.yes_or_no(lang),
+    "which of these": lambda c, lang: c.which_of_these(lang),
+    "unknown place": lambda c, lang: c.unknown_place(lang),
+}
 # Of models that see: in English, on pictures drawn for the case.
 VISION_TASKS = {task: lambda c, lang, task=task: vision.draw_case(c, task) for task in vision.TASKS}
 # What a phimoe can do besides. "plan": a valid plan whose steps give the right results; "plan valid": a valid one, right or not;
@@ -70,7 +78,7 @@ MOE_TASKS = {
     "lure": lambda c, lang: c.lured(lang),
 }
 # Tokens; the others fit 112.
-LONGEST_ANSWER = {"count": 330, "plan": 200, "plan valid": 200, "plan valid (constrained)": 800, "repair": 200, "agent": 200,
+LONGEST_ANSWER = {"count": 330, "two by two": 200, "plan": 200, "plan valid": 200, "plan valid (constrained)": 800, "repair": 200, "agent": 200,
                   **dict.fromkeys(("calculator", "three steps", "word count", "copied text", "refusal", "in part", "lure"), 400)}
 # Characters of the longest argument of a constrained plan: three steps of them always fit the tokens above.
 LONGEST_ARGUMENT = 60
@@ -124,7 +132,7 @@ def numbered(answer: str) -> list[str] | None:
 def right(case: Case, answer: str) -> bool:
     """Whether an answer is right.
 
-    contains: every expected string is in it. short: and it is no longer than the reference. number: its last number is the expected one.
+    contains: every expected string is in it. only: and none of the other names of the question. short: and it is no longer than the reference. number: its last number is the expected one.
     json: it parses and equals the object. exact: it is the expected text. code: it is the expected code but for names and
     layout. plan: its steps give the expected results. agent: it holds the final results. refused: it is one of the sentences that say no, with
     what could be answered before it. copied: its one step counts the words of the expected text. list: a numbered list of exactly
@@ -167,6 +175,8 @@ def right(case: Case, answer: str) -> bool:
         return len(set(items)) == case.expect == len(items) and set(items) <= {row[language] for row in rows}
     folded = answer.casefold()
     holds = all(part.casefold() in folded for part in case.expect)
+    if case.kind == "only":
+        return holds and not any(name.casefold() in folded.replace(case.expect[0].casefold(), "") for name in case.details["wrong"])
     if case.kind == "short":
         return holds and len(answer.strip(" .。")) <= len(case.messages[-1]["content"])
     return holds
@@ -176,7 +186,9 @@ def tasks_of(checkpoint: str | Path) -> dict:
     """The tasks that a checkpoint is measured on, by its config.json."""
     file = Path(checkpoint) / "config.json"
     architecture = json.loads(file.read_text(encoding="utf-8")).get("model_type") if file.is_file() else None
-    return {"phi3_v": VISION_TASKS, "phimoe": {**TASKS, **MOE_TASKS}}.get(architecture, TASKS)
+    if architecture == "phi3" and Path(checkpoint).resolve().name != "instruct-previous-tiny":
+        return {**TASKS, **MORE_TASKS}
+    return {"phi3_v": VISION_TASKS, "phimoe": {**TASKS, **MORE_TASKS, **MOE_TASKS}}.get(architecture, TASKS)
 
 
 def stream(tasks: dict, task: str, language: str, seed: int, name: str) -> Corpus:
@@ -274,8 +286,8 @@ def main() -> None:
     parser.add_argument("checkpoint", help="a checkpoint folder, e.g. data/checkpoints/instruct-tiny")
     parser.add_argument("--seed", type=int, required=True, help="any whole number: decides the cases")
     parser.add_argument("--n", type=int, default=200, help="cases a task (facts: a task and language); default 200")
-    parser.add_argument("--tasks", nargs="*", choices=[*TASKS, *MOE_TASKS, *VISION_TASKS], metavar="TASK",
-                        help=f"{', '.join(TASKS)}; with experts also {', '.join(MOE_TASKS)}; of pictures {', '.join(VISION_TASKS)}")
+    parser.add_argument("--tasks", nargs="*", choices=[*TASKS, *MORE_TASKS, *MOE_TASKS, *VISION_TASKS], metavar="TASK",
+                        help=f"{', '.join({**TASKS, **MORE_TASKS})}; with experts also {', '.join(MOE_TASKS)}; of pictures {', '.join(VISION_TASKS)}")
     parser.add_argument("--languages", nargs="*", choices=LANGUAGES, help="default: all")
     parser.add_argument("--show", type=int, default=0, help="print so many wrong answers of each task and language")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")

@@ -7,15 +7,12 @@ The two splits never share a phrasing, a word that is copied, a place that is no
 
 from __future__ import annotations
 
-import csv
 import random
-from functools import cache
-from pathlib import Path
 
 from labs_helper.agent.plan import error_turn, read_plan, results_turn, run_plan, system_prompt, write_plan
 from labs_helper.agent.tools import MAX_EXPRESSION, REASONS, TOOLS
 from labs_helper.errors import BadPlan
-from training.corpus import Case
+from training.corpus import Case, elsewhere
 from training.world import LANGUAGES, fill, table, words
 
 NO_TOOL, NOT_KNOWN, NO_SUM, NO_SPACES = REASONS
@@ -26,13 +23,6 @@ LONGEST_TEXT = 200                # characters of a text to copy
 LETTERS = {"en": "eeeeettttaaaaooooiiinnnssshhhrrrdddlllccuummwwffggyyppbbvkjxqz", "ko": "가나다라마바사아자차카타파하고노도로모보소오조추쿠투푸후거너더러머버서어저처커터퍼허기니디리미비시이지김박정윤한별빛산강",
            "zh": "山水火木金土日月星云雨风花草鸟鱼马牛羊犬石田竹米衣食车门口手心目耳足力刀弓方圆红绿蓝白黑东西南北春夏秋冬", "ja": "あいうえおかきくけこさしすせそたちつてとなにぬねのはひふへほまみむめもやゆよらりるれろわんアイウエオカキクケコサシスセソタチツテト"}
 LETTERS["es"] = LETTERS["en"] + "ñáéíóú"
-
-
-@cache
-def elsewhere() -> tuple[dict[str, str], ...]:
-    """Places that the small world does not have."""
-    with (Path(__file__).resolve().parents[1] / "elsewhere.csv").open(encoding="utf-8", newline="") as handle:
-        return tuple(csv.DictReader(handle))
 
 
 class Requests:
