@@ -13,6 +13,7 @@ import json
 import math
 import re
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tqdm import tqdm
 from labs_helper.agent import Trace, plan_schema, read_plan, solve
 from labs_helper.errors import BadPlan, CutOff, LabError
 
+from . import people
 from .corpus import LANGUAGES, SINGULAR, Case, Corpus, table, words
 from .moe.corpus import MoeCorpus, own_phrases, plan_results, same_code, valid_plan
 from .world import fill
@@ -236,17 +238,8 @@ def evaluate(checkpoint: str, seed: int, n: int = 200, tasks=None, languages=Non
             room = LONGEST_ANSWER.get(task, 112)
             room = min(room, CONTEXT - len(model.prompt(case.prompt))) if task in ("needle", "count") and not seeing else room
 
-            if case.kind in ("agent", "refused"):
-                trace = solve(model, case.messages[1]["content"], constrained=False, detailed=False, max_tokens=room)
-                text, answers = trace.answer or str(trace.error), trace.answers
-                refused = (refused or 0) + refuses(trace) if case.kind == "agent" else None
-            else:
-                schema = plan_schema(max_written=LONGEST_ARGUMENT) if "(constrained)" in task else None
-                try:
-                    answers = [model.ask(case.prompt, images=pictures, max_tokens=room, schema=schema)]
-                except CutOff:
-                    answers = [model.last]      # half a plan, and graded as one
-                text = answers[0].text
+            text, answers, said_no = answer_to(model, case, room, pictures, "(constrained)" in task)
+            refused = (refused or 0) + said_no if case.kind == "agent" else None
             tokens, seconds = tokens + sum(answer.generated_tokens for answer in answers), seconds + sum(answer.seconds for answer in answers)
             ok = (vision.right if seeing else right)(case, text)
             good += ok
@@ -259,6 +252,44 @@ def evaluate(checkpoint: str, seed: int, n: int = 200, tasks=None, languages=Non
         counted = [v["refused"] for v in by_language.values() if "refused" in v]
         by_language["all"] = cell(good, total, sum(counted) if counted else None)
     return {"checkpoint": name, "seed": seed, "n": n, "tasks": results, "tokens_per_second": round(tokens / max(seconds, 1e-9), 1)}
+
+
+def answer_to(model, case: Case, room: int, pictures=(), constrained: bool = False) -> tuple[str, list, bool]:
+    """What a model or its agent says to a case, its Answers, and whether the agent refused."""
+    if case.kind in ("agent", "refused"):
+        trace = solve(model, asked_of(case), constrained=False, detailed=False, max_tokens=room)
+        return trace.answer or str(trace.error), trace.answers, refuses(trace)
+    schema = plan_schema(max_written=LONGEST_ARGUMENT) if constrained else None
+    try:
+        answers = [model.ask(case.prompt, images=pictures, max_tokens=room, schema=schema)]
+    except CutOff:
+        answers = [model.last]      # half a plan, and graded as one
+    return answers[0].text, answers, False
+
+
+def as_people_ask(checkpoint: str, show: int = 0) -> dict:
+    """Accuracy on questions as people type them (training/people): of the agent and of the model itself, where it has experts.
+
+    Returns the same as `evaluate`, without a seed.
+    """
+    import labs_helper
+
+    model, counts, refused, shown = labs_helper.load(checkpoint), {}, {}, Counter()
+    sets = ("agent", "instruct") if "agent" in tasks_of(checkpoint) else ("instruct",)
+    for name in sets:
+        for case in tqdm(people.cases(name), desc=name, file=sys.stderr):
+            text, _, said_no = answer_to(model, case, 400)
+            for cells in (counts.setdefault(f"{name}: {case.task}", {}), counts.setdefault(f"{name}: all", {})):
+                good, total = cells.get(case.language, (0, 0))
+                ok = right(case, text)
+                cells[case.language] = good + ok, total + 1
+            if case.kind == "agent":
+                refused[name] = refused.get(name, 0) + said_no
+            if not ok and shown[name, case.task] < show:
+                shown[name, case.task] += 1
+                print(f"[{name} {case.task} {case.language}] {asked_of(case)!r}\n   wanted {case.expect!r}\n   got    {text!r}", file=sys.stderr)
+    results = {task: {lang: cell(*found) for lang, found in cells.items()} | {"all": cell(*map(sum, zip(*cells.values())))} for task, cells in counts.items()}
+    return {"checkpoint": Path(checkpoint).resolve().name, "tasks": results, "refused": refused}
 
 
 def asked_of(case: Case) -> str:
@@ -284,7 +315,8 @@ def as_table(result: dict) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", help="a checkpoint folder, e.g. data/checkpoints/instruct-tiny")
-    parser.add_argument("--seed", type=int, required=True, help="any whole number: decides the cases")
+    parser.add_argument("--seed", type=int, help="any whole number: decides the cases")
+    parser.add_argument("--people", action="store_true", help="instead of drawn cases, the questions of training/people")
     parser.add_argument("--n", type=int, default=200, help="cases a task (facts: a task and language); default 200")
     parser.add_argument("--tasks", nargs="*", choices=[*TASKS, *MORE_TASKS, *MOE_TASKS, *VISION_TASKS], metavar="TASK",
                         help=f"{', '.join({**TASKS, **MORE_TASKS})}; with experts also {', '.join(MOE_TASKS)}; of pictures {', '.join(VISION_TASKS)}")
@@ -294,10 +326,13 @@ def main() -> None:
     options = parser.parse_args()
     if options.n < 1:
         parser.error("--n must be at least 1")
+    if (options.seed is None) != options.people:
+        parser.error("give --seed, or --people")
     try:
         if wrong := set(options.tasks or ()) - set(tasks_of(options.checkpoint)):
             parser.error(f"this checkpoint is not made for {', '.join(sorted(wrong))}")
-        result = evaluate(options.checkpoint, options.seed, options.n, options.tasks, options.languages, options.show)
+        result = as_people_ask(options.checkpoint, options.show) if options.people else \
+            evaluate(options.checkpoint, options.seed, options.n, options.tasks, options.languages, options.show)
     except LabError as error:
         parser.exit(2, f"{error}\n")
     print(json.dumps(result, ensure_ascii=False, indent=1) if options.json else as_table(result))

@@ -1,0 +1,37 @@
+"""Questions as people type them: casual, with typos, without signs, polite, mixed. For measuring alone.
+
+They were written apart from the training's phrasings and never chose weights, phrasings or anything else; whoever tunes by
+them must write new ones. agent.csv is asked of a whole agent, instruct.csv of the model itself. `holds`: what a right answer
+holds, parts separated by ";". For "refused" and "part" the answer must be one of the sentences that say no.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from training.corpus import Case
+
+HERE = Path(__file__).parent
+
+
+def cases(name: str) -> list[Case]:
+    """The questions of "agent" or "instruct", in the order of the file.
+
+    Example:
+        >>> cases("agent")[0].expect
+        ('Brasilia',)
+    """
+    found = []
+    with (HERE / f"{name}.csv").open(encoding="utf-8", newline="") as handle:
+        for row in csv.DictReader(handle):
+            holds = tuple(filter(None, row["holds"].split(";")))
+            question = {"role": "user", "content": row["question"]}
+            if name == "agent":
+                kind = "refused" if row["task"] in ("refused", "part") else "agent"
+                messages, details = ({"role": "system", "content": ""}, question, {"role": "assistant", "content": ""}), {"final": list(holds)}
+            else:
+                kind = "number" if row["task"] == "sums" else "contains"
+                messages, details = (question, {"role": "assistant", "content": ""}), {}
+            found.append(Case(row["task"], row["language"], messages, holds[0] if kind == "number" else holds, kind, details))
+    return found
