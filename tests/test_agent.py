@@ -12,7 +12,8 @@ import pytest
 
 from labs_helper import agent
 from labs_helper.agent import TOOLS, Step, plan_schema, read_plan, run_plan, solve, system_prompt, toolbox, write_plan
-from labs_helper.agent.tools import calculator, place, translate, word_count
+from labs_helper.agent.language import language_of
+from labs_helper.agent.tools import REASONS, calculator, place, translate, word_count
 from labs_helper.errors import BadPlan, BadRequest, CutOff, LabError
 
 TOWER = write_plan(
@@ -51,6 +52,8 @@ class Scripted:
 @pytest.mark.parametrize(
     ("expression", "result"),
     [("47 + 38", "85"), ("2 x 3 - -4", "10"), ("7 × 8", "56"), ("4821 * 37", "178377"), ("(1 + 2) * 3", "9"),
+     ("12% * 250", "30"), ("250 * 12%", "30"), ("50%", "0.5"), ("2 ** 10", "1024"), ("2^10", "1024"), ("2 ** -3", "0.125"),
+     ("((2 + 3) * 4) ** 2", "400"), ("2 ** 99", str(2**99)), ("0.5 ** 3", "0.125"),
      ("144 / 12", "12"), ("1 / 8", "0.125"), ("0.1 + 0.2", "0.3"), ("9 ÷ 2 − 1", "3.5"), (" 1 + 1 ", "2"),
      ("9" * 19 + "*" + "9" * 19, str(9999999999999999999**2))],
 )  # fmt: skip
@@ -60,13 +63,13 @@ def test_the_calculator_calculates(expression, result):
 
 @pytest.mark.parametrize(
     "expression",
-    ["9**9**9", "9 ** 9", "().__class__", "a.b", "1 .real", "1/0", "1/(2-2)", "[1][0]", "True + 1", "1e9", "", " ",
+    ["9**9**9", "9**9**9**9", "10 ** 31", "2 ** 0.5", "0 ** -1", "12% of 250", "7%3", "().__class__", "a.b", "1 .real", "1/0", "1/(2-2)", "[1][0]", "True + 1", "1e9", "", " ",
      "print(1)", "(" * 39, "9" * 41, "f(2)", "1 // 2", "1 if 1 else 2", "7 % 3", "1 << 9", "0x10", "1_000", "1,000",
      "007", "1\n+1",
      "__import__('os')", "lambda: 1", "1; 2", "x := 1", "１ + １", "\x00", "-" * 40, "$1 + 1", "1j * 1", "..."],
 )  # fmt: skip
 def test_the_calculator_refuses_everything_else(expression):
-    with pytest.raises(BadPlan, match=r"^(the|nothing) .*\.$"):
+    with pytest.raises(BadPlan, match=r"^(the|that|nothing) .*\.$"):
         calculator(expression)
 
 
@@ -75,7 +78,7 @@ def test_no_text_of_the_calculators_alphabet_takes_long_or_breaks_it():
     worked = 0
     for _ in range(5000):
         try:
-            result = calculator("".join(draw.choices("0123456789.+-*/() ", k=draw.randint(1, 40))))
+            result = calculator("".join(draw.choices("0123456789.+-*/()%^ ", k=draw.randint(1, 40))))
             worked += 1
             assert len(result) < 100
         except BadPlan:
@@ -154,8 +157,8 @@ BAD_PLANS = {
     "another object": ('{"plan": []}', 'the plan must be an object with "steps".'),
     "a list": ("[]", 'the plan must be an object with "steps".'),
     "a number": ("9" * 900, 'the plan must be an object with "steps".'),
-    "no steps": ('{"steps": []}', "the plan must have 1 to 2 steps."),
-    "too many": (write_plan(COUNT, COUNT, COUNT), "the plan must have 1 to 2 steps."),
+    "no steps": ('{"steps": []}', "the plan must have 1 to 3 steps."),
+    "too many": (write_plan(COUNT, COUNT, COUNT, COUNT), "the plan must have 1 to 3 steps."),
     "steps of text": ('{"steps": ["word_count"]}', 'step 1 must have "tool" and "arguments".'),
     "no arguments": ('{"steps": [{"tool": "word_count"}]}', 'step 1 must have "tool" and "arguments".'),
     "more than that": (
@@ -282,6 +285,55 @@ def test_what_a_tool_cannot_do_goes_back_to_the_model_too():
     model = Scripted(wrong, TOWER, "Done.")
     assert solve(model, "Where is it?").answer == "Done."
     assert model.heard[1][0][-1]["content"].startswith("Error: step 1: no place is called Atlantis.")
+
+
+def test_a_plan_that_a_tool_refused_is_not_run_again():
+    """What was refused once stays refused: the second time it ends with the tool's own sentence and no answer."""
+    ran = []
+
+    def look(name: str) -> str:
+        ran.append(name)
+        raise BadPlan("nothing is called that.")
+
+    wrong = write_plan(("look", {"name": "Atlantis"}))
+    trace = solve(Scripted(wrong, wrong, "It is big."), "Where is it?", tools=toolbox(look))
+    assert ran == ["Atlantis"] and trace.answer is None and trace.error.what == "step 1: nothing is called that."
+    again = wrong.replace(" ", "  ")  # other spaces make no other plan
+    assert len(solve(Scripted(wrong, again), "Where?", tools=toolbox(look), constrained=False).plans) == 2 and len(ran) == 2
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_none_is_a_step_with_a_reason(reason):
+    wrong = write_plan(("place", {"name": "Atlantis", "field": "country"}))
+    trace = solve(Scripted(wrong, write_plan(("none", {"reason": reason})), "I cannot."), "Where is Atlantis?")
+    assert trace.results == [reason] and trace.answer == "I cannot." and trace.repaired
+    with pytest.raises(BadPlan, match="reason must be one of no tool fits, not known"):
+        read_plan(write_plan(("none", {"reason": "I do not want to"})))
+
+
+def test_words_without_spaces_are_not_counted():
+    assert word_count("나는 간다") == "2" and word_count("猫 狗") == "2" and word_count("cat") == "1"
+    for text in ("我喜欢猫", "私は猫が好きです", " 苹果 "):
+        with pytest.raises(BadPlan, match="between spaces"):
+            word_count(text)
+
+
+@pytest.mark.parametrize(
+    ("question", "language"),
+    [("What is the capital of Kenya?", "en"), ("capital de Perú", "es"), ("¿Cuánto es 2 + 2?", "es"), ("中国的首都是哪里？", "zh"),
+     ("中国の首都は？", "ja"), ("중국의 수도는?", "ko"), ("How do you say '고양이' in English?", "en"), ("“cat”用日语怎么说？", "zh"),
+     ("Don't I know what's in Peru?", "en"), ("'the quick brown fox'에 단어가 몇 개예요?", "ko"), ("2 + 2", None), ("", None)],
+)  # fmt: skip
+def test_the_language_of_a_question(question, language):
+    assert language_of(question) == language
+
+
+def test_the_answers_language_is_that_of_the_question():
+    """Names that are the same in two languages are looked up in the asker's, also where nobody says which it is."""
+    plan = write_plan(("place", {"name": "中国", "field": "continent"}))
+    assert solve(Scripted(plan, "。"), "中国はどこにありますか？").results == ["アジア"]
+    assert solve(Scripted(plan, "。"), "中国在哪里？").results == ["亚洲"]
+    assert solve(Scripted(plan, "。"), "中国はどこにありますか？", language="zh").results == ["亚洲"]
 
 
 def test_time_and_tokens_are_bounded():

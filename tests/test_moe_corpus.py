@@ -195,7 +195,7 @@ def test_mistakes_are_of_every_kind_that_a_plan_can_have_and_sums_larger_than_th
         said |= {m["content"] for m in case.messages if m["role"] == "user" and m["content"].startswith("Error: ")}
         sums += [int(n) for text in plan_texts(case) for n in re.findall(r'"(\d+) [-+*] \d+"', text)]
     for words in (
-        "not JSON", 'with "steps"', "1 to 2 steps", "there is no tool", " needs ", "must be a string", "not known yet",
+        "not JSON", 'with "steps"', "1 to 3 steps", "there is no tool", " needs ", "must be a string", "not known yet",
         "field must be one of country", "to must be one of English", "no place is called", "dictionary has no",
         "the calculator knows",
     ):  # fmt: skip
