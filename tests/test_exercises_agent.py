@@ -34,7 +34,10 @@ def by_tree(expression):
 
 
 def by_the_course(expression):
+    """The course's own calculator; the exercise asks for one without powers."""
     try:
+        if "**" in expression:
+            raise BadPlan("no powers.")
         return int(calculator(expression))
     except BadPlan as error:
         raise ValueError(error.what) from None

@@ -13,7 +13,7 @@ from labs_helper.agent import TOOLS, error_turn, read_plan, results_turn, run_pl
 from labs_helper.errors import BadPlan
 from training.config import CHECKPOINTS
 from training.corpus import Corpus
-from training.evaluate import MOE_TASKS, TASKS, right, tasks_of
+from training.evaluate import MOE_TASKS, MORE_TASKS, TASKS, right, tasks_of
 from training.moe.ablation import most_special, preferences, questions, token_accuracy
 from training.moe.corpus import TOPICS, MoeCorpus, bare, own_phrases, same_code, topic
 from training.moe.routing import cases, counts_of, one_pass, through_mlx
@@ -129,7 +129,7 @@ def plans_with_results(stream, language, count):
     """Training cases that go on to an answer: not those about names that do not exist."""
     found = []
     while len(found) < count:
-        if (case := stream.plan(language)).expect:
+        if (case := stream.plan(language)).expect and case.kind == "plan":
             found.append(case)
     return found
 
@@ -150,7 +150,7 @@ def test_plans_about_strangers_copy_names_that_no_place_has(language):
     """The names are in the question, and what the tools say about them is in the answer."""
     stream, names, texts = MoeCorpus("train", 4), set(), set()
     known = {row[language] for kind in ("countries", "cities", "landmarks", "people") for row in table(kind)}
-    for case in (stream.plan(language) for _ in range(400)):
+    for case in (stream.plan(language) for _ in range(1300)):
         if not case.expect:
             _, question, plan, results, answer = (message["content"] for message in case.messages)
             plan = read_plan(plan)
@@ -215,9 +215,10 @@ def test_every_topic_comes_up_and_the_prompt_names_every_tool():
 
 def test_only_a_phimoe_is_measured_on_plans(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "phi3"}))
-    assert tasks_of(str(tmp_path)) == TASKS
+    assert tasks_of(str(tmp_path)) == {**TASKS, **MORE_TASKS}
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "phimoe"}))
-    assert set(tasks_of(str(tmp_path))) == {*TASKS, *MOE_TASKS}
+    assert set(tasks_of(str(tmp_path))) == {*TASKS, *MORE_TASKS, *MOE_TASKS}
+    assert tasks_of(str(CHECKPOINTS / "instruct-previous-tiny")) == TASKS
     assert tasks_of(str(tmp_path / "nowhere")) == TASKS
 
 

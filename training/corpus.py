@@ -26,6 +26,15 @@ RELATIONS = ("capital", "capital_of", "where_city", "where_country", "language",
 # Shares of the sums. For training more products than at first: they are forgotten first. The evaluation keeps its cases.
 SUMS = {"train": {"add": 0.25, "subtract": 0.2, "multiply": 0.2, "two by one": 0.15, "two by two": 0.2}, "eval": {"add": 0.5, "subtract": 0.3, "multiply": 0.2}}
 EASY = 0.3                        # share of the products for training that have an easy factor
+# Shares of the conversations, by method. The evaluation of routing and the questions of the labs keep theirs.
+MIXTURE = {
+    "train": {"fact": 0.22, "steered_fact": 0.09, "about": 0.025, "arithmetic": 0.18, "translation": 0.10, "yes_or_no": 0.05, "which_of_these": 0.03,
+              "numbered_list": 0.06, "json_object": 0.07, "needle": 0.05, "chatter": 0.04, "unknown": 0.07, "repetition": 0.05, "counting": 0.03,
+              "suggestion": 0.01, "follow_up": 0.035, "my_name": 0.02, "conversation": 0.025, "long_conversation": 0.008, "story": 0.012},
+    "eval": {"fact": 0.26, "steered_fact": 0.10, "about": 0.02, "arithmetic": 0.16, "translation": 0.08, "numbered_list": 0.07, "json_object": 0.08,
+             "needle": 0.06, "chatter": 0.04, "unknown": 0.05, "repetition": 0.04, "counting": 0.01, "suggestion": 0.01, "follow_up": 0.035,
+             "my_name": 0.02, "conversation": 0.025, "long_conversation": 0.008, "story": 0.012},
+}
 PLACE_KEYS = ("country", "capital", "continent", "language", "currency")
 # Sentences of filler that fill about 940 of the 1,024 tokens, by language.
 LONGEST_TEXT = {"en": 97, "zh": 75, "ko": 49, "ja": 53, "es": 95}
@@ -627,12 +636,8 @@ class Corpus:
 
     def sample(self) -> Case:
         """One conversation of the training mixture."""
-        tasks = ((self.fact, 0.22), (self.steered_fact, 0.09), (self.about, 0.025), (self.arithmetic, 0.18), (self.translation, 0.10),
-                 (self.yes_or_no, 0.05), (self.which_of_these, 0.03),
-                 (self.numbered_list, 0.06), (self.json_object, 0.07), (self.needle, 0.05), (self.chatter, 0.04), (self.unknown, 0.07),
-                 (self.repetition, 0.05), (self.counting, 0.03), (self.suggestion, 0.01), (self.follow_up, 0.035), (self.my_name, 0.02),
-                 (self.conversation, 0.025), (self.long_conversation, 0.008), (self.story, 0.012))
-        return self.random.choices([t for t, _ in tasks], [w for _, w in tasks])[0]()
+        shares = MIXTURE[self.split]
+        return getattr(self, self.random.choices(list(shares), list(shares.values()))[0])()
 
     def finish(self) -> Case:
         """The mixture of the last part of the training: every second conversation is of a task with exact answers.

@@ -105,7 +105,7 @@ def wilson(good: int, total: int) -> tuple[float, float]:
     """The 95% interval of a share, by Wilson's score, which holds near 0 and 1 as well.
 
     >>> wilson(50, 50)
-    (0.9287, 1.0)
+    (0.9286, 1.0)
     """
     z, share = 1.96, good / total
     middle, half = share + z * z / (2 * total), z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
