@@ -1,4 +1,5 @@
-"""Make the bundled checkpoints: `make NAME` trains, exports and measures; `export` and `card` do the later parts alone."""
+"""Make the bundled checkpoints: `make NAME` trains, exports and measures; `export` and `card` do the later parts alone, and
+`describe` writes a card anew from the figures that are there."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from .config import recipes
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
-    parser.add_argument("action", choices=("make", "export", "card"))
+    parser.add_argument("action", choices=("make", "export", "card", "describe"))
     parser.add_argument("names", nargs="*", help=f"which ones (all: {', '.join(recipes())})")
     parser.add_argument("--steps", type=int, help="another number of training steps than the recipe's")
     parser.add_argument("--seed", type=int, default=2026, help="of the evaluation in the card (default 2026)")
@@ -29,6 +30,8 @@ def main() -> None:
             card = import_module(f"{package}.card")
             card.measure(name, options.seed, options.n)
             print(f"wrote {card.write_card(name)}")
+        if options.action == "describe":
+            print(f"wrote {import_module(f'{package}.card').describe(name)}")
 
 
 if __name__ == "__main__":
