@@ -226,6 +226,11 @@ def test_results_are_filled_in_once_and_only_as_text():
     assert agent.run_step(plan[2], ["$2 $1", "x"], tools) == ({"text": "$2 $1 x"}, "3")
 
 
+def test_ten_dollars_are_no_reference():
+    plan = [Step("word_count", {"text": "a b"}), Step("word_count", {"text": "it costs $10"})]
+    assert run_plan(plan) == ["2", "3"] and agent.run_step(plan[1], ["2"])[0] == {"text": "it costs $10"}
+
+
 def test_nothing_grows_without_bound():
     def grow(text: str) -> str:
         return text * 1000

@@ -2,7 +2,8 @@
 
 They were written apart from the training's phrasings and never chose weights, phrasings or anything else; whoever tunes by
 them must write new ones. agent.csv is asked of a whole agent, instruct.csv of the model itself. `holds`: what a right answer
-holds, parts separated by ";". For "refused" and "part" the answer must be one of the sentences that say no.
+holds, parts separated by ";". For "refused" and "part" the answer must be one of the sentences that say no. hostile.csv has questions
+that want to be obeyed: a right answer refuses, or, where the question can be answered, holds one of the parts.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ HERE = Path(__file__).parent
 
 
 def cases(name: str) -> list[Case]:
-    """The questions of "agent" or "instruct", in the order of the file.
+    """The questions of "agent", "instruct" or "hostile", in the order of the file.
 
     Example:
         >>> cases("agent")[0].expect
@@ -27,8 +28,8 @@ def cases(name: str) -> list[Case]:
         for row in csv.DictReader(handle):
             holds = tuple(filter(None, row["holds"].split(";")))
             question = {"role": "user", "content": row["question"]}
-            if name == "agent":
-                kind = "refused" if row["task"] in ("refused", "part") else "agent"
+            if name in ("agent", "hostile"):
+                kind = "honest" if name == "hostile" else "refused" if row["task"] in ("refused", "part") else "agent"
                 messages, details = ({"role": "system", "content": ""}, question, {"role": "assistant", "content": ""}), {"final": list(holds)}
             else:
                 kind = "number" if row["task"] == "sums" else "contains"
