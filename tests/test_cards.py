@@ -11,8 +11,10 @@ from training.card import dialogues, header, seeds
 from training.config import CHECKPOINTS, recipes
 from training.world import LANGUAGES
 
-SECTIONS = ("Intended use", "Out of scope", "How to use it", "Training data", "Evaluation", "Sample dialogues", "Bias, risks and limits",
-            "Time and energy", "How to make it again", "Citation")  # fmt: skip
+SECTIONS = (
+    "Intended use", "Out of scope", "How to use it", "Training data", "Evaluation", "Sample dialogues",
+    "Bias, risks and limits", "Time and energy", "How to make it again", "Citation",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", recipes())
@@ -47,4 +49,8 @@ def test_a_seed_that_chose_is_called_so():
 
 
 def test_the_header_is_one_block():
-    assert header("moe-tiny").startswith("---\n") and header("moe-tiny").endswith("\n---") and header("moe-tiny").count("---") == 2
+    assert (
+        header("moe-tiny").startswith("---\n")
+        and header("moe-tiny").endswith("\n---")
+        and header("moe-tiny").count("---") == 2
+    )

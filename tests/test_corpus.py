@@ -161,7 +161,10 @@ def test_unknown_places_are_in_no_table_and_of_one_split():
         for language in LANGUAGES:
             with pytest.raises(BadPlan, match="no place is called"):
                 place(row[language], "country")
-    names = {split: {row["en"] for row in c.elsewhere() if Corpus(split, 1).mine("strange place", row["en"])} for split in ("train", "eval")}
+    names = {
+        split: {row["en"] for row in c.elsewhere() if Corpus(split, 1).mine("strange place", row["en"])}
+        for split in ("train", "eval")
+    }
     assert names["train"] and names["eval"] and not names["train"] & names["eval"]
 
 
@@ -195,9 +198,24 @@ def test_most_of_peoples_questions_are_no_phrasings_of_the_training():
     from training.moe.corpus import bare, own_phrases
 
     for language in LANGUAGES:
-        asked = [case.messages[-2]["content"] for name in ("agent", "instruct") for case in people.cases(name) if case.language == language]
+        asked = [
+            case.messages[-2]["content"]
+            for name in ("agent", "instruct")
+            for case in people.cases(name)
+            if case.language == language
+        ]
         assert len(asked) == len(set(asked)) >= 80
-        templates = [t for source in (phrases(language), own_phrases()[language]) for s in source.values() if isinstance(s, dict) for t in s.get("ask", ())]
-        patterns = [re.compile("(.{2,40}?)".join(re.escape(bare(part)) for part in re.split(r"\{.*?\}", t))) for t in templates if len(bare(re.sub(r"\{.*?\}", "", t))) > 8]
+        templates = [
+            t
+            for source in (phrases(language), own_phrases()[language])
+            for s in source.values()
+            if isinstance(s, dict)
+            for t in s.get("ask", ())
+        ]
+        patterns = [
+            re.compile("(.{2,40}?)".join(re.escape(bare(part)) for part in re.split(r"\{.*?\}", t)))
+            for t in templates
+            if len(bare(re.sub(r"\{.*?\}", "", t))) > 8
+        ]
         same = [question for question in asked if any(pattern.fullmatch(bare(question)) for pattern in patterns)]
         assert len(same) < 0.4 * len(asked), same

@@ -238,7 +238,7 @@ def test_the_questions_of_the_notebook_are_held_out_cases_and_in_sync():
 def test_the_most_specialised_expert_is_the_one_that_a_topic_has_to_itself():
     counts = np.ones((len(TOPICS), 2, 2, 16))
     counts[3, 1, 0] = 0
-    counts[3, 1, 0, 5] = 9                  # topic 3 goes to expert 5 of layer 1 alone
+    counts[3, 1, 0, 5] = 9  # topic 3 goes to expert 5 of layer 1 alone
     preference = preferences([(place, []) for place in range(len(TOPICS))], counts)
     assert preference.shape == (2, 16, len(TOPICS))
     assert most_special(preference) == (3, [(1, 5)])

@@ -30,7 +30,13 @@ def trained(tmp_path_factory):
     write_json(folder / "config.json", model_config("instruct-tiny", {**Encoder(folder).id, "<s>": 1}))
     draw = torch.Generator().manual_seed(1)
     weights = as_trained(published_weights(CHECKPOINTS / "instruct-tiny"))
-    save_weights({name: value + 1e-3 * value.std() * torch.randn(value.shape, generator=draw) if value.ndim == 2 else value for name, value in weights.items()}, folder)
+    save_weights(
+        {
+            name: value + 1e-3 * value.std() * torch.randn(value.shape, generator=draw) if value.ndim == 2 else value
+            for name, value in weights.items()
+        },
+        folder,
+    )
     return runs
 
 
@@ -39,7 +45,10 @@ def test_the_twin_holds_the_weights_to_eleven_bits_and_fits(trained, tmp_path):
     assert made.name == "instruct-tiny-16bit" and sum(file.stat().st_size for file in made.iterdir()) <= LARGEST_TWIN
     config = json.loads((made / "config.json").read_text())
     assert config["torch_dtype"] == "float16" and "quantization" not in config
-    kept, source = mx.load(str(made / "model.safetensors")), mx.load(str(trained / "instruct-tiny" / "model.safetensors"))
+    kept, source = (
+        mx.load(str(made / "model.safetensors")),
+        mx.load(str(trained / "instruct-tiny" / "model.safetensors")),
+    )
     assert set(kept) == set(source) and not any(name.endswith("scales") for name in kept)
     for name, value in kept.items():
         assert value.dtype == mx.float16, name

@@ -35,6 +35,10 @@ MIXTURE = {
              "needle": 0.06, "chatter": 0.04, "unknown": 0.05, "repetition": 0.04, "counting": 0.01, "suggestion": 0.01, "follow_up": 0.035,
              "my_name": 0.02, "conversation": 0.025, "long_conversation": 0.008, "story": 0.012},
 }
+# Letters of words that mean nothing, by script; Latin ones about as often as in English.
+LETTERS = {"en": "eeeeettttaaaaooooiiinnnssshhhrrrdddlllccuummwwffggyyppbbvkjxqz", "ko": "가나다라마바사아자차카타파하고노도로모보소오조추쿠투푸후거너더러머버서어저처커터퍼허기니디리미비시이지김박정윤한별빛산강",
+           "zh": "山水火木金土日月星云雨风花草鸟鱼马牛羊犬石田竹米衣食车门口手心目耳足力刀弓方圆红绿蓝白黑东西南北春夏秋冬", "ja": "あいうえおかきくけこさしすせそたちつてとなにぬねのはひふへほまみむめもやゆよらりるれろわんアイウエオカキクケコサシスセソタチツテト"}
+LETTERS["es"] = LETTERS["en"] + "ñáéíóú"
 PLACE_KEYS = ("country", "capital", "continent", "language", "currency")
 # Sentences of filler that fill about 940 of the 1,024 tokens, by language.
 LONGEST_TEXT = {"en": 97, "zh": 75, "ko": 49, "ja": 53, "es": 95}
@@ -155,7 +159,7 @@ def by_digits(a: int, b: int) -> tuple[str, int]:
     ('7 x 6 = 42, 4 x 6 + 4 = 28', 282)
     """
     steps, carry = [], 0
-    for place, digit in enumerate(reversed(str(a))):
+    for digit in reversed(str(a)):
         carried = f" + {carry}" if carry else ""
         found = int(digit) * b + carry
         steps.append(f"{digit} x {b}{carried} = {found}")
@@ -377,6 +381,13 @@ class Corpus:
         values = {"a": str(a), "b": str(b)}
         return self.case(task, language, self.phrase(language, task, values), worked(a, sign, b, result), str(result), "number")
 
+    def odd_word(self, language: str) -> str:
+        """A word that means nothing, mostly in the letters of the language: nothing but copying helps."""
+        rng = self.random
+        script = language if rng.random() < 0.75 else rng.choice(LANGUAGES)
+        made = "".join(rng.choice(LETTERS[script]) for _ in range(rng.randint(1, 9 if script in ("en", "es") else 5)))
+        return made.capitalize() if rng.random() < 0.2 else made.upper() if rng.random() < 0.05 else made
+
     def repetition(self, language: str | None = None) -> Case:
         """Say it again: names, words and numbers in any order. The plainest form of copying from the prompt."""
         language, rng = language or self.language(), self.random
@@ -385,6 +396,8 @@ class Corpus:
             kinds = (lambda: rng.choice(table("people"))[language], lambda: rng.choice(table("cities"))[language],
                      lambda: rng.choice(words(rng.choice(("animal", "fruit", "thing"))))[language],
                      lambda: str(rng.randint(0, 9999)), lambda: self._made_up(language))
+            if self.split == "train" and rng.random() < 0.4:
+                return " ".join(rng.choice((self.odd_word, self.odd_word, lambda _: rng.choice(kinds)()))(language) for _ in range(rng.randint(1, 12)))
             return " ".join(rng.choice(kinds)() for _ in range(rng.randint(1, 8)))
 
         text = self.draw(make, "repeat")

@@ -25,9 +25,9 @@ from labs_helper.errors import BadPlan, CutOff, LabError
 from . import people
 from .corpus import LANGUAGES, SINGULAR, Case, Corpus, table, words
 from .moe.corpus import MoeCorpus, own_phrases, plan_results, same_code, valid_plan
-from .world import fill
 from .vision import tasks as vision
 from .vision.draw import picture
+from .world import fill
 
 # Each task of the text models: how to draw one case in a language, and the share of --n it gets in all languages together.
 # "facts" is asked n times in every language, the others n times over all of them.

@@ -6,13 +6,18 @@ import re
 
 # What is quoted may be in another language than the question about it.
 QUOTED = re.compile(r"(?<!\w)'[^']*'(?!\w)|\"[^\"]*\"|“[^”]*”|「[^」]*」|『[^』]*』|《[^》]*》|«[^»]*»")
-SCRIPTS = {"ko": re.compile(r"[\uac00-\ud7af]"), "ja": re.compile(r"[\u3040-\u30ff]"), "zh": re.compile(r"[\u3400-\u9fff]")}
+SCRIPTS = {
+    "ko": re.compile(r"[\uac00-\ud7af]"),
+    "ja": re.compile(r"[\u3040-\u30ff]"),
+    "zh": re.compile(r"[\u3400-\u9fff]"),
+}
 LATIN = re.compile(r"[^\W\d_]+")
 # Words that hardly a sentence does without, and that the other language does not have.
 WORDS = {
     "es": frozenset(
-        "el la los las un una de del al en es son está están y o que qué cuál cuáles cuánto cuánta cuántos cuántas cómo dónde "
-        "quién por para con su sus hay dime dame luego después traduce tradúcelo suma resta multiplica más menos entre".split()
+        "el la los las un una de del al en es son está están y o que qué cuál cuáles cuánto cuánta cuántos cuántas "
+        "cómo dónde quién por para con su sus hay dime dame luego después traduce tradúcelo suma resta multiplica más "
+        "menos entre".split()
     ),
     "en": frozenset(
         "the a an of in is are and or what which who where how many much do does to into it its there then for with by "
@@ -34,7 +39,9 @@ def language_of(question: str) -> str | None:
         counts = {code: len(script.findall(text)) for code, script in SCRIPTS.items()}
         if counts["ja"]:
             counts["ja"], counts["zh"] = counts["ja"] + counts["zh"], 0
-        words = [word.casefold() for word in LATIN.findall(text) if word.isascii() or re.match(r"[a-záéíóúñü]+$", word, re.I)]
+        words = [
+            word.casefold() for word in LATIN.findall(text) if word.isascii() or re.match(r"[a-záéíóúñü]+$", word, re.I)
+        ]
         latin = len(words) * 3 / 2  # a word of letters is about as long as this many characters of the other scripts
         code = max(counts, key=counts.__getitem__)
         if counts[code] and counts[code] >= latin:

@@ -105,8 +105,9 @@ PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%(?! ?[\d(.])")  # a number and its sign
 def calculator(expression: Annotated[str, Field(min_length=1, max_length=MAX_EXPRESSION)]) -> str:
     """Work out a sum such as (47 + 38) * 2, with the signs + - * / ** % and brackets.
 
-    × and x are read as *, ^ as **, and 12% as 12 hundredths. The text is parsed, never run: only numbers and these signs
-    are looked at. A power of more than 30 digits is refused before it is worked out. Raises BadPlan for anything else.
+    × and x are read as *, ^ as **, and 12% as 12 hundredths. The text is parsed, never run: only numbers and these
+    signs are looked at. A power of more than 30 digits is refused before it is worked out. Raises BadPlan for anything
+    else.
 
     >>> calculator("47 + 38"), calculator("12% * 250"), calculator("2 ** 10")
     ('85', '30', '1024')

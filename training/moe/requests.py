@@ -19,10 +19,6 @@ NO_TOOL, NOT_KNOWN, NO_SUM, NO_SPACES = REASONS
 # Shares of the plans for training: as before, sums, texts to copy, three steps, refusals, answers in part, all of this with a lure.
 KINDS = {"usual": 0.34, "sum": 0.14, "text": 0.14, "three": 0.14, "refused": 0.14, "in_part": 0.06, "lured": 0.04}
 LONGEST_TEXT = 200                # characters of a text to copy
-# Letters of words that mean nothing, by script; Latin ones about as often as in English.
-LETTERS = {"en": "eeeeettttaaaaooooiiinnnssshhhrrrdddlllccuummwwffggyyppbbvkjxqz", "ko": "가나다라마바사아자차카타파하고노도로모보소오조추쿠투푸후거너더러머버서어저처커터퍼허기니디리미비시이지김박정윤한별빛산강",
-           "zh": "山水火木金土日月星云雨风花草鸟鱼马牛羊犬石田竹米衣食车门口手心目耳足力刀弓方圆红绿蓝白黑东西南北春夏秋冬", "ja": "あいうえおかきくけこさしすせそたちつてとなにぬねのはひふへほまみむめもやゆよらりるれろわんアイウエオカキクケコサシスセソタチツテト"}
-LETTERS["es"] = LETTERS["en"] + "ñáéíóú"
 
 
 class Requests:
@@ -160,9 +156,7 @@ class Requests:
         rng = self.random
 
         def word() -> str:
-            script = language if rng.random() < 0.75 else rng.choice(LANGUAGES)
-            made = "".join(rng.choice(LETTERS[script]) for _ in range(rng.randint(1, 9 if script in ("en", "es") else 5)))
-            return made.capitalize() if rng.random() < 0.2 else made.upper() if rng.random() < 0.05 else made
+            return self.odd_word(language)
 
         kinds = (word, word, word, lambda: str(rng.randint(0, 99999)), lambda: self._chimera(language), lambda: rng.choice(self.vocabulary(language)),
                  lambda: rng.choice(table("people"))[language], lambda: f"{word()}-{word()}", lambda: f"{word()}.{word()}")
