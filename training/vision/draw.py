@@ -6,7 +6,7 @@
     >>> kinds, colours = dense(scene)            # what has its centre in each of the 24x24 patches
 
 A model's view of a picture is 336x336 pixels, 24x24 patches of 14, merged two by two to 12x12 cells. Text is set so that
-no two glyphs share a cell: the next one starts at least 28 pixels further, and so does the next line. A row of the decoder's
+no two glyphs share a cell: the next one stands 28 pixels further, or 42 or 56 where letters are wide, evenly within a word, and so does the next line. A row of the decoder's
 context then holds one glyph at most, and the order of the rows is the order of reading. Lines and letters also keep away from the
 borders of cells (`settled`), where one pixel decides which cell a letter belongs to.
 """
@@ -103,9 +103,31 @@ def glyph(character: str, name: str, size: int) -> tuple[Image.Image, int]:
     return mask, round(face.getlength(character))
 
 
+@cache
+def pitch(word: str, name: str, size: int) -> int:
+    """The distance between the centres of a word's letters, the same for all of them: whole cells or halves, as wide as the widest letter asks for.
+
+    With other distances some letter would come to stand on a border of cells, or be moved away from it and leave uneven gaps.
+
+    >>> pitch("LEMON", "DejaVuSans", 26), pitch("ZEBRA", "DejaVuSans-Bold", 46)
+    (28, 42)
+    """
+    widest = max(glyph(c, name, size)[1] for c in word)
+    return CELL if widest <= CELL + 4 else CELL * 3 // 2 if widest <= CELL * 3 // 2 + 4 else 2 * CELL
+
+
 def text_width(text: str, name: str, size: int) -> int:
-    """Width of a line of text: natural advances, but none below a cell."""
-    return sum(max(CELL, glyph(c, name, size)[1] + 1) if c != " " else size // 2 for c in text)
+    """Width of a line of text: the pitch of each word for each of its letters, and the spaces."""
+    return sum(pitch(word, name, size) * len(word) for word in text.split()) + text.count(" ") * (size // 2)
+
+
+def first_centre(x: float, step: int) -> float:
+    """The centre nearest to x for a word's first letter from which all letters, `step` apart, keep away from the borders of cells.
+
+    >>> first_centre(29, 28), first_centre(40, 28), first_centre(40, 42), first_centre(57, 42)
+    (34, 40, 35, 63)
+    """
+    return settled(x) if step % CELL == 0 else round((x - CELL / 4) / (CELL / 2)) * CELL // 2 + CELL // 4
 
 
 def settled(centre: float, margin: int = ACROSS) -> float:
@@ -237,23 +259,19 @@ class Artist:
         width = text_width(text, name, size)
         x, rgb = round(x - {"l": 0, "m": width / 2, "r": width}[anchor]), self.rgb(colour)
         y = self.line(y, size) if settle else y
-        begins = True
-        for c in text:
-            if c == " ":
-                x += size // 2
-                begins = True
-                continue
-            if begins:
-                scene.words.append([])
-                begins = False
-            mask, advance = glyph(c, name, size)
-            step = max(CELL, advance + 1)
-            centre = settled(x + step / 2) if settle else x + step / 2
-            left, top = round(centre - mask.width / 2), round(y) - cap_height(size)
-            scene.steps.append(("glyph", left, top, c, name, size, rgb))
-            scene.marks.append(Mark(left + mask.width / 2, top + cap_height(size) / 2, c, colour))
-            scene.words[-1].append(scene.marks[-1])
-            x += step
+        for i, word in enumerate(text.split()):
+            step = pitch(word, name, size)
+            x += (size // 2) * (i > 0)
+            centre = first_centre(x + step / 2, step) if settle else x + step / 2
+            scene.words.append([])
+            for c in word:
+                mask, _ = glyph(c, name, size)
+                left, top = round(centre - mask.width / 2), round(y) - cap_height(size)
+                scene.steps.append(("glyph", left, top, c, name, size, rgb))
+                scene.marks.append(Mark(left + mask.width / 2, top + cap_height(size) / 2, c, colour))
+                scene.words[-1].append(scene.marks[-1])
+                centre += step
+            x += step * len(word)
         return width
 
     @staticmethod
