@@ -1,9 +1,11 @@
-"""Goes on training a bundled text model from its published 4-bit weights.
+"""Goes on training a bundled text model from its published 4-bit weights, or from the mean of several.
 
-    python -m training.further moe-tiny --steps 1600 --runs somewhere
+    python -m training.further moe-tiny --steps 1600 --runs somewhere                # train; starts again where it was stopped
+    python -m training.further moe-tiny --steps 0 --runs elsewhere --start somewhere/moe-tiny.state.pt:0.6 data/checkpoints/moe-tiny:0.4
+    python -c "from pathlib import Path; from training.export import export; export('moe-tiny', Path('elsewhere'), Path('out'))"
 
 The optimizers begin anew, the rate warms up and falls as in training/train.py, and the last quarter sees the weights rounded to
-4 bits. A run resumes where it was stopped. `training.mean` puts the mean of two sets of weights together; `training.export` rounds.
+4 bits. With 0 steps the beginning itself, here a mean, is written as a trained folder, which `export` rounds.
 """
 
 from __future__ import annotations
@@ -76,7 +78,19 @@ def as_trained(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return made
 
 
-def _work(rank: int, processes: int, name: str, steps: int, share: float, task: str, runs: Path, start: str) -> None:
+def beginning(parts: list[str]) -> dict[str, torch.Tensor]:
+    """The weighted mean of sets of weights: "PATH:SHARE", each a run's state or a published folder."""
+    total: dict[str, torch.Tensor] = {}
+    for part in parts:
+        path, _, share = part.rpartition(":")
+        state = torch.load(path, map_location="cpu", weights_only=True)["model"] if path.endswith(".pt") else as_trained(published_weights(Path(path)))
+        for name, value in state.items():
+            if not name.endswith("router.load"):        # running counts, which begin anew
+                total[name] = total.get(name, 0) + float(share) * value
+    return total
+
+
+def _work(rank: int, processes: int, name: str, steps: int, share: float, task: str, runs: Path, start: list[str]) -> None:
     """One process of the training; as `train._work`, from published weights and with one mixture."""
     recipe, folder, first = here(recipes()[name]), runs / name, rank == 0
     folder.mkdir(parents=True, exist_ok=True)
@@ -90,7 +104,7 @@ def _work(rank: int, processes: int, name: str, steps: int, share: float, task: 
     both, state_file = optimizers(model), runs / f"{name}.state.pt"
     done = load_state(state_file, model, both, "cpu")
     if not done:
-        missing, unknown = model.load_state_dict(as_trained(published_weights(Path(start) if start else CHECKPOINTS / name)), strict=False)
+        missing, unknown = model.load_state_dict(beginning(start or [f"{CHECKPOINTS / name}:1"]), strict=False)
         if unknown or any(not key.endswith("router.load") for key in missing):
             raise ValueError(f"these weights do not fit: {missing}, {unknown}")
     original = recipe["model"]["original_max_position_embeddings"]
@@ -144,7 +158,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=0.5, help="share of the usual rates; default 0.5")
     parser.add_argument("--task", default="sample", help="the mixture: a method of the corpus; default sample")
     parser.add_argument("--runs", type=Path, default=RUNS / "further", help="where the run is kept")
-    parser.add_argument("--start", default="", help="another folder with 4-bit weights to begin with")
+    parser.add_argument("--start", nargs="*", metavar="PATH:SHARE", help="other weights to begin with, or their mean: states of runs, folders with 4-bit weights")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     options.runs.mkdir(parents=True, exist_ok=True)
