@@ -154,12 +154,13 @@ def test_plans_about_strangers_copy_names_that_no_place_has(language):
         if not case.expect:
             _, question, plan, results, answer = (message["content"] for message in case.messages)
             plan = read_plan(plan)
-            made = {a[key] for _, a in plan for key in ("name", "word") if a.get(key, "$1") != "$1"}
+            made = {a[key] for _, a in plan for key in ("name", "word") if not a.get(key, "$").startswith("$")}
             texts |= (counted := {a["text"] for _, a in plan if "text" in a})
             assert made | counted and all(name in question for name in made | counted)
             said = [line.partition(" = ")[2] for line in results.splitlines()[1:]]
-            chained = any("$1" in value for value in plan[-1].arguments.values())
-            assert len(said) == len(plan) and all(result in answer for result in said[chained:])
+            used = {int(number) for _, arguments in plan for number in re.findall(r"\$(\d)", " ".join(arguments.values()))}
+            assert len(said) == len(plan) <= 3
+            assert all(result in answer for i, result in enumerate(said, 1) if i not in used)
             names |= made
     assert len(names) > 40 and not names & known
     assert any(" " in name for name in names) or language in ("zh", "ja")
@@ -190,7 +191,7 @@ def test_a_whole_agent_conversation_holds_together(language):
 def test_mistakes_are_of_every_kind_that_a_plan_can_have_and_sums_larger_than_the_head_holds():
     """What the tools themselves refuse comes back to the model too, so it must have seen that."""
     stream, said, sums = MoeCorpus("train", 8), set(), []
-    for _ in range(1500):
+    for _ in range(4000):
         case = stream.plan("en")
         said |= {m["content"] for m in case.messages if m["role"] == "user" and m["content"].startswith("Error: ")}
         sums += [int(n) for text in plan_texts(case) for n in re.findall(r'"(\d+) [-+*] \d+"', text)]
@@ -217,7 +218,8 @@ def test_only_a_phimoe_is_measured_on_plans(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "phi3"}))
     assert tasks_of(str(tmp_path)) == {**TASKS, **MORE_TASKS}
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "phimoe"}))
-    assert set(tasks_of(str(tmp_path))) == {*TASKS, *MORE_TASKS, *MOE_TASKS}
+    more = {task for task in MORE_TASKS if " by " not in task}
+    assert len(more) == 3 and set(tasks_of(str(tmp_path))) == {*TASKS, *more, *MOE_TASKS}
     assert tasks_of(str(CHECKPOINTS / "instruct-previous-tiny")) == TASKS
     assert tasks_of(str(tmp_path / "nowhere")) == TASKS
 

@@ -193,7 +193,8 @@ def tasks_of(checkpoint: str | Path) -> dict:
     architecture = json.loads(file.read_text(encoding="utf-8")).get("model_type") if file.is_file() else None
     if architecture == "phi3" and Path(checkpoint).resolve().name != "instruct-previous-tiny":
         return {**TASKS, **MORE_TASKS}
-    return {"phi3_v": VISION_TASKS, "phimoe": {**TASKS, **MORE_TASKS, **MOE_TASKS}}.get(architecture, TASKS)
+    more = {task: draw for task, draw in MORE_TASKS.items() if " by " not in task}      # for long products an agent has its calculator
+    return {"phi3_v": VISION_TASKS, "phimoe": {**TASKS, **more, **MOE_TASKS}}.get(architecture, TASKS)
 
 
 def stream(tasks: dict, task: str, language: str, seed: int, name: str) -> Corpus:

@@ -49,6 +49,7 @@ COPIED = ("name", "word", "text")  # arguments of a plan that stand in the quest
 # first; the evaluation keeps its cases.
 SHARES = {"train": (0.45, 0.42, 0.08, 0.05), "eval": (0.74, 0.14, 0.12, 0)}
 STRANGERS = 0.4                   # share of the plans for training whose places and words are made up
+MISTAKEN = 0.4                    # share of the plans of one or two steps for training that begin with a wrong one
 TWICE = 0.3                       # share of the texts for training to be counted in which words stand twice
 SPLICED = 0.25                    # share of the phrasings for training that end as another one of the same question does
 SEVERAL_WORDS = 0.4               # share of the made-up names that have several words, in languages that write spaces
@@ -255,7 +256,7 @@ class MoeCorpus(Requests, Corpus):
     def plan(self, language: str | None = None, steps: int | None = None) -> Case:
         """A request for a plan of one or two steps, the plan, the tools' results, and the answer from them.
 
-        In training one in five begins with a wrong plan and the error that came back. Evaluation asks for the plan:
+        In training some begin with a wrong plan and the error that came back. Evaluation asks for the plan:
         its case ends there, and `details` hold what a whole agent needs.
         """
         language = language or self.language()
@@ -267,9 +268,10 @@ class MoeCorpus(Requests, Corpus):
             plan = [plan]
         else:
             question, plan = self.random.choice((self._two_requests, self._chain, self._chain))(language)
-        names = [arguments[key] for _, arguments in plan for key in COPIED if arguments.get(key, "$1") != "$1"]
-        if self.split == "train" and names and self.random.random() < STRANGERS and all(name in question for name in names):     # "del" hides an "el"
-            return self._plan_for_a_stranger(language, question, plan, names)
+        if self.split == "train":
+            if stranger := self.about_a_stranger(language, question, plan):
+                return stranger
+            question, plan = self.in_lower_case(question, plan)
         text = write_plan(*plan)
         results = run_plan(read_plan(text), language=language)
         final, rest = self._reported(language, plan, results)
@@ -282,7 +284,7 @@ class MoeCorpus(Requests, Corpus):
         details = {"results": results, "final": final, "steps": steps}
         if self.split == "eval":
             return Case("plan", language, (*head, {"role": "assistant", "content": text}), tuple(results), "plan", details)
-        if self.random.random() < 0.2:
+        if self.random.random() < MISTAKEN:
             head += self._mistake(plan)
         return Case("plan", language, (*head, {"role": "assistant", "content": text}, *rest), tuple(results), "plan", details)
 
@@ -305,6 +307,16 @@ class MoeCorpus(Requests, Corpus):
         """The results that answer a question, and the two turns after its plan: all results, and the answer from them."""
         final, answer = self.told(language, plan, results)
         return final, [{"role": "user", "content": results_turn(results)}, {"role": "assistant", "content": answer}]
+
+    def about_a_stranger(self, language: str, question: str, plan) -> Case | None:
+        """For a share of the plans: the same question about names that do not exist."""
+        names = [arguments[key] for _, arguments in plan for key in COPIED if "$" not in arguments.get(key, "$")]
+        if names and self.random.random() < STRANGERS and all(name in question for name in names):       # "del" hides an "el"
+            try:
+                return self._plan_for_a_stranger(language, question, plan, names)
+            except BadPlan:     # a sum from an invented result, or a text that has become too long
+                pass
+        return None
 
     def _plan_for_a_stranger(self, language: str, question: str, plan, names: list[str]) -> Case:
         """A plan whose places and words are replaced by names that do not exist, and so are their results: what is asked about and
@@ -498,6 +510,12 @@ class MoeCorpus(Requests, Corpus):
 
     def copying(self) -> Case:
         return self.random.choices((super().copying, self.plan), (0.7, 0.3))[0]()
+
+    def arithmetic(self, language: str | None = None, task: str | None = None) -> Case:
+        """Sums that the head holds: for long products there is the calculator."""
+        if task is None and self.split == "train":
+            task = self.random.choices(tuple(SIGNS), (0.42, 0.28, 0.3))[0]
+        return super().arithmetic(language, task)
 
     def repetition(self, language: str | None = None) -> Case:
         """In training half of what is to be said again is text of any kind, up to 200 characters: the plainest form of what plans need."""

@@ -17,7 +17,7 @@ from training.world import LANGUAGES, fill, table, words
 
 NO_TOOL, NOT_KNOWN, NO_SUM, NO_SPACES = REASONS
 # Shares of the plans for training: as before, sums, texts to copy, three steps, refusals, answers in part, all of this with a lure.
-KINDS = {"usual": 0.34, "sum": 0.14, "text": 0.14, "three": 0.14, "refused": 0.14, "in_part": 0.06, "lured": 0.04}
+KINDS = {"usual": 0.32, "sum": 0.13, "text": 0.16, "three": 0.13, "refused": 0.13, "in_part": 0.07, "lured": 0.06}
 LONGEST_TEXT = 200                # characters of a text to copy
 
 
@@ -355,6 +355,13 @@ class Requests:
         question, step = self.random.choice((self._calculation, self._place, self._translation, self.exact_sum))(language)
         return self.answered(language, self.phrased(language, "lure", {"q": question})[0], [step], why="lure")
 
+    def in_lower_case(self, question: str, plan):
+        """One question in ten as people type it, and the plan that copies from it."""
+        if self.random.random() >= 0.1:
+            return question, plan
+        small = [(tool, {key: value.lower() if key in ("name", "word", "text") else value for key, value in arguments.items()}) for tool, arguments in plan]
+        return self.casual(question.lower()), small
+
     # ---- one request as a whole conversation -----------------------------------------------------------------------
 
     def asked(self, make, language: str | None = None, **details) -> Case:
@@ -362,7 +369,8 @@ class Requests:
         language = language or self.language()
         question, plan = make(language)
         plan = plan if isinstance(plan, list) else [plan]
-        if self.split == "train" and self.random.random() < 0.1:
-            small = [(tool, {key: value.lower() if key in ("name", "word", "text") else value for key, value in arguments.items()}) for tool, arguments in plan]
-            question, plan = question.lower(), small
+        if self.split == "train":
+            if any(tool in ("place", "translate") for tool, _ in plan) and (stranger := self.about_a_stranger(language, question, plan)):
+                return stranger
+            question, plan = self.in_lower_case(question, plan)
         return self.answered(language, question, plan, **details)
