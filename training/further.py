@@ -11,8 +11,11 @@ The optimizers begin anew, the rate warms up and falls as in training/train.py, 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import math
+import signal
+import sys
 from pathlib import Path
 
 import torch
@@ -90,8 +93,15 @@ def beginning(parts: list[str]) -> dict[str, torch.Tensor]:
     return total
 
 
+def end_with_parent() -> None:
+    """On Linux, end this process when the one that started it ends: a training that was stopped must not go on unseen."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)      # PR_SET_PDEATHSIG, linux/prctl.h
+
+
 def _work(rank: int, processes: int, name: str, steps: int, share: float, task: str, runs: Path, start: list[str]) -> None:
     """One process of the training; as `train._work`, from published weights and with one mixture."""
+    end_with_parent()
     recipe, folder, first = here(recipes()[name]), runs / name, rank == 0
     folder.mkdir(parents=True, exist_ok=True)
     if first:
