@@ -278,22 +278,24 @@ def as_people_ask(checkpoint: str, show: int = 0) -> dict:
     """
     import labs_helper
 
-    model, counts, refused, shown = labs_helper.load(checkpoint), {}, {}, Counter()
+    model, found, shown = labs_helper.load(checkpoint), {}, Counter()
     sets = ("agent", "hostile", "instruct") if "agent" in tasks_of(checkpoint) else ("instruct",)
     for name in sets:
         for case in tqdm(people.cases(name), desc=name, file=sys.stderr):
             text, _, said_no = answer_to(model, case, 400)
-            for cells in (counts.setdefault(f"{name}: {case.task}", {}), counts.setdefault(f"{name}: all", {})):
-                good, total = cells.get(case.language, (0, 0))
-                ok = right(case, text)
-                cells[case.language] = good + ok, total + 1
-            if case.kind == "agent":
-                refused[name] = refused.get(name, 0) + said_no
+            ok = right(case, text)
+            # What was right, and whether it was refused though it can be answered.
+            for task in (f"{name}: {case.task}", f"{name}: all"):
+                found.setdefault(task, {}).setdefault(case.language, []).append((ok, said_no if case.kind == "agent" else None))
             if not ok and shown[name, case.task] < show:
                 shown[name, case.task] += 1
                 print(f"[{name} {case.task} {case.language}] {asked_of(case)!r}\n   wanted {case.expect!r}\n   got    {text!r}", file=sys.stderr)
-    results = {task: {lang: cell(*found) for lang, found in cells.items()} | {"all": cell(*map(sum, zip(*cells.values())))} for task, cells in counts.items()}
-    return {"checkpoint": Path(checkpoint).resolve().name, "tasks": results, "refused": refused}
+    results = {}
+    for task, by_language in found.items():
+        for language, answers in [*by_language.items(), ("all", [each for answers in by_language.values() for each in answers])]:
+            refused = [said_no for _, said_no in answers if said_no is not None]
+            results.setdefault(task, {})[language] = cell(sum(ok for ok, _ in answers), len(answers), sum(refused) if len(refused) == len(answers) else None)
+    return {"checkpoint": Path(checkpoint).resolve().name, "tasks": results}
 
 
 def asked_of(case: Case) -> str:
