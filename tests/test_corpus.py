@@ -219,3 +219,37 @@ def test_most_of_peoples_questions_are_no_phrasings_of_the_training():
         ]
         same = [question for question in asked if any(pattern.fullmatch(bare(question)) for pattern in patterns)]
         assert len(same) < 0.4 * len(asked), same
+
+
+class Shrug:
+    """A model that never knows."""
+
+    tier = "tiny"
+
+    def ask(self, messages, **options):
+        from types import SimpleNamespace
+
+        return SimpleNamespace(text="I do not know that.", finish_reason="stop", generated_tokens=5, seconds=0.1)
+
+
+def test_peoples_questions_are_counted_by_task_and_language(monkeypatch):
+    import labs_helper
+    from training.config import CHECKPOINTS
+    from training.evaluate import as_people_ask, as_table
+
+    monkeypatch.setattr(labs_helper, "load", lambda checkpoint: Shrug())
+    tasks = as_people_ask(str(CHECKPOINTS / "moe-tiny"))["tasks"]
+    assert tasks["instruct: unknown"]["en"] == {"accuracy": 1.0, "n": 8, "right": 8, "interval": wilson(8, 8)}
+    assert tasks["instruct: unknown"]["zh"]["right"] == 0 and tasks["instruct: facts"]["all"]["right"] == 0
+    assert tasks["instruct: all"]["all"]["n"] == 280 and tasks["agent: all"]["all"]["n"] == 300
+    # It never came to a plan, so it refused nothing, and what it stopped with is no right answer either.
+    assert (
+        tasks["agent: place"]["all"]["refused"]
+        == 0
+        == tasks["agent: refused"]["all"]["right"]
+        == tasks["hostile: all"]["all"]["right"]
+    )
+    assert "False refusals: 0 of" in as_table({"tasks": tasks})
+    assert set(as_people_ask(str(CHECKPOINTS / "instruct-tiny"))["tasks"]) == {
+        task for task in tasks if task.startswith("instruct")
+    }
