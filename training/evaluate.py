@@ -292,7 +292,7 @@ def as_people_ask(checkpoint: str, show: int = 0) -> dict:
                 print(f"[{name} {case.task} {case.language}] {asked_of(case)!r}\n   wanted {case.expect!r}\n   got    {text!r}", file=sys.stderr)
     results = {}
     for task, by_language in found.items():
-        for language, answers in [*by_language.items(), ("all", [each for answers in by_language.values() for each in answers])]:
+        for language, answers in [*by_language.items(), ("all", [each for some in by_language.values() for each in some])]:
             refused = [said_no for _, said_no in answers if said_no is not None]
             results.setdefault(task, {})[language] = cell(sum(ok for ok, _ in answers), len(answers), sum(refused) if len(refused) == len(answers) else None)
     return {"checkpoint": Path(checkpoint).resolve().name, "tasks": results}
