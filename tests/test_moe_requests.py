@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
-from labs_helper.agent import error_turn, read_plan, results_turn, run_plan
+from labs_helper.agent import TOOLS, error_turn, read_plan, results_turn, run_plan, solve
 from labs_helper.agent.language import language_of
 from labs_helper.agent.tools import REASONS
 from labs_helper.errors import BadPlan
@@ -124,3 +125,31 @@ def test_the_agent_hears_the_language_of_nearly_every_question(language):
     stream = MoeCorpus("eval", 6)
     asked = [stream.plan(language).messages[1]["content"] for _ in range(150)]
     assert sum(language_of(question) == language for question in asked) >= 147
+
+
+class Reading:
+    """A model that reads its answers from a conversation, and keeps what it was told."""
+
+    tier = "tiny"
+
+    def __init__(self, messages):
+        self.left, self.heard = [m["content"] for m in messages if m["role"] == "assistant"], []
+
+    def ask(self, messages, **options):
+        self.heard = messages
+        return SimpleNamespace(text=self.left.pop(0), finish_reason="stop")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "usual"])
+def test_the_loop_says_to_the_model_what_the_training_said(kind, language):
+    """Turn by turn, with the tools of the conversation: prompt, errors and results are letter by letter the same."""
+    for case in drawn("train", kind, language, 25):
+        offered = {
+            line.partition("(")[0]: TOOLS[line.partition("(")[0]]
+            for line in case.messages[0]["content"].splitlines()[1:]
+        }
+        model = Reading(case.messages)
+        trace = solve(model, case.messages[1]["content"], tools=offered, language=language, constrained=False)
+        assert trace.error is None and trace.answer == case.messages[-1]["content"] and not model.left
+        assert model.heard == [dict(message) for message in case.messages[:-1]]
