@@ -23,6 +23,7 @@ from torch import distributed
 from tqdm import tqdm
 
 from .config import CHECKPOINTS, RUNS, model_config, recipes, write_json
+from .copying import Watched, best_heads, originals_of
 from .muon import add_up
 from .quantization import plain_state, start_rounding
 from .tokenizer import Encoder
@@ -31,6 +32,7 @@ from .train import (
     MUON_RATE,
     PARTS,
     TOKENS_A_STEP,
+    corpus_of,
     here,
     load_state,
     loss_of,
@@ -93,13 +95,22 @@ def beginning(parts: list[str]) -> dict[str, torch.Tensor]:
     return total
 
 
+def told_heads(file: Path, model, encoder: Encoder, name: str, first: bool) -> list[tuple[int, int]]:
+    """Heads that are told where copies come from (training/copying.py): chosen once a run, by its first process."""
+    if first and not file.exists():
+        corpus = corpus_of(name)[0]("train", 77, name)
+        write_json(file, best_heads(model, encoder, [corpus.repetition().messages for _ in range(40)]))
+    distributed.barrier()
+    return [tuple(pair) for pair in json.loads(file.read_text(encoding="utf-8"))]
+
+
 def end_with_parent() -> None:
     """On Linux, end this process when the one that started it ends: a training that was stopped must not go on unseen."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)      # PR_SET_PDEATHSIG, linux/prctl.h
 
 
-def _work(rank: int, processes: int, name: str, steps: int, share: float, task: str, runs: Path, start: list[str]) -> None:
+def _work(rank: int, processes: int, name: str, steps: int, share: float, task: str, runs: Path, start: list[str], pointing: float) -> None:
     """One process of the training; as `train._work`, from published weights and with one mixture."""
     end_with_parent()
     recipe, folder, first = here(recipes()[name]), runs / name, rank == 0
@@ -117,6 +128,7 @@ def _work(rank: int, processes: int, name: str, steps: int, share: float, task: 
         missing, unknown = model.load_state_dict(beginning(start or [f"{CHECKPOINTS / name}:1"]), strict=False)
         if unknown or any(not key.endswith("router.load") for key in missing):
             raise ValueError(f"these weights do not fit: {missing}, {unknown}")
+    watched = Watched(model, told_heads(runs / f"{name}.heads.json", model, encoder, name, first)) if pointing else None
     original = recipe["model"]["original_max_position_embeddings"]
     parts_here = max(1, PARTS // processes)
     source = stream(0, name, encoder, 7_000_000 + recipe["seed"] * 100_000 + done + 50_000 * rank, task, TOKENS_A_STEP // PARTS)
@@ -131,12 +143,15 @@ def _work(rank: int, processes: int, name: str, steps: int, share: float, task: 
         parts = [next(source) for _ in range(parts_here)]
         total = torch.stack([weights.sum() for _, weights, *_ in parts]).sum()
         distributed.all_reduce(total)
-        seen = torch.zeros(3)
+        seen, pointed = torch.zeros(3), []
         for ids, weights, long_table, topics in parts:
             loss, each = loss_of(model, ids, weights, long_table, original)
             loss = loss / total.item()
             if experts:
                 loss = loss + model.routing_loss(weights, topics) / (parts_here * processes)
+            if watched:
+                told = watched.loss(originals_of(ids, weights))
+                loss, pointed = loss + pointing * told / (parts_here * processes), pointed + [told.item()] * bool(told)
             loss.backward()
             seen += torch.tensor([each.sum().item(), len(each), ids.numel()])
         if processes > 1:
@@ -151,7 +166,7 @@ def _work(rank: int, processes: int, name: str, steps: int, share: float, task: 
             optimizer.zero_grad(set_to_none=True)
         average = value if average is None else 0.98 * average + 0.02 * value
         if first and step % 20 == 0:
-            line = {"step": step, "loss": round(average, 5), "tokens": tokens}
+            line = {"step": step, "loss": round(average, 5), "tokens": tokens} | ({"pointing": round(sum(pointed) / len(pointed), 4)} if pointed else {})
             log.write(json.dumps(line | (model.routing_now() if experts else {})) + "\n")
             log.flush()
         if first and ((step + 1) % SAVE_EVERY == 0 or step + 1 == steps):
@@ -169,10 +184,11 @@ def main() -> None:
     parser.add_argument("--task", default="sample", help="the mixture: a method of the corpus; default sample")
     parser.add_argument("--runs", type=Path, default=RUNS / "further", help="where the run is kept")
     parser.add_argument("--start", nargs="*", metavar="PATH:SHARE", help="other weights to begin with, or their mean: states of runs, folders with 4-bit weights")
+    parser.add_argument("--pointing", type=float, default=0.0, help="weight of the loss that tells heads where copied tokens come from (training/copying.py); 0.1 is much")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     options.runs.mkdir(parents=True, exist_ok=True)
-    together(_work, options.processes, options.name, options.steps, options.rate, options.task, options.runs, options.start)
+    together(_work, options.processes, options.name, options.steps, options.rate, options.task, options.runs, options.start, options.pointing)
 
 
 if __name__ == "__main__":
