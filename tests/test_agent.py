@@ -361,6 +361,15 @@ def test_time_and_tokens_are_bounded():
     assert "cut off at max_tokens=7: raise it" in solve(model, "Where?", max_tokens=7, constrained=False).error.do
 
 
+def test_a_context_that_the_model_filled_itself_ends_the_run_and_no_more():
+    full = BadRequest("The prompt has 648 tokens.", "Shorten the prompt.")
+    trace = solve(Scripted("no" * 400, full), "Where is it?", constrained=False)
+    assert isinstance(trace.error, CutOff) and trace.answer is None and trace.error.what == full.what
+    assert trace.events[-1].kind == "stopped"
+    with pytest.raises(BadRequest):  # a question that is too long is the asker's to shorten
+        solve(Scripted(full), "Where is it?" * 400)
+
+
 @pytest.mark.parametrize(
     "options",
     [{"question": ""}, {"question": 5}, {"max_steps": 0}, {"max_steps": 10}, {"max_steps": True}, {"tools": {}},

@@ -193,9 +193,15 @@ class _Run:
     def ask(self, messages: list[dict], schema: dict | None) -> str:
         options = {} if schema is None else {"schema": schema}
         self.left()
-        answer = self.model.ask(
-            list(messages), max_tokens=self.max_tokens, on_token=lambda token: self.left(), **options
-        )
+        try:
+            answer = self.model.ask(
+                list(messages), max_tokens=self.max_tokens, on_token=lambda token: self.left(), **options
+            )
+        except BadRequest as error:
+            if not self.trace.plans:
+                raise  # the caller's question or options
+            # What the model itself wrote has filled its context.
+            raise CutOff(error.what, "Ask in other words, or lower max_tokens.") from None
         self.trace.answers.append(answer)
         return answer.text
 
