@@ -6,8 +6,8 @@ import pytest
 
 from benchmarks import bench_room
 
-# Seconds. The promise is two, and `python -m benchmarks.bench_room` measures it on a quiet machine (median 0.04, longest
-# 0.2). Here other tests run beside; without the bounds nobody is answered at all.
+# Seconds. The promise is two, and `python -m benchmarks.bench_room` measures it on a quiet machine (median 0.04,
+# longest 0.2). Here other tests run beside; without the bounds nobody is answered at all.
 PATIENCE = 15
 
 
