@@ -101,7 +101,9 @@ class SetupReport:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        rows = [(row.status, row.name, f"{row.detail} {row.advice}".strip()) for row in self.rows]
+        rows = [
+            (row.status, row.name, ". ".join(part for part in (row.detail, row.advice) if part)) for row in self.rows
+        ]
         table = html_table([_("Status"), _("Check"), _("Result, and what to do")], rows, header=1)
         return f"<p><strong>{escape(self.conclusion)}</strong></p>{table}<p>{escape(self._bug_report)}</p>"
 
