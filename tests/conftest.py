@@ -138,3 +138,43 @@ def model(tiny_checkpoint):
     loaded = load(str(tiny_checkpoint))
     yield loaded
     loaded.release()
+
+
+@pytest.fixture
+def answering():
+    """A server on loopback that sends a text to everybody who connects, and then another one again and again."""
+    import socket
+    import threading
+    import time
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+
+        def start(text: bytes, again: bytes = b"") -> str:
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            ending = threading.Event()
+            stack.callback(ending.set)
+
+            def answer(connection: socket.socket) -> None:
+                end = time.monotonic() + 20
+                with connection:
+                    try:
+                        connection.recv(65_536)
+                        connection.sendall(text)
+                        while again and not ending.wait(0.05) and time.monotonic() < end:
+                            connection.sendall(again)
+                    except OSError:
+                        return
+
+            def accept() -> None:
+                while True:
+                    try:
+                        connection, _ = listener.accept()
+                    except OSError:
+                        return
+                    threading.Thread(target=answer, args=(connection,), daemon=True).start()
+
+            threading.Thread(target=accept, daemon=True).start()
+            return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+        yield start

@@ -1,6 +1,6 @@
 """What goes wrong in a room: a board that moves, damaged files, invented learners, half-open connections, odd answers.
 
-Everything on loopback. The large version, with 200 learners, is `python -m benchmarks room`.
+Everything on loopback. The large version, with 200 learners, is `python -m benchmarks.bench_room`.
 """
 
 from __future__ import annotations
@@ -41,42 +41,6 @@ def learner(tmp_path, monkeypatch):
 def board(tmp_path):
     with Board(tmp_path / "board.sqlite", EXERCISES, port=0) as running:
         yield running
-
-
-@pytest.fixture
-def answering():
-    """A server that sends a text to everybody who connects, again and again if it is told to."""
-    with ExitStack() as stack:
-
-        def start(text: bytes, *, pause: float = 0.0, again: bool = False) -> str:
-            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            ending = threading.Event()
-            stack.callback(ending.set)
-
-            def answer(connection: socket.socket) -> None:
-                end = time.monotonic() + 20
-                with connection:
-                    try:
-                        connection.recv(65_536)
-                        while True:
-                            connection.sendall(text)
-                            if not again or ending.wait(pause) or time.monotonic() > end:
-                                return
-                    except OSError:
-                        return
-
-            def accept() -> None:
-                while True:
-                    try:
-                        connection, _ = listener.accept()
-                    except OSError:
-                        return
-                    threading.Thread(target=answer, args=(connection,), daemon=True).start()
-
-            threading.Thread(target=accept, daemon=True).start()
-            return f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-        yield start
 
 
 # --- E1: the board's address changes -------------------------------------------------------------------------------
@@ -336,13 +300,14 @@ def test_joining_has_a_time_limit(answering, monkeypatch, text):
     monkeypatch.setattr(client, "OVERALL", 1.0)
     started = time.monotonic()
     with pytest.raises(EndpointFailed, match="Nothing answers"):
-        client.join(answering(text, pause=0.1, again=True), "ABCD")
+        client.join(answering(text, again=text), "ABCD")
     assert time.monotonic() - started < 5
 
 
 def test_an_answer_that_comes_drop_by_drop_has_a_time_limit(answering, monkeypatch):
     monkeypatch.setattr(client, "OVERALL", 1.0)
-    address = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n", pause=0.1, again=True)
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n"
+    address = answering(head, again=head)
     started = time.monotonic()
     with pytest.raises(EndpointFailed):
         client.join(address, "ABCD")
