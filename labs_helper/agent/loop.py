@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from labs_helper.agent.language import language_of
 from labs_helper.agent.plan import (
     MAX_STEPS,
     Schema,
@@ -129,8 +130,8 @@ def solve(
 ) -> Trace:
     """Answer a question with tools: ask for a plan, check it, run it, ask for the answer.
 
-    A plan that cannot be used goes back to the model once, with what is wrong. What the model writes is only ever read:
-    it chooses among `tools` and hands them values.
+    A plan that cannot be used goes back to the model once, with what is wrong; the same plan again is not run a second
+    time. What the model writes is only ever read: it chooses among `tools` and hands them values.
 
     Args:
         model: from `load`, or a stand-in whose `ask` takes messages, max_tokens, on_token and schema, and returns
@@ -138,6 +139,7 @@ def solve(
         question: what to answer.
         tools: the tools that a plan may use.
         language: the asker's, "en", "zh", "ko", "ja" or "es"; it decides where a name is the same in several languages.
+            None takes it from the question's script and words.
         constrained: let the model write nothing but valid plans (see `Model.ask`, schema).
         max_steps: the most steps of a plan.
         max_tokens: the most tokens of one answer.
@@ -154,7 +156,7 @@ def solve(
     _check_request(question, tools, max_steps, seconds)
     if detailed is None:
         detailed = getattr(model, "tier", "tiny") != "tiny"
-    run = _Run(model, tools, language, max_tokens, time.monotonic() + seconds, on_event)
+    run = _Run(model, tools, language or language_of(question), max_tokens, time.monotonic() + seconds, on_event)
     messages = [
         {"role": "system", "content": system_prompt(tools, detailed, max_steps)},
         {"role": "user", "content": question},
@@ -208,6 +210,8 @@ class _Run:
             self.on_event(event)
 
     def work(self, messages: list[dict[str, str]], schema: Schema | None, max_steps: int) -> None:
+        refused: list[Step] | None = None
+        problem = ""
         for repair in range(REPAIRS + 1):
             text = self.ask(messages, schema)
             self.trace.plans.append(text)
@@ -215,11 +219,15 @@ class _Run:
             messages.append({"role": "assistant", "content": text})
             try:
                 steps = read_plan(text.strip(), self.tools, max_steps)
+                if steps == refused:
+                    raise BadPlan(problem)  # what a tool refused once it refuses again
+                refused = steps
                 self.trace.results = self.run(steps)
                 break
             except BadPlan as error:
                 if repair == REPAIRS:
                     raise self.final(error) from None
+                problem = error.what
                 messages.append({"role": "user", "content": error_turn(error)})
                 self.note("error", messages[-1]["content"])
         messages.append({"role": "user", "content": results_turn(self.trace.results)})
@@ -237,7 +245,13 @@ class _Run:
 
     def ask(self, messages: list[dict[str, str]], schema: Schema | None) -> str:
         self.left()
-        answer = self.model.ask(list(messages), max_tokens=self.max_tokens, on_token=self.check_time, schema=schema)
+        try:
+            answer = self.model.ask(list(messages), max_tokens=self.max_tokens, on_token=self.check_time, schema=schema)
+        except BadRequest as error:
+            if not self.trace.plans:
+                raise  # the caller's question or options
+            # What the model itself wrote has filled its context.
+            raise CutOff(error.what, _("Ask in other words, or lower max_tokens.")) from None
         self.trace.answers.append(answer)
         return answer.text
 

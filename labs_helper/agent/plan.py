@@ -22,7 +22,7 @@ from labs_helper.errors import BadPlan
 MAX_STEPS = 2  # steps of a plan
 MAX_LENGTH = 1000  # characters of a plan's text, for each step
 MAX_WRITTEN = 300  # characters of one argument, where the schema guides the model
-REFERENCE = re.compile(r"\$([1-9])")
+REFERENCE = re.compile(r"\$([1-9])(?!\d)")  # "$10" is ten dollars
 
 Schema = dict[str, Any]
 

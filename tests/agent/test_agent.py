@@ -25,6 +25,7 @@ from labs_helper.agent import (
     toolbox,
     write_plan,
 )
+from labs_helper.agent.language import language_of
 from labs_helper.agent.tools import calculator, place, translate, word_count
 from labs_helper.errors import BadPlan, BadRequest, CutOff, LabError
 
@@ -287,6 +288,11 @@ def test_results_are_filled_in_once_and_only_as_text():
     assert agent.run_step(plan[2], ["$2 $1", "x"], tools) == ({"text": "$2 $1 x"}, "3")
 
 
+def test_ten_dollars_are_no_reference():
+    plan = [Step("word_count", {"text": "a b"}), Step("word_count", {"text": "it costs $10"})]
+    assert run_plan(plan) == ["2", "3"] and agent.run_step(plan[1], ["2"])[0] == {"text": "it costs $10"}
+
+
 def test_nothing_grows_without_bound():
     def grow(text: str) -> str:
         return text * 1000
@@ -348,6 +354,44 @@ def test_what_a_tool_cannot_do_goes_back_to_the_model_too():
     assert model.heard[1][0][-1]["content"].startswith("Error: step 1: no place is called Atlantis.")
 
 
+def test_a_plan_that_a_tool_refused_is_not_run_again():
+    """What was refused once stays refused: the second time it ends with the tool's own sentence and no answer."""
+    ran = []
+
+    def look(name: str) -> str:
+        ran.append(name)
+        raise BadPlan("nothing is called that.")
+
+    wrong = write_plan(("look", {"name": "Atlantis"}))
+    trace = solve(Scripted(wrong, wrong, "It is big."), "Where is it?", tools=toolbox(look))
+    assert ran == ["Atlantis"] and trace.answer is None and trace.error.what == "step 1: nothing is called that."
+    again = wrong.replace(" ", "  ")  # other spaces make no other plan
+    assert (
+        len(solve(Scripted(wrong, again), "Where?", tools=toolbox(look), constrained=False).plans) == 2
+        and len(ran) == 2
+    )
+
+
+@pytest.mark.parametrize(
+    ("question", "language"),
+    [("What is the capital of Kenya?", "en"), ("capital de Perú", "es"), ("¿Cuánto es 2 + 2?", "es"),
+     ("中国的首都是哪里？", "zh"), ("中国の首都は？", "ja"), ("중국의 수도는?", "ko"),
+     ("How do you say '고양이' in English?", "en"), ("“cat”用日语怎么说？", "zh"),
+     ("Don't I know what's in Peru?", "en"), ("'the quick brown fox'에 단어가 몇 개예요?", "ko"),
+     ("2 + 2", None), ("", None)],
+)  # fmt: skip
+def test_the_language_of_a_question(question, language):
+    assert language_of(question) == language
+
+
+def test_the_answers_language_is_that_of_the_question():
+    """Names that are the same in two languages are looked up in the asker's, also where nobody says which it is."""
+    plan = write_plan(("place", {"name": "中国", "field": "continent"}))
+    assert solve(Scripted(plan, "。"), "中国はどこにありますか？").results == ["アジア"]
+    assert solve(Scripted(plan, "。"), "中国在哪里？").results == ["亚洲"]
+    assert solve(Scripted(plan, "。"), "中国はどこにありますか？", language="zh").results == ["亚洲"]
+
+
 def test_time_and_tokens_are_bounded():
     start = time.perf_counter()
     trace = solve(Scripted(*["no"] * 9, seconds=0.3), "Where is it?", seconds=0.2)
@@ -359,6 +403,15 @@ def test_time_and_tokens_are_bounded():
     model = Scripted("no", "no")
     model.ask = lambda messages, **options: Said("{", "length")
     assert "cut off at max_tokens=7: raise it" in solve(model, "Where?", max_tokens=7, constrained=False).error.do
+
+
+def test_a_context_that_the_model_filled_itself_ends_the_run_and_no_more():
+    full = BadRequest("The prompt has 648 tokens.", "Shorten the prompt.")
+    trace = solve(Scripted("no" * 400, full), "Where is it?", constrained=False)
+    assert isinstance(trace.error, CutOff) and trace.answer is None and trace.error.what == full.what
+    assert trace.events[-1].kind == "stopped"
+    with pytest.raises(BadRequest):  # a question that is too long is the asker's to shorten
+        solve(Scripted(full), "Where is it?" * 400)
 
 
 @pytest.mark.parametrize(
