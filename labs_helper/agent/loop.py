@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from labs_helper.agent import sentences
 from labs_helper.agent.language import language_of
 from labs_helper.agent.plan import (
     MAX_STEPS,
@@ -218,6 +219,8 @@ class _Run:
             self.note("plan", text)
             messages.append({"role": "assistant", "content": text})
             try:
+                if self.cut_off:
+                    raise BadPlan(sentences.PLAN_TOO_LONG)
                 steps = read_plan(text.strip(), self.tools, max_steps)
                 if steps == refused:
                     raise BadPlan(problem)  # what a tool refused once it refuses again
@@ -247,6 +250,13 @@ class _Run:
         self.left()
         try:
             answer = self.model.ask(list(messages), max_tokens=self.max_tokens, on_token=self.check_time, schema=schema)
+        except CutOff:
+            # A plan without an end is a bad plan: it goes back like any other.
+            part = getattr(self.model, "last", None)
+            if part is None:
+                raise
+            self.trace.answers.append(part)
+            return str(part.text)
         except BadRequest as error:
             if not self.trace.plans:
                 raise  # the caller's question or options
@@ -270,9 +280,14 @@ class _Run:
         """Called with each token of an answer: an error here stops the model."""
         self.left()
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether the newest answer ended at max_tokens."""
+        return getattr(self.trace.answers[-1], "finish_reason", "stop") == "length"
+
     def final(self, error: BadPlan) -> BadPlan:
         """The error of the last plan, with advice for people."""
-        if getattr(self.trace.answers[-1], "finish_reason", "stop") == "length":
+        if self.cut_off:
             advice = _("The plan was cut off at max_tokens={most}: raise it.").format(most=self.max_tokens)
         else:
             advice = _("The model was told once and did not manage: ask in other words.")

@@ -405,6 +405,22 @@ def test_time_and_tokens_are_bounded():
     assert "cut off at max_tokens=7: raise it" in solve(model, "Where?", max_tokens=7, constrained=False).error.do
 
 
+def test_a_plan_that_was_cut_off_goes_back_once():
+    """Half of a plan raises CutOff where a schema holds. The model is told, and may write a shorter one."""
+    cut = CutOff("The answer was cut off at max_tokens=9.", "Raise max_tokens.")
+    model = Scripted(cut, TOWER, "Done.")
+    model.last = Said(TOWER[:40], "length")
+    trace = solve(model, "Where is it?", max_tokens=9)
+    assert trace.answer == "Done." and trace.plans == [TOWER[:40], TOWER]
+    assert model.heard[1][0][-1]["content"] == "Error: the plan is too long. Send the corrected plan."
+
+    model = Scripted(cut, cut, TOWER)
+    model.last = Said(TOWER[:40], "length")
+    trace = solve(model, "Where is it?", max_tokens=9)
+    assert trace.answer is None and len(trace.plans) == 2
+    assert "cut off at max_tokens=9: raise it" in trace.error.do
+
+
 def test_a_context_that_the_model_filled_itself_ends_the_run_and_no_more():
     full = BadRequest("The prompt has 648 tokens.", "Shorten the prompt.")
     trace = solve(Scripted("no" * 400, full), "Where is it?", constrained=False)
