@@ -1,4 +1,4 @@
-"""Helper package of the Phi-3.5 labs: ten functions, and the types that they return or raise.
+"""Helper package of the Phi-3.5 labs: twelve functions, and the types that they return or raise.
 
     from labs_helper import check_setup, load, chat
 
@@ -32,9 +32,10 @@ if TYPE_CHECKING:
     from labs_helper.errors import ModelNotHere as ModelNotHere
     from labs_helper.errors import NotEnoughDisk as NotEnoughDisk
     from labs_helper.errors import NotEnoughMemory as NotEnoughMemory
-    from labs_helper.exercises import check, hint
+    from labs_helper.exercises import check, hint, predict, reveal
     from labs_helper.exercises.base import CheckResult as CheckResult
     from labs_helper.exercises.base import Hint as Hint
+    from labs_helper.exercises.predictions import Prediction as Prediction
     from labs_helper.figures.base import Figure as Figure
     from labs_helper.models.answers import Answer as Answer
     from labs_helper.models.conversation import Conversation as Conversation
@@ -43,7 +44,20 @@ if TYPE_CHECKING:
     from labs_helper.widgets import benchmarks, chat, compare, experts
     from labs_helper.widgets.look import look
 
-__all__ = ["benchmarks", "chat", "check", "check_setup", "compare", "experts", "hint", "load", "look", "memory"]
+__all__ = [
+    "benchmarks",
+    "chat",
+    "check",
+    "check_setup",
+    "compare",
+    "experts",
+    "hint",
+    "load",
+    "look",
+    "memory",
+    "predict",
+    "reveal",
+]
 
 _ERRORS = (
     "BadImage",
@@ -70,6 +84,8 @@ _MODULES = {
     "benchmarks": "widgets",
     "check": "exercises",
     "hint": "exercises",
+    "predict": "exercises",
+    "reveal": "exercises",
     # types
     "Answer": "models.answers",
     "Candidate": "engines.base",
@@ -79,6 +95,7 @@ _MODULES = {
     "Hint": "exercises.base",
     "MemoryReport": "capacity.report",
     "Model": "models.model",
+    "Prediction": "exercises.predictions",
     "Prompt": "engines.base",
     "Routing": "engines.experts",
     "Sampling": "engines.base",

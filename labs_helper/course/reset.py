@@ -15,8 +15,9 @@ from pathlib import Path
 from labs_helper.catalog import course_folder
 from labs_helper.catalog.labs import NOTEBOOKS, SOURCES, pick
 from labs_helper.common.files import dated_copy, write_whole
-from labs_helper.common.translate import _
+from labs_helper.common.translate import _, _n
 from labs_helper.errors import LabError
+from labs_helper.exercises import progress
 
 
 @dataclass(frozen=True)
@@ -27,16 +28,21 @@ class Restored:
         notebook: the lab.
         copy: the learner's version, or None where there was nothing to keep.
         changed: whether the notebook was not yet as it was handed out.
+        guesses: how many guesses of `predict` were removed.
     """
 
     notebook: Path
     copy: Path | None
     changed: bool
+    guesses: int = 0
 
     def __str__(self) -> str:
+        removed = _n("{count} guess was removed.", "{count} guesses were removed.", self.guesses)
+        guesses = [removed.format(count=self.guesses)] if self.guesses else []
         if not self.changed:
-            return _("{name} is as it was handed out: nothing to do.").format(name=self.notebook.name)
-        sentences = [_("{name} is as it was handed out.").format(name=self.notebook.name)]
+            unchanged = _("{name} is as it was handed out: nothing to do.").format(name=self.notebook.name)
+            return " ".join([unchanged, *guesses])
+        sentences = [_("{name} is as it was handed out.").format(name=self.notebook.name), *guesses]
         if self.copy:
             sentences.append(_("Your version is now {name}, in the same folder.").format(name=self.copy.name))
         reload = _(
@@ -51,7 +57,7 @@ def restore(lab: str | int, *, folder: Path | None = None) -> Restored:
     """Restore the learner edition of a lab; the learner's version is kept beside it, under a dated name.
 
     An earlier copy is never overwritten. The copy is complete on disk before the notebook changes, and the notebook
-    changes in one step.
+    changes in one step. Then the guesses that the learner made in this lab are removed.
 
     Args:
         lab: a number ("01", 1) or a file name ("01-instruct").
@@ -59,7 +65,7 @@ def restore(lab: str | int, *, folder: Path | None = None) -> Restored:
 
     Raises:
         BadRequest: there is no such lab.
-        LabError: a file cannot be written.
+        LabError: a file cannot be written, or the guesses cannot be removed now.
 
     Example:
         restore("01").copy      # notebooks/01-instruct.copy-2026-03-01-141500.ipynb
@@ -71,7 +77,7 @@ def restore(lab: str | int, *, folder: Path | None = None) -> Restored:
         mine = notebook.read_bytes() if notebook.exists() else None
         # A git that writes CRLF (core.autocrlf) changes every line and nothing that the learner wrote.
         if mine is not None and mine.replace(b"\r\n", b"\n") == wanted:
-            return Restored(notebook, None, changed=False)
+            return Restored(notebook, None, changed=False, guesses=progress.forget_guesses(stem[:2]))
         copy = None if mine is None else dated_copy(notebook, mine)
         write_whole(notebook, wanted)
     except OSError as error:
@@ -79,7 +85,7 @@ def restore(lab: str | int, *, folder: Path | None = None) -> Restored:
             _("{notebook} could not be restored ({reason}).").format(notebook=notebook, reason=error.strerror or error),
             _("It is unchanged. Check that the disk has space and that you may write in this folder."),
         ) from error
-    return Restored(notebook, copy, changed=True)
+    return Restored(notebook, copy, changed=True, guesses=progress.forget_guesses(stem[:2]))
 
 
 def pristine(lab: str | int, *, folder: Path | None = None) -> tuple[str, str]:

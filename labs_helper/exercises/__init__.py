@@ -1,4 +1,4 @@
-"""`check("1.3", value)` and `hint("1.3")`: exercises that answer back.
+"""`check("1.3", value)` and `hint("1.3")`: exercises that answer back. `predict` and `reveal`: guesses.
 
 Each lab has a module of its own (`lab00`, `lab01`, ...) with a function `exercises`. The number before the dot names
 the lab, so a check imports that module and no other. The registry of the labs says which labs have exercises.
@@ -24,8 +24,19 @@ from labs_helper.exercises.base import (
     TryAgain,
     is_unfilled,
 )
+from labs_helper.exercises.predictions import Prediction, predict, reveal
 
-__all__ = ["CheckResult", "Hint", "all_exercises", "check", "hint", "labs_with_exercises"]
+__all__ = [
+    "CheckResult",
+    "Hint",
+    "Prediction",
+    "all_exercises",
+    "check",
+    "hint",
+    "labs_with_exercises",
+    "predict",
+    "reveal",
+]
 
 SECONDS = 10.0  # that a check may take
 _LONGEST_MESSAGE = 1000  # characters; a message may quote what the learner handed in

@@ -1,9 +1,9 @@
-"""Which checks passed, in one small SQLite file of this person on this machine.
+"""Which checks passed and what was guessed, in one small SQLite file of this person on this machine.
 
-Only the number of an exercise, how often it was tried and when it passed is kept: no answers, no names. Nothing leaves
-the machine unless the learner has joined a class board (`labs_helper/board`). The file outlives kernels, and several
-notebooks may write at once: each write is one short transaction, without WAL, which does not work on the network
-folders that hubs keep homes on.
+Of an exercise its number is kept, how often it was tried and when it passed: no answers, no names. A guess is kept as
+it was made. Guesses never leave the machine; results do if the learner has joined a class board
+(`labs_helper/board`). The file outlives kernels, and several notebooks may write at once: each write is one short
+transaction, without WAL, which does not work on the network folders that hubs keep homes on.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
+from labs_helper.catalog.labs import normal
 from labs_helper.common import personal, settings
 from labs_helper.common.translate import _, _n
 from labs_helper.errors import BadRequest, LabError
@@ -44,6 +46,17 @@ _ADD = """
 insert into result (exercise, tries, last, last_at, passed_at) values (:exercise, 1, :status, :now, :passed)
 on conflict (exercise) do update set
     tries = tries + 1, last = :status, last_at = :now, passed_at = coalesce(passed_at, :passed)
+"""
+_GUESSES = """
+create table if not exists guess (
+    place text primary key,    -- such as "1.4a"
+    guess text not null,       -- as JSON
+    guessed_at text not null   -- local time, ISO 8601
+)
+"""
+_GUESS = """
+insert into guess (place, guess, guessed_at) values (:place, :guess, :now)
+on conflict (place) do update set guess = :guess, guessed_at = :now
 """
 _NO_TABLE = "no such table"  # how SQLite says so; it has no code of its own for this
 
@@ -80,42 +93,40 @@ def is_on() -> bool:
     return settings.PROGRESS.get()
 
 
-class _Result:
-    """A result on its way to the file, and what became of it.
+class _Entry:
+    """An entry on its way to the file, and what became of it.
 
     Attributes:
-        problem: why it is not in the file.
-        board: why it is not kept for the class board.
+        steps: what is to be done for it, in order.
+        problems: for each step why it failed; empty if it did not.
     """
 
-    def __init__(self, exercise: str, status: str):
-        self.exercise, self.status = exercise, status
-        self.now = datetime.now().isoformat(timespec="seconds")
-        self.file = progress_file()
-        self.problem = self.board = ""
+    def __init__(self, *steps: Callable[[], None]):
+        self.steps = steps
+        self.problems = [""] * len(steps)
         self.done = threading.Event()
 
 
 class _Writer:
-    """One thread that writes results one after the other. A result that the file does not take yet is kept here.
+    """One thread that writes entries one after the other. An entry that the file does not take yet is kept here.
 
     In a thread: on a network folder that hangs, even opening a file can take for ever.
     """
 
     def __init__(self) -> None:
-        self._results: queue.SimpleQueue[_Result] = queue.SimpleQueue()
+        self._entries: queue.SimpleQueue[_Entry] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
-        self._last: _Result | None = None
+        self._last: _Entry | None = None
         self.obstacle = ""  # what the writer waits for, as the end of a sentence
 
-    def add(self, result: _Result) -> None:
-        """Take a result. Raises RuntimeError where no thread can start, and queue.Full where too many wait."""
-        if self._results.qsize() >= _MOST_WAITING:
+    def add(self, entry: _Entry) -> None:
+        """Take an entry. Raises RuntimeError where no thread can start, and queue.Full where too many wait."""
+        if self._entries.qsize() >= _MOST_WAITING:
             raise queue.Full
         self._start()
-        self._last = result
-        self._results.put(result)
+        self._last = entry
+        self._entries.put(entry)
 
     def wait(self, seconds: float) -> None:
         """Wait until everything is written, no longer than this."""
@@ -123,7 +134,7 @@ class _Writer:
             self._last.done.wait(seconds)
 
     def _start(self) -> None:
-        # Not alive in a child of fork either: it has the results that waited, and no thread.
+        # Not alive in a child of fork either: it has the entries that waited, and no thread.
         with self._starting:
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._work, daemon=True, name="labs-progress")
@@ -131,16 +142,16 @@ class _Writer:
 
     def _work(self) -> None:
         while True:
-            result = self._results.get()
-            result.problem = self._insist(_note, result)
-            result.board = self._insist(_note_for_board, result)
-            result.done.set()
+            entry = self._entries.get()
+            for number, step in enumerate(entry.steps):
+                entry.problems[number] = self._insist(step)
+            entry.done.set()
 
-    def _insist(self, keep: Callable[[_Result], None], result: _Result) -> str:
-        """Keep a result, however long another program holds the file. Returns why it could not be kept, or nothing."""
+    def _insist(self, step: Callable[[], None]) -> str:
+        """Do a step, however long another program holds the file. Returns why it failed, or nothing."""
         while True:
             try:
-                keep(result)
+                step()
             except Exception as error:  # no folder, no space, not a database: `record` hands it on
                 if not _is_busy(error):
                     self.obstacle = ""
@@ -173,25 +184,123 @@ def record(exercise: str, status: str) -> str:
     try:
         if not is_on():
             return ""
-        result = _Result(exercise, status)
-        _writer.add(result)
-        if not result.done.wait(WAIT):
-            reason = _writer.obstacle or _("{folder} does not answer yet").format(folder=progress_file().parent)
-            return _("Not noted yet; it will be, if this notebook stays open: {reason}.").format(reason=reason)
-        if result.problem:
-            return _not_noted(result.problem)
-        return _("Not kept for the class board: {reason}.").format(reason=result.board) if result.board else ""
+        entry = _Entry(
+            partial(_note, progress_file(), exercise, status, _now()), partial(_note_for_board, exercise, status)
+        )
+        _writer.add(entry)
+        if not entry.done.wait(WAIT):
+            return _not_yet()
+        problem, board = entry.problems
+        if problem:
+            return _not_noted(problem)
+        return _("Not kept for the class board: {reason}.").format(reason=board) if board else ""
     except Exception as error:  # no more threads, say
         return _not_noted(explain(error))
+
+
+def _not_yet() -> str:
+    reason = _writer.obstacle or _("{folder} does not answer yet").format(folder=progress_file().parent)
+    return _("Not noted yet; it will be, if this notebook stays open: {reason}.").format(reason=reason)
 
 
 def _not_noted(reason: str) -> str:
     return _("This result could not be noted: {reason}. `labs progress` says what to do.").format(reason=reason)
 
 
+# Guesses that the file does not hold: progress is off, or the file cannot be written, or not yet. By place, as JSON.
+_unwritten: dict[str, str] = {}
+
+
+def note_guess(place: str, guess: str) -> str:
+    """Keep a guess; a later one at the same place replaces it. Never raises and never waits longer than a second.
+
+    Args:
+        place: such as "1.4a".
+        guess: as JSON.
+
+    Returns:
+        Why the guess is not in the file, or not yet, in a sentence; empty if it is, or if it need not be.
+
+    Example:
+        note_guess("1.4a", "3")
+    """
+    _unwritten[place] = guess
+    try:
+        if not is_on():
+            return ""
+        entry = _Entry(partial(_write_guess, progress_file(), place, guess, _now()))
+        _writer.add(entry)
+        if not entry.done.wait(WAIT):
+            return _not_yet()
+        return _guess_not_noted(entry.problems[0]) if entry.problems[0] else ""
+    except Exception as error:  # no more threads, say
+        return _guess_not_noted(explain(error))
+
+
+def _guess_not_noted(reason: str) -> str:
+    return _("Your guess is kept only while this notebook is open: {reason}.").format(reason=reason)
+
+
+def _write_guess(file: Path, place: str, guess: str, now: str) -> None:
+    entry: dict[str, str | None] = {"place": place, "guess": guess, "now": now}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with _connected(file, _PATIENCE) as connection:
+        _add(connection, entry, _GUESS, _GUESSES)
+        connection.execute("commit")
+    if _unwritten.get(place) == guess:
+        del _unwritten[place]
+
+
+def guesses() -> dict[str, str]:
+    """What was guessed, as JSON by place. A file that cannot be read holds none.
+
+    Example:
+        guesses().get("1.4a")      # '3'
+    """
+    written: dict[str, str] = {}
+    with suppress(LabError, OSError, sqlite3.Error):
+        file = progress_file()
+        if is_on() and file.exists():
+            with closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", timeout=_READING, uri=True)) as connection:
+                written = dict(connection.execute("select place, guess from guess").fetchall())
+    return {**written, **_unwritten}
+
+
+def forget_guesses(lab: str) -> int:
+    """Remove the guesses of a lab, for `labs reset`. With LABS_PROGRESS=off the file stays as it is.
+
+    Args:
+        lab: the number of the lab, two digits.
+
+    Returns:
+        How many there were.
+
+    Raises:
+        LabError: the file cannot be changed now.
+
+    Example:
+        forget_guesses("01")
+    """
+    places = [place for place in guesses() if normal(place.partition(".")[0]) == lab]
+    for place in places:
+        _unwritten.pop(place, None)
+    file = progress_file()
+    if places and is_on() and file.exists():
+        try:
+            with _connected(file, _READING) as connection:
+                connection.executemany("delete from guess where place = ?", [(place,) for place in places])
+                connection.execute("commit")
+        except (sqlite3.Error, OSError) as error:
+            raise LabError(
+                _("Your guesses in {file} could not be removed: {reason}.").format(file=file, reason=explain(error)),
+                _("Close other notebooks and programs that use it, and try again."),
+            ) from error
+    return len(places)
+
+
 @atexit.register
 def _last_chance() -> None:
-    """A kernel that ends gives results that still wait for other notebooks three seconds more."""
+    """A kernel that ends gives entries that still wait for other notebooks three seconds more."""
     _writer.wait(3)
 
 
@@ -264,39 +373,40 @@ def _connected(file: Path, patience: float) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def _add(connection: sqlite3.Connection, entry: dict[str, str | None]) -> None:
+def _add(
+    connection: sqlite3.Connection, entry: dict[str, str | None], statement: str = _ADD, table: str = _TABLE
+) -> None:
+    """Put an entry into its table, which is made where it is missing."""
     try:
-        connection.execute(_ADD, entry)
+        connection.execute(statement, entry)
     except sqlite3.OperationalError as error:
         if _NO_TABLE not in str(error):
             raise
-        connection.execute(_TABLE)
-        connection.execute(_ADD, entry)
+        connection.execute(table)
+        connection.execute(statement, entry)
 
 
-def _note(result: _Result) -> None:
-    result.file.parent.mkdir(parents=True, exist_ok=True)
-    entry: dict[str, str | None] = {
-        "exercise": result.exercise,
-        "status": result.status,
-        "now": result.now,
-        "passed": None,
-    }
-    if result.status == PASSED:
-        entry["passed"] = result.now
-    with _connected(result.file, _PATIENCE) as connection:
+def _now() -> str:
+    return datetime.now().isoformat(timespec="seconds")
+
+
+def _note(file: Path, exercise: str, status: str, now: str) -> None:
+    entry: dict[str, str | None] = {"exercise": exercise, "status": status, "now": now}
+    entry["passed"] = now if status == PASSED else None
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with _connected(file, _PATIENCE) as connection:
         _add(connection, entry)
         connection.execute("commit")
 
 
-def _note_for_board(result: _Result) -> None:
+def _note_for_board(exercise: str, status: str) -> None:
     """Keep the result for the class board. People who have joined none never load its client."""
     named = settings.BOARD.text
     if settings.is_off(named) or not (named or personal.board_file().exists()):
         return
     from labs_helper.board import client
 
-    client.note(result.exercise, result.status)
+    client.note(exercise, status)
 
 
 def entries() -> dict[str, Entry]:
@@ -350,9 +460,12 @@ def report(lab: str | None = None) -> str:
             _("Lab {lab!r} has no exercises.").format(lab=lab),
             _("Labs with exercises: {labs}.").format(labs=", ".join(labs_with_exercises())),
         )
+    labs = {normal(number.partition(".")[0]) for number in known}
     noted = entries()
     width = max(len(exercise.title) for exercise in known.values())
     passed = sum(entry.passed_at is not None for number, entry in noted.items() if number in known)
+    guessed = sum(normal(place.partition(".")[0]) in labs for place in guesses())
+    guess_lines = [_n("{count} guess is kept.", "{count} guesses are kept.", guessed).format(count=guessed)]
     kept = [_("Kept in {file}").format(file=progress_file())]
     if not is_on():
         kept = [_("Kept in {file} (LABS_PROGRESS is off: nothing new is kept)").format(file=progress_file())]
@@ -367,6 +480,7 @@ def report(lab: str | None = None) -> str:
                 f"  {number:<4}  {exercise.title:<{width}}  {_state(noted.get(number))}"
                 for number, exercise in known.items()
             ),
+            *(guess_lines if guessed else []),
             *kept,
         ]
     )
