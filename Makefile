@@ -91,6 +91,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python docs/style_check.py
 
 # Stored outputs, downloaded models and bundled checkpoints stay. What goes comes back with `make setup`.
 clean:

@@ -1,10 +1,11 @@
-"""Give a lab back as it was handed out, and keep what the learner made of it.
-
-    from labs_helper.course.reset import restore
-    restore("01")          # in a terminal: labs reset 01
+"""Give a lab back as it was handed out, and keep the learner's version.
 
 The notebook as handed out comes from its source in `notebooks/src/`; an edition without sources (the zip of
 `labs workshop zip`) brings it in `data/notebooks/`. Neither a network nor git is needed.
+
+Example:
+    from labs_helper.course.reset import restore
+    restore("01")          # in a terminal: labs reset 01
 """
 
 from __future__ import annotations
