@@ -36,6 +36,12 @@ FIX: Status = "FIX"  # has to be repaired
 
 _FREE_MEMORY = 1e9  # bytes: what a notebook with a bundled model takes, and some room
 _FREE_DISK = 5e8  # bytes: notebooks and their copies
+# What Python's webbrowser module looks for, and wslview, which opens the browser of Windows.
+_BROWSERS = (
+    *("xdg-open", "wslview", "x-www-browser", "firefox", "chromium", "chromium-browser", "google-chrome"),
+    *("microsoft-edge", "epiphany", "falkon", "konqueror"),
+)
+_EAST_ASIAN = ("cjk", "nanum", "unfonts", "baekmuk", "malgun")  # parts of the names of files with Korean in them
 # The same as in docs/hub/jupyterhub_config.py, which cannot import this.
 MLX_SERVER_BOUND = "--prompt-cache-size 2 --decode-concurrency 4 --prompt-concurrency 2"
 
@@ -135,6 +141,7 @@ def check_setup(lab: str | None = None) -> SetupReport:
         compiler_row(),
         kernel_row(),
         progress_row(),
+        *missing_rows(),
         *checkpoint_rows(roles),
         *answer_rows(roles),
         *endpoint_rows(),
@@ -271,7 +278,7 @@ def blas_row() -> Row:
     """Whether MLX computes with a fast BLAS.
 
     Example:
-        blas_row().detail      # 'OpenBLAS'
+        blas_row().detail      # "OpenBLAS"
     """
     status = blas.preload()
     return Row("BLAS", OK if status.fast else NOTE, status.library, status.advice)
@@ -317,6 +324,65 @@ def progress_row() -> Row:
     if what:
         return Row(name, NOTE, what, do)
     return Row(name, OK, _("noted in {file}").format(file=progress.progress_file()))
+
+
+def missing_rows() -> list[Row]:
+    """What a small Linux system lacks, and what that costs. Nothing of it keeps a lab from running.
+
+    Example:
+        [row.name for row in missing_rows()]      # ["libGL", "fonts", "browser"] in an empty Debian
+    """
+    if not sys.platform.startswith("linux"):
+        return []
+    rows = []
+    if _opencv_lacks_libgl():
+        detail = _("missing: `import cv2` fails, and no lab needs it")
+        rows.append(
+            Row("libGL", OK, detail, _("For notebooks of your own that use OpenCV: sudo apt-get install libgl1."))
+        )
+    browser = _has_browser()
+    if not browser:
+        detail = _("none on this computer: `make lab BROWSER=0` prints an address, and browser tests cannot run")
+        rows.append(Row(_("browser"), OK, detail))
+    if not _has_east_asian_font():
+        # The text of tables and most figures is drawn by the browser, so the fonts of its computer count.
+        detail = _("none for Chinese, Japanese and Korean: a browser on this computer shows boxes in their place")
+        advice = _("If you read the notebooks on this computer: sudo apt-get install fonts-noto-cjk.")
+        rows.append(Row(_("fonts"), NOTE if browser else OK, detail, advice))
+    return rows
+
+
+def _opencv_lacks_libgl() -> bool:
+    """Whether opencv-python is installed in the form that needs libGL, and the system has none."""
+    if version("opencv-python") is None:
+        return False
+    libraries = _asked("ldconfig", "-p")
+    return bool(libraries) and "libGL.so.1" not in libraries
+
+
+def _has_browser() -> bool:
+    return any(shutil.which(name) for name in _BROWSERS)
+
+
+def _has_east_asian_font() -> bool:
+    """Whether fontconfig knows a font for Korean; without fontconfig, whether a font file looks like one."""
+    if shutil.which("fc-list"):
+        return bool(_asked("fc-list", ":lang=ko", "family").strip())
+    folders = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"), Path("~/.local/share/fonts").expanduser())
+    names = (file.name.lower() for folder in folders if folder.is_dir() for file in folder.rglob("*.[ot]t[fc]"))
+    return any(part in name for name in names for part in _EAST_ASIAN)
+
+
+def _asked(*command: str) -> str:
+    """What a program of the system prints; "" if it is missing, fails or takes too long."""
+    # An ordinary user's PATH may lack the folders of ldconfig.
+    path = shutil.which(command[0]) or shutil.which(command[0], path="/usr/sbin:/sbin")
+    if path is None:
+        return ""
+    try:
+        return subprocess.run([path, *command[1:]], capture_output=True, text=True, timeout=5, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
 
 
 def checkpoint_rows(roles: Iterable[str]) -> list[Row]:

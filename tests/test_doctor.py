@@ -109,6 +109,66 @@ def test_little_memory_is_a_note(monkeypatch):
     assert row.status == "NOTE" and row.detail.startswith("500 MB free") and "1 GB free" in row.advice
 
 
+def programs(folder: Path, monkeypatch, **said: str) -> None:
+    """A system whose only programs are these, with what each prints."""
+    for name, text in said.items():
+        program = folder / name.replace("_", "-")
+        program.write_text(f"#!/bin/sh\necho '{text}'\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+
+
+linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="what a small Linux system lacks")
+
+
+@linux_only
+def test_an_empty_system_is_told_what_it_lacks_and_what_that_costs(monkeypatch, tmp_path):
+    programs(tmp_path, monkeypatch, ldconfig="libc.so.6 => /lib/libc.so.6", fc_list="")
+    rows = {row.name: row for row in doctor.missing_rows()}
+    assert list(rows) == ["libGL", "browser", "fonts"]
+    assert {row.status for row in rows.values()} == {"OK"}, "no lab needs them"
+    assert "no lab needs it" in rows["libGL"].detail and "libgl1" in rows["libGL"].advice
+    assert "BROWSER=0" in rows["browser"].detail and "browser tests" in rows["browser"].detail
+    assert "boxes" in rows["fonts"].detail and "fonts-noto-cjk" in rows["fonts"].advice
+
+
+@linux_only
+def test_a_browser_without_fonts_is_worth_a_note(monkeypatch, tmp_path):
+    programs(tmp_path, monkeypatch, ldconfig="libGL.so.1 => /lib/libGL.so.1", fc_list="", firefox="")
+    (row,) = doctor.missing_rows()
+    assert (row.name, row.status) == ("fonts", "NOTE")
+
+
+@linux_only
+def test_a_complete_system_has_no_such_rows(monkeypatch, tmp_path):
+    programs(tmp_path, monkeypatch, ldconfig="libGL.so.1", fc_list="Noto Sans CJK KR", xdg_open="")
+    assert doctor.missing_rows() == []
+
+
+@linux_only
+def test_without_the_programs_that_tell_nothing_is_claimed(monkeypatch, tmp_path):
+    """No ldconfig: nothing about libGL. No fontconfig: the names of the font files tell."""
+    programs(tmp_path, monkeypatch, firefox="")
+    monkeypatch.setattr(doctor, "_asked", lambda *command: "")
+    fonts = tmp_path / ".local/share/fonts"
+    fonts.mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (fonts / "NotoSansCJK-Regular.ttc").touch()
+    assert doctor.missing_rows() == []
+
+
+@linux_only
+def test_opencv_without_a_screen_needs_no_libgl(monkeypatch, tmp_path):
+    programs(tmp_path, monkeypatch, ldconfig="libc.so.6", fc_list="x", firefox="")
+    monkeypatch.setattr(doctor, "version", lambda package: None)  # opencv-python-headless, or none at all
+    assert doctor.missing_rows() == []
+
+
+def test_other_systems_are_not_asked(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert doctor.missing_rows() == []
+
+
 def test_what_benchmarks_record():
     status = corrections.blas.preload()
     row = doctor.blas_row()
