@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import httpx
 
 from labs_helper.catalog import ModelCard
-from labs_helper.common import network
+from labs_helper.common import addresses, timeouts
 from labs_helper.common.markup import printable
+from labs_helper.common.numbers import is_whole, whole
 from labs_helper.common.translate import _
-from labs_helper.errors import DownloadFailed
-from labs_helper.store import manifest
+from labs_helper.errors import BadRequest, DownloadFailed
+from labs_helper.store import manifest, transfer
 from labs_helper.store.transfer import Remote
 
-if TYPE_CHECKING:
-    from huggingface_hub import HfApi
-
+HUB = "https://huggingface.co"
+LISTING = 5_000_000  # bytes of a listing; those of the models in the catalog have some ten thousand
 TIMEOUT = 8  # seconds for the listing; a learner should not wait longer to hear that the network is down
 # Never *.py: the engines have their own code for these models, and a checkpoint should be data.
+_SUM = {"sha256": re.compile(r"[0-9a-fA-F]{64}"), "git": re.compile(r"[0-9a-fA-F]{40}")}
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _WANTED = ("*.json", "*.jinja", "model*.safetensors", "tokenizer.model", "LICENSE*", "NOTICE*", "README.md")
 
 
@@ -57,17 +62,22 @@ def plan(card: ModelCard) -> Plan:
         card: a real model of the catalog.
 
     Raises:
+        BadRequest: HF_ENDPOINT is not an address, or the environment holds a token or a proxy that cannot be used.
         DownloadFailed: offline, or the hub does not answer, or not with the model.
 
     Example:
         plan(real_card("phi-3.5-mini-instruct-4bit")).size
     """
-    from huggingface_hub import HfApi, hf_hub_url
+    from huggingface_hub import hf_hub_url
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # public, and missing in __all__
 
-    endpoint = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
-    network.proxy_for(endpoint)  # refuses a proxy that the hub's package would answer with an ImportError
-    repository, revision, entries = _ask(HfApi(endpoint=endpoint), card, endpoint)
+    endpoint, headers = _endpoint(), build_hf_headers()
+    if not re.fullmatch(r"(Bearer [!-~]+)?", headers.get("authorization", "")):  # httpx would repeat it in its error
+        raise BadRequest(
+            _("The token for the hub holds a space or another sign that is in no token."),
+            _("Copy it again into HF_TOKEN, without anything before or after it, or log in with `hf auth login`."),
+        )
+    repository, revision, entries = _ask(card, endpoint, headers)
     if repository.lower() != str(card.repository).lower():
         print(_("{old} has moved to {new}.").format(old=card.repository, new=printable(repository)))
     files = []
@@ -89,7 +99,12 @@ def plan(card: ModelCard) -> Plan:
             ),
             _("Do not use it until somebody has looked at what changed."),
         )
-    return Plan(card.name, tuple(files), repository, revision, build_hf_headers(), may_lead_elsewhere=True)
+    return Plan(card.name, tuple(files), repository, revision, headers, may_lead_elsewhere=True)
+
+
+def _endpoint() -> str:
+    named = (os.environ.get("HF_ENDPOINT") or "").strip() or HUB
+    return str(addresses.parse(named, name="HF_ENDPOINT", example=HUB))
 
 
 def _other_ways() -> str:
@@ -107,62 +122,77 @@ def _wanted(name: str, card: ModelCard) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in _WANTED)
 
 
-def _ask(api: HfApi, card: ModelCard, endpoint: str) -> tuple[str, str, list[tuple[str, int, str, str]]]:
-    """(repository, commit, [(name, size, sum, kind of sum)]) as the hub has them now."""
-    from huggingface_hub import errors
+def _ask(card: ModelCard, endpoint: str, headers: dict[str, str]) -> tuple[str, str, list[tuple[str, int, str, str]]]:
+    """(repository, commit, [(name, size, sum, kind of sum)]) as the hub has them now.
+
+    Not through huggingface_hub: its client sends requests for a mirror on this computer through the proxy.
+    """
+    from huggingface_hub import constants
 
     repository = str(card.repository)
-    try:
-        info = api.model_info(repository, files_metadata=True, timeout=TIMEOUT)
-        entries = []
-        for entry in info.siblings or []:
-            digest, kind = (entry.lfs.sha256, "sha256") if entry.lfs else (entry.blob_id, "git")
-            if digest is None or entry.size is None:
-                raise ValueError("a file without its sum or size")
-            entries.append((entry.rfilename, int(entry.size), digest.lower(), kind))
-        if info.sha is None:
-            raise ValueError("a listing without its commit")
-        return str(info.id), info.sha.lower(), entries
-    except errors.OfflineModeIsEnabled as error:
+    if constants.HF_HUB_OFFLINE:
         raise DownloadFailed(
             _("HF_HUB_OFFLINE is set, so nothing is asked from the hub."),
             _("Unset it to download. {other_ways}").format(other_ways=_other_ways()),
-        ) from error
-    except errors.GatedRepoError as error:
-        raise DownloadFailed(
-            _("{repository} wants its terms accepted first.").format(repository=repository),
-            _("Accept them on {endpoint}/{repository}, then log in with `hf auth login`.").format(
-                endpoint=endpoint, repository=repository
-            ),
-        ) from error
-    except errors.RepositoryNotFoundError as error:
-        raise _not_public(repository, endpoint) from error
-    except errors.HfHubHTTPError as error:
-        raise _for_status(error.response.status_code, error.response.headers, repository, endpoint) from error
-    # The HTTPError of the HTTP library that the hub's package uses, httpx or httpx2.
-    except errors.HTTPError as error:  # type: ignore[attr-defined]  # no connection, no name, no answer in time
-        raise DownloadFailed(
-            _("{endpoint} does not answer ({kind}).").format(endpoint=endpoint, kind=type(error).__name__),
-            _("Check the network connection (and proxy). {other_ways}").format(other_ways=_other_ways()),
-        ) from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        )
+    with transfer.client(endpoint, headers, redirects=True, seconds=TIMEOUT) as http:
+        try:
+            url = f"{endpoint}/api/models/{repository}?blobs=true"
+            response, content = transfer.small(http, url, LISTING, TIMEOUT)
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, timeouts.TooLong) as error:
+            raise DownloadFailed(
+                _("{endpoint} does not answer ({kind}).").format(endpoint=endpoint, kind=type(error).__name__),
+                _("Check the network connection (and proxy). {other_ways}").format(other_ways=_other_ways()),
+            ) from error
+    if response.status_code != 200:
+        raise _for_status(response.status_code, response.headers, repository, endpoint)
+    try:
+        return _listing(content)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DownloadFailed(
             _("{endpoint} answers with something that is not a list of files.").format(endpoint=endpoint),
             _("A login page of the network may be in between: open a web page in a browser, log in, and try again."),
         ) from error
 
 
+def _listing(content: bytes) -> tuple[str, str, list[tuple[str, int, str, str]]]:
+    """What the hub says about a repository. An error of a kind that `_ask` expects if it is something else.
+
+    Names, sums and the commit become parts of paths and addresses, so each has to look like one.
+    """
+    said = json.loads(content)
+    entries = []
+    for entry in said["siblings"]:
+        lfs = entry.get("lfs")
+        digest, kind = (lfs["sha256"], "sha256") if lfs else (entry["blobId"], "git")
+        if not _SUM[kind].fullmatch(digest) or not is_whole(entry["size"]) or entry["size"] < 0:
+            raise ValueError("a file without its sum or size")
+        entries.append((str(entry["rfilename"]), entry["size"], digest.lower(), kind))
+    if not _SUM["git"].fullmatch(said["sha"]) or not _REPOSITORY.fullmatch(said["id"]):
+        raise ValueError("a listing without its commit or its name")
+    return said["id"], said["sha"].lower(), entries
+
+
 def _for_status(status: int, headers: Mapping[str, str], repository: str, endpoint: str) -> DownloadFailed:
+    code = headers.get("X-Error-Code", "")
+    if code == "GatedRepo":
+        return DownloadFailed(
+            _("{repository} wants its terms accepted first.").format(repository=repository),
+            _("Accept them on {endpoint}/{repository}, then log in with `hf auth login`.").format(
+                endpoint=endpoint, repository=repository
+            ),
+        )
     if status == 429:
-        wait = headers.get("Retry-After")
-        when = _("in {count} seconds").format(count=wait) if wait and wait.isdigit() else _("in some minutes")
+        wait = whole(headers.get("Retry-After", ""))
+        when = _("in {count} seconds").format(count=wait) if wait is not None else _("in some minutes")
         return DownloadFailed(
             _("{endpoint} has had too many requests from this network.").format(endpoint=endpoint),
             _("Try again {when}, or log in (`hf auth login`) for a limit of your own. {other_ways}").format(
                 when=when, other_ways=_other_ways()
             ),
         )
-    if status == 401:  # what the hub says to strangers, whether a repository is private or does not exist
+    # 401 is what the hub says to strangers, whether a repository is private or does not exist.
+    if status == 401 or code == "RepoNotFound":
         return _not_public(repository, endpoint)
     if status == 403:
         return DownloadFailed(

@@ -19,11 +19,11 @@ from urllib.parse import quote
 import httpx
 
 from labs_helper import catalog
-from labs_helper.common import addresses, network, servers, timeouts
+from labs_helper.common import addresses, servers, timeouts
 from labs_helper.common.connections import Connections, room
 from labs_helper.common.translate import _
 from labs_helper.errors import CheckpointRefused, DownloadFailed, ModelNotHere
-from labs_helper.store import checkpoint, manifest
+from labs_helper.store import checkpoint, manifest, transfer
 from labs_helper.store.hub import Plan
 from labs_helper.store.places import locate, real_card
 from labs_helper.store.transfer import Remote
@@ -63,14 +63,7 @@ def plan(name: str, source: str) -> Plan:
     """
     example = f"http://192.168.1.20:{PORT}"
     base = str(addresses.parse(source, name=_("The address of the computer"), example=example, scheme="http"))
-    proxy = network.proxy_for(base)
-    with httpx.Client(
-        timeout=5,
-        verify=network.trust(),
-        follow_redirects=False,
-        trust_env=False,
-        proxy=proxy.url if proxy else None,
-    ) as http:
+    with transfer.client(base, seconds=5) as http:
         text = _get(http, f"{base}/{quote(name)}/{manifest.NAME}")
         if text is None:
             names = ", ".join(_names(_get(http, f"{base}/{_LIST}"))) or _("nothing")
@@ -91,9 +84,8 @@ def plan(name: str, source: str) -> Plan:
 def _get(http: httpx.Client, url: str) -> bytes | None:
     """A small answer, or None for 404."""
     try:
-        response, content = timeouts.wait_at_most(OVERALL, _read, http, url)
+        response, content = transfer.small(http, url, manifest.SIZE_LIMIT, OVERALL)
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, timeouts.TooLong) as error:
-        http.close()  # the end of a request that still waits
         raise DownloadFailed(
             _("Nothing answers at {url} ({kind}).").format(url=url, kind=type(error).__name__),
             _(
@@ -103,24 +95,12 @@ def _get(http: httpx.Client, url: str) -> bytes | None:
         ) from error
     if response.status_code == 404:
         return None
-    encoded = response.headers.get("Content-Encoding", "identity").strip().lower() != "identity"
-    if response.status_code != 200 or encoded or len(content) > manifest.SIZE_LIMIT:
+    if response.status_code != 200 or transfer.is_encoded(response) or len(content) > manifest.SIZE_LIMIT:
         raise DownloadFailed(
             _("{url} answers {status}, not with a model.").format(url=url, status=response.status_code),
             _("Check the address."),
         )
     return content
-
-
-def _read(http: httpx.Client, url: str) -> tuple[httpx.Response, bytes]:
-    """An answer as it goes over the wire: a compressed one could unfold to gigabytes, and is not asked for."""
-    content = b""
-    with http.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response:
-        for chunk in response.iter_raw():
-            content += chunk
-            if len(content) > manifest.SIZE_LIMIT:
-                break
-    return response, content
 
 
 def _names(text: bytes | None) -> list[str]:

@@ -17,6 +17,7 @@ import httpx
 
 from labs_helper.common import network, timeouts
 from labs_helper.common.numbers import whole
+from labs_helper.common.routes import Routes
 from labs_helper.common.translate import _
 from labs_helper.errors import DownloadFailed
 from labs_helper.store import manifest
@@ -57,13 +58,16 @@ class _Broken(Exception):
         super().__init__(why)
 
 
-def client(url: str, headers: dict[str, str] | None = None, *, redirects: bool = False) -> httpx.Client:
+def client(
+    url: str, headers: dict[str, str] | None = None, *, redirects: bool = False, seconds: float = 20
+) -> httpx.Client:
     """An HTTP client with limits on every wait. It gives its headers to no other host on a redirect.
 
     Args:
-        url: what it will ask, which decides about the proxy.
+        url: what it will ask first.
         headers: to send with each request.
         redirects: whether to follow them. A computer in the room has no reason to lead elsewhere.
+        seconds: the longest wait for the next piece of an answer.
 
     Raises:
         BadRequest: the environment names a proxy that cannot be used.
@@ -71,14 +75,58 @@ def client(url: str, headers: dict[str, str] | None = None, *, redirects: bool =
     Example:
         with client("http://192.168.1.20:8787") as http: ...
     """
+    network.proxy_for(url)  # a proxy that cannot be used is told now, not in the middle
     return httpx.Client(
         headers=headers,
-        timeout=httpx.Timeout(connect=5, read=20, write=10, pool=10),
-        verify=network.trust(),
+        timeout=httpx.Timeout(connect=5, read=seconds, write=10, pool=10),
         follow_redirects=redirects,
         max_redirects=5,
-        trust_env=network.proxy_for(url) is not None,  # httpx alone would ask this computer through a proxy
+        transport=Routes(),
+        trust_env=False,  # httpx alone would ask this computer through a proxy
     )
+
+
+def small(http: httpx.Client, url: str, limit: int, seconds: float) -> tuple[httpx.Response, bytes]:
+    """An answer that is small, as it goes over the wire, and what it says: a list of files, not a file.
+
+    Args:
+        http: from `client`.
+        url: what to ask.
+        limit: bytes after which reading stops; the text is then longer than this.
+        seconds: for the whole answer.
+
+    Raises:
+        httpx.HTTPError: nothing answers, or not in the way of HTTP.
+        timeouts.TooLong: the answer is not complete in time.
+
+    Example:
+        small(http, "http://192.168.1.20:8787/models.json", limit=1_000_000, seconds=20)
+    """
+
+    def read() -> tuple[httpx.Response, bytes]:
+        content = b""
+        # A compressed answer could unfold to gigabytes, and is not asked for.
+        with http.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response:
+            for chunk in response.iter_raw():
+                content += chunk
+                if len(content) > limit:
+                    break
+        return response, content
+
+    try:
+        return timeouts.wait_at_most(seconds, read)
+    except timeouts.TooLong:
+        http.close()  # the end of a request that still waits
+        raise
+
+
+def is_encoded(response: httpx.Response) -> bool:
+    """Whether an answer is compressed although that was not asked for.
+
+    Example:
+        is_encoded(response)      # False
+    """
+    return str(response.headers.get("Content-Encoding", "identity")).strip().lower() != "identity"
 
 
 def download(http: httpx.Client, remote: Remote, folder: Path, on_bytes: manifest.OnBytes) -> None:

@@ -58,3 +58,22 @@ def test_a_proxy_that_cannot_be_used(environment, proxy):
     with pytest.raises(BadRequest, match="all_proxy") as caught:
         network.proxy_for("https://example.org")
     assert "hunter" not in str(caught.value)
+
+
+def test_each_request_goes_the_way_of_its_own_address(environment, answering):
+    """A redirect may lead from the room to the hub and back; the client cannot know that when it is made."""
+    import httpx
+
+    from labs_helper.common.routes import Routes
+
+    def answer(line: str, *headers: str) -> bytes:
+        return "\r\n".join((f"HTTP/1.1 {line}", "Content-Length: 0", "Connection: close", *headers, "", "")).encode()
+
+    near = answering(answer("200 OK"))
+    proxy = answering(answer("302 Found", f"Location: {near}/back"))
+    environment.setenv("ALL_PROXY", proxy)
+    room = answering(answer("302 Found", "Location: http://hub.example.org/file"))
+    with httpx.Client(transport=Routes(), trust_env=False, follow_redirects=True, timeout=10) as http:
+        response = http.get(room)
+    assert response.status_code == 200 and str(response.url) == f"{near}/back"
+    assert [str(step.url) for step in response.history] == [room, "http://hub.example.org/file"]

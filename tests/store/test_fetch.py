@@ -237,6 +237,110 @@ def test_a_login_page_in_between(serve, listing):
     failure()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda said: said.update(sha="../../../main"),
+        lambda said: said.update(sha=None),
+        lambda said: said.update(id="a/b\x1b[2J"),
+        lambda said: said["siblings"][0].update(size=-1),
+        lambda said: said["siblings"][0].update(size="12"),
+        lambda said: said["siblings"][0].update(size=True),
+        lambda said: said["siblings"][0].update(blobId="../../../../tmp/x"),
+        lambda said: said["siblings"][0].update(lfs={"sha256": "../../x", "size": 1}),
+        lambda said: said["siblings"][0].update(lfs=3),
+        lambda said: said["siblings"].append(None),
+    ],
+)
+def test_a_listing_with_something_else_in_it(serve, upload, change):
+    """Names, sums and the commit become parts of paths and addresses."""
+    files = [{"rfilename": "config.json", "size": 1, "blobId": "0" * 40}]
+    said = {"id": CARD.repository, "sha": COMMIT, "siblings": files}
+    change(said)
+    serve(listing=json.dumps(said).encode())
+    assert "not a list of files" in failure()
+
+
+@pytest.mark.parametrize(
+    ("listing", "headers"),
+    [(b"[" * 100_000, {}), (b" " * (hub.LISTING + 10), {}), (b'{"sha": ' + b"9" * 10_000 + b"}", {})],
+    ids=["nested", "too long", "a long number"],
+)
+def test_a_listing_made_to_hurt(serve, listing, headers):
+    serve(listing=listing, headers=headers)
+    assert "not a list of files" in failure()
+
+
+@pytest.mark.parametrize("wait", ["\u00b2".encode().decode("latin-1"), "9" * 5000, "soon", "-1"])
+def test_a_time_to_wait_that_is_no_number(serve, wait):
+    serve(status=429, headers={"Retry-After": wait})
+    assert "in some minutes" in failure()
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["https://me:hunter2@hub.example.org", "https://hub.example.org/?key=hunter2", "hunter2", "http://[hunter2"],
+)
+def test_the_address_of_a_hub_is_checked_and_a_password_in_it_is_not_repeated(models, monkeypatch, address):
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    said = failure(BadRequest)
+    assert "HF_ENDPOINT" in said and "hunter2" not in said
+
+
+@pytest.mark.parametrize("token", ["hunter2 with \u00e9", "hunter2 and more"])
+def test_a_token_that_no_header_can_hold_is_not_repeated(serve, monkeypatch, token):
+    started = serve()
+    monkeypatch.setenv("HF_TOKEN", token)
+    said = failure(BadRequest)
+    assert "HF_TOKEN" in said and "hunter2" not in said and not started.requests
+
+
+def test_a_token_stays_out_of_the_logs_and_away_from_other_hosts(serve, monkeypatch, caplog):
+    started = serve()
+    monkeypatch.setenv("HF_TOKEN", "hunter2\n")
+    with caplog.at_level("DEBUG"):
+        fetch()
+    assert "hunter2" not in caplog.text
+    sent = {path: token for path, token in started.tokens.items() if token}
+    assert all(token == "Bearer hunter2" for token in sent.values())
+    assert sent and not any(path.startswith("/cdn/") for path in sent)
+
+
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+
+
+@pytest.fixture
+def proxy(answering, monkeypatch):
+    """A proxy that answers everything with a 502, and that the environment names for every address."""
+    url = answering(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    for name in PROXIES:
+        monkeypatch.setenv(name, url)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    return url
+
+
+def test_a_hub_on_this_computer_is_never_asked_through_a_proxy(serve, upload, proxy):
+    """The listing went through the proxy, and the token with it; the files never did."""
+    started = serve()
+    whole(fetch(), upload)
+    assert any(path.startswith("/api/models/") for _, path, _ in started.requests)
+
+
+def test_other_hubs_are_asked_through_the_proxy(models, monkeypatch, proxy):
+    monkeypatch.setenv("HF_ENDPOINT", "http://hub.example.org")
+    assert "trouble of its own (502)" in failure()
+
+
+def test_a_socks_proxy_is_refused_for_a_hub_far_away_and_no_matter_for_one_near(serve, upload, monkeypatch):
+    for name in PROXIES:
+        monkeypatch.setenv(name, "socks5://127.0.0.1:1")
+    monkeypatch.setenv("HF_ENDPOINT", "http://hub.example.org")
+    assert "SOCKS" in failure(BadRequest)
+    serve()
+    whole(fetch(), upload)
+
+
 def test_a_moved_repository_is_followed(serve, upload, capsys):
     serve(moved="mlx-community/Phi-3.5-mini-instruct-new")
     whole(fetch(), upload)
