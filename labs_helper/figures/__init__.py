@@ -6,7 +6,7 @@ Each function imports what it draws with, so importing this package is cheap.
 from labs_helper.figures.bars import bars, token_counts
 from labs_helper.figures.base import Figure
 from labs_helper.figures.cache import kv_bytes_per_token, kv_cache, prefill
-from labs_helper.figures.context import needle_heatmap, rope_tables
+from labs_helper.figures.context import loss_by_position, needle_heatmap, rope_tables
 from labs_helper.figures.expert_costs import cost_quality, expert_memory, family, hit_rates
 from labs_helper.figures.experts import compare_experts, expert_load, expert_map, expert_tokens
 from labs_helper.figures.picture_costs import crops_cost, token_cost
@@ -33,6 +33,7 @@ __all__ = [
     "hit_rates",
     "kv_bytes_per_token",
     "kv_cache",
+    "loss_by_position",
     "needle_heatmap",
     "prefill",
     "rope_tables",

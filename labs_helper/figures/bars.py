@@ -35,6 +35,18 @@ _MARKS = [
     '<path d="M0,0 l8,8 M0,8 l8,-8" stroke="#fff" stroke-width="1.4"/>',
     '<path d="M0,4 h8 M4,0 v8" stroke="#fff" stroke-width="1.4"/>',
 ]
+# A model family keeps its colour through every lab, in whatever order its bars are drawn.
+_FAMILIES = (
+    ("instruct-previous", 1),
+    ("Phi-3-mini", 1),
+    ("instruct-tiny", 0),
+    ("Phi-3.5-mini", 0),
+    ("Phi-3.5-MoE", 2),
+    ("moe-tiny", 2),
+    ("Phi-3.5-vision", 3),
+    ("vision-tiny", 3),
+)
+_GUESS = 'stroke="#111" stroke-width="2" stroke-dasharray="3 2" fill="none"'
 _CHARACTER = 7.0  # mean width of a 12 px letter, in px; a wide character counts twice
 _CUT = 34  # columns of the longest label
 _RIGHT = 62  # px beside the longest bar, for its number
@@ -51,6 +63,9 @@ def bars(
     source: str = "",
     takeaway: str = "",
     maximum: float | None = None,
+    decimals: int | None = None,
+    chance: Mapping[str, float] | float | None = None,
+    apart: Sequence[str] = (),
 ) -> Figure:
     """Draw horizontal bars with their numbers: one for each label, or one for each label and group.
 
@@ -62,8 +77,12 @@ def bars(
         title: shown above.
         unit: what the numbers count, for example "tokens".
         source: where the numbers come from; shown below.
-        takeaway: the sentence under the chart; made from the data when left out.
+        takeaway: the sentence under the chart, written by hand; none when left out. The alt text sums up the data
+            either way.
         maximum: the end of the axis; the largest value when left out.
+        decimals: digits after the point of every number; as many as each number needs when left out.
+        chance: what guessing would give, for each label or for all; drawn as a dashed line across the label's bars.
+        apart: labels below a line, such as an average of the rows above.
 
     Raises:
         BadRequest: no rows, an unknown column, a negative value, more than eight groups, or two rows for one bar.
@@ -76,6 +95,7 @@ def bars(
     rows = records(frame)
     _check_columns(rows, [x, y, *([group] if group else [])])
     labels = list(dict.fromkeys(str(row[x]) for row in rows))
+    labels = [label for label in labels if label not in apart] + [label for label in labels if label in apart]
     groups = list(dict.fromkeys(str(row[group]) for row in rows)) if group else [""]
     if len(groups) > len(_COLOURS):
         raise BadRequest(
@@ -85,12 +105,17 @@ def bars(
     values = _values(rows, x, y, group)
     known = [value for value in values.values() if value is not None]
     top = maximum if maximum is not None else (max(known) if known else 1)
-    drawn = _Chart(labels, groups, values, title, unit, float(top) or 1.0).svg()
-    takeaway = takeaway or _takeaway(labels, groups, values, unit)
-    columns = [x, *(groups if group else [f"{y} ({unit})" if unit else y])]
-    cells = [[label] + [_written(values.get((label, name))) for name in groups] for label in labels]
+    guessing = dict.fromkeys(labels, chance) if isinstance(chance, (int, float)) else dict(chance or {})
+    drawn = _Chart(labels, groups, values, title, unit, float(top) or 1.0, decimals, guessing, apart).svg()
+    columns = [x, *(groups if group else [f"{y} ({unit})" if unit else y]), *([_("guessing")] if guessing else [])]
+    cells = [
+        [label, *(_written(values.get((label, name)), decimals) for name in groups)]
+        + ([_written(guessing.get(label), decimals) if label in guessing else "–"] if guessing else [])
+        for label in labels
+    ]
     plain = joined(title, text_table(columns, cells, right=range(1, len(columns))), takeaway, source_line(source))
-    alt = f"{_alt(title, len(labels), groups if group else [], unit)} {takeaway}"
+    summary = takeaway or _summary(labels, groups, values, unit)
+    alt = f"{_alt(title, len(labels), groups if group else [], unit)} {summary}"
     return Figure.from_svg(drawn, alt=alt, takeaway=takeaway, text=plain, rows=rows, width=svg.WIDTH, source=source)
 
 
@@ -109,7 +134,7 @@ def token_counts(
             model).
         texts: label -> the text itself; then the plain form also tells tokens per character.
         title: shown above; "Tokens for the same sentence" when left out.
-        takeaway: shown below; made from the data when left out.
+        takeaway: shown below; none when left out.
         source: where the numbers come from.
 
     Raises:
@@ -129,7 +154,7 @@ def token_counts(
         group="tokenizer" if nested else None,
         title=title,
         unit=_("tokens"),
-        takeaway=takeaway or _count_takeaway(rows),
+        takeaway=takeaway,
         source=source,
     )
     if not texts:
@@ -142,6 +167,22 @@ def token_counts(
     )
     plain = joined(title, table, figure.takeaway)
     return Figure(html=figure.html, text=plain, alt=figure.alt, takeaway=figure.takeaway, rows=tuple(rows))
+
+
+def colours(groups: Sequence[str]) -> list[int]:
+    """The number of the colour of each group: a model family has its own, others get those that are left.
+
+    Example:
+        >>> colours(["Phi-3-mini-128k-instruct (June 2024)", "instruct-tiny", "Gemma-2-9B-it"])
+        [1, 0, 2]
+    """
+    wanted = [next((number for part, number in _FAMILIES if part.lower() in name.lower()), None) for name in groups]
+    chosen: list[int] = []
+    for name_wants in wanted:
+        taken = {*chosen, *(number for number in wanted if number is not None)}
+        free = [number for number in range(len(_COLOURS)) if number not in taken]
+        chosen.append(free[0] if name_wants is None or name_wants in chosen else name_wants)
+    return chosen
 
 
 # -- from rows to values ---------------------------------------------------------------------------------------------
@@ -214,8 +255,10 @@ def _bar_name(key: tuple[str, str]) -> str:
     return " / ".join(part for part in key if part)
 
 
-def _written(value: float | None) -> str:
-    return _("no figure") if value is None else number(value)
+def _written(value: float | None, decimals: int | None = None) -> str:
+    if value is None:
+        return _("no figure")
+    return number(value) if decimals is None else f"{value:,.{decimals}f}"
 
 
 def _alt(title: str, labels: int, groups: Sequence[str], unit: str) -> str:
@@ -230,12 +273,12 @@ def _alt(title: str, labels: int, groups: Sequence[str], unit: str) -> str:
     return f"{head} {tail.format(what=what, unit=unit)}"
 
 
-def _takeaway(labels: Sequence[str], groups: Sequence[str], values: Values, unit: str) -> str:
+def _summary(labels: Sequence[str], groups: Sequence[str], values: Values, unit: str) -> str:
     known = {key: value for key, value in values.items() if value is not None}
     if not known:
         return _("No figures are known for this choice.")
     if len(groups) == 2:
-        return _pair_takeaway(labels, groups[0], groups[1], known)
+        return _pair_summary(labels, groups[0], groups[1], known)
     tail = f" {unit}" if unit and " " not in unit else ""
     best, worst = max(known, key=known.__getitem__), min(known, key=known.__getitem__)
     if len(known) == 1:
@@ -248,7 +291,7 @@ def _takeaway(labels: Sequence[str], groups: Sequence[str], values: Values, unit
     )
 
 
-def _pair_takeaway(labels: Sequence[str], first: str, second: str, known: Mapping[tuple[str, str], float]) -> str:
+def _pair_summary(labels: Sequence[str], first: str, second: str, known: Mapping[tuple[str, str], float]) -> str:
     pairs = [label for label in labels if (label, first) in known and (label, second) in known]
     higher = [label for label in pairs if known[label, first] > known[label, second]]
     lower = [label for label in pairs if known[label, first] < known[label, second]]
@@ -268,22 +311,6 @@ def _pair_takeaway(labels: Sequence[str], first: str, second: str, known: Mappin
     )
 
 
-def _count_takeaway(rows: Sequence[Row]) -> str:
-    """For two tokenizers, the text where they differ most; else nothing (then `bars` makes a sentence)."""
-    pairs: dict[str, list[tuple[int, str]]] = {}
-    for row in rows:
-        pairs.setdefault(row["text"], []).append((row["tokens"], row.get("tokenizer", "")))
-    if not pairs or any(len(pair) != 2 or min(pair)[0] < 1 for pair in pairs.values()):
-        return ""
-    label = max(pairs, key=lambda name: max(pairs[name])[0] / min(pairs[name])[0])
-    (few, best), (many, worst) = min(pairs[label]), max(pairs[label])
-    if few == many:
-        return _("Both tokenizers take the same number of tokens for every text.")
-    return _("The largest difference is in {label}: {few} tokens with {best}, {many} with {worst}.").format(
-        label=label, few=number(few), best=best, many=number(many), worst=worst
-    )
-
-
 # -- the picture -----------------------------------------------------------------------------------------------------
 
 
@@ -297,6 +324,14 @@ class _Chart:
     title: str
     unit: str
     top: float
+    decimals: int | None
+    chance: Mapping[str, float]
+    apart: Sequence[str]
+
+    @property
+    def colours(self) -> Sequence[int]:
+        """The number of each group's colour and pattern."""
+        return colours(self.groups)
 
     @property
     def left(self) -> float:
@@ -320,7 +355,7 @@ class _Chart:
         patterns = "".join(
             f'<pattern id="p{i}" width="8" height="8" patternUnits="userSpaceOnUse">'
             f'<rect width="8" height="8" fill="{_COLOURS[i]}"/>{_MARKS[i]}</pattern>'
-            for i in range(len(self.groups))
+            for i in self.colours
         )
         return svg.svg([*lines, *head, *legend, *unit, *body], y + 6, patterns)
 
@@ -328,32 +363,46 @@ class _Chart:
         return ([svg.title(self.title, 24)], 32.0) if self.title else ([], 8.0)
 
     def _legend(self, y: float) -> tuple[list[str], float]:
-        if len(self.groups) == 1:
+        named = list(self.groups) if len(self.groups) > 1 or self.groups[0] else []
+        if not named and not self.chance:
             return [], y
+        signs = [
+            f'width="20" height="12" fill="url(#p{index})" stroke="#333" stroke-width="0.5"'
+            for index, _name in zip(self.colours, named, strict=False)
+        ]
         parts, x = [], 8.0
-        for index, name in enumerate(self.groups):
+        for sign, name in zip([*signs, ""], [*named, _("guessing") if self.chance else ""], strict=True):
+            if not name:
+                continue
             need = 26 + display_width(name) * _CHARACTER + 14
             if x > 8 and x + need > svg.WIDTH:
                 x, y = 8.0, y + 20
             parts.append(
-                f'<rect x="{x:.0f}" y="{y + 4:.0f}" width="20" height="12" fill="url(#p{index})" '
-                f'stroke="#333" stroke-width="0.5"/>'
-                f'<text x="{x + 26:.0f}" y="{y + 14:.0f}" font-size="12">{escape(name)}</text>'
+                f'<rect x="{x:.0f}" y="{y + 4:.0f}" {sign}/>'
+                if sign
+                else f'<path d="M{x + 10:.0f},{y + 3:.0f} v14" {_GUESS}/>'
             )
+            parts.append(f'<text x="{x + 26:.0f}" y="{y + 14:.0f}" font-size="12">{escape(name)}</text>')
             x += need
         return parts, y + 22
 
     def _bars(self, y: float, end: float) -> tuple[list[str], float]:
         thick, gap = (16, 8) if len(self.groups) == 1 else (13, 10)
         parts = []
-        for label in self.labels:
+        for position, label in enumerate(self.labels):
             height = thick * len(self.groups)
+            if label in self.apart and position and self.labels[position - 1] not in self.apart:
+                parts.append(f'<path d="M8,{y:.1f} H{svg.WIDTH - 8}" stroke="#333" stroke-width="1"/>')
+                y += gap
             parts.append(
                 f'<text x="{self.left - 8:.0f}" y="{y + height / 2 + 4:.1f}" font-size="12" text-anchor="end">'
                 f"{escape(shorten(label, _CUT))}</text>"
             )
-            for index, name in enumerate(self.groups):
-                parts += self._bar(self.values.get((label, name)), index, y + index * thick, thick, end)
+            for row, (index, name) in enumerate(zip(self.colours, self.groups, strict=True)):
+                parts += self._bar(self.values.get((label, name)), index, y + row * thick, thick, end)
+            if label in self.chance:
+                at = self.left + self.plot * min(self.chance[label], end) / end
+                parts.append(f'<path d="M{at:.1f},{y - 2:.1f} v{height + 4}" {_GUESS}/>')
             y += height + gap
         return parts, y
 
@@ -367,7 +416,7 @@ class _Chart:
             )
         parts.append(
             f'<text x="{self.left + length + 4:.1f}" y="{y + thick - 3:.1f}" font-size="11">'
-            f"{escape(_written(value))}</text>"
+            f"{escape(_written(value, self.decimals))}</text>"
         )
         return parts
 

@@ -71,7 +71,9 @@ def kv_cache(
     lengths: Sequence[int] = (1024, 4096, 16_384, 32_768, 65_536, 131_072),
     bits: Sequence[int] = (16, 8, 4),
     group_size: int = 32,
-    memory: float | None = None,
+    memory: Mapping[str, float] | None = None,
+    weights: Mapping[str, float] | None = None,
+    takeaway: str = "",
 ) -> Figure:
     """Draw how much memory the key/value cache takes over the length of the conversation.
 
@@ -80,7 +82,9 @@ def kv_cache(
         lengths: numbers of tokens.
         bits: sizes of one number in the cache. 8 and 4 include the scale and bias that a group keeps.
         group_size: numbers in one quantized group.
-        memory: memory of a machine in GiB, drawn as a line.
+        memory: name of a machine -> its memory in GiB, each drawn as a line.
+        weights: model -> GiB of its weights; then the chart shows weights and cache together.
+        takeaway: the sentence under the picture, written by hand; none when left out.
 
     Raises:
         BadRequest: no model, no length or no size is given.
@@ -111,7 +115,7 @@ def kv_cache(
         for cache in caches
         for tokens in lengths
     ]
-    takeaway = _cache_takeaway(caches[0], lengths[-1])
+    summary = takeaway or _cache_summary(caches[0], lengths[-1])
     table = text_table(
         [_("model"), _("bits"), _("KiB per token")] + [_("{count} tokens").format(count=_short(n)) for n in lengths],
         [[cache.model, cache.bits, cache.kib, *(f"{cache.gib(n):.2f} GiB" for n in lengths)] for cache in caches],
@@ -119,15 +123,15 @@ def kv_cache(
     )
     alt = _(
         "Line charts of cache memory over length for {models} at {bits} bits a number, from {first:,} to {last:,} "
-        "tokens. {takeaway}"
+        "tokens. {summary}"
     ).format(
-        models=", ".join(shapes), bits=", ".join(map(str, bits)), first=lengths[0], last=lengths[-1], takeaway=takeaway
+        models=", ".join(shapes), bits=", ".join(map(str, bits)), first=lengths[0], last=lengths[-1], summary=summary
     )
-    fig = _draw_caches(caches, list(shapes), lengths, memory)
+    fig = _draw_caches(caches, list(shapes), lengths, dict(memory or {}), dict(weights or {}))
     return Figure.from_matplotlib(fig, alt=alt, takeaway=takeaway, text=joined(table, takeaway), rows=rows)
 
 
-def _cache_takeaway(cache: _Cache, tokens: int) -> str:
+def _cache_summary(cache: _Cache, tokens: int) -> str:
     return _(
         "Each token of {model} costs {kib} KiB at {bits} bits: {gib} GiB for {tokens:,} tokens, on top of the weights."
     ).format(
@@ -140,21 +144,31 @@ def _cache_takeaway(cache: _Cache, tokens: int) -> str:
 
 
 def _draw_caches(
-    caches: Sequence[_Cache], models: Sequence[str], lengths: Sequence[int], memory: float | None
+    caches: Sequence[_Cache],
+    models: Sequence[str],
+    lengths: Sequence[int],
+    memory: Mapping[str, float],
+    weights: Mapping[str, float],
 ) -> Canvas:
     fig, axes = canvas(4.3 * len(models) + 0.6, 3.7, len(models), share=True)
     for axis, name in zip(axes, models, strict=True):
         own = [cache for cache in caches if cache.model == name]
         for cache, style in zip(own, STYLES, strict=False):
             words = _("{bits} bits: {kib} KiB a token").format(bits=cache.bits, kib=cache.kib)
-            plot_line(axis, lengths, [cache.gib(n) for n in lengths], style, 4, words)
-        if memory:
-            axis.axhline(memory, color="#333333", linewidth=1)
-            annotate(axis, f"{number(memory)} GiB", (lengths[0], memory), right=2, up=3, align="left")
+            below = weights.get(name, 0.0)
+            if below:
+                words = _("weights and cache; {words}").format(words=words)
+            plot_line(axis, lengths, [below + cache.gib(n) for n in lengths], style, 4, words)
+        if name in weights:
+            words = _("weights alone: {gib} GiB").format(gib=number(round(weights[name], 1)))
+            plot_line(axis, lengths, [weights[name]] * len(lengths), STYLES[len(own)], 0, words)
+        for machine, gib in memory.items():
+            axis.axhline(gib, color="#333333", linewidth=1)
+            annotate(axis, latin(machine), (lengths[0], gib), right=2, up=3, align="left")
         axis.set(title=latin(name), xlabel=_("tokens in the cache"), ylabel=_("GiB (log scale)"))
         _log_axes(axis, lengths)
         grid(axis)
-        axis.legend(fontsize=8, loc="lower right")
+        axis.legend(fontsize=8, loc="upper left" if memory and not weights else "lower right")
     return fig
 
 
@@ -190,7 +204,7 @@ def prefill(frame: Table | Iterable[Answer], *, title: str | None = None, takeaw
         frame: rows with `prompt_tokens` and `cached_tokens` (and `turn`, or they are numbered), or a list of
             `Answer`s in the order of the conversation.
         title: shown above; "Tokens read at each turn" when left out.
-        takeaway: shown below; made from the data when left out.
+        takeaway: the sentence under the picture, written by hand; none when left out.
 
     Raises:
         BadRequest: no rows, a column is missing, or more cached tokens than prompt tokens.
@@ -203,7 +217,7 @@ def prefill(frame: Table | Iterable[Answer], *, title: str | None = None, takeaw
     title = _("Tokens read at each turn") if title is None else title
     turns = _turns(frame)
     last = turns[-1]
-    takeaway = takeaway or _(
+    summary = takeaway or _(
         "At the last turn the model read {anew:,} of {total:,} prompt tokens anew ({share:.0%}); the cache held the "
         "rest."
     ).format(anew=last.anew, total=last.total, share=last.anew / last.total)
@@ -214,7 +228,7 @@ def prefill(frame: Table | Iterable[Answer], *, title: str | None = None, takeaw
     )
     return Figure.from_matplotlib(
         _draw_turns(turns, title),
-        alt=_("Stacked bars for {count} turns. {takeaway}").format(count=len(turns), takeaway=takeaway),
+        alt=_("Stacked bars for {count} turns. {summary}").format(count=len(turns), summary=summary),
         takeaway=takeaway,
         text=joined(title, table, takeaway),
         rows=[

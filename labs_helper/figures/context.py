@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest
@@ -34,6 +35,7 @@ def rope_tables(
     original: int = 4096,
     maximum: int = 131_072,
     title: str = "",
+    takeaway: str = "",
 ) -> Figure:
     """Draw LongRoPE's two lists of factors and the wavelength that each dimension pair gets from them.
 
@@ -45,6 +47,7 @@ def rope_tables(
         original: the context length, in tokens, up to which the short list is used.
         maximum: the largest context length, in tokens.
         title: shown above.
+        takeaway: the sentence under the picture, written by hand; none when left out.
 
     Raises:
         BadRequest: the lists differ in length, do not fit `head_dim`, or hold a number that is not above 0.
@@ -59,7 +62,6 @@ def rope_tables(
     short, long = [float(factor) for factor in short], [float(factor) for factor in long]
     _check_factors(short, long, head_dim)
     rows = _wavelengths(short, long, theta)
-    takeaway = _rope_takeaway(rows, original)
     keys = ("short factor", "long factor", "short wavelength", "long wavelength")
     table = text_table(
         [_("pair"), _("short factor"), _("long factor"), _("short wavelength"), _("long wavelength")],
@@ -68,7 +70,7 @@ def rope_tables(
     )
     return Figure.from_matplotlib(
         _draw_rope(rows, original, maximum, title),
-        alt=_rope_alt(rows, original, maximum),
+        alt=f"{_rope_alt(rows, original, maximum)} {takeaway or _rope_summary(rows, original)}",
         takeaway=takeaway,
         text=joined(table, takeaway),
         rows=rows,
@@ -110,7 +112,7 @@ def _wavelengths(short: Sequence[float], long: Sequence[float], theta: float) ->
     ]
 
 
-def _rope_takeaway(rows: Sequence[Row], original: int) -> str:
+def _rope_summary(rows: Sequence[Row], original: int) -> str:
     stretched = max(rows, key=lambda row: float(row["long factor"]))
     return _(
         "The long list slows pair {pair} by up to {long} times, the short list by at most {short}; {longer} of {pairs} "
@@ -155,7 +157,7 @@ def _draw_rope(rows: Sequence[Row], original: int, maximum: int, title: str) -> 
     for (name, plain, with_them), style in zip(names, STYLES, strict=False):
         plot_line(factors, pairs, [row[f"{name} factor"] for row in rows], style, size, plain)
         plot_line(turns, pairs, [row[f"{name} wavelength"] for row in rows], style, size, with_them)
-    factors.set(title=_("Factor for each dimension pair"), xlabel=_("dimension pair"), ylabel=_("factor (log scale)"))
+    factors.set(title=_("How much slower each pair turns"), xlabel=_("dimension pair"), ylabel=_("factor (log scale)"))
     turns.axhline(original, color="#333333", linewidth=1)
     turns.axhline(maximum, color="#333333", linewidth=1, linestyle="--")
     annotate(turns, _("original length {length:,}").format(length=original), (0, original), right=2, up=3, align="left")
@@ -163,6 +165,9 @@ def _draw_rope(rows: Sequence[Row], original: int, maximum: int, title: str) -> 
     turns.set(title=_("Tokens for one full turn"), xlabel=_("dimension pair"), ylabel=_("tokens (log scale)"))
     for axis in (factors, turns):
         axis.set_yscale("log")
+        low, high = axis.get_ylim()
+        ticks = _log_ticks(low, high)
+        axis.set_yticks(ticks, [number(tick) for tick in ticks])
         axis.minorticks_off()
         grid(axis)
         axis.legend(fontsize=8, loc="lower right" if axis is turns else "best")
@@ -171,20 +176,103 @@ def _draw_rope(rows: Sequence[Row], original: int, maximum: int, title: str) -> 
     return fig
 
 
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Round marks for a log axis: powers of ten, and 2 and 5 times them where there would be fewer than four."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for factors in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 6, 8)):
+        ticks = [factor * 10.0**power for power in powers for factor in factors]
+        shown = [tick for tick in ticks if low <= tick <= high]
+        if len(shown) >= 4:
+            break
+    return shown
+
+
+# -- which table is right ----------------------------------------------------------------------------------------------
+
+
+def loss_by_position(frame: Table, *, original: int, title: str = "", takeaway: str = "") -> Figure:
+    """Draw how badly a model predicts the next token, by position, with each of LongRoPE's tables.
+
+    Args:
+        frame: rows with `position` (tokens), `table` ("short" or "long") and `loss` (nats for each token). Several
+            rows for one position and table are averaged.
+        original: the original context length, drawn as a line.
+        title: shown above.
+        takeaway: the sentence under the picture, written by hand; none when left out.
+
+    Raises:
+        BadRequest: no rows, or a column is missing.
+
+    Example:
+        >>> rows = [{"position": 32, "table": "short", "loss": 1.0}, {"position": 32, "table": "short", "loss": 2.0}]
+        >>> loss_by_position(rows, original=256).rows[0]["loss"]
+        1.5
+    """
+    means = _means(records(frame), ("position", "table"), "loss")
+    positions = sorted({position for position, _name in means})
+    names = [name for name in ("short", "long") if any(name == other for _position, other in means)]
+    fig, (axis,) = canvas(7.6, 3.4, 1)
+    styles = dict(zip(("short", "long"), STYLES, strict=False))
+    labels = {"short": _("short table"), "long": _("long table")}
+    for name in names:
+        own = [position for position in positions if (position, name) in means]
+        plot_line(axis, own, [means[position, name] for position in own], styles[name], 4, labels[name])
+    axis.axvline(original, color="#333333", linewidth=1)
+    annotate(axis, _("original length {length:,}").format(length=original), (original, 0), right=3, up=4, align="left")
+    axis.set_ylim(bottom=0)
+    axis.set(title=latin(title), xlabel=_("position in the text (tokens)"), ylabel=_("loss of a token (nats)"))
+    grid(axis)
+    axis.legend(fontsize=8, loc="lower right")
+    table = text_table(
+        [_("position"), *(labels[name] for name in names)],
+        [[position, *(f"{means.get((position, name), math.nan):.3f}" for name in names)] for position in positions],
+        right=range(len(names) + 1),
+    )
+    alt = _(
+        "Line chart of the loss of a token over its position, from {first:,.0f} to {last:,.0f} tokens. {lines}."
+    ).format(
+        first=positions[0],
+        last=positions[-1],
+        lines="; ".join(
+            _("{table}: {start:.2f} at first, {end:.2f} at last").format(
+                table=labels[name], start=means[positions[0], name], end=means[positions[-1], name]
+            )
+            for name in names
+            if (positions[0], name) in means and (positions[-1], name) in means
+        ),
+    )
+    rows = [{"position": position, "table": name, "loss": means[position, name]} for position, name in sorted(means)]
+    return Figure.from_matplotlib(fig, alt=alt, takeaway=takeaway, text=joined(title, table, takeaway), rows=rows)
+
+
+def _means(rows: Sequence[Row], keys: tuple[str, str], value: str) -> dict[tuple[Any, Any], float]:
+    """The mean of a column for each pair of two others."""
+    if not rows:
+        raise BadRequest(_("There is nothing to draw: the table has no rows."), _("Measure at least one text."))
+    if missing := {*keys, value} - set(rows[0]):
+        raise BadRequest(
+            _("The table lacks: {columns}.").format(columns=", ".join(sorted(missing))),
+            _("It needs {columns}.").format(columns=", ".join((*keys, value))),
+        )
+    cells: dict[tuple[Any, Any], list[float]] = {}
+    for row in rows:
+        cells.setdefault((row[keys[0]], row[keys[1]]), []).append(float(row[value]))
+    return {cell: sum(found) / len(found) for cell, found in cells.items()}
+
+
 # -- needle in a haystack ----------------------------------------------------------------------------------------------
 
 
-def needle_heatmap(
-    frame: Table, *, original: int | None = None, title: str | None = None, takeaway: str = ""
-) -> Figure:
+def needle_heatmap(frame: Table, *, title: str | None = None, takeaway: str = "") -> Figure:
     """Draw how often a hidden fact was found, by length of the text and depth of the fact.
 
     Args:
-        frame: rows with `length` (tokens), `depth` (0 = start, 1 = end, or per cent) and `score` (0 to 1). Several
-            rows for one cell are averaged. A cell without a row stays empty.
-        original: the original context length; the columns beyond it are marked in the axis label.
+        frame: rows with `length` (a column: the tokens that were aimed at), `depth` (0 = start, 1 = end, or per cent)
+            and `score` (0 to 1). Several rows for one cell are averaged. A cell without a row stays empty. Where rows
+            have `tokens`, the length that the prompts really had, the axis shows its mean in place of `length`. Where
+            they have `table`, LongRoPE's table, the axis names it, and a line separates the tables.
         title: shown above; "Needle in a haystack" when left out.
-        takeaway: shown below; made from the data when left out.
+        takeaway: the sentence under the picture, written by hand; none when left out.
 
     Raises:
         BadRequest: no rows, a column is missing, or a score is outside 0 to 1.
@@ -194,18 +282,25 @@ def needle_heatmap(
         1.0
     """
     title = _("Needle in a haystack") if title is None else title
-    mean = _mean_scores(records(frame))
+    found = records(frame)
+    mean = _mean_scores(found)
     lengths, depths = sorted({length for length, _depth in mean}), sorted({depth for _length, depth in mean})
     matrix = [[mean.get((length, depth), math.nan) for length in lengths] for depth in depths]
     share = max(depths) <= 1
     depth_names = [f"{depth:.0%}" if share else f"{number(depth)}%" for depth in depths]
-    takeaway = takeaway or _needle_takeaway(mean)
+    columns = [_column(found, length) for length in lengths]
     alt = _(
-        "Heat map of retrieval scores, {depths} depths by {lengths} lengths from {first:,} to {last:,} tokens; each "
-        "cell shows its score from 0 to 1. {takeaway}"
-    ).format(depths=len(depths), lengths=len(lengths), first=int(lengths[0]), last=int(lengths[-1]), takeaway=takeaway)
+        "Heat map of retrieval scores, {depths} depths by {lengths} lengths from {first} to {last} tokens; each "
+        "cell shows its score from 0 to 1. {summary}"
+    ).format(
+        depths=len(depths),
+        lengths=len(lengths),
+        first=columns[0].tokens,
+        last=columns[-1].tokens,
+        summary=takeaway or _needle_summary(mean),
+    )
     table = text_table(
-        [_("depth")] + [f"{int(length):,}" for length in lengths],
+        [_("depth")] + [column.plain for column in columns],
         [
             [name] + ["-" if math.isnan(score) else f"{score:.2f}" for score in line]
             for name, line in zip(depth_names, matrix, strict=True)
@@ -213,7 +308,7 @@ def needle_heatmap(
         right=range(len(lengths) + 1),
     )
     return Figure.from_matplotlib(
-        _draw_needle(matrix, lengths, depth_names, original, title),
+        _draw_needle(matrix, columns, depth_names, title),
         alt=alt,
         takeaway=takeaway,
         rows=[{"length": length, "depth": depth, "score": mean[length, depth]} for length, depth in sorted(mean)],
@@ -240,7 +335,7 @@ def _mean_scores(rows: Sequence[Row]) -> Scores:
     return {cell: sum(scores) / len(scores) for cell, scores in cells.items()}
 
 
-def _needle_takeaway(mean: Scores) -> str:
+def _needle_summary(mean: Scores) -> str:
     by_length: dict[float, list[float]] = {}
     for (length, _depth), score in sorted(mean.items()):
         by_length.setdefault(length, []).append(score)
@@ -251,27 +346,48 @@ def _needle_takeaway(mean: Scores) -> str:
     ).format(overall=sum(mean.values()) / len(mean), length=int(worst), score=means[worst])
 
 
+class _Column(NamedTuple):
+    """One length of the text: what its label says."""
+
+    tokens: str  # the mean length of its prompts
+    tables: tuple[str, ...]  # LongRoPE's tables that its prompts were read with
+
+    @property
+    def plain(self) -> str:
+        return f"{self.tokens} ({'/'.join(self.tables)})" if self.tables else self.tokens
+
+    @property
+    def label(self) -> str:
+        """The same in two lines, for the axis."""
+        return f"{self.tokens}\n{'/'.join(self.tables)}" if self.tables else self.tokens
+
+
+def _column(rows: Sequence[Row], length: float) -> _Column:
+    own = [row for row in rows if row["length"] == length]
+    tokens = [float(row.get("tokens", row["length"])) for row in own]
+    return _Column(
+        f"{round(sum(tokens) / len(tokens)):,}", tuple(sorted({str(row["table"]) for row in own if row.get("table")}))
+    )
+
+
 def _draw_needle(
-    matrix: Sequence[Sequence[float]],
-    lengths: Sequence[float],
-    depth_names: Sequence[str],
-    original: int | None,
-    title: str,
+    matrix: Sequence[Sequence[float]], columns: Sequence[_Column], depth_names: Sequence[str], title: str
 ) -> Canvas:
-    fig, (axis,) = canvas(max(4.2, 1.9 + 0.72 * len(lengths)), max(2.3, 1.3 + 0.42 * len(matrix)), 1)
+    fig, (axis,) = canvas(max(5.2, 1.9 + 0.82 * len(columns)), max(2.5, 1.5 + 0.42 * len(matrix)), 1)
     axis.imshow(matrix, cmap="cividis", vmin=0, vmax=1, aspect="auto")
     for i, line in enumerate(matrix):
         for j, score in enumerate(line):
             _write_score(axis, j, i, score)
-    axis.set_xticks(range(len(lengths)), [f"{int(length):,}" for length in lengths])
+    axis.set_xticks(range(len(columns)), [column.label for column in columns])
     axis.set_yticks(range(len(matrix)), depth_names)
-    axis.set(title=latin(title), ylabel=_("depth of the fact"), xlabel=_("length of the prompt (tokens)"))
-    if original is not None and lengths[0] <= original < lengths[-1]:
-        edge = sum(length <= original for length in lengths) - 0.5
-        axis.axvline(edge, color="white", linewidth=3)
-        axis.axvline(edge, color="black", linewidth=1.2, linestyle="--")
-        words = _("length of the prompt (tokens); dashed line: original length {original:,}")
-        axis.set_xlabel(words.format(original=original))
+    words = (
+        _("length of the prompt (tokens) and RoPE table") if columns[0].tables else _("length of the prompt (tokens)")
+    )
+    axis.set(title=latin(title), ylabel=_("depth of the fact"), xlabel=words)
+    for place, (before, after) in enumerate(itertools.pairwise(columns)):
+        if before.tables != after.tables:
+            axis.axvline(place + 0.5, color="white", linewidth=3)
+            axis.axvline(place + 0.5, color="black", linewidth=1.2, linestyle="--")
     return fig
 
 

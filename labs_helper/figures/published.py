@@ -116,20 +116,23 @@ def select(table: str, chosen: Sequence[str] | str | None = None, test: str | No
     return rows
 
 
-def benchmark_chart(table: str, chosen: Sequence[str] | str | None = None, test: str | None = None) -> Figure:
+def benchmark_chart(
+    table: str, chosen: Sequence[str] | str | None = None, test: str | None = None, *, takeaway: str = ""
+) -> Figure:
     """Draw the scores of a table as grouped bars: a group for each row of the card, in it a bar for each model.
 
     Args:
         table: a name of `tables()`.
         chosen: models, whole names or parts; `usual_models` when left out.
         test: one test; all when left out.
+        takeaway: the sentence under the chart, written by hand; none when left out.
 
     Raises:
         BadRequest: unknown table, model or test; or the table holds no scores (then ask for the table view).
 
     Example:
         >>> figure = benchmark_chart("multilingual_by_language", test="Multilingual MMLU")
-        >>> "lower in 2 (French, Italian)" in figure.takeaway
+        >>> "lower in 2 (French, Italian)" in figure.alt
         True
     """
     table = table.removesuffix(".csv")
@@ -139,6 +142,8 @@ def benchmark_chart(table: str, chosen: Sequence[str] | str | None = None, test:
         )
     chosen = usual_models(table, test) if chosen is None else chosen
     rows = [{**row, "label": label} for row, label in _labelled(select(table, chosen, test), test)]
+    labels = _distinct(row["label"] for row in rows)
+    averages = [label for label in labels if label.startswith("Average")] if len(labels) > 1 else []
     return bars(
         rows,
         x="label",
@@ -147,6 +152,10 @@ def benchmark_chart(table: str, chosen: Sequence[str] | str | None = None, test:
         title=_title(table, test),
         unit=_("score (0 to 100)"),
         source=_sources(rows),
+        takeaway=takeaway,
+        decimals=1,
+        chance={label: level for label in labels if (level := _chance(test or label)) is not None},
+        apart=averages,
     )
 
 
@@ -188,6 +197,16 @@ def benchmark_table(table: str, chosen: Sequence[str] | str | None = None, test:
     )
 
 
+def _chance(benchmark: str) -> float | None:
+    """What guessing gives in a test with a fixed number of choices, in per cent; None where answers are written freely.
+
+    MMLU has four choices (Hendrycks et al. 2021) and MMLU-Pro ten (Wang et al. 2024; some questions have fewer);
+    XCOPA and XStoryCloze have two (Ponti et al. 2020, Lin et al. 2022).
+    """
+    known = (("MMLU-Pro", 10.0), ("Multilingual MMLU", 25.0), ("XCOPA", 50.0), ("XStoryCloze", 50.0))
+    return next((level for part, level in known if part in benchmark), None)
+
+
 def _score_table(rows: Sequence[Fact], test: str | None) -> tuple[list[str], list[list[str]]]:
     """The columns and cells of a table of scores: a column for each model."""
     every = _distinct(row["model"] for row in rows)
@@ -227,7 +246,15 @@ def _title(table: str, test: str | None) -> str:
 
 
 def _sources(rows: Sequence[Fact]) -> str:
-    return "; ".join(_distinct(row["source"] for row in rows if row.get("source")))
+    """Where the rows were published. The stored source names the copy that was read first; readers want the original."""
+    return "; ".join(
+        _original_first(source) for source in _distinct(row["source"] for row in rows if row.get("source"))
+    )
+
+
+def _original_first(source: str) -> str:
+    copy, found, original = source.removesuffix(")").partition(" (copy of ")
+    return _("{original} (read from a copy: {copy})").format(original=original, copy=copy) if found else source
 
 
 def _matching(part: str, table: str, every: Sequence[str]) -> list[str]:

@@ -18,6 +18,7 @@ from labs_helper.catalog import tables
 from labs_helper.common.markup import escape, printable
 from labs_helper.engines.base import Candidate, Token
 from labs_helper.errors import BadRequest
+from labs_helper.figures.bars import colours
 from labs_helper.figures.base import Figure
 from labs_helper.figures.cache import KV_SHAPES
 from labs_helper.figures.canvas import latin
@@ -26,6 +27,9 @@ from labs_helper.figures.text import display_width, number, pad, percent, shorte
 SHORT = [1.0, 1.0, 1.1, 1.2]
 LONG = [1.0, 2.0, 8.0, 64.8]
 TURNS = [{"prompt_tokens": 20, "cached_tokens": 0}, {"prompt_tokens": 60, "cached_tokens": 45}]
+LOSSES = [
+    {"position": p, "table": t, "loss": 1 + p / 100 * (t == "short")} for p in (32, 96) for t in ("short", "long")
+]
 CELLS = [{"length": n, "depth": d, "score": 1 - d / 4} for n in (64, 256, 512) for d in (0, 0.5, 1)]
 ANSWER = SimpleNamespace(
     model="fake",
@@ -44,8 +48,9 @@ ANSWER = SimpleNamespace(
 ALL = {
     "token_view": lambda: figures.token_view(ANSWER),
     "rope_tables": lambda: figures.rope_tables(SHORT, LONG, original=64, maximum=512),
-    "needle_heatmap": lambda: figures.needle_heatmap(CELLS, original=256),
-    "kv_cache": lambda: figures.kv_cache(memory=16),
+    "needle_heatmap": lambda: figures.needle_heatmap(CELLS, takeaway="Found by hand."),
+    "loss_by_position": lambda: figures.loss_by_position(LOSSES, original=64, takeaway="Equal at first."),
+    "kv_cache": lambda: figures.kv_cache(memory={"16 GB": 16}, weights={"Phi-3.5-mini": 2.0}),
     "token_counts": lambda: figures.token_counts({"한국어": 12, "中文": 5}),
     "bars": lambda: figures.bars([{"a": "x", "n": 3}], x="a", y="n", source="somebody"),
     "prefill": lambda: figures.prefill(TURNS),
@@ -59,11 +64,14 @@ def pictures(figure: Figure) -> list[str]:
 
 
 @pytest.mark.parametrize("make", ALL.values(), ids=ALL)
-def test_every_figure_has_alt_text_takeaway_plain_form_and_no_warning(make):
+def test_every_figure_has_alt_text_plain_form_and_no_warning(make):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         figure = make()
-    assert len(figure.alt) > 20 and figure.takeaway.endswith(".") and len(figure.frame()) > 0
+    assert len(figure.alt) > 20 and figure.alt.endswith(".") and len(figure.frame()) > 0
+    # A takeaway is written by hand, or there is none; the alt text sums up the data either way.
+    assert not figure.takeaway or figure.takeaway.endswith(".")
+    assert ("Takeaway:" in figure.html) == bool(figure.takeaway)
     assert figure.takeaway in figure.text or figure.takeaway.split(";")[0] in figure.text
     assert escape(figure.takeaway) in figure.html
     assert figure._repr_mimebundle_() == {"text/html": figure.html, "text/plain": figure.text}
@@ -143,7 +151,36 @@ def test_bars_differ_by_pattern_and_carry_their_numbers():
     patterns = re.findall(r"<pattern.*?</pattern>", svg)
     assert len({re.sub(r"#\w{6}|id=\"p\d\"", "", pattern) for pattern in patterns}) == 2, "not by colour alone"
     assert ">46.9<" in svg and ">52.6<" in svg and ">中文<" in svg
-    assert figure.takeaway == "a is higher than b in 0 of 1 rows and lower in 1 (中文)."
+    assert figure.alt.endswith("a is higher than b in 0 of 1 rows and lower in 1 (中文).") and not figure.takeaway
+
+
+def test_bars_give_a_model_family_one_colour_in_any_order():
+    old, new, other = "Phi-3-mini-128k-instruct (June 2024)", "Phi-3.5-mini-instruct", "Gemma-2-9B-it"
+    assert colours([old, new]) == [1, 0] and colours([new, old]) == [0, 1]
+    assert colours(["instruct-previous-tiny", "instruct-tiny"]) == [1, 0] and colours([other, new]) == [1, 0]
+    assert colours([old, "Phi-3-mini-4k"]) == [1, 0], "two of a family still differ"
+    rows = [{"label": "x", "model": name, "n": 1} for name in (old, new)]
+    (svg,) = pictures(figures.bars(rows, x="label", y="n", group="model"))
+    assert re.findall(r'id="p(\d)"', svg) == ["1", "0"]
+
+
+def test_bars_show_what_guessing_gives_and_put_averages_below_a_line():
+    rows = [{"label": label, "n": n} for label, n in (("Average", 40.0), ("MMLU", 55.42))]
+    figure = figures.bars(rows, x="label", y="n", chance={"MMLU": 25}, apart=["Average"], decimals=1)
+    (svg,) = pictures(figure)
+    assert svg.count("stroke-dasharray") == 2 and ">guessing<" in svg, "one in the legend, one at the bar"
+    assert [line.split() for line in figure.text.splitlines()[2:]] == [
+        ["MMLU", "55.4", "25.0"],
+        ["Average", "40.0", "–"],
+    ]
+
+
+def test_benchmark_chart_names_the_publisher_first_and_knows_what_guessing_gives():
+    figure = figures.benchmark_chart("multilingual_overview")
+    assert "Source: huggingface.co/microsoft/Phi-3.5-mini-instruct (read from a copy: github" in figure.text
+    lines = {line.split("  ")[0]: line.split() for line in figure.text.splitlines()}
+    assert lines["Multilingual MMLU"][-1] == "25.0" and lines["Multilingual MMLU-Pro"][-1] == "10.0"
+    assert lines["MGSM"][-1] == "–" and figure.text.splitlines()[-2].startswith("Average of the table")
 
 
 def test_bars_lengths_follow_the_values():
@@ -180,15 +217,14 @@ def test_bars_refuse_what_they_cannot_draw(rows, options):
 
 def test_bars_of_zeros_and_of_nothing_known():
     assert "no figure" in figures.bars([{"a": "x", "n": float("nan")}], x="a", y="n").text
-    assert figures.bars([{"a": "x", "n": 0}], x="a", y="n").takeaway == "x: 0."
+    assert figures.bars([{"a": "x", "n": 0}], x="a", y="n").alt.endswith("x: 0.")
 
 
-def test_token_counts_tells_tokens_per_character_and_the_largest_difference():
+def test_token_counts_tells_tokens_per_character():
     figure = figures.token_counts(
         {"English": {"old": 8, "new": 9}, "中文": {"old": 18, "new": 6}},
         texts={"中文": "长沙在哪里?", "English": "Where is Changsha?"},
     )
-    assert figure.takeaway == "The largest difference is in 中文: 6 tokens with new, 18 with old."
     assert figure.frame().set_index(["text", "tokenizer"])["tokens per character"]["中文", "old"] == 3.0
     with pytest.raises(BadRequest):
         figures.token_counts({})
@@ -200,7 +236,9 @@ def test_token_counts_tells_tokens_per_character_and_the_largest_difference():
 def test_rope_tables_gives_the_wavelengths():
     figure = figures.rope_tables(SHORT, LONG, theta=10_000.0, original=64, maximum=512)
     assert figure.rows[3]["long wavelength"] == pytest.approx(2 * math.pi * 10_000 ** (6 / 8) * 64.8)
-    assert "pair 3 by up to 64.8 times" in figure.takeaway
+    assert "pair 3 by up to 64.8 times" in figure.alt
+    ticks = figures.context._log_ticks  # private: too few marks on a log axis were a fault once
+    assert ticks(0.95, 4.2) == [1, 2, 3, 4] and ticks(5, 2e5) == [10, 100, 1000, 1e4, 1e5]
     for bad in (([1.0], [1.0, 2.0]), ([], []), ([1.0], [0.0])):
         with pytest.raises(BadRequest):
             figures.rope_tables(*bad)
@@ -208,14 +246,36 @@ def test_rope_tables_gives_the_wavelengths():
         figures.rope_tables(SHORT, LONG, head_dim=6)
 
 
-def test_needle_heatmap_prints_numbers_averages_repeats_and_marks_the_original_length():
+def test_loss_by_position_averages_and_draws_both_tables():
+    figure = figures.loss_by_position([*LOSSES, {"position": 32, "table": "long", "loss": 2.0}], original=64)
+    (svg,) = pictures(figure)
+    assert "original length 64" in svg and "short table" in svg and "long table" in svg
+    assert [row["loss"] for row in figure.rows] == pytest.approx([1.5, 1.32, 1.0, 1.96])
+    for bad in ([], [{"position": 1, "table": "short"}]):
+        with pytest.raises(BadRequest):
+            figures.loss_by_position(bad, original=64)
+
+
+def test_needle_heatmap_shows_the_length_that_prompts_had_and_where_the_table_changes():
+    rows = [
+        {"length": n, "depth": d, "score": 1.0, "tokens": n + 5 + d, "table": "short" if n < 200 else "long"}
+        for n in (100, 150, 300)
+        for d in (0, 1)
+    ]
+    figure = figures.needle_heatmap(rows)
+    (svg,) = pictures(figure)
+    assert figure.text.splitlines()[1].split("  ")[1:] == ["106 (short)", "156 (short)", "306 (long)"]
+    assert svg.count("stroke-dasharray: 4.44,1.92") == 1, "one border, between the tables"
+
+
+def test_needle_heatmap_prints_numbers_and_averages_repeats():
     import pandas
 
     repeated = pandas.DataFrame([*CELLS, {"length": 64, "depth": 0, "score": 0.0}])
-    figure = figures.needle_heatmap(repeated, original=256)
+    figure = figures.needle_heatmap(repeated)
     assert figure.rows[0] == {"length": 64, "depth": 0, "score": 0.5}
     (svg,) = pictures(figure)
-    assert "0.50" in svg and "0.75" in svg and "original length 256" in svg
+    assert "0.50" in svg and "0.75" in svg
     assert figure.text.splitlines()[1].split() == ["depth", "64", "256", "512"]
     missing = figures.needle_heatmap([{"length": 1, "depth": 0, "score": 1}, {"length": 2, "depth": 1, "score": 0}])
     assert "-" in missing.text.splitlines()[3]

@@ -579,7 +579,7 @@ def test_benchmarks_without_widget():
     figure = benchmarks(
         "multilingual_by_language", models=["Phi-3.5-mini", "June 2024"], test="Multilingual MMLU", widget=False
     )
-    assert "lower in 2 (French, Italian)" in figure.takeaway
+    assert "lower in 2 (French, Italian)" in figure.alt
     assert set(figure.frame()["model"]) == {"Phi-3.5-mini-instruct", "Phi-3-mini-128k-instruct (June 2024)"}
     assert "Source: " in figure.text and "huggingface.co/microsoft/Phi-3.5-mini-instruct" in figure.html
 
