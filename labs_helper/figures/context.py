@@ -179,7 +179,7 @@ def _draw_rope(rows: Sequence[Row], original: int, maximum: int, title: str) -> 
 def _log_ticks(low: float, high: float) -> list[float]:
     """Round marks for a log axis: powers of ten, and 2 and 5 times them where there would be fewer than four."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for factors in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 6, 8)):
+    for factors in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 4, 6, 8)):
         ticks = [factor * 10.0**power for power in powers for factor in factors]
         shown = [tick for tick in ticks if low <= tick <= high]
         if len(shown) >= 4:

@@ -246,10 +246,8 @@ def _title(table: str, test: str | None) -> str:
 
 
 def _sources(rows: Sequence[Fact]) -> str:
-    """Where the rows were published. The stored source names the copy that was read first; readers want the original."""
-    return "; ".join(
-        _original_first(source) for source in _distinct(row["source"] for row in rows if row.get("source"))
-    )
+    """Where the rows were published. The stored source begins with the copy that was read."""
+    return "; ".join(map(_original_first, _distinct(row["source"] for row in rows if row.get("source"))))
 
 
 def _original_first(source: str) -> str:
