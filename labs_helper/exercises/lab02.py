@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,12 @@ from labs_helper.exercises.base import (
     kind,
     number,
     returned,
-    text,
+)
+from labs_helper.exercises.vision_experiments import (
+    differences_listed,
+    frames_in_time,
+    misread_picture,
+    smallest_letters,
 )
 
 if TYPE_CHECKING:
@@ -72,74 +76,7 @@ def _picture_cost(value: object) -> str:
     )
 
 
-# --- 2.2 How many frames fit ------------------------------------------------------------------------------
-
-WINDOW, RESERVED = 4096, 200
-
-
-def _frames(value: object) -> str:
-    answer, right = number(value), (WINDOW - RESERVED) // picture_tokens(1, 1)
-    if answer == right:
-        return _("Right: {right} frames, {tokens} tokens, and room for question and answer.").format(
-            right=right, tokens=right * picture_tokens(1, 1)
-        )
-    for wrong, why in (
-        (WINDOW // picture_tokens(1, 1), _("No room is left: take away the 200 tokens for question and answer first.")),
-        ((WINDOW - RESERVED) / picture_tokens(1, 1), _("A part of a frame cannot be sent. Round down.")),
-        (
-            (WINDOW - RESERVED) // TILE_TOKENS,
-            _("A frame costs more than 144 tokens: tile, global view and separators."),
-        ),
-        (math.ceil((WINDOW - RESERVED) / picture_tokens(1, 1)), _("One too many: the last frame would not fit.")),
-    ):
-        if abs(answer - wrong) < 1e-6:
-            raise TryAgain(why)
-    raise TryAgain(_("Divide the tokens that are left by the cost of one frame with num_crops=1, and round down."))
-
-
-# --- 2.3 The prompt of two pictures -----------------------------------------------------------------------
-
-QUESTION = "What is different?"
-
-
-def _two_pictures(value: object) -> str:
-    written = text(value, _("The prompt"))
-    right = f"<|user|>\n<|image_1|>\n<|image_2|>\n{QUESTION}<|end|>\n<|assistant|>\n"
-    if written == right:
-        return _("Right. Both tags stand inside the user's turn, in order, each with a new line after it.")
-    for tag in ("<|image_1|>", "<|image_2|>", "<|user|>", "<|assistant|>"):
-        if written.count(tag) != 1:
-            raise TryAgain(
-                _("I count {count} times {tag}. It must stand there once.").format(count=written.count(tag), tag=tag)
-            )
-    if QUESTION not in written:
-        raise TryAgain(
-            _("I do not find the question in it: {question!r}, with the same capital letters and marks.").format(
-                question=QUESTION
-            )
-        )
-    places = [written.index(part) for part in ("<|user|>", "<|image_1|>", "<|image_2|>", QUESTION, "<|assistant|>")]
-    if places[1] < places[0]:
-        raise TryAgain(_("The pictures stand before the turn. Put the tags after <|user|>: the user shows them."))
-    if places[2] < places[1]:
-        raise TryAgain(_("The numbers must ascend: pictures are filled in by their place, not by their number."))
-    if places[3] < places[2]:
-        raise TryAgain(_("The model was trained with the pictures before the question."))
-    for tag in ("<|image_1|>", "<|image_2|>"):
-        if not written[written.index(tag) + len(tag) :].startswith("\n"):
-            raise TryAgain(
-                _("A new line must follow {tag}. Without it the plain package drops the next token.").format(tag=tag)
-            )
-    if written.count("<|end|>") != 1:
-        raise TryAgain(
-            _("I count {count} times <|end|>. One ends the user's turn, none the answer.").format(
-                count=written.count("<|end|>")
-            )
-        )
-    raise TryAgain(_("All parts are there; spaces or new lines differ. Compare it with the prompt printed above."))
-
-
-# --- 2.4 Tiles in order -----------------------------------------------------------------------------------
+# --- 2.2 Tiles in order -----------------------------------------------------------------------------------
 
 TILE_GRIDS = ((1, 1), (1, 4), (4, 1), (2, 2), (3, 5))
 
@@ -198,7 +135,7 @@ def _join(value: object) -> str:
     )
 
 
-# --- 2.5 How well it was read -----------------------------------------------------------------------------
+# --- 2.6 How well it was read -----------------------------------------------------------------------------
 
 READINGS = (
     ("OPEN", "OPEN"),
@@ -251,7 +188,7 @@ def _reading(value: object) -> str:
     )
 
 
-# --- 2.6 From chart to table ------------------------------------------------------------------------------
+# --- 2.7 From chart to table ------------------------------------------------------------------------------
 
 LISTS = (
     ("MON 12, TUE 30, WED 7", {"MON": 12, "TUE": 30, "WED": 7}),
@@ -295,7 +232,7 @@ def _table(value: object) -> str:
     return _("Right, with odd spaces and a full stop at the end too. Now the chart is data again.")
 
 
-# --- 2.7 Keyframes ----------------------------------------------------------------------------------------
+# --- 2.9 Keyframes ----------------------------------------------------------------------------------------
 
 CHANGES = (
     ([0, 0.1, 0.9, 0.1, 0.5, 0.1], 3, [0, 2, 4]),
@@ -359,29 +296,6 @@ def exercises() -> tuple[Exercise, ...]:
         ),
         Exercise(
             "2.2",
-            _("Compute how many frames fit"),
-            _frames,
-            (
-                _("With num_crops=1 every frame is one tile and a global view. Your function of 2.1 gives its cost."),
-                _("Take the 200 tokens away first. A part of a frame cannot be sent."),
-                _("frames = (4096 - 200) // picture_tokens(1, 1)"),
-            ),
-        ),
-        Exercise(
-            "2.3",
-            _("Write the exact prompt of two pictures"),
-            _two_pictures,
-            (
-                _("The user's turn holds three lines: a tag, a tag, the question."),
-                _(
-                    "A tag is <|image_1|> or <|image_2|>; a new line follows it. The turn ends with "
-                    "<|end|> and a new line."
-                ),
-                _('It starts "<|user|>\\n<|image_1|>\\n<|image_2|>\\n" and ends "<|end|>\\n<|assistant|>\\n".'),
-            ),
-        ),
-        Exercise(
-            "2.4",
             _("Put the tiles in order"),
             _join,
             (
@@ -394,7 +308,55 @@ def exercises() -> tuple[Exercise, ...]:
             ),
         ),
         Exercise(
+            "2.3",
+            _("Find the smallest letters that the model reads"),
+            smallest_letters,
+            (
+                _(
+                    "Write a loop over sizes, such as 32, 28, 24, 20 and 16. For each, count the words in their"
+                    " answers."
+                ),
+                _(
+                    "word in answer.text is True for a word that was read. Stop when words are missing, then look "
+                    "at the sizes in between."
+                ),
+                _(
+                    "scores[size] = sum(word in vision.ask(question, images=draw_word(word, size=size)).text "
+                    "for word in words)"
+                ),
+            ),
+        ),
+        Exercise(
+            "2.4",
+            _("Find how many frames are answered within a second"),
+            frames_in_time,
+            (
+                _("A list may hold one picture several times: images=[shot] * 3 are three frames."),
+                _(
+                    "Ask with 1, 2, 3 ... frames and max_tokens=1. Keep seconds_to_first_token, until it is more "
+                    "than 1."
+                ),
+                _("most = max(frames for frames, seconds in waits.items() if seconds <= 1)"),
+            ),
+        ),
+        Exercise(
             "2.5",
+            _("Draw a picture that the model misreads"),
+            misread_picture,
+            (
+                _(
+                    "What was rare in its training? Two shapes of one colour, shapes that touch, a shape "
+                    "between two places."
+                ),
+                _(
+                    'A place may be a point: ("red", "circle", (112, 168)) is on the border between left and '
+                    "middle. Two shapes may overlap."
+                ),
+                _('Try [("red", "circle", "top left"), ("red", "square", "bottom right")], and compare the places.'),
+            ),
+        ),
+        Exercise(
+            "2.6",
             _("Measure how well a text was read"),
             _reading,
             (
@@ -413,7 +375,7 @@ def exercises() -> tuple[Exercise, ...]:
             ),
         ),
         Exercise(
-            "2.6",
+            "2.7",
             _("Make a table of an answer"),
             _table,
             (
@@ -426,7 +388,23 @@ def exercises() -> tuple[Exercise, ...]:
             ),
         ),
         Exercise(
-            "2.7",
+            "2.8",
+            _("Trust the list, not the conclusion"),
+            differences_listed,
+            (
+                _(
+                    'Cut the list out first: it begins after ": " and ends at the first full stop. Split it at '
+                    "semicolons."
+                ),
+                _(
+                    "Split each entry at its comma. The thing before the comma is its last two words, or its last "
+                    "word if that is nothing. Take the mark different away from the thing after it."
+                ),
+                _("Where the two things differ, what stands before the first thing is the place: one word, or two."),
+            ),
+        ),
+        Exercise(
+            "2.9",
             _("Choose keyframes by change"),
             _keyframes,
             (

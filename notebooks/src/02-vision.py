@@ -123,38 +123,6 @@ print(prompt.text)
 # %% [markdown]
 # The tag `<|image_1|>` stands in the user's turn, before the question, with a new line after it. Phi-3.5-vision was trained
 # with exactly this form.
-#
-# ### Exercise 2.2 (easy, 4 minutes): compute how many frames fit
-#
-# Up to 4,096 tokens the model works at its original length. Keep 200 tokens for the question and the answer. How many frames
-# fit with `num_crops=1`?
-
-# %% tags=["exercise"]
-frames = ...
-
-# %% tags=["solution"]
-frames = (4096 - 200) // 313
-
-# %%
-check("2.2", frames)  # for help, run hint("2.2")
-
-# %% [markdown]
-# ### Exercise 2.3 (easy, 5 minutes): write the exact prompt of two pictures
-#
-# Question: `What is different?` The tags ascend from 1. Write the whole prompt up to the place where the model goes on.
-
-# %% tags=["exercise"]
-my_prompt = ...
-
-# %% tags=["solution"]
-my_prompt = (
-    "<|user|>\n<|image_1|>\n<|image_2|>\n"
-    "What is different?<|end|>\n"
-    "<|assistant|>\n"
-)
-
-# %%
-check("2.3", my_prompt)  # for help, run hint("2.3")
 
 # %% [markdown] minutes=20
 # ## 3. Find out where the plain package goes wrong (20 minutes)
@@ -238,7 +206,7 @@ for name, crops in (("sign.png", 1), ("street.png", 4), ("street.png", 16)):
 # its own prompt. It also keeps apart what the package mixes up: a second question about *another* picture never gets the
 # memory of the first one.
 #
-# ### Exercise 2.4 (hard, 12 minutes): put the tiles in order
+# ### Exercise 2.2 (hard, 12 minutes): put the tiles in order
 #
 # The tower gives the cells tile by tile: an array of shape `(rows * columns, 12, 12, channels)`, row by row. Make of it one
 # picture of the shape `(rows * 12, columns * 12, channels)`.
@@ -257,7 +225,7 @@ def join_tiles(tiles, rows, columns):
 
 
 # %%
-check("2.4", join_tiles)  # for help, run hint("2.4")
+check("2.2", join_tiles)  # for help, run hint("2.2")
 
 # %% [markdown]
 # We are done with the plain package. Give its memory back.
@@ -360,7 +328,7 @@ pd.DataFrame(rows)
 # letter by letter: the **character error rate** is the number of edits (replace, insert, delete) that make the truth from
 # what was read, divided by the length of the truth.
 #
-# ### Exercise 2.5 (medium, 12 minutes): measure how well a text was read
+# ### Exercise 2.6 (medium, 12 minutes): measure how well a text was read
 #
 # Write the function. `error_rate("OPFN", "OPEN")` is 0.25: one edit, four characters.
 
@@ -380,7 +348,7 @@ def error_rate(read, truth):
 
 
 # %%
-check("2.5", error_rate)  # for help, run hint("2.5")
+check("2.6", error_rate)  # for help, run hint("2.6")
 
 # %%
 from labs_helper.exercises.lab02 import error_rate as measured  # so that the notebook runs without your answer
@@ -408,7 +376,7 @@ listed = vision.ask("Write down all the values of the chart.", images=chart, max
 print(listed.text)
 
 # %% [markdown]
-# ### Exercise 2.6 (medium, 10 minutes): make a table of an answer
+# ### Exercise 2.7 (medium, 10 minutes): make a table of an answer
 #
 # Turn such an answer into a pandas table with the columns `label` and `value`. The values must be numbers. Be kind to extra
 # spaces and a full stop at the end.
@@ -425,7 +393,7 @@ def to_table(answer):
 
 
 # %%
-check("2.6", to_table)  # for help, run hint("2.6")
+check("2.7", to_table)  # for help, run hint("2.7")
 
 # %% [markdown]
 # Now compare it with the truth, which stands in the list of pictures. A chart that was read is only worth something if you know
@@ -491,7 +459,7 @@ pd.DataFrame(rows)
 # Frames at equal distances miss what happens in between. The other way is to look for **change**: keep the first frame, then
 # those that differ most from the frame before.
 #
-# ### Exercise 2.7 (medium, 8 minutes): choose keyframes by change
+# ### Exercise 2.9 (medium, 8 minutes): choose keyframes by change
 #
 # `changes[i]` says how much frame `i` differs from the one before; `changes[0]` is 0. Return the numbers of `count` frames in
 # the order of time: the first frame, and those with the largest changes. A shorter clip gives all its frames.
@@ -508,7 +476,7 @@ def pick_frames(changes, count):
 
 
 # %%
-check("2.7", pick_frames)  # for help, run hint("2.7")
+check("2.9", pick_frames)  # for help, run hint("2.9")
 
 # %% [markdown]
 # Your way finds cuts. It is blind to a slow movement, in which no single step is large. The helper compares every frame with

@@ -8,8 +8,6 @@ import pytest
 
 from labs_helper.exercises import check, lab02
 
-PROMPT = "<|user|>\n<|image_1|>\n<|image_2|>\nWhat is different?<|end|>\n<|assistant|>\n"
-
 
 def tokens(rows, columns):
     """Lines of cells, each with its end: those of the tiles, those of the global view, and one between the two."""
@@ -51,13 +49,11 @@ def hamming(read, truth):
     ("number", "value"),
     [
         ("2.1", tokens),
-        ("2.2", 12),
-        ("2.3", PROMPT),
-        ("2.4", side_by_side),
-        ("2.5", errors),
-        ("2.6", table),
-        ("2.7", frames),
-        ("2.7", lambda changes, count: np.array(frames(changes, count))),
+        ("2.2", side_by_side),
+        ("2.6", errors),
+        ("2.7", table),
+        ("2.9", frames),
+        ("2.9", lambda changes, count: np.array(frames(changes, count))),
     ],
 )
 def test_right_answers_pass(number, value):
@@ -73,28 +69,19 @@ def test_right_answers_pass(number, value):
         ("2.1", lambda r, c: (r * c + 1) * 144 + (r + 1) * 12, "separator"),
         ("2.1", lambda r, c: tokens(c, r), "exchanged"),
         ("2.1", lambda r, c: "313", "number"),
-        ("2.2", 13, "No room"),
-        ("2.2", (4096 - 200) / 313, "Round down"),
-        ("2.2", 27, "144"),
-        ("2.3", PROMPT.replace("<|image_1|>\n<|image_2|>", "<|image_2|>\n<|image_1|>"), "ascend"),
-        ("2.3", "<|image_1|>\n<|image_2|>\n" + PROMPT.replace("<|image_1|>\n<|image_2|>\n", ""), "before the turn"),
-        ("2.3", PROMPT.replace("<|image_2|>\n", "<|image_2|>"), "new line"),
-        ("2.3", PROMPT.replace("<|image_2|>\n", ""), "0 times"),
-        ("2.3", PROMPT.replace("<|end|>", ""), "<|end|>"),
-        ("2.3", 5, "text"),
-        ("2.4", lambda t, r, c: t.reshape(r * t.shape[1], c * t.shape[1], t.shape[3]), "renames"),
-        ("2.4", lambda t, r, c: t, "shape"),
-        ("2.4", lambda t, r, c: side_by_side(t[::-1], r, c), "wrong places"),
-        ("2.5", lambda read, truth: errors(read, truth) * len(truth), "Divide"),
-        ("2.5", hamming, "one edit"),
-        ("2.5", lambda read, truth: 1 - errors(read, truth), "share that is wrong"),
-        ("2.6", lambda answer: dict(table(answer).values), "DataFrame"),
-        ("2.6", lambda answer: table(answer).astype(str), "text"),
-        ("2.6", lambda answer: table(answer).rename(columns={"value": "n"}), "columns"),
-        ("2.7", lambda changes, count: frames(changes, count)[::-1], "order of time"),
-        ("2.7", lambda changes, count: frames(changes, count + 1), "Asked for"),
-        ("2.7", lambda changes, count: list(range(min(count, len(changes)))), "largest change"),
-        ("2.7", lambda changes, count: 0, "list"),
+        ("2.2", lambda t, r, c: t.reshape(r * t.shape[1], c * t.shape[1], t.shape[3]), "renames"),
+        ("2.2", lambda t, r, c: t, "shape"),
+        ("2.2", lambda t, r, c: side_by_side(t[::-1], r, c), "wrong places"),
+        ("2.6", lambda read, truth: errors(read, truth) * len(truth), "Divide"),
+        ("2.6", hamming, "one edit"),
+        ("2.6", lambda read, truth: 1 - errors(read, truth), "share that is wrong"),
+        ("2.7", lambda answer: dict(table(answer).values), "DataFrame"),
+        ("2.7", lambda answer: table(answer).astype(str), "text"),
+        ("2.7", lambda answer: table(answer).rename(columns={"value": "n"}), "columns"),
+        ("2.9", lambda changes, count: frames(changes, count)[::-1], "order of time"),
+        ("2.9", lambda changes, count: frames(changes, count + 1), "Asked for"),
+        ("2.9", lambda changes, count: list(range(min(count, len(changes)))), "largest change"),
+        ("2.9", lambda changes, count: 0, "list"),
     ],
 )
 def test_a_wrong_answer_names_its_mistake(number, value, words):
@@ -102,7 +89,7 @@ def test_a_wrong_answer_names_its_mistake(number, value, words):
     assert result.status == "try again" and words in result.message, result
 
 
-@pytest.mark.parametrize("number", ["2.1", "2.4", "2.5", "2.6", "2.7"])
+@pytest.mark.parametrize("number", ["2.1", "2.2", "2.6", "2.7", "2.9"])
 def test_a_stub_is_not_yet_there(number):
     def stub(*_args):
         return ...
