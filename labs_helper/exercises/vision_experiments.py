@@ -348,10 +348,11 @@ def _why_not(answer: str, places: Sequence[str], right: Sequence[str]) -> str:
         len(places) == len(marked) and all(entry.startswith(place) for place, entry in zip(places, marked))
     ):
         return _(
-            "The word different is the model's opinion, and here it is wrong. Compare the two things of each place."
+            "The word different is the model's opinion, and here it is wrong. Take it away, and compare the two "
+            "things of each place."
         )
     if len(places) == len(entries):
-        return _("The mark different is no part of the second thing: remove it before you compare.")
+        return _("Here every place counts as different: strip the spaces before you compare.")
     if any(place.split()[0] in ("The", "First") for place in places if place):
         return _(
             "The list ends at the first full stop and begins after the colon. The last sentence is the model's "
