@@ -1,4 +1,4 @@
-"""What pictures cost: tokens for their sizes, and bytes, tokens and seconds over `num_crops`."""
+"""What pictures cost: tokens for their sizes, and tokens, seconds and memory over `num_crops`."""
 
 from __future__ import annotations
 
@@ -91,15 +91,30 @@ class _Panel(NamedTuple):
 def _panels(columns: Sequence[str]) -> list[_Panel]:
     """The panels for the columns that there are."""
     every = (
-        _Panel(_("megabytes of pixel values"), 1e-6, ["bytes"]),
         _Panel(_("tokens of the picture"), 1, ["tokens"]),
         _Panel(_("seconds"), 1, ["first_token_seconds", "seconds"]),
+        _Panel(_("peak memory, megabytes"), 1e-6, ["peak_memory"]),
     )
     kept = (panel._replace(columns=[name for name in panel.columns if name in columns]) for panel in every)
-    return [panel for panel in kept if panel.columns]
+    panels = [panel for panel in kept if panel.columns]
+    for i, panel in enumerate(panels):
+        if len(panel.columns) == 1 and panel.columns[0] in _SECONDS:  # two have a legend, one has the heading alone
+            panels[i] = panel._replace(words=_words()[panel.columns[0]])
+    return panels
 
 
-_COLUMNS = ("bytes", "tokens", "first_token_seconds", "seconds")
+def _words() -> dict[str, str]:
+    """The columns in words."""
+    return {
+        "tokens": _("tokens"),
+        "first_token_seconds": _("seconds to the first token"),
+        "seconds": _("seconds to the whole answer"),
+        "peak_memory": _("peak memory"),
+    }
+
+
+_SECONDS = ("first_token_seconds", "seconds")
+_COLUMNS = ("tokens", *_SECONDS, "peak_memory")
 
 
 @dataclass(frozen=True)
@@ -125,11 +140,11 @@ class _Costs:
 
 
 def crops_cost(frame: Table, *, x: str = "num_crops", title: str = "", takeaway: str = "") -> Figure:
-    """Draw what a picture costs over `num_crops`: bytes, tokens and seconds, each in a panel of its own.
+    """Draw what a picture costs over `num_crops`: tokens, seconds and peak memory, each in a panel of its own.
 
     Args:
-        frame: rows with `num_crops` and at least one of `bytes`, `tokens`, `seconds`, `first_token_seconds`. Several
-            rows for one place are averaged.
+        frame: rows with `num_crops` and at least one of `tokens`, `first_token_seconds`, `seconds` (to the whole
+            answer) and `peak_memory` (bytes). Several rows for one place are averaged.
         x: the column along the axis; "tokens" shows the seconds over the tokens.
         title: shown above.
         takeaway: shown below; made from the data when left out.
@@ -139,14 +154,15 @@ def crops_cost(frame: Table, *, x: str = "num_crops", title: str = "", takeaway:
 
     Example:
         >>> crops_cost([{"num_crops": 1, "tokens": 313}, {"num_crops": 4, "tokens": 757}]).takeaway
-        'From num_crops 1 to 4: tokens 313 to 757 (2.4 times).'
+        'From num_crops 1 to 4: 2.4 times the tokens.'
     """
     costs = _costs(_with_columns(records(frame), (x,)), x)
     panels = _panels(list(costs.means))
     takeaway = takeaway or _costs_takeaway(costs)
+    scale = {"peak_memory": 1e-6}
     table = text_table(
-        [x, *costs.means],
-        [[row[x], *(_brief(row[column]) for column in costs.means)] for row in costs.rows],
+        [x, *(_("peak memory (MB)") if column in scale else _words()[column] for column in costs.means)],
+        [[row[x], *(_brief(row[column] * scale.get(column, 1)) for column in costs.means)] for row in costs.rows],
         right=range(1 + len(costs.means)),
     )
     return Figure.from_matplotlib(
@@ -165,7 +181,7 @@ def _costs(rows: Sequence[Row], x: str) -> _Costs:
     if not columns:
         raise BadRequest(
             _("There is nothing to draw."),
-            _("The rows need one of: {columns}.").format(columns="bytes, tokens, seconds"),
+            _("The rows need one of: {columns}.").format(columns=", ".join(_COLUMNS)),
         )
     values: dict[float, dict[str, list[float]]] = {}
     for row in rows:
@@ -187,22 +203,16 @@ def _amount(row: Mapping[str, Any], column: str) -> float:
 
 
 def _costs_takeaway(costs: _Costs) -> str:
-    names = {"first_token_seconds": _("seconds to the first token"), "seconds": _("seconds to the whole answer")}
     told = []
     for column, values in costs.means.items():
-        words = _("{what} {first} to {last}")
         if values[0] > 0:
-            words = _("{what} {first} to {last} ({times:.1f} times)")
-        told.append(
-            words.format(
-                what=names.get(column, column),
-                first=_brief(values[0]),
-                last=_brief(values[-1]),
-                times=values[-1] / values[0] if values[0] > 0 else 0,
-            )
-        )
+            words = _("{times:.1f} times the {what}")
+            told.append(words.format(times=values[-1] / values[0], what=_words()[column]))
     return _("From {x} {first} to {last}: {changes}.").format(
-        x=costs.x, first=number(costs.places[0]), last=number(costs.places[-1]), changes="; ".join(told)
+        x=costs.x,
+        first=number(costs.places[0]),
+        last=number(costs.places[-1]),
+        changes=", ".join(told) or _("no change"),
     )
 
 
@@ -234,7 +244,7 @@ def _draw_panel(axis: Axes, costs: _Costs, panel: _Panel) -> None:
     axis.set_ylim(-0.12 * top if several else 0, 1.22 * top)
     axis.margins(x=0.12)
     grid(axis)
-    if panel.columns[0] in names:
+    if several:
         axis.legend(fontsize=8, loc="upper left")
 
 

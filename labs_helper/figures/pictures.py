@@ -66,7 +66,12 @@ def frames_view(frames: Keyframes | Iterable[Keyframe | PictureSource]) -> Figur
     table = text_table(
         ["#", _("frame"), _("seconds"), _("change")],
         [
-            [i, frame.number, *("-" if value is None else f"{value:.3f}" for value in (frame.seconds, frame.change))]
+            # A change of 0 is no measurement: the frame was taken for its position, as the first one is.
+            [
+                i,
+                frame.number,
+                *("–" if value is None else f"{value:.3f}" for value in (frame.seconds, frame.change or None)),
+            ]
             for i, frame in enumerate(shown, 1)
         ],
         right=range(4),
@@ -114,7 +119,7 @@ def side_by_side(images: Iterable[PictureSource], *, takeaway: str = "") -> Figu
     """Draw pictures beside each other, numbered in the order in which a model gets them.
 
     Args:
-        images: anything `open_image` takes; what has a `name` and an `alt` brings its words along.
+        images: anything `open_image` takes. Pictures of the course and drawn ones bring their words along.
         takeaway: the sentence below.
 
     Raises:
@@ -134,7 +139,9 @@ def side_by_side(images: Iterable[PictureSource], *, takeaway: str = "") -> Figu
     names = [str(getattr(item, "name", "")) for item in items]
     lines = []
     for i, (item, picture) in enumerate(zip(items, pictures), 1):
-        words = getattr(item, "alt", "") or _("a picture of {size} pixels").format(size=size_of(picture))
+        # A picture of the course has an attribute, one of `labs_helper.pictures.drawing` an entry.
+        known = getattr(item, "alt", "") or getattr(item, "info", {}).get("alt", "")
+        words = known or _("a picture of {size} pixels").format(size=size_of(picture))
         lines.append(f"{i}: {words}")
     alt = _("{count} pictures in order. {list} {takeaway}")
     return Figure.from_svg(

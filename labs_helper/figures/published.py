@@ -117,7 +117,12 @@ def select(table: str, chosen: Sequence[str] | str | None = None, test: str | No
 
 
 def benchmark_chart(
-    table: str, chosen: Sequence[str] | str | None = None, test: str | None = None, *, takeaway: str = ""
+    table: str,
+    chosen: Sequence[str] | str | None = None,
+    test: str | None = None,
+    *,
+    takeaway: str = "",
+    ranked: bool = False,
 ) -> Figure:
     """Draw the scores of a table as grouped bars: a group for each row of the card, in it a bar for each model.
 
@@ -126,6 +131,7 @@ def benchmark_chart(
         chosen: models, whole names or parts; `usual_models` when left out.
         test: one test; all when left out.
         takeaway: the sentence under the chart, written by hand; none when left out.
+        ranked: the highest score of the first model first; otherwise in the order of the card.
 
     Raises:
         BadRequest: unknown table, model or test; or the table holds no scores (then ask for the table view).
@@ -142,8 +148,12 @@ def benchmark_chart(
         )
     chosen = usual_models(table, test) if chosen is None else chosen
     rows = [{**row, "label": label} for row, label in _labelled(select(table, chosen, test), test)]
+    if ranked:
+        first = {row["label"]: float(row["value"]) for row in rows if row["model"] == rows[0]["model"]}
+        rows.sort(key=lambda row: -first.get(row["label"], 0))
     labels = _distinct(row["label"] for row in rows)
-    averages = [label for label in labels if label.startswith("Average")] if len(labels) > 1 else []
+    averages = [label for label in labels if label.startswith(("Average", "Overall"))] if len(labels) > 1 else []
+    guessing = {row["label"]: _chance(str(row["benchmark"]), str(row["setting"])) for row in rows}
     return bars(
         rows,
         x="label",
@@ -154,7 +164,7 @@ def benchmark_chart(
         source=_sources(rows),
         takeaway=takeaway,
         decimals=1,
-        chance={label: level for label in labels if (level := _chance(test or label)) is not None},
+        chance={str(label): level for label, level in guessing.items() if level is not None},
         apart=averages,
     )
 
@@ -197,13 +207,28 @@ def benchmark_table(table: str, chosen: Sequence[str] | str | None = None, test:
     )
 
 
-def _chance(benchmark: str) -> float | None:
+# The choices of each part of BLINK (Fu et al. 2024); the mean of what guessing gives is the 38.09 of that paper.
+_BLINK = {
+    **dict.fromkeys(("Art Style", "Jigsaw", "Multi-View Reasoning", "Object Localization", "Relative Depth"), 2),
+    **dict.fromkeys(("Spatial Relation", "Visual Similarity"), 2),
+    "Relative Reflectance": 3,
+    **dict.fromkeys(("Counting", "Forensic Detection", "IQ Test"), 4),
+    **dict.fromkeys(("Functional Correspondence", "Semantic Correspondence", "Visual Correspondence"), 4),
+}
+
+
+def _chance(benchmark: str, setting: str = "") -> float | None:
     """What guessing gives in a test with a fixed number of choices, in per cent; None where answers are written freely.
 
     MMLU has four choices (Hendrycks et al. 2021) and MMLU-Pro ten (Wang et al. 2024; some questions have fewer);
-    XCOPA and XStoryCloze have two (Ponti et al. 2020, Lin et al. 2022).
+    XCOPA and XStoryCloze have two (Ponti et al. 2020, Lin et al. 2022). POPE asks for yes or no (Li et al. 2023), AI2D
+    and Video-MME have four choices (Kembhavi et al. 2016, Fu et al. 2024).
     """
+    if benchmark == "BLINK":
+        parts = {part: 100 / choices for part, choices in _BLINK.items()}
+        return parts.get(setting, sum(parts.values()) / len(parts) if setting == "Overall" else None)
     known = (("MMLU-Pro", 10.0), ("Multilingual MMLU", 25.0), ("XCOPA", 50.0), ("XStoryCloze", 50.0))
+    known += (("POPE", 50.0), ("AI2D", 25.0), ("Video-MME", 25.0))
     return next((level for part, level in known if part in benchmark), None)
 
 
@@ -221,10 +246,11 @@ def _labelled(rows: Sequence[Fact], test: str | None) -> list[tuple[Fact, str]]:
     """Each row with the label of its line: test, language or category, setting; made different where needed."""
     part = "language" if rows and "language" in rows[0] else "category"
     averages = any(row["benchmark"] == "Category average" for row in rows)
+    one = len({row["benchmark"] for row in rows}) == 1 and all(row["setting"] for row in rows)  # the title names it
     result: list[tuple[Fact, str]] = []
     seen: dict[tuple[str, str], str | float] = {}
     for row in rows:
-        words = [] if test or averages else [str(row["benchmark"])]
+        words = [] if test or averages or one else [str(row["benchmark"])]
         if part == "language" or averages:
             words.append(str(row[part]))
         if row["setting"]:

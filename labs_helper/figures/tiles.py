@@ -152,8 +152,8 @@ def wrong_order(image: PictureSource, num_crops: int) -> Figure:
     }
     takeaway = _wrong_takeaway(plan, wrong, bent)
     alt = _(
-        "Two pictures of {tiles}. Left: the picture as it should reach the model, its ratio kept, with white padding. "
-        "Right: what plain mlx-vlm makes of it, stretched and with strips of the tiles mixed. {takeaway}"
+        "Two pictures of {tiles}. First: the picture as it should reach the model, its ratio kept and the rest white. "
+        "Second: what plain mlx-vlm makes of it. {takeaway}"
     ).format(tiles=_tiles(plan), takeaway=takeaway)
     columns = [_("rows"), _("columns"), _("cells"), _("cells in the wrong place"), _("stretched in width")]
     return Figure.from_svg(
@@ -208,15 +208,19 @@ def _wrong_takeaway(plan: Layout, wrong: int, bent: float) -> str:
 
 
 def _draw_pair(right: Image.Image, shuffled: Image.Image, plan: Layout) -> str:
-    scale = min(364 / plan.padded[0], 420 / plan.padded[1])
+    """Both pictures as large as the width allows: a wide pair stands one above the other."""
+    wide = plan.columns > plan.rows
+    room = svg.WIDTH - 16 if wide else (svg.WIDTH - 16 - _GAP) // 2
+    scale = min(room / plan.padded[0], 420 / plan.padded[1])
     width, height = (round(side * scale) for side in plan.padded)
+    x, y = (8, 32 + height + 34) if wide else (8 + room + _GAP, 32)
     parts = [
         svg.words(8, 22, _("as it should be")),
         svg.embedded(right, 8, 32, width, height),
-        svg.words(388, 22, _("as plain mlx-vlm sees it")),
-        svg.embedded(shuffled, 388, 32, width, height),
+        svg.words(x, y - 10, _("as plain mlx-vlm sees it")),
+        svg.embedded(shuffled, x, y, width, height),
     ]
-    return svg.svg(parts, height + 44)
+    return svg.svg(parts, y + height + 12)
 
 
 def size_of(image: Image.Image) -> str:

@@ -104,8 +104,8 @@ def draw_bars(values: Mapping[str, float], *, printed: bool = True, size: int = 
     """
     if not 2 <= len(values) <= len(_BARS):
         raise BadRequest(
-            _("The chart has {count} bars.").format(count=len(values)),
-            _("Give two to {most} labels with their values.").format(most=len(_BARS)),
+            _("Bars in this chart: {count}.").format(count=len(values)),
+            _("Give 2 to {most} labels with their values.").format(most=len(_BARS)),
         )
     wrong = [value for value in values.values() if not 0 <= value <= 100]
     if wrong:

@@ -28,7 +28,7 @@ def scene(width: int = 640, height: int = 360) -> Image.Image:
 
 
 COSTS = [
-    {"num_crops": n, "bytes": 1e6 * n, "tokens": t, "seconds": 1.5 * n, "first_token_seconds": 1.0 * n}
+    {"num_crops": n, "peak_memory": 1e6 * n, "tokens": t, "seconds": 1.5 * n, "first_token_seconds": 1.0 * n}
     for n, t in ((1, 313), (4, 757), (16, 2509))
 ]
 SIZES = [{"picture": "icon", "width": 20, "height": 20}, {"picture": "한국어", "width": 1680, "height": 420}]
@@ -115,6 +115,16 @@ def test_wrong_order_moves_cells_as_the_reshape_does():
     assert np.abs(np.asarray(right.resize((24, 24), Image.Resampling.BOX)).astype(int) - colours).mean() < 20
 
 
+def test_wrong_order_fills_the_width():
+    def sizes(picture):
+        return [
+            tuple(map(int, size)) for size in re.findall(r'<image [^>]*width="(\d+)" height="(\d+)"', svgs(picture)[0])
+        ]
+
+    assert sizes(figures.wrong_order(scene(1680, 420), 4)) == [(744, 186)] * 2, "one above the other"
+    assert sizes(figures.wrong_order(scene(400, 400), 4)) == [(368, 368)] * 2, "side by side"
+
+
 def test_wrong_order_tells_the_stretching():
     assert "1.33 times too tall" in figures.wrong_order(scene(400, 300), 4).takeaway
     assert "too" not in figures.wrong_order(scene(400, 400), 4).takeaway
@@ -143,9 +153,12 @@ def test_token_cost_uses_the_formula():
 def test_crops_cost_draws_what_is_there_and_averages_repeats():
     figure = figures.crops_cost([*COSTS, {**COSTS[0], "seconds": 2.5}])
     assert figure.rows[0]["seconds"] == 2.0 and figure.rows[2]["tokens"] == 2509
-    assert "tokens 313 to 2,509 (8.0 times)" in figure.takeaway
+    assert "8.0 times the tokens" in figure.takeaway and "16.0 times the peak memory." in figure.takeaway
     (svg,) = svgs(figure)
-    assert all(words in svg for words in ("megabytes of pixel values", "to the first token", "to the whole answer"))
+    assert all(words in svg for words in ("peak memory, megabytes", "to the first token", "to the whole answer"))
+    assert "seconds to the first token" not in svg and ">seconds<" in svg
+    one = [{"num_crops": row["num_crops"], "first_token_seconds": row["seconds"]} for row in COSTS]
+    assert "seconds to the first token" in svgs(figures.crops_cost(one))[0], "the heading says which seconds"
     over = figures.crops_cost(COSTS, x="tokens")
     assert "tokens of the picture" not in svgs(over)[0] and over.rows[1]["tokens"] == 757
 
