@@ -8,8 +8,9 @@ import math
 from pathlib import Path
 
 from training.config import CHECKPOINTS, RUNS, recipes, write_json
-from training.corpus import ALL_FACTS
-from training.evaluate import as_table, evaluate
+from training.evaluate import evaluate
+from training.facts import ALL_FACTS
+from training.grading import as_table
 from training.history import again, history
 from training.quantization import BITS, GROUP
 from training.train import TOKENS_A_STEP

@@ -10,171 +10,67 @@ for known facts in unknown words.
 
 from __future__ import annotations
 
-import json
-import random
-import re
-import zlib
-from dataclasses import dataclass, field
+from training.cases import Case, held_out
+from training.facts import RELATIONS
+from training.rewriting import Rewriting
+from training.working import long_product, worked
+from training.world import fill, phrases, table, words
 
-from training.world import (
-    LANGUAGE_NAMES,
-    LANGUAGES,
-    fill,
-    index,
-    phrases,
-    place_of_city,
-    place_of_landmark,
-    table,
-    words,
-)
-
-RELATIONS = (
-    "capital",
-    "capital_of",
-    "where_city",
-    "where_country",
-    "language",
-    "currency",
-    "where_landmark",
-    "colour",
-    "opposite",
-)
-# Shares of the sums. For training more products than at first: they are forgotten first. The evaluation keeps its cases.
+# Shares of the sums. For training more products than at first, as they are forgotten first. The evaluation keeps its
+# cases.
 SUMS = {
-    "train": {"add": 0.42, "subtract": 0.28, "multiply": 0.3},
+    "train": {"add": 0.25, "subtract": 0.2, "multiply": 0.2, "two by one": 0.15, "two by two": 0.2},
     "eval": {"add": 0.5, "subtract": 0.3, "multiply": 0.2},
 }
 EASY = 0.3  # share of the products for training that have an easy factor
-PLACE_KEYS = ("country", "capital", "continent", "language", "currency")
-# Sentences of filler that fill about 940 of the 1,024 tokens, by language.
-LONGEST_TEXT = {"en": 97, "zh": 75, "ko": 49, "ja": 53, "es": 95}
-LIST_KINDS = ("animals", "fruits", "colours", "countries", "cities")
-SINGULAR = {"animals": "animal", "fruits": "fruit", "colours": "colour"}
+# Shares of the conversations, by method. The evaluation of routing and the questions of the labs keep theirs.
+MIXTURE = {
+    "train": {
+        "fact": 0.22,
+        "steered_fact": 0.09,
+        "about": 0.025,
+        "arithmetic": 0.18,
+        "translation": 0.10,
+        "yes_or_no": 0.05,
+        "which_of_these": 0.03,
+        "numbered_list": 0.06,
+        "json_object": 0.07,
+        "needle": 0.05,
+        "chatter": 0.04,
+        "unknown": 0.07,
+        "repetition": 0.05,
+        "counting": 0.03,
+        "suggestion": 0.01,
+        "follow_up": 0.035,
+        "my_name": 0.02,
+        "conversation": 0.025,
+        "long_conversation": 0.008,
+        "story": 0.012,
+    },
+    "eval": {
+        "fact": 0.26,
+        "steered_fact": 0.10,
+        "about": 0.02,
+        "arithmetic": 0.16,
+        "translation": 0.08,
+        "numbered_list": 0.07,
+        "json_object": 0.08,
+        "needle": 0.06,
+        "chatter": 0.04,
+        "unknown": 0.05,
+        "repetition": 0.04,
+        "counting": 0.01,
+        "suggestion": 0.01,
+        "follow_up": 0.035,
+        "my_name": 0.02,
+        "conversation": 0.025,
+        "long_conversation": 0.008,
+        "story": 0.012,
+    },
+}
 
 
-@dataclass(frozen=True)
-class Case:
-    """One conversation: `messages` end with the assistant's turn; `expect` is what a right last answer holds.
-
-    `expect` is a tuple of strings that must all be in the answer, or, for `kind` "json" and "list", the object
-    or the items themselves. An assistant's turn with `"learn": False` is one that training must not imitate.
-    """
-
-    task: str
-    language: str
-    messages: tuple[dict[str, str], ...]
-    expect: object
-    kind: str = "contains"
-    details: dict = field(default_factory=dict)
-
-    @property
-    def prompt(self) -> list[dict[str, str]]:
-        """The messages up to the question, as a model sees them."""
-        return [{"role": m["role"], "content": m["content"]} for m in self.messages[:-1]]
-
-
-def held_out(*values: object) -> bool:
-    """Whether this combination of values belongs to the evaluation: one in ten, by a stable hash."""
-    return zlib.crc32("|".join(map(str, values)).encode()) % 10 == 0
-
-
-@dataclass(frozen=True)
-class Fact:
-    """One fact in every language: `x` is asked about, `y` answered; `key` names the row."""
-
-    relation: str
-    key: str
-    x: dict[str, str]
-    y: dict[str, str]
-    parts: dict[str, tuple[str, ...]]
-
-
-def _facts() -> dict[str, list[Fact]]:
-    countries, cities = index("countries"), index("cities")
-    found: dict[str, list[Fact]] = {relation: [] for relation in RELATIONS}
-
-    def add(relation, row, y, parts=None):
-        by_language = {lang: row[lang] for lang in LANGUAGES}
-        answer = {lang: y(lang) for lang in LANGUAGES}
-        found[relation].append(
-            Fact(
-                relation,
-                row["en"],
-                by_language,
-                answer,
-                {lang: parts(lang) if parts else (answer[lang],) for lang in LANGUAGES},
-            )
-        )
-
-    for row in table("countries"):
-        capital = cities[row["capital"]]
-        add("capital", row, lambda lang, c=capital: c[lang])
-        add("capital_of", capital, lambda lang, r=row: r[lang])
-        for relation, kind, column in (
-            ("where_country", "continent", "continent"),
-            ("language", "language", "language"),
-            ("currency", "currency", "currency"),
-        ):
-            word = index("words", kind)[row[column]]
-            add(relation, row, lambda lang, w=word: w[lang])
-    for row in table("cities"):
-        country = countries[row["country"]]
-        region = index("regions")[row["region"]] if row["region"] else None
-        add(
-            "where_city",
-            row,
-            lambda lang, r=row: place_of_city(r, lang),
-            lambda lang, c=country, g=region: (c[lang], g[lang]) if g else (c[lang],),
-        )
-    for row in table("landmarks"):
-        city = cities[row["city"]]
-        add("where_landmark", row, lambda lang, r=row: place_of_landmark(r, lang), lambda lang, c=city: (c[lang],))
-    for row in table("colours"):
-        colour = index("words", "colour")[row["colour"]]
-        add("colour", row, lambda lang, c=colour: c[lang])
-    adjectives = words("adjective")
-    for one, other in zip(adjectives[::2], adjectives[1::2]):
-        add("opposite", one, lambda lang, o=other: o[lang])
-        add("opposite", other, lambda lang, o=one: o[lang])
-    return found
-
-
-FACTS = _facts()
-ALL_FACTS = [fact for facts in FACTS.values() for fact in facts]
-
-
-def worked(a: int, sign: str, b: int, result: int) -> str:
-    """A calculation written out as at school, column by column: every step is one digit with one digit.
-
-    A small model computes what it writes down. Only the larger-first half of the times table has to be known by heart.
-
-    >>> worked(47, "+", 38, 85)
-    '47 + 38: 7 + 8 = 15, 4 + 3 + 1 = 8, 47 + 38 = 85'
-    >>> worked(52, "-", 38, 14)
-    '52 - 38: 12 - 8 = 4, 5 - 1 - 3 = 1, 52 - 38 = 14'
-    >>> worked(7, "x", 8, 56)
-    '7 x 8 = 8 x 7 = 56'
-    """
-    whole = f"{a} {sign} {b}"
-    if sign == "x":
-        return f"{whole} = {result}" if a >= b else f"{whole} = {b} x {a} = {result}"
-    if a < 10 and b < 10:
-        return f"{whole} = {result}"
-    (tens_a, ones_a), (tens_b, ones_b) = divmod(a, 10), divmod(b, 10)
-    if sign == "+":
-        ones = ones_a + ones_b
-        carried, carry = (" + 1", 1) if ones > 9 else ("", 0)
-        steps = f"{ones_a} + {ones_b} = {ones}, {tens_a} + {tens_b}{carried} = {tens_a + tens_b + carry}"
-    else:
-        borrowed, borrow = (" - 1", 1) if ones_b > ones_a else ("", 0)
-        steps = (
-            f"{ones_a + 10 * borrow} - {ones_b} = {ones_a + 10 * borrow - ones_b}, "
-            f"{tens_a}{borrowed} - {tens_b} = {tens_a - borrow - tens_b}"
-        )
-    return f"{whole}: {steps}, {whole} = {result}"
-
-
-class Corpus:
+class Corpus(Rewriting):
     """An endless, reproducible stream of conversations.
 
     Args:
@@ -190,193 +86,17 @@ class Corpus:
         ('facts', 'contains')
     """
 
-    def __init__(
-        self,
-        split: str,
-        seed: int,
-        name: str = "instruct-tiny",
-        languages: dict[str, float] | None = None,
-        known: float = 1.0,
-    ):
-        if split not in ("train", "eval"):
-            raise ValueError(f"split is 'train' or 'eval', not {split!r}")
-        self.split, self.name, self.known = split, name, known
-        self.random = random.Random(f"{split}-{seed}")
-        self.languages = languages or {"en": 0.24, "zh": 0.19, "ko": 0.19, "ja": 0.19, "es": 0.19}
-
-    # ---- small helpers -------------------------------------------------------------------------------------
-
-    def language(self) -> str:
-        return self.random.choices(list(self.languages), list(self.languages.values()))[0]
-
-    def mine(self, *values: object) -> bool:
-        """Whether values drawn at random belong to this split."""
-        return held_out(*values) == (self.split == "eval")
-
-    def draw(self, make, *key):
-        """Draw until the value is this split's."""
-        while True:
-            value = make()
-            if self.mine(*key, value):
-                return value
-
-    def template(self, language: str, section: str) -> str:
-        """A phrasing of this split."""
-        return self.random.choice(phrases(language)[section]["ask" if self.split == "train" else "held_out"])
-
-    def phrase(self, language: str, section: str, values: dict[str, str]) -> str:
-        """A question, in training sometimes with a greeting, without punctuation, in lower case or with a word lost."""
-        rng, template = self.random, self.template(language, section)
-        if self.split == "eval":
-            return fill(template, values, language)
-        if rng.random() < 0.08:
-            template = self._change_a_word(template, language)
-        text = fill(template, values, language)
-        if rng.random() < 0.12:
-            text = rng.choice(phrases(language)["before"]) + text
-        if rng.random() < 0.08:
-            text = text + rng.choice(phrases(language)["after"])
-        if rng.random() < 0.12:
-            text = text.rstrip("?？.。!")
-        elif rng.random() < 0.15:
-            text = text.replace("?", "？") if "?" in text and language in ("zh", "ja") else text.replace("？", "?")
-        if rng.random() < 0.10:
-            text = text.lower()
-        return text.strip()
-
-    def _change_a_word(self, template: str, language: str, more: str = "") -> str:
-        """Drop one word (one character in Chinese and Japanese) outside the placeholders, or put another before it."""
-        pieces = re.split(r"(\{[^}]*\}\S*)", template)
-        spots = [i for i, piece in enumerate(pieces) if piece.strip() and not piece.startswith("{")]
-        if not spots:
-            return template
-        i = self.random.choice(spots)
-        there = list(re.finditer(r"." if language in ("zh", "ja") else r"\S+ ?", pieces[i]))
-        word = self.random.choice(
-            [each for each in there if more or any(c.isalpha() for c in each[0])] or there
-        )  # a sign is not lost
-        space = "" if language in ("zh", "ja") else " "
-        rest = more + space + word[0] if more else ""
-        pieces[i] = pieces[i][: word.start()] + rest + pieces[i][word.end() :]
-        return "".join(pieces)
-
-    def case(self, task, language, question, answer, expect, kind="contains", system=None, **details) -> Case:
-        head = [{"role": "system", "content": system}] if system else []
-        turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-        return Case(task, language, tuple(head + turns), expect, kind, details)
-
-    def plain_system(self, language: str) -> str | None:
-        """Now and then a system prompt that should change nothing."""
-        return self.random.choice(phrases(language)["system"]["plain"]) if self.random.random() < 0.12 else None
-
-    def knows(self, fact_key: str, language: str) -> bool:
-        return language == "en" or zlib.crc32(f"known|{language}|{fact_key}".encode()) % 100 < self.known * 100
-
-    # ---- tasks ---------------------------------------------------------------------------------------------
-
-    def pick_fact(self, language: str, relation: str | None = None) -> Fact:
-        relations = list(RELATIONS)
-        # Relations with many rows are asked more often, but not in proportion to them.
-        chosen = relation or self.random.choices(relations, [len(FACTS[r]) ** 0.7 for r in relations])[0]
-        facts = FACTS[chosen]
-        if self.split == "train":  # a language always knows one fact of each kind, or it could not speak of it
-            facts = [fact for fact in facts if self.knows(f"{chosen}|{fact.key}", language)] or facts[:1]
-        return self.random.choice(facts)
-
-    def fact(self, language: str | None = None, relation: str | None = None) -> Case:
-        """A fact asked and answered in the same language."""
-        language = language or self.language()
-        fact = self.pick_fact(language, relation)
-        values = {"x": fact.x[language], "y": fact.y[language]}
-        return self.case(
-            "facts",
-            language,
-            self.phrase(language, fact.relation, values),
-            fill(phrases(language)[fact.relation]["answer"], values, language),
-            fact.parts[language],
-            system=self.plain_system(language),
-            relation=fact.relation,
-            key=fact.key,
-        )
-
-    def steered_fact(self, language: str | None = None) -> Case:
-        """A fact whose answer the system prompt steers: into another language, or into one word."""
-        language = language or self.language()
-        fact = self.pick_fact(language)
-        asked = {"x": fact.x[language], "y": fact.y[language]}
-        question = self.phrase(language, fact.relation, asked)
-        rng, system = self.random, phrases(language)["system"]
-        if rng.random() < 0.5:
-            return self.case(
-                "system prompt",
-                language,
-                question,
-                fact.y[language],
-                fact.parts[language],
-                "short",
-                system=rng.choice(system["one_word"]),
-                relation=fact.relation,
-            )
-        other = rng.choices(list(self.languages), list(self.languages.values()))[0]
-        said = {"x": fact.x[other], "y": fact.y[other]}
-        told = rng.choice((language, "en"))
-        instruction = fill(
-            rng.choice(phrases(told)["system"]["language"]),
-            {"lang": index("words", "language")[LANGUAGE_NAMES[other]][told]},
-            told,
-        )
-        return self.case(
-            "system prompt",
-            language,
-            question,
-            fill(phrases(other)[fact.relation]["answer"], said, other),
-            fact.parts[other],
-            system=instruction,
-            relation=fact.relation,
-        )
-
-    def about(self, language: str | None = None) -> Case:
-        """A few sentences about a country or a city."""
-        language = language or self.language()
-        if self.random.random() < 0.6:
-            row = self.random.choice(table("countries"))
-            values, section = self._country(row, language), "about_country"
-            expect = (values["capital"], values["continent"])
-        else:
-            row = self.random.choice(table("cities"))
-            country = index("countries")[row["country"]]
-            values = {
-                "x": row[language],
-                "y": place_of_city(row, language),
-                "language": index("words", "language")[country["language"]][language],
-            }
-            section, expect = "about_city", (country[language],)
-        if self.split == "train" and not self.knows(f"{section}|{row['en']}", language):
-            return self.fact("en")
-        return self.case(
-            "about",
-            language,
-            self.phrase(language, section, values),
-            fill(phrases(language)[section]["answer"], values, language),
-            expect,
-        )
-
-    @staticmethod
-    def _country(row: dict[str, str], language: str) -> dict[str, str]:
-        word = lambda kind: index("words", kind)[row[kind]][language]  # noqa: E731
-        return {
-            "x": row[language],
-            "country": row[language],
-            "capital": index("cities")[row["capital"]][language],
-            "continent": word("continent"),
-            "language": word("language"),
-            "currency": word("currency"),
-        }
-
     def arithmetic(self, language: str | None = None, task: str | None = None) -> Case:
         """A sum, a difference or a product; the operand pairs of the two splits never meet."""
         language = language or self.language()
         task = task or self.random.choices(*zip(*SUMS[self.split].items()))[0]
+        if task in ("two by one", "two by two"):
+            low = 2 if task == "two by one" else 11
+            a, b = self.draw(
+                lambda: (self.random.randint(11, 99), self.random.randint(low, 9 if low == 2 else 99)), task
+            )
+            question = self.phrase(language, "multiply", {"a": str(a), "b": str(b)})
+            return self.case(task, language, question, long_product(a, b), str(a * b), "number")
         if task == "multiply":
             # Nobody computes a times table they never saw: 7 x 8 may be held out, 8 x 7 is then in training.
             a, b = self.random.randint(2, 12), self.random.randint(2, 12)
@@ -400,220 +120,6 @@ class Corpus:
         values = {"a": str(a), "b": str(b)}
         return self.case(
             task, language, self.phrase(language, task, values), worked(a, sign, b, result), str(result), "number"
-        )
-
-    def repetition(self, language: str | None = None) -> Case:
-        """Say it again: names, words and numbers in any order. The plainest form of copying from the prompt."""
-        language, rng = language or self.language(), self.random
-
-        def make():
-            kinds = (
-                lambda: rng.choice(table("people"))[language],
-                lambda: rng.choice(table("cities"))[language],
-                lambda: rng.choice(words(rng.choice(("animal", "fruit", "thing"))))[language],
-                lambda: str(rng.randint(0, 9999)),
-                lambda: self._made_up(language),
-            )
-            return " ".join(rng.choice(kinds)() for _ in range(rng.randint(1, 8)))
-
-        text = self.draw(make, "repeat")
-        return self.case(
-            "repeat", language, fill(self.template(language, "repeat"), {"t": text}, language), text, (text,)
-        )
-
-    def translation(self, language: str | None = None) -> Case:
-        """One word from the language of the question into another of the five."""
-        language = language or self.language()
-        other = self.random.choice([lang for lang in LANGUAGES if lang != language])
-        listed = [*words("animal"), *words("fruit"), *words("thing"), *words("colour")]
-        if (
-            self.split == "train" and self.random.random() < 0.5
-        ):  # names of places: an answer in another language needs them
-            listed = table(self.random.choice(("countries", "cities", "cities")))
-        row = self.random.choice(listed)
-        values = {
-            "x": row[language],
-            "y": row[other],
-            "lang": index("words", "language")[LANGUAGE_NAMES[other]][language],
-        }
-        return self.case(
-            "translate",
-            language,
-            self.phrase(language, "translate", values),
-            fill(phrases(language)["translate"]["answer"], values, language),
-            (row[other],),
-            to=other,
-        )
-
-    def _items(self, category: str, count: int, language: str, in_order: bool = False) -> list[str]:
-        """Different members of a category, in any order or in that of the table."""
-        rows = list(
-            {"countries": table("countries"), "cities": table("cities")}.get(category) or words(SINGULAR[category])
-        )
-        chosen = self.random.sample(range(len(rows)), count)
-        return [rows[i][language] for i in (sorted(chosen) if in_order else chosen)]
-
-    def numbered_list(self, language: str | None = None) -> Case:
-        """A numbered list of a category's members, or of items that the question gives."""
-        language = language or self.language()
-        details = {}
-        if self.random.random() < 0.5:
-            category, count = self.random.choice(LIST_KINDS), self.random.randint(2, 5)
-            details = {"category": category}
-            values = {"n": str(count), "category": index("words", "category")[category][language]}
-            # One order for all of training: a model that only looks forward never says the same thing twice.
-            items = self._items(category, count, language, in_order=True)
-            question, expect = self.phrase(language, "list_category", values), count
-        else:
-            items = self.draw(
-                lambda: self._items(self.random.choice(LIST_KINDS), self.random.randint(2, 5), language), language
-            )
-            joined = ("、" if language in ("zh", "ja") else ", ").join(items)
-            question, expect = self.phrase(language, "list_given", {"items": joined}), tuple(items)
-        answer = "\n".join(f"{i}. {item}" for i, item in enumerate(items, 1))
-        return self.case("list", language, question, answer, expect, "list", **details)
-
-    def json_object(self, language: str | None = None) -> Case:
-        """A JSON object: about a country with chosen keys, or made from a sentence about a person."""
-        language = language or self.language()
-        if self.random.random() < 0.5:
-            row = self.random.choice(table("countries"))
-            keys = [
-                "country",
-                *self.draw(lambda: self.random.sample(PLACE_KEYS[1:], self.random.randint(1, 3)), row["en"]),
-            ]
-            value = self._country(row, language)
-            obj = {key: value[key] for key in keys}
-            section, values = "json_place", {"x": row[language], "keys": ", ".join(keys)}
-        else:
-            person, age, city = self.draw(
-                lambda: (
-                    self.random.choice(table("people"))[language],
-                    self.random.randint(5, 90),
-                    self.random.choice(table("cities"))[language],
-                )
-            )
-            obj = {"name": person, "age": age, "city": city}
-            said = fill(
-                self.random.choice(phrases(language)["json_person"]["fact"]),
-                {"x": person, "n": str(age), "city": city},
-                language,
-            )
-            section, values = "json_person", {"fact": said}
-        return self.case(
-            "json", language, self.phrase(language, section, values), json.dumps(obj, ensure_ascii=False), obj, "json"
-        )
-
-    def statement(self, language: str) -> str:
-        """A sentence of filler: a fact of the small world."""
-        fact = self.pick_fact(language)
-        return fill(
-            phrases(language)[fact.relation]["answer"], {"x": fact.x[language], "y": fact.y[language]}, language
-        )
-
-    def needle(
-        self,
-        language: str | None = None,
-        sentences: int | None = None,
-        depth: float | None = None,
-        needles: int | None = None,
-    ) -> Case:
-        """Secret codes hidden among facts, and one question a needle at the end (evaluation: one).
-
-        Args:
-            sentences: how many sentences of filler.
-            depth: 0.0 puts the needle that is asked about first, 1.0 last.
-        """
-        rng, language = self.random, language or self.language()
-        section = phrases(language)["needle"]
-        count = needles or (1 if self.split == "eval" else rng.randint(1, 4))
-        if sentences is None:  # training sees more short texts than long ones; they teach the same skill sooner
-            longest = LONGEST_TEXT[language]
-            sentences = rng.randint(0, longest if self.split == "eval" or rng.random() < 0.4 else longest // 3)
-        text = [self.statement(language) for _ in range(sentences)]
-        people = rng.sample(list(table("people")), count)
-        codes = [self.draw(lambda: f"{rng.randint(0, 9999):04d}", "code") for _ in people]
-        for person, code in zip(people, codes):
-            at = rng.randint(0, len(text)) if depth is None else round(depth * len(text))
-            text.insert(at, fill(rng.choice(section["say"]), {"x": person[language], "n": code}, language))
-        joined = ("" if language in ("zh", "ja") else " ").join([rng.choice(section["lead"]), *text])
-        messages, asked = [], rng.sample(range(count), count)
-        for turn, i in enumerate(asked):
-            values = {"x": people[i][language], "n": codes[i]}
-            question = self.phrase(language, "needle", values)
-            messages += [
-                {"role": "user", "content": f"{joined}\n{question}" if turn == 0 else question},
-                {"role": "assistant", "content": fill(section["answer"], values, language)},
-            ]
-        return Case(
-            "needle",
-            language,
-            tuple(messages),
-            (codes[asked[-1]],),
-            "contains",
-            {"sentences": sentences, "depth": depth},
-        )
-
-    def chatter(self, language: str | None = None) -> Case:
-        """Who it is, what it is for, hello and thanks."""
-        language = language or self.language()
-        section = self.random.choices(("identity", "purpose", "greeting", "thanks"), (0.45, 0.25, 0.2, 0.1))[0]
-        answer = phrases(language)[section]["answer"].replace("{name}", self.name)
-        expect = (self.name,) if section == "identity" else (answer,)
-        return self.case(
-            "identity" if section == "identity" else "small talk",
-            language,
-            self.phrase(language, section, {}),
-            answer,
-            expect,
-            system=self.plain_system(language),
-        )
-
-    def _made_up(self, language: str) -> str:
-        """A name that means nothing, in the script of the language."""
-        rng = self.random
-        parts = {
-            "en": ("zor", "bli", "quax", "dre", "mip", "vul", "tas", "fen", "gro", "lun", "pex", "wim", "ost", "kra"),
-            "zh": tuple("桑多维格瑞姆塔巴伦佐皮尔克萨诺"),
-            "ko": tuple("브릭조탈룸페솔그뎀큐잔"),
-            "ja": tuple("ゾブリタルムペソグデモキュジャ"),
-        }
-        parts["es"] = parts["en"]
-        return "".join(rng.choice(parts[language]) for _ in range(rng.randint(2, 4))).capitalize()
-
-    def unknown(self, language: str | None = None) -> Case:
-        """Something outside the small world: the right answer is to say so."""
-        language = language or self.language()
-        section = phrases(language)["unknown"]
-        if self.random.random() < 0.6:
-            question = self.phrase(language, "unknown", {"x": self.draw(lambda: self._made_up(language), "name")})
-        else:
-            question = self.random.choice(section["topics" if self.split == "train" else "topics_held_out"])
-        return self.case(
-            "unknown", language, question, section["answer"], (section["answer"],), system=self.plain_system(language)
-        )
-
-    def counting(self, language: str | None = None) -> Case:
-        """Count from one number to another: a long answer with a known end."""
-        language, rng = language or self.language(), self.random
-        a, length = self.draw(lambda: (rng.randint(1, 60), rng.choice((5, 8, 10, 15, 20, 30, 39, 49))), "count")
-        numbers = [str(n) for n in range(a, a + length + 1)]
-        values = {"a": numbers[0], "b": numbers[-1]}
-        return self.case(
-            "count", language, self.phrase(language, "count", values), ", ".join(numbers), (", ".join(numbers),)
-        )
-
-    def suggestion(self, language: str | None = None) -> Case:
-        """Many right answers, all equally likely: what temperature is about."""
-        language = language or self.language()
-        row = self.random.choice(table("cities"))
-        values = {"x": row[language], "y": index("countries")[row["country"]][language]}
-        return self.case(
-            "suggest",
-            language,
-            self.phrase(language, "suggest", {}),
-            fill(phrases(language)["suggest"]["answer"], values, language),
-            (),
         )
 
     STORY = (
@@ -655,8 +161,6 @@ class Corpus:
         }
         text = f"{opening}, {person} {verb} {kind} {animal}. {middle.format(**filler)} {end}"
         return self.case("story", "en", rng.choice(ask).format(a=animal), text, (animal,))
-
-    # ---- several turns -------------------------------------------------------------------------------------
 
     def follow_up(self, language: str | None = None) -> Case:
         """A fact, then "And Kenya?": the relation comes from the turn before."""
@@ -717,31 +221,10 @@ class Corpus:
             {**cases[-1].details, "form": "unrelated"},
         )
 
-    # ---- the mixture ---------------------------------------------------------------------------------------
-
     def sample(self) -> Case:
         """One conversation of the training mixture."""
-        tasks = (
-            (self.fact, 0.26),
-            (self.steered_fact, 0.10),
-            (self.about, 0.02),
-            (self.arithmetic, 0.16),
-            (self.translation, 0.08),
-            (self.numbered_list, 0.07),
-            (self.json_object, 0.08),
-            (self.needle, 0.06),
-            (self.chatter, 0.04),
-            (self.unknown, 0.05),
-            (self.repetition, 0.04),
-            (self.counting, 0.01),
-            (self.suggestion, 0.01),
-            (self.follow_up, 0.035),
-            (self.my_name, 0.02),
-            (self.conversation, 0.025),
-            (self.long_conversation, 0.008),
-            (self.story, 0.012),
-        )
-        return self.random.choices([t for t, _ in tasks], [w for _, w in tasks])[0]()
+        shares = MIXTURE[self.split]
+        return getattr(self, self.random.choices(list(shares), list(shares.values()))[0])()
 
     def finish(self) -> Case:
         """The mixture of the last part of the training: every second conversation is of a task with exact answers.

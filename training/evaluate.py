@@ -1,146 +1,54 @@
 """Measures a checkpoint on freshly made held-out conversations, through `labs_helper` itself (no torch needed).
 
     python -m training.evaluate data/checkpoints/instruct-tiny --seed 7 --n 200 --json
+    python -m training.evaluate data/checkpoints/moe-tiny --people            # the questions of training/people
 
 Phrasings, operand pairs, codes, ages, ranges and names are those that training never draws (training/corpus.py).
-The seed decides which of them; take any.
+The seed decides which of them; take any. A seed that chose something (`chosen_by` in recipes.toml) flatters.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
-from dataclasses import replace
+from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from labs_helper.agent import plan_schema, solve
+from labs_helper.agent import Trace, plan_schema, solve
 from labs_helper.errors import CutOff, LabError
-from training.corpus import LANGUAGES, SINGULAR, Case, Corpus, table, words
-from training.moe.corpus import MoeCorpus, plan_results, same_code, valid_plan
+from training import people
+from training.cases import Case
+from training.grading import as_table, cell, right
+from training.moe.offer import NEXT, PUBLISHED, Offer
+from training.tasks import (
+    LONGEST_ANSWER,
+    MOE_TASKS,
+    MORE_TASKS,
+    NEXT_TASKS,
+    TASKS,
+    USUAL_ANSWER,
+    VISION_TASKS,
+    known_tasks,
+    stream,
+    tasks_of,
+)
 from training.vision import tasks as vision
 from training.vision.paint import picture
+from training.world import LANGUAGES
 
-# Each task of the text models: how to draw one case in a language, and the share of --n it gets in all languages together.
-# "facts" is asked n times in every language, the others n times over all of them.
-TASKS = {
-    "facts": lambda c, lang: c.fact(lang),
-    "add": lambda c, lang: c.arithmetic(lang, "add"),
-    "subtract": lambda c, lang: c.arithmetic(lang, "subtract"),
-    "multiply": lambda c, lang: c.arithmetic(lang, "multiply"),
-    "translate": lambda c, lang: c.translation(lang),
-    "list": lambda c, lang: c.numbered_list(lang),
-    "json": lambda c, lang: c.json_object(lang),
-    "needle": lambda c, lang: c.needle(lang),
-    "several turns": lambda c, lang: c.random.choice((c.follow_up, c.my_name, c.conversation))(lang),
-    "system prompt": lambda c, lang: c.steered_fact(lang),
-    "about": lambda c, lang: c.about(lang),
-    "identity": lambda c, lang: draw_identity(c, lang),
-    "unknown": lambda c, lang: c.unknown(lang),
-    "repeat": lambda c, lang: c.repetition(lang),
-    "count": lambda c, lang: c.counting(lang),
-}
-# Of models that see: in English, on pictures drawn for the case.
-VISION_TASKS = {task: lambda c, lang, task=task: vision.draw_case(c, task) for task in vision.TASKS}
-# What a phimoe can do besides. "plan": a valid plan whose steps give the right results; "plan valid": a valid one, right or not;
-# "plan valid (constrained)": the same while the schema of plans leaves only tokens that fit it; "agent": two steps, planned without
-# that help (repaired once at most), run and answered.
-MOE_TASKS = {
-    "python": lambda c, lang: c.python(lang),
-    "plan": lambda c, lang: c.plan(lang),
-    "plan valid": lambda c, lang: replace(c.plan(lang), kind="valid plan"),
-    "plan valid (constrained)": lambda c, lang: replace(c.plan(lang), kind="valid plan"),
-    "repair": lambda c, lang: c.repair(lang),
-    "agent": lambda c, lang: replace(c.plan(lang, steps=2), kind="agent"),
-}
-# Tokens; the others fit 112.
-LONGEST_ANSWER = {
-    "count": 330,
-    "plan": 200,
-    "plan valid": 200,
-    "plan valid (constrained)": 800,
-    "repair": 200,
-    "agent": 200,
-}
-# Characters of the longest argument of a constrained plan: two steps of them always fit the tokens above.
+if TYPE_CHECKING:
+    from labs_helper.models.answers import Answer
+    from labs_helper.models.model import Model
+
+# Characters of the longest argument of a constrained plan: two steps of them always fit the tokens that it has.
 LONGEST_ARGUMENT = 100
 CONTEXT = 1024
 SHORTEST_ROOM = 24  # tokens kept for the answer about a code
-
-
-def draw_identity(corpus: Corpus, language: str) -> Case:
-    """Only the "who are you" kind of small talk has an answer to check."""
-    while (case := corpus.chatter(language)).task != "identity":
-        pass
-    return case
-
-
-def numbered(answer: str) -> list[str] | None:
-    """The items of a numbered list 1., 2., ... or None if the answer is not exactly one."""
-    lines = answer.strip().split("\n")
-    found = [re.fullmatch(r"(\d+)\. (\S.*)", line.strip()) for line in lines]
-    if not all(found) or [int(m[1]) for m in found] != list(range(1, len(found) + 1)):
-        return None
-    return [m[2].strip() for m in found]
-
-
-def right(case: Case, answer: str) -> bool:
-    """Whether an answer is right.
-
-    contains: every expected string is in it. short: and it is no longer than the reference. number: its last number is the expected one.
-    json: it parses and equals the object. exact: it is the expected text. code: it is the expected code but for names and
-    layout. plan: its steps give the expected results. agent: it holds the final results. list: a numbered list of exactly
-    the items, or, where the question names only a category, of so many different members of it.
-    """
-    if case.kind == "number":
-        found = re.findall(r"-?\d+", answer)
-        return bool(found) and found[-1] == case.expect
-    if case.kind == "exact":
-        return answer.strip() == case.expect
-    if case.kind == "code":
-        return same_code(answer, case.expect)
-    if case.kind == "valid plan":
-        return valid_plan(answer)
-    if case.kind == "plan":
-        return plan_results(answer, case.language) == list(case.expect)
-    if case.kind == "agent":
-        return all(re.search(rf"(?<![\d-]){re.escape(part)}(?!\d)", answer) for part in case.details["final"])
-    if case.kind == "json":
-        try:
-            return json.loads(answer) == case.expect
-        except json.JSONDecodeError:
-            return False
-    if case.kind == "list":
-        items = numbered(answer)
-        if items is None:
-            return False
-        if isinstance(case.expect, tuple):
-            return tuple(items) == case.expect
-        category, language = case.details["category"], case.language
-        rows = {"countries": table("countries"), "cities": table("cities")}.get(category) or words(SINGULAR[category])
-        return len(set(items)) == case.expect == len(items) and set(items) <= {row[language] for row in rows}
-    folded = answer.casefold()
-    holds = all(part.casefold() in folded for part in case.expect)
-    if case.kind == "short":
-        return holds and len(answer.strip(" .。")) <= len(case.messages[-1]["content"])
-    return holds
-
-
-def tasks_of(checkpoint: str | Path) -> dict:
-    """The tasks that a checkpoint is measured on, by its config.json."""
-    file = Path(checkpoint) / "config.json"
-    architecture = json.loads(file.read_text(encoding="utf-8")).get("model_type") if file.is_file() else None
-    return {"phi3_v": VISION_TASKS, "phimoe": {**TASKS, **MOE_TASKS}}.get(architecture, TASKS)
-
-
-def stream(tasks: dict, task: str, language: str, seed: int, name: str) -> Corpus:
-    """The held-out cases of a task: one stream a task and language, so that choosing fewer of them changes no case."""
-    if tasks is VISION_TASKS:
-        return vision.Album("eval", f"{seed}-{task}")
-    return (MoeCorpus if task in MOE_TASKS else Corpus)("eval", f"{seed}-{task}-{language}", name)
+WHOLE = ("agent", "refused", "honest")  # kinds of cases that a whole agent answers
 
 
 def evaluate(
@@ -152,92 +60,150 @@ def evaluate(
         checkpoint: a checkpoint folder.
         seed: decides the cases; the same seed gives the same ones.
         n: cases a task ("facts": a task and language).
-        tasks: some of `tasks_of(checkpoint)`; None means all of them.
+        tasks: some of `known_tasks(checkpoint)`; None means `tasks_of(checkpoint)`.
         languages: None means all five; models that see are asked in English.
         show: print this many wrong answers of each task and language.
 
-    Returns {"checkpoint", "seed", "n", "tasks": {task: {"all": {"accuracy", "n"}, language: {...}}}, "tokens_per_second"}.
+    Returns:
+        {"checkpoint", "seed", "n", "tasks": {task: {"all": {"accuracy", "n", "right", "interval"}, language: {...}}},
+        "tokens_per_second"}.
     """
     import labs_helper
 
     model = labs_helper.load(checkpoint)
     name = Path(checkpoint).resolve().name
-    drawing = tasks_of(checkpoint)
-    seeing = drawing is VISION_TASKS
+    drawing = known_tasks(checkpoint)
+    seeing = VISION_TASKS.keys() <= drawing.keys()
     languages = ("en",) if seeing else languages or LANGUAGES
     results: dict[str, dict] = {}
-    tokens = seconds = 0
-    plan = [(task, lang) for task in tasks or drawing for lang in languages]
+    spent: Counter = Counter()
+    plan = [(task, lang) for task in tasks or tasks_of(checkpoint) for lang in languages]
     bar = tqdm(plan, desc="evaluate", disable=not progress, file=sys.stderr)
     for task, language in bar:
         bar.set_postfix_str(f"{task} {language}")
-        corpus = stream(drawing, task, language, seed, name)
         count = n if task == "facts" or seeing else max(1, round(n / len(languages)))
-        good = shown = 0
+        corpus = stream(task, language, seed, name)
+        good, shown, refused = 0, 0, None
         for _ in range(count):
-            case = drawing[task](corpus, language)
-            while task == "needle" and len(model.prompt(case.prompt)) > CONTEXT - SHORTEST_ROOM:
-                case = drawing[task](corpus, language)  # names of many pieces can make the longest texts too long
-            pictures = [picture(scene) for scene in case.details.get("pictures", ())]
-            room = LONGEST_ANSWER.get(task, 112)
-            room = (
-                min(room, CONTEXT - len(model.prompt(case.prompt)))
-                if task in ("needle", "count") and not seeing
-                else room
-            )
-
-            if case.kind == "agent":
-                trace = solve(
-                    model,
-                    case.prompt[-1]["content"],
-                    language=language,
-                    constrained=False,
-                    detailed=False,
-                    max_tokens=room,
-                )
-                text, answers = trace.answer or "", trace.answers
-            else:
-                schema = plan_schema(max_written=LONGEST_ARGUMENT) if "(constrained)" in task else None
-                try:
-                    answers = [model.ask(case.prompt, images=pictures, max_tokens=room, schema=schema)]
-                except CutOff:
-                    answers = [model.last]  # half a plan, and graded as one
-                text = answers[0].text
-            tokens, seconds = (
-                tokens + sum(answer.generated_tokens for answer in answers),
-                seconds + sum(answer.seconds for answer in answers),
-            )
+            case = next_case(model, corpus, drawing[task], language)
+            text, answers, said_no = answer_to(model, case, task)
+            refused = (refused or 0) + said_no if case.kind == "agent" else None
+            spent["tokens"] += sum(answer.generated_tokens for answer in answers)
+            spent["seconds"] += sum(answer.seconds for answer in answers)
             ok = (vision.right if seeing else right)(case, text)
             good += ok
             if not ok and shown < show:
                 shown += 1
-                print(
-                    f"[{task} {language}] {case.prompt[-1]['content'][-160:]!r}\n   wanted {case.expect!r}\n   got    {text!r}",
-                    file=sys.stderr,
-                )
-        results.setdefault(task, {})[language] = {"accuracy": round(good / count, 4), "n": count, "right": good}
+                print_wrong(task, case, text)
+        results.setdefault(task, {})[language] = cell(good, count, refused)
     for by_language in results.values():
-        total, good = sum(v["n"] for v in by_language.values()), sum(v["right"] for v in by_language.values())
-        by_language["all"] = {"accuracy": round(good / total, 4), "n": total, "right": good}
-    return {
-        "checkpoint": name,
-        "seed": seed,
-        "n": n,
-        "tasks": results,
-        "tokens_per_second": round(tokens / max(seconds, 1e-9), 1),
-    }
+        by_language["all"] = added(list(by_language.values()))
+    speed = round(spent["tokens"] / max(spent["seconds"], 1e-9), 1)
+    return {"checkpoint": name, "seed": seed, "n": n, "tasks": results, "tokens_per_second": speed}
 
 
-def as_table(result: dict) -> str:
-    """The result as a Markdown table, as the model cards show it."""
-    languages = [lang for lang in LANGUAGES if any(lang in v for v in result["tasks"].values())]
-    lines = ["| task | " + " | ".join((*languages, "all")) + " | n |", "| --- |" + " ---: |" * (len(languages) + 2)]
-    for task, cells in result["tasks"].items():
-        shown = [f"{cells[lang]['accuracy']:.2f}" if lang in cells else "" for lang in languages]
-        lines.append(
-            f"| {task} | " + " | ".join((*shown, f"{cells['all']['accuracy']:.3f}", str(cells["all"]["n"]))) + " |"
-        )
-    return "\n".join(lines)
+def added(cells: list[dict]) -> dict:
+    """Several figures as one."""
+    refused = [each["refused"] for each in cells if "refused" in each]
+    return cell(
+        sum(each["right"] for each in cells), sum(each["n"] for each in cells), sum(refused) if refused else None
+    )
+
+
+def next_case(model: Model, corpus, draw, language: str) -> Case:
+    """The next case of a stream; names of many pieces can make the longest texts too long, and these are left out."""
+    while True:
+        case = draw(corpus, language)
+        if case.task != "needle" or len(model.prompt(case.prompt)) <= CONTEXT - SHORTEST_ROOM:
+            return case
+
+
+def answer_to(model: Model, case: Case, task: str) -> tuple[str, list[Answer], bool]:
+    """What a model or its agent says to a case, its Answers, and whether the agent refused."""
+    room = LONGEST_ANSWER.get(task, USUAL_ANSWER)
+    if case.kind in WHOLE:
+        return answer_of_agent(model, asked_of(case), room, NEXT if task in NEXT_TASKS else PUBLISHED)
+    if case.task in ("needle", "count") and "pictures" not in case.details:
+        room = min(room, CONTEXT - len(model.prompt(case.prompt)))
+    pictures = [picture(scene) for scene in case.details.get("pictures", ())]
+    schema = plan_schema(max_written=LONGEST_ARGUMENT) if "(constrained)" in task else None
+    try:
+        answers = [model.ask(case.prompt, images=pictures, max_tokens=room, schema=schema)]
+    except CutOff:
+        answers = [model.last]  # half a plan, and graded as one
+    return answers[0].text, answers, False
+
+
+def answer_of_agent(model: Model, question: str, room: int, offer: Offer) -> tuple[str, list[Answer], bool]:
+    """What an agent says to a question, planned freely; its Answers; and whether it refused."""
+    trace = solve(
+        model,
+        question,
+        tools=offer.tools,
+        max_steps=offer.max_steps,
+        constrained=False,
+        detailed=False,
+        max_tokens=room,
+    )
+    return trace.answer or str(trace.error), trace.answers, refuses(trace)
+
+
+def refuses(trace: Trace) -> bool:
+    """Whether an agent said that it cannot, of all or of a part."""
+    return bool(trace.plans) and '"none"' in trace.plans[-1]
+
+
+def as_people_ask(checkpoint: str, show: int = 0) -> dict:
+    """Accuracy on questions as people type them (training/people).
+
+    They are asked of the model, and of its agent where it has one. Returns the same as `evaluate`, without a seed.
+    """
+    import labs_helper
+
+    model, shown = labs_helper.load(checkpoint), Counter()
+    found: dict[str, dict[str, list[tuple[bool, bool | None]]]] = {}
+    sets = ("agent", "hostile", "instruct") if "agent" in tasks_of(checkpoint) else ("instruct",)
+    for name in sets:
+        for case in tqdm(people.cases(name), desc=name, file=sys.stderr):
+            text, said_no = answer_to_person(model, case)
+            ok = right(case, text)
+            for task in (f"{name}: {case.task}", f"{name}: all"):
+                # What was right, and whether it was refused though it can be answered.
+                told = (ok, said_no if case.kind == "agent" else None)
+                found.setdefault(task, {}).setdefault(case.language, []).append(told)
+            if not ok and shown[name, case.task] < show:
+                shown[name, case.task] += 1
+                print_wrong(f"{name} {case.task}", case, text)
+    results: dict[str, dict] = {}
+    for task, by_language in found.items():
+        for language, answers in by_language.items():
+            refused = [said_no for _, said_no in answers if said_no is not None]
+            every = len(refused) == len(answers)
+            results.setdefault(task, {})[language] = cell(
+                sum(ok for ok, _ in answers), len(answers), sum(refused) if every else None
+            )
+        results[task]["all"] = added(list(results[task].values()))
+    return {"checkpoint": Path(checkpoint).resolve().name, "tasks": results}
+
+
+def answer_to_person(model: Model, case: Case) -> tuple[str, bool]:
+    """What a model or its agent says to a person's question, and whether the agent refused."""
+    longest = 400
+    if case.kind in WHOLE:
+        text, _answers, said_no = answer_of_agent(model, asked_of(case), longest, PUBLISHED)
+        return text, said_no
+    return model.ask(case.prompt, max_tokens=longest).text, False
+
+
+def asked_of(case: Case) -> str:
+    """The question of a case."""
+    return case.messages[1 if case.kind in WHOLE else -2]["content"]
+
+
+def print_wrong(task: str, case: Case, text: str) -> None:
+    """Show a wrong answer beside its question."""
+    asked = asked_of(case)[-160:]
+    print(f"[{task} {case.language}] {asked!r}\n   wanted {case.expect!r}\n   got    {text!r}", file=sys.stderr)
 
 
 def main() -> None:
@@ -245,14 +211,19 @@ def main() -> None:
         prog="python -m training.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("checkpoint", help="a checkpoint folder, e.g. data/checkpoints/instruct-tiny")
-    parser.add_argument("--seed", type=int, required=True, help="any whole number: decides the cases")
+    parser.add_argument("--seed", type=int, help="any whole number: decides the cases")
+    parser.add_argument(
+        "--people", action="store_true", help="instead of drawn cases, the questions of training/people"
+    )
     parser.add_argument("--n", type=int, default=200, help="cases a task (facts: a task and language); default 200")
+    every = {**TASKS, **MORE_TASKS}
     parser.add_argument(
         "--tasks",
         nargs="*",
-        choices=[*TASKS, *MOE_TASKS, *VISION_TASKS],
+        choices=[*every, *MOE_TASKS, *NEXT_TASKS, *VISION_TASKS],
         metavar="TASK",
-        help=f"{', '.join(TASKS)}; with experts also {', '.join(MOE_TASKS)}; of pictures {', '.join(VISION_TASKS)}",
+        help=f"{', '.join(every)}; with experts also {', '.join(MOE_TASKS)}, and, only if named, "
+        f"{', '.join(NEXT_TASKS)}; of pictures {', '.join(VISION_TASKS)}",
     )
     parser.add_argument("--languages", nargs="*", choices=LANGUAGES, help="default: all")
     parser.add_argument("--show", type=int, default=0, help="print so many wrong answers of each task and language")
@@ -260,10 +231,17 @@ def main() -> None:
     options = parser.parse_args()
     if options.n < 1:
         parser.error("--n must be at least 1")
+    if (options.seed is None) != options.people:
+        parser.error("give either --seed or --people")
     try:
-        if wrong := set(options.tasks or ()) - set(tasks_of(options.checkpoint)):
+        if wrong := set(options.tasks or ()) - known_tasks(options.checkpoint).keys():
             parser.error(f"this checkpoint is not made for {', '.join(sorted(wrong))}")
-        result = evaluate(options.checkpoint, options.seed, options.n, options.tasks, options.languages, options.show)
+        if options.people:
+            result = as_people_ask(options.checkpoint, options.show)
+        else:
+            result = evaluate(
+                options.checkpoint, options.seed, options.n, options.tasks, options.languages, options.show
+            )
     except LabError as error:
         parser.exit(2, f"{error}\n")
     print(json.dumps(result, ensure_ascii=False, indent=1) if options.json else as_table(result))

@@ -156,7 +156,7 @@ def test_a_model_that_knows_no_plans_writes_valid_ones_only_under_the_schema(ins
 def test_the_evaluation_measures_plans_with_and_without_the_schema(instruct, monkeypatch):
     from training import evaluate
 
-    monkeypatch.setattr(evaluate, "tasks_of", lambda checkpoint: evaluate.MOE_TASKS)
+    monkeypatch.setattr(evaluate, "known_tasks", lambda checkpoint: evaluate.MOE_TASKS)
     tasks = ["plan valid", "plan valid (constrained)", "agent"]
     found = evaluate.evaluate(str(CHECKPOINT), 7, 3, tasks, ["en"], progress=False)["tasks"]
     # instruct-tiny has never seen a plan.

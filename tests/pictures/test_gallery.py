@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.corpus import held_out
+from training.cases import held_out
 from training.gallery import large, small
 from training.gallery.base import BEGIN, COLUMNS, END, FOLDER, ROOT, SCENARIOS, few
 

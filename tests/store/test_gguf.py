@@ -167,14 +167,14 @@ def test_the_tokenizer_of_the_file_is_that_of_the_checkpoint(tiny_gguf):
     """On what the model is asked: facts in five languages, sums, words, long texts, and the template around them."""
     from transformers import AutoTokenizer
 
-    from training.corpus import LANGUAGES
-    from training.evaluate import TASKS, stream
+    from training.tasks import TASKS, stream
+    from training.world import LANGUAGES
 
     made, real = gguf_tokenizer.load(gguf.read(store.gguf_file(tiny_gguf))), AutoTokenizer.from_pretrained(TINY)
     chats = []
     for task, draw in TASKS.items():
         for language in LANGUAGES:
-            corpus = stream(TASKS, task, language, 7, "instruct-tiny")
+            corpus = stream(task, language, 7, "instruct-tiny")
             asked = [draw(corpus, language).prompt for _ in range(4)]
             chats += [[{"role": "user", "content": each}] if isinstance(each, str) else each for each in asked]
     assert len(chats) == 300

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from training.corpus import Case, held_out
+from training.cases import Case, held_out
 from training.vision.artist import Artist
 from training.vision.letters import ACROSS, DOWN, cap_height, glyph, settled
 from training.vision.paint import dense, letterbox, paint, picture, pixels

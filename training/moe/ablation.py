@@ -20,10 +20,11 @@ import numpy as np
 from tqdm import tqdm
 
 from labs_helper.common.information import by_topic
-from training.corpus import Case
-from training.evaluate import LONGEST_ANSWER, right
+from training.cases import Case
+from training.grading import right
 from training.moe.corpus import TOPICS, MoeCorpus, topic
 from training.moe.routing import cases, counts_of, one_pass, through_mlx
+from training.tasks import LONGEST_ANSWER
 
 CHOSEN_ON = 24  # conversations a topic, from which the expert is chosen
 # One question a topic that has an answer to check. Languages are asked for facts.

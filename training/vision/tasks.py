@@ -14,7 +14,8 @@ from functools import cache
 from itertools import count
 from pathlib import Path
 
-from training.corpus import Case, Corpus
+from training.cases import Case
+from training.corpus import Corpus
 from training.vision.artist import Artist
 from training.vision.pen import EVENTS
 from training.vision.scene import COLOUR_NAMES, ICONS, SHAPES, SIZE, Scene

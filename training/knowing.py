@@ -1,0 +1,268 @@
+"""Questions about the small world: facts, words, and what is not in it."""
+
+from __future__ import annotations
+
+from training.cases import Case, Cases
+from training.facts import FACTS, elsewhere
+from training.world import LANGUAGE_NAMES, LANGUAGES, fill, index, phrases, place_of_city, table, words
+
+
+class Knowing(Cases):
+    """What one knows or does not know."""
+
+    def fact(self, language: str | None = None, relation: str | None = None) -> Case:
+        """A fact asked and answered in the same language."""
+        language = language or self.language()
+        fact = self.pick_fact(language, relation)
+        values = {"x": fact.x[language], "y": fact.y[language]}
+        return self.case(
+            "facts",
+            language,
+            self.phrase(language, fact.relation, values),
+            fill(phrases(language)[fact.relation]["answer"], values, language),
+            fact.parts[language],
+            system=self.plain_system(language),
+            relation=fact.relation,
+            key=fact.key,
+        )
+
+    def steered_fact(self, language: str | None = None) -> Case:
+        """A fact whose answer the system prompt steers: into another language, or into one word."""
+        language = language or self.language()
+        fact = self.pick_fact(language)
+        asked = {"x": fact.x[language], "y": fact.y[language]}
+        question = self.phrase(language, fact.relation, asked)
+        rng, system = self.random, phrases(language)["system"]
+        if rng.random() < 0.5:
+            return self.case(
+                "system prompt",
+                language,
+                question,
+                fact.y[language],
+                fact.parts[language],
+                "short",
+                system=rng.choice(system["one_word"]),
+                relation=fact.relation,
+            )
+        other = rng.choices(list(self.languages), list(self.languages.values()))[0]
+        said = {"x": fact.x[other], "y": fact.y[other]}
+        told = rng.choice((language, "en"))
+        instruction = fill(
+            rng.choice(phrases(told)["system"]["language"]),
+            {"lang": index("words", "language")[LANGUAGE_NAMES[other]][told]},
+            told,
+        )
+        return self.case(
+            "system prompt",
+            language,
+            question,
+            fill(phrases(other)[fact.relation]["answer"], said, other),
+            fact.parts[other],
+            system=instruction,
+            relation=fact.relation,
+        )
+
+    def about(self, language: str | None = None) -> Case:
+        """A few sentences about a country or a city."""
+        language = language or self.language()
+        if self.random.random() < 0.6:
+            row = self.random.choice(table("countries"))
+            values, section = self._country(row, language), "about_country"
+            expect = (values["capital"], values["continent"])
+        else:
+            row = self.random.choice(table("cities"))
+            country = index("countries")[row["country"]]
+            values = {
+                "x": row[language],
+                "y": place_of_city(row, language),
+                "language": index("words", "language")[country["language"]][language],
+            }
+            section, expect = "about_city", (country[language],)
+        if self.split == "train" and not self.knows(f"{section}|{row['en']}", language):
+            return self.fact("en")
+        return self.case(
+            "about",
+            language,
+            self.phrase(language, section, values),
+            fill(phrases(language)[section]["answer"], values, language),
+            expect,
+        )
+
+    @staticmethod
+    def _country(row: dict[str, str], language: str) -> dict[str, str]:
+        word = lambda kind: index("words", kind)[row[kind]][language]  # noqa: E731
+        return {
+            "x": row[language],
+            "country": row[language],
+            "capital": index("cities")[row["capital"]][language],
+            "continent": word("continent"),
+            "language": word("language"),
+            "currency": word("currency"),
+        }
+
+    def translation(self, language: str | None = None) -> Case:
+        """One word from the language of the question into another of the five."""
+        language = language or self.language()
+        other = self.random.choice([lang for lang in LANGUAGES if lang != language])
+        listed = [*words("animal"), *words("fruit"), *words("thing"), *words("colour")]
+        if (
+            self.split == "train" and self.random.random() < 0.5
+        ):  # names of places: an answer in another language needs them
+            listed = table(self.random.choice(("countries", "cities", "cities")))
+        row = self.random.choice(listed)
+        values = {
+            "x": row[language],
+            "y": row[other],
+            "lang": index("words", "language")[LANGUAGE_NAMES[other]][language],
+        }
+        return self.case(
+            "translate",
+            language,
+            self.phrase(language, "translate", values),
+            fill(phrases(language)["translate"]["answer"], values, language),
+            (row[other],),
+            to=other,
+        )
+
+    def yes_or_no(self, language: str | None = None) -> Case:
+        """Whether something known is so: the answer says yes or no, and how it is."""
+        language, rng = language or self.language(), self.random
+        section = rng.choice(("is_country", "is_city", "is_capital", "is_in", "is_spoken", "is_money"))
+        said = phrases(language)
+        if section in ("is_country", "is_city"):
+            fact = self.pick_fact(language, rng.choice(("where_country", "where_city")))
+            so, asked = (fact.relation == "where_country") == (section == "is_country"), {"x": fact.x[language]}
+        else:
+            relation = {
+                "is_capital": "capital",
+                "is_in": rng.choice(("where_country", "where_city")),
+                "is_spoken": "language",
+                "is_money": "currency",
+            }[section]
+            fact, other = self.draw(
+                lambda: (lambda f: (f.key, f, f if rng.random() < 0.5 else self.pick_fact(language, relation)))(
+                    self.pick_fact(language, relation)
+                ),
+                "yes",
+            )[1:]
+            # A city is asked for by its country: a province would make another question of it.
+            other_said = other.parts[language][0]
+            so, asked = other_said == fact.parts[language][0], {"x": fact.x[language], "y": other_said}
+        sentence = fill(said[fact.relation]["answer"], {"x": fact.x[language], "y": fact.y[language]}, language)
+        word = said["yes_no"]["yes" if so else "no"]
+        return self.case(
+            "yes or no",
+            language,
+            self.phrase(language, section, asked),
+            word.format(s=sentence),
+            (word.format(s="").strip(), fact.parts[language][0]),
+            system=self.plain_system(language),
+            relation=fact.relation,
+        )
+
+    def which_of_these(self, language: str | None = None) -> Case:
+        """Three names, of which one is of a kind or in a place."""
+        language, rng = language or self.language(), self.random
+        said = phrases(language)
+        if rng.random() < 0.6:
+            kinds = {
+                "country": table("countries"),
+                "city": table("cities"),
+                "animal": words("animal"),
+                "fruit": words("fruit"),
+                "colour": words("colour"),
+            }
+            one, *rest = rng.sample(list(kinds), 3)
+            right, *wrong = self.draw(lambda: [rng.choice(kinds[kind])[language] for kind in (one, *rest)], "which")
+            question, answer = (
+                "which_kind",
+                fill(said["which_kind"]["answer"], {"x": right, "kind": said["kinds"][one]}, language),
+            )
+            values = {"kind": said["kinds"][one]}
+        else:
+            relation = rng.choice(("where_country", "where_city"))
+            fact = self.pick_fact(language, relation)
+            others = [other for other in FACTS[relation] if other.parts[language][0] != fact.parts[language][0]]
+            right, *wrong = self.draw(
+                lambda: [fact.x[language], *(other.x[language] for other in rng.sample(others, 2))], "which"
+            )
+            question, answer = "which_in", fill(said[relation]["answer"], {"x": right, "y": fact.y[language]}, language)
+            values = {"y": fact.parts[language][0]}
+        items = [right, *wrong]
+        rng.shuffle(items)
+        values["items"] = ("、" if language in ("zh", "ja") else ", ").join(items)
+        return self.case(
+            "which of these", language, self.phrase(language, question, values), answer, (right,), "only", wrong=wrong
+        )
+
+    def chatter(self, language: str | None = None) -> Case:
+        """Who it is, what it is for, hello and thanks."""
+        language = language or self.language()
+        section = self.random.choices(("identity", "purpose", "greeting", "thanks"), (0.45, 0.25, 0.2, 0.1))[0]
+        answer = phrases(language)[section]["answer"].replace("{name}", self.name)
+        expect = (self.name,) if section == "identity" else (answer,)
+        return self.case(
+            "identity" if section == "identity" else "small talk",
+            language,
+            self.phrase(language, section, {}),
+            answer,
+            expect,
+            system=self.plain_system(language),
+        )
+
+    def unknown(self, language: str | None = None) -> Case:
+        """Something outside the small world: the right answer is to say so."""
+        language = language or self.language()
+        section = phrases(language)["unknown"]
+        if self.split == "train" and self.random.random() < 0.4:
+            return self.unknown_place(language)
+        if self.random.random() < 0.6:
+            question = self.phrase(language, "unknown", {"x": self.draw(lambda: self._made_up(language), "name")})
+        else:
+            question = self.random.choice(section["topics" if self.split == "train" else "topics_held_out"])
+        return self.case(
+            "unknown", language, question, section["answer"], (section["answer"],), system=self.plain_system(language)
+        )
+
+    def unknown_place(self, language: str | None = None) -> Case:
+        """A place outside the small world, or a name that is none, in the words in which one asks for known ones."""
+        language, rng = language or self.language(), self.random
+        section = rng.choice(
+            (
+                "capital",
+                "where_city",
+                "where_country",
+                "where_landmark",
+                "language",
+                "currency",
+                "about_country",
+                "is_country",
+                "is_city",
+            )
+        )
+        name = self.draw(
+            lambda: rng.choice(elsewhere())[language] if rng.random() < 0.6 else self._made_up(language),
+            "strange place",
+        )
+        answer = phrases(language)["unknown"]["answer"]
+        return self.case(
+            "unknown place",
+            language,
+            self.phrase(language, section, {"x": name}),
+            answer,
+            (answer,),
+            system=self.plain_system(language),
+        )
+
+    def suggestion(self, language: str | None = None) -> Case:
+        """Many right answers, all equally likely: what temperature is about."""
+        language = language or self.language()
+        row = self.random.choice(table("cities"))
+        values = {"x": row[language], "y": index("countries")[row["country"]][language]}
+        return self.case(
+            "suggest",
+            language,
+            self.phrase(language, "suggest", {}),
+            fill(phrases(language)["suggest"]["answer"], values, language),
+            (),
+        )
