@@ -5,9 +5,8 @@ from __future__ import annotations
 import random
 
 from training.vision.icons import ICON_COLOURS, ICON_STEPS, OUTLINES
-from training.vision.letters import DOWN, FONTS, cap_height, glyph, settled, text_width
+from training.vision.letters import DOWN, FONTS, cap_height, first_centre, glyph, pitch, settled, text_width
 from training.vision.scene import (
-    CELL,
     COLOURS,
     DARK_INKS,
     GLYPHS,
@@ -92,23 +91,19 @@ class Pen:
         width = text_width(text, name, size)
         x, rgb = round(x - {"l": 0, "m": width / 2, "r": width}[anchor]), self.rgb(colour)
         y = self.line(y, size) if settle else y
-        begins = True
-        for c in text:
-            if c == " ":
-                x += size // 2
-                begins = True
-                continue
-            if begins:
-                scene.words.append([])
-                begins = False
-            mask, advance = glyph(c, name, size)
-            step = max(CELL, advance + 1)
-            centre = settled(x + step / 2) if settle else x + step / 2
-            left, top = round(centre - mask.width / 2), round(y) - cap_height(size)
-            scene.steps.append(("glyph", left, top, c, name, size, rgb))
-            scene.marks.append(Mark(left + mask.width / 2, top + cap_height(size) / 2, c, colour))
-            scene.words[-1].append(scene.marks[-1])
-            x += step
+        for i, word in enumerate(text.split()):
+            step = pitch(word, name, size)
+            x += (size // 2) * (i > 0)
+            centre = first_centre(x + step / 2, step) if settle else x + step / 2
+            scene.words.append([])
+            for c in word:
+                mask, _ = glyph(c, name, size)
+                left, top = round(centre - mask.width / 2), round(y) - cap_height(size)
+                scene.steps.append(("glyph", left, top, c, name, size, rgb))
+                scene.marks.append(Mark(left + mask.width / 2, top + cap_height(size) / 2, c, colour))
+                scene.words[-1].append(scene.marks[-1])
+                centre += step
+            x += step * len(word)
         return width
 
     @staticmethod
