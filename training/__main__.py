@@ -9,6 +9,7 @@ from pathlib import Path
 from training.config import PROFILES, profiles, recipes
 
 SEED, CASES = 2026, 200
+MIXTURES = ("sample", "finish", "copying", "repetition")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -18,7 +19,9 @@ def parser() -> argparse.ArgumentParser:
     make = actions.add_parser("make", help="train, export and measure; resumes after an interruption")
     export = actions.add_parser("export", help="write the 4-bit checkpoint of a finished run")
     card = actions.add_parser("card", help="measure a checkpoint and write its card")
-    for each in (make, export, card):
+    describe = actions.add_parser("describe", help="write a card anew from figures that are there, with fresh samples")
+    twin = actions.add_parser("twin", help="write the 16-bit twin of a finished run of a text model")
+    for each in (make, export, card, describe, twin):
         each.add_argument("names", nargs="*", metavar="NAME", help=f"which ones (all: {', '.join(recipes())})")
     make.add_argument("--steps", type=int, help="another number of training steps than the recipe's")
     make.add_argument(
@@ -27,6 +30,13 @@ def parser() -> argparse.ArgumentParser:
     make.add_argument(
         "--begin", type=Path, metavar="FOLDER",
         help="begin with the weights of this run, not as the recipe says (of vision-tiny: the last stage alone)",
+    )  # fmt: skip
+    further = make.add_argument_group("a text model that goes on (with --begin)")
+    further.add_argument("--rate", type=float, help="share of the usual learning rates, not the recipe's")
+    further.add_argument("--task", choices=MIXTURES, help="one mixture of the corpus from the first step to the last")
+    further.add_argument(
+        "--pointing", type=float, default=0.0, metavar="WEIGHT",
+        help="weight of the loss that tells heads where copied tokens come from (training/copying.py); 0.1 is much",
     )  # fmt: skip
     for each in (make, card):
         each.add_argument("--seed", type=int, default=SEED, help=f"of the evaluation in the card (default {SEED})")
@@ -57,6 +67,9 @@ def check(command: argparse.ArgumentParser, options: argparse.Namespace) -> None
         command.error("--begin is for one model: name it")
     if options.begin and not (options.begin / "model.safetensors").is_file():
         command.error(f"{options.begin} has no model.safetensors: name a finished run or a checkpoint")
+    told = options.rate or options.task or options.pointing
+    if told and (not options.begin or package_of(names[0]) != __package__):
+        command.error("--rate, --task and --pointing are for text models that go on: give --begin as well")
     if options.profile and gpu_is_missing():
         command.error(f"--profile {options.profile} is for a GPU, and torch sees none: leave it out")
 
@@ -66,7 +79,11 @@ def make(name: str, options: argparse.Namespace) -> None:
     # Not every recipe needs other numbers on a GPU.
     profile = options.profile if options.profile in profiles(name) else None
     module = import_module(f"{package_of(name)}.train")
-    module.train(name, options.steps, profile=profile, begin_with=options.begin)
+    if package_of(name) != __package__:
+        module.train(name, options.steps, profile=profile, begin_with=options.begin)
+        return
+    further = options.begin and module.Further(options.begin, options.rate, options.task, options.pointing)
+    module.train(name, options.steps, profile=profile, further=further)
 
 
 def package_of(name: str) -> str:
@@ -92,6 +109,10 @@ def main(arguments: list[str] | None = None) -> None:
             make(name, options)
         if options.action in ("make", "export"):
             print(f"wrote {import_module(f'{package_of(name)}.export').export(name)}")
+        if options.action == "twin":
+            print(f"wrote {import_module('training.export').twin(name)}")
+        if options.action == "describe":
+            print(f"wrote {import_module(f'{package_of(name)}.card').describe(name)}")
         if options.action in ("make", "card"):
             card = import_module(f"{package_of(name)}.card")
             card.measure(name, options.seed, options.n)

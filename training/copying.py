@@ -86,7 +86,8 @@ class Watched:
 def originals_of(ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """(rows, length) places of the originals in a batch of training/train.py: what weighs 1 is the model's own."""
     learnt = torch.nn.functional.pad(weights == 1, (1, 0))
-    return torch.tensor([sources(row, mine) for row, mine in zip(ids.tolist(), learnt.tolist())])
+    found = [sources(row, mine) for row, mine in zip(ids.tolist(), learnt.tolist())]
+    return torch.tensor(found, device=ids.device)
 
 
 @torch.no_grad()
@@ -97,12 +98,13 @@ def best_heads(model: nn.Module, encoder, conversations, count: int = 4) -> list
         for layer in range(model.config.num_hidden_layers)
         for head in range(model.config.num_attention_heads)
     ]
-    watched, total = Watched(model, every), torch.zeros(len(every))
+    device = next(model.parameters()).device
+    watched, total = Watched(model, every), torch.zeros(len(every), device=device)
     implementation, model.config._attn_implementation = model.config._attn_implementation, "eager"
     for messages in conversations:
         ids, mask = encoder.conversation(messages)
-        originals = torch.tensor([sources(ids, [m == 1 for m in mask])])
-        model.model(input_ids=torch.tensor([ids]), use_cache=False)
+        originals = torch.tensor([sources(ids, [m == 1 for m in mask])], device=device)
+        model.model(input_ids=torch.tensor([ids], device=device), use_cache=False)
         row, at = (originals >= 0).nonzero(as_tuple=True)
         if len(row):
             total += torch.stack(

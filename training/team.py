@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import sys
 import tempfile
 from contextlib import nullcontext
@@ -97,7 +99,14 @@ def together(work, processes: int, *arguments, group: bool = True) -> None:
         torch.multiprocessing.spawn(_member, (work, processes, meeting, arguments), nprocs=processes)
 
 
+def end_with_parent() -> None:
+    """On Linux, end this process when the one that started it ends: a stopped training must not go on unseen."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG, linux/prctl.h
+
+
 def _member(rank: int, work, processes: int, meeting: str | None, arguments: tuple) -> None:
+    end_with_parent()
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes) if torch.cuda.is_available() else 1)
     if meeting:
         distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=processes)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,6 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from training import weights as stored
 from training.config import CHECKPOINTS, RUNS, model_config, recipe_of, recipes, write_json
+from training.copying import Watched, best_heads, originals_of
 from training.corpus import Corpus
 from training.loop import ADAM_RATE, MUON_RATE, ROUND_FROM, Stage, descend
 from training.quantization import plain_state
@@ -25,6 +28,9 @@ PARTS = 4  # a step adds up batches of different lengths: equal lengths mean sim
 # begun to after 1,700 steps, and in a mixture of copying tasks not after 500. So repetition comes first.
 STAGES = ((0, "repetition"), (350, "copying"), (600, "sample"))
 FULL_SIZE = ("sample", "finish")  # the other tasks have steps of half the size
+ROUND_FURTHER_FROM = 0.75  # share of the steps of a training that goes on, after which its weights are seen rounded
+FURTHER_SEED = 7_000_000  # added to the seeds of such a training: it reads conversations that the first has not
+LISTENED_TO = 40  # conversations by which heads are chosen that are told where copies come from
 FINISH_FROM = 5 / 6  # share of the steps after which tasks with exact answers come more often
 # Tokens. Shorter rows attend faster with plain 16-bit products than through torch's fused CPU kernel.
 EAGER_BELOW = 256
@@ -32,6 +38,23 @@ PROMPT_WEIGHT = 0.2  # of a token of the prompt in the loss: long texts are full
 MOST_WORKERS = 6  # processes that draw ahead for each task
 
 Batch = tuple[torch.Tensor, torch.Tensor, bool, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Further:
+    """A training that goes on from given weights.
+
+    Attributes:
+        begin: a folder with the weights: a run, or a published checkpoint.
+        rate: share of the usual learning rates; None takes the recipe's.
+        task: one mixture (a method of the corpus) from the first step to the last; None goes from "sample" to "finish".
+        pointing: weight of the loss that tells heads where copied tokens come from (training/copying.py); 0.1 is much.
+    """
+
+    begin: Path
+    rate: float | None = None
+    task: str | None = None
+    pointing: float = 0.0
 
 
 def batches(
@@ -125,14 +148,19 @@ def corpus_of(name: str):
     return Corpus, lambda case: 0
 
 
-def loss_of(model, ids, weights, long_table: bool, original: int) -> tuple[torch.Tensor, torch.Tensor]:
+def loss_of(
+    model, ids, weights, long_table: bool, original: int, watched: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Weighted sum of the next tokens' cross-entropy, and the plain values of the assistant's tokens.
 
     transformers picks the long table when a position reaches the original length. Shifting all positions by that
     length selects it for short texts; RoPE sees only differences, so nothing else changes.
+
+    Args:
+        watched: attention to short texts is computed plainly, so that it can be looked at.
     """
     positions = torch.arange(ids.shape[1], device=ids.device)[None] + (original if long_table else 0)
-    short = ids.device.type == "cpu" and ids.shape[1] < EAGER_BELOW
+    short = (ids.device.type == "cpu" or watched) and ids.shape[1] < EAGER_BELOW
     model.config._attn_implementation = "eager" if short else "sdpa"
     asked = weights > 0
     hidden = model.model(input_ids=ids, position_ids=positions, use_cache=False).last_hidden_state[:, :-1]
@@ -161,54 +189,75 @@ class TextStage(Stage):
     Args:
         name: a recipe of recipes.toml. recipe: the same in the profile that was chosen.
         folder: with tokenizer and config.json.
-        begin_with: a folder whose weights the model begins with, instead of what the recipe says.
+        further: what the model begins with and how it goes on, instead of what the recipe says.
     """
 
-    round_from = ROUND_FROM
-
-    def __init__(self, name: str, recipe: dict, folder: Path, team: Team, begin_with: Path | None = None):
-        self.name, self.recipe, self.team, self.begin_with = name, recipe, team, begin_with
+    def __init__(self, name: str, recipe: dict, folder: Path, team: Team, further: Further | None = None):
+        self.name, self.recipe, self.folder, self.team, self.further = name, recipe, folder, team, further
         self.encoder, self.seed = Encoder(folder), recipe["seed"]
         self.experts = "routing" in recipe
         self.model = new_model(folder, self.seed, recipe.get("routing")).to(team.device)
         self.parts = recipe.get("parts", PARTS)
-        self.rates = tuple(base * recipe.get("rate", 1.0) for base in (MUON_RATE, ADAM_RATE))
+        told = further and further.rate
+        self.rates = tuple(base * (told or recipe.get("rate", 1.0)) for base in (MUON_RATE, ADAM_RATE))
+        self.round_from = ROUND_FURTHER_FROM if further else ROUND_FROM
         self.original = recipe["model"]["original_max_position_embeddings"]
         # A model that begins as a trained one can copy already.
-        self.stages = ((0, "sample"),) if "start" in recipe or begin_with else STAGES
+        self.stages = ((0, "sample"),) if "start" in recipe or further else STAGES
+        self.only = further.task if further else None
+        self.pointing = further.pointing if further else 0.0
+        self.watched: Watched | None = None
         self.tokens = 0
 
     def begin(self, done: int, steps: int) -> None:
-        if self.begin_with and not done:
-            stored.load_into(self.model, self.begin_with)
+        if self.further and not done:
+            stored.load_into(self.model, self.further.begin)
         elif "start" in self.recipe and not done:
             from training.moe.upcycle import upcycle
 
             upcycle(self.model, self.recipe["start"], self.seed)
+        if self.pointing:
+            self.watched = Watched(self.model, self.told_heads())
         seed = self.seed * 100_000 + done + 50_000 * self.team.rank  # a resumed run draws new conversations
+        seed += FURTHER_SEED if self.further else 0
         size = self.recipe.get("tokens", TOKENS_A_STEP) // self.parts
         self.streams = {
             task: stream(
                 min(MOST_WORKERS, self.team.workers),
                 *(self.name, self.encoder, seed, task, size if task in FULL_SIZE else size // 2, self.recipe),
             )
-            for task in (*(task for _, task in self.stages), "finish")
+            for task in ((self.only,) if self.only else (*(task for _, task in self.stages), "finish"))
         }
+
+    def told_heads(self) -> list[tuple[int, int]]:
+        """Heads that are told where copies come from: chosen once a run, by its first process, and kept beside it."""
+        file = self.folder.with_name(f"{self.name}.heads.json")
+        if self.team.rank == 0 and not file.exists():
+            corpus = corpus_of(self.name)[0]("train", 77, self.name)
+            asked = [corpus.repetition().messages for _ in range(LISTENED_TO)]
+            write_json(file, best_heads(self.model, self.encoder, asked))
+        self.team.wait()
+        return [(layer, head) for layer, head in json.loads(file.read_text(encoding="utf-8"))]
 
     def draw(self, step: int, steps: int) -> None:
         task = [task for start, task in self.stages if step >= start][-1]
-        source = self.streams["finish" if step >= FINISH_FROM * steps else task]
+        source = self.streams[self.only or ("finish" if step >= FINISH_FROM * steps else task)]
         self.drawn = {number: next(source) for number in self.team.share(self.parts)}
         self.weight = self.team.total(sum(weights.sum().item() for _, weights, *_ in self.drawn.values()))
 
     def part(self, step: int, number: int, steps: int) -> tuple[torch.Tensor, dict]:
         batch = self.drawn.pop(number)
         ids, weights, long_table, topics = (t.to(self.team.device) if torch.is_tensor(t) else t for t in batch)
-        summed, each = loss_of(self.model, ids, weights, long_table, self.original)
+        summed, each = loss_of(self.model, ids, weights, long_table, self.original, bool(self.watched))
         loss = summed * self.parts / self.weight  # a step weighs its tokens alike, whatever part they are in
         if self.experts:
             loss = loss + self.model.routing_loss(weights, topics)
-        return loss, {"answers": each.sum(), "answer tokens": len(each), "tokens": ids.numel()}
+        seen = {"answers": each.sum(), "answer tokens": len(each), "tokens": ids.numel()}
+        if self.watched:
+            told = self.watched.loss(originals_of(ids, weights))
+            loss = loss + self.pointing * told
+            seen |= {"pointing": told.detach(), "pointed": told.detach() > 0}
+        return loss, seen
 
     def settle(self) -> None:
         if self.experts:
@@ -218,6 +267,8 @@ class TextStage(Stage):
         """The loss of the answers' tokens, all tokens read since this run was started, and what the routers do."""
         self.tokens += int(sums["tokens"])
         line = {"loss": round(sums["answers"] / max(1, sums["answer tokens"]), 5), "tokens": self.tokens}
+        if self.watched:
+            line["pointing"] = round(sums["pointing"] / max(1, sums["pointed"]), 4)
         return line | (self.model.routing_now() if self.experts else {})
 
     def weights(self) -> dict[str, torch.Tensor]:
@@ -240,7 +291,7 @@ def train(
     steps: int | None = None,
     runs: Path = RUNS,
     profile: str | None = None,
-    begin_with: Path | None = None,
+    further: Further | None = None,
 ) -> Path:
     """Train `name` to its end, or from where an earlier run stopped; returns the folder with the fp32 result.
 
@@ -248,7 +299,7 @@ def train(
         name: a recipe of recipes.toml.
         steps: another number of steps than the recipe's.
         profile: a table of the recipe whose values replace the others, such as "gpu".
-        begin_with: a folder whose weights the model begins with: a run, or a published checkpoint.
+        further: what the model begins with and how it goes on, instead of what the recipe says.
 
     The folder holds config.json, the tokenizer files and, at the end, model.safetensors. What the run needs to resume
     (NAME.state.pt) and its losses (NAME.log.jsonl) are beside it.
@@ -256,7 +307,7 @@ def train(
     recipe = recipe_of(name, profile)
     folder = runs / name
     folder.mkdir(parents=True, exist_ok=True)
-    source = tokenizer_folder(name, runs)
+    source = further.begin if further else tokenizer_folder(name, runs)  # weights fit no other tokenizer
     # A published folder has the template in a file of its own.
     for file in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         if (source / file).exists():
@@ -264,13 +315,13 @@ def train(
     size = Encoder(folder).size
     if size != recipe["model"]["vocab_size"]:
         raise ValueError(f"the corpus gives {size} tokens: set vocab_size of {name} in recipes.toml to it")
-    together(run, process_count(), name, recipe, steps or recipe["steps"], runs, begin_with)
+    together(run, process_count(), name, recipe, steps or recipe["steps"], runs, further)
     return folder
 
 
 def run(
     rank: int, processes: int, name: str, recipe: dict, steps: int, runs: Path,
-    begin_with: Path | None = None, stop_at: int | None = None,
+    further: Further | None = None, stop_at: int | None = None,
 ) -> None:  # fmt: skip
     """One process of the training. They hold equal weights; each reads its own conversations.
 
@@ -281,6 +332,6 @@ def run(
     if rank == 0:
         write_json(folder / "config.json", model_config(name, {**Encoder(folder).id, "<s>": 1}))
     team.wait()
-    stage = TextStage(name, recipe, folder, team, begin_with)
+    stage = TextStage(name, recipe, folder, team, further)
     if descend(name, stage, steps, runs, stop_at=stop_at) and rank == 0:
         stored.save(stage.weights(), folder)

@@ -6,9 +6,13 @@ import re
 
 import pytest
 
-from training import corpus as c
-from training.corpus import Case, Corpus, held_out
-from training.evaluate import TASKS, numbered, right
+from training import people
+from training.cases import Case, held_out
+from training.corpus import Corpus
+from training.facts import RELATIONS, elsewhere
+from training.grading import numbered, right, wilson
+from training.tasks import MORE_TASKS, TASKS
+from training.working import long_product
 from training.world import LANGUAGES, fill, particle, phrases, table
 
 
@@ -80,11 +84,11 @@ def test_a_seed_gives_the_same_conversations_and_another_seed_others():
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", {**TASKS, **MORE_TASKS})
 def test_the_reference_answer_is_right_and_another_is_wrong(task, language):
     stream = Corpus("eval", 11)
     for _ in range(12):
-        case = TASKS[task](stream, language)
+        case = {**TASKS, **MORE_TASKS}[task](stream, language)
         reference = case.messages[-1]["content"]
         assert right(case, reference), (case.prompt[-1], reference)
         assert not right(case, "")
@@ -122,10 +126,134 @@ def test_one_value_in_ten_is_held_out():
 
 def test_a_language_that_knows_little_still_speaks():
     stream = Corpus("train", 1, languages={"ko": 1.0}, known=0.0)
-    said = {stream.fact("ko", relation).messages[-1]["content"] for relation in c.RELATIONS for _ in range(5)}
-    assert len(said) == len(c.RELATIONS)
+    said = {stream.fact("ko", relation).messages[-1]["content"] for relation in RELATIONS for _ in range(5)}
+    assert len(said) == len(RELATIONS)
 
 
 def test_unknown_split_is_refused():
     with pytest.raises(ValueError, match="train"):
-        c.Corpus("test", 1)
+        Corpus("test", 1)
+
+
+# -- what instruct-tiny learned later ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("a", "b"), [(47, 38), (99, 99), (40, 20), (11, 11), (15, 17), (80, 16), (97, 2), (60, 8)])
+def test_long_products_are_written_as_at_school(a, b):
+    text = long_product(a, b)
+    assert text.endswith(f"{a} x {b} = {a * b}") and text.startswith(f"{a} x {b}: ")
+    for left, right_side in re.findall(r"((?:\d+ [+x] )+\d+) = (\d+)", text.split(": ")[1]):
+        assert eval(left.replace("x", "*")) == int(right_side), (left, text)
+        # No step needs more than a digit with a digit and a carry, but for the product itself at the end.
+        assert left == f"{a} x {b}" or all(len(number) == 1 for number in re.findall(r"\d+", left)), left
+
+
+def test_counts_in_training_have_every_length_and_often_begin_at_one():
+    drawn = [Corpus("train", 4).counting("en") for _ in range(1)]
+    stream = Corpus("train", 4)
+    drawn = [[int(n) for n in stream.counting("en").expect[0].split(", ")] for _ in range(600)]
+    lengths = {len(numbers) for numbers in drawn}
+    assert len(lengths) > 40 and 0.25 < sum(numbers[0] == 1 for numbers in drawn) / len(drawn) < 0.8
+    assert all(numbers == list(range(numbers[0], numbers[-1] + 1)) for numbers in drawn)
+
+
+def test_unknown_places_are_in_no_table_and_of_one_split():
+    from labs_helper.agent.tools import place
+    from labs_helper.errors import BadPlan
+
+    for row in elsewhere():
+        for language in LANGUAGES:
+            with pytest.raises(BadPlan, match="no place is called"):
+                place(row[language], "country")
+    names = {
+        split: {row["en"] for row in elsewhere() if Corpus(split, 1).mine("strange place", row["en"])}
+        for split in ("train", "eval")
+    }
+    assert names["train"] and names["eval"] and not names["train"] & names["eval"]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_yes_and_no_come_about_equally_often_and_are_told_apart(language):
+    stream, said = Corpus("eval", 9), []
+    for _ in range(200):
+        case = stream.yes_or_no(language)
+        yes = phrases(language)["yes_no"]["yes"].format(s="").strip()
+        said.append(case.messages[-1]["content"].startswith(yes))
+        other = phrases(language)["yes_no"]["no" if said[-1] else "yes"].format(s=case.expect[1])
+        assert not right(case, other), (case, other)
+    assert 0.35 < sum(said) / len(said) < 0.65
+
+
+def test_which_of_these_needs_one_name_alone():
+    case = Corpus("eval", 9).which_of_these("en")
+    assert right(case, case.messages[-1]["content"])
+    assert not right(case, case.messages[-1]["content"] + " " + case.details["wrong"][0])
+
+
+def test_wilsons_interval():
+    assert wilson(50, 50) == (0.9286, 1.0) and wilson(0, 50) == (0.0, 0.0714)
+    low, high = wilson(190, 200)
+    assert low < 0.95 < high and 0.90 < low < 0.92 and 0.97 < high < 0.98
+
+
+def test_most_of_peoples_questions_are_no_phrasings_of_the_training():
+    """Most are asked in words of their own; the shortest ways to ask ("20 percent of 350") are everybody's."""
+    from training.moe.phrasing import bare, own_phrases
+
+    for language in LANGUAGES:
+        asked = [
+            case.messages[-2]["content"]
+            for name in ("agent", "instruct")
+            for case in people.cases(name)
+            if case.language == language
+        ]
+        assert len(asked) == len(set(asked)) >= 80
+        templates = [
+            t
+            for source in (phrases(language), own_phrases()[language])
+            for s in source.values()
+            if isinstance(s, dict)
+            for t in s.get("ask", ())
+        ]
+        patterns = [
+            re.compile("(.{2,40}?)".join(re.escape(bare(part)) for part in re.split(r"\{.*?\}", t)))
+            for t in templates
+            if len(bare(re.sub(r"\{.*?\}", "", t))) > 8
+        ]
+        same = [question for question in asked if any(pattern.fullmatch(bare(question)) for pattern in patterns)]
+        assert len(same) < 0.4 * len(asked), same
+
+
+class Shrug:
+    """A model that never knows."""
+
+    tier = "tiny"
+
+    def ask(self, messages, **options):
+        from types import SimpleNamespace
+
+        return SimpleNamespace(text="I do not know that.", finish_reason="stop", generated_tokens=5, seconds=0.1)
+
+
+def test_peoples_questions_are_counted_by_task_and_language(monkeypatch):
+    import labs_helper
+    from training.config import CHECKPOINTS
+    from training.evaluate import as_people_ask
+    from training.grading import as_table
+
+    monkeypatch.setattr(labs_helper, "load", lambda checkpoint: Shrug())
+    tasks = as_people_ask(str(CHECKPOINTS / "moe-tiny"))["tasks"]
+    assert tasks["instruct: unknown"]["en"] == {"accuracy": 1.0, "n": 8, "right": 8, "interval": wilson(8, 8)}
+    assert tasks["instruct: unknown"]["zh"]["right"] == 0 and tasks["instruct: facts"]["all"]["right"] == 0
+    assert tasks["instruct: all"]["all"]["n"] == 280 and tasks["agent: all"]["all"]["n"] == 300
+    # It never came to a plan, so it refused nothing, and what it stopped with is no right answer either.
+    assert (
+        tasks["agent: place"]["all"]["refused"]
+        == 0
+        == tasks["agent: refused"]["all"]["right"]
+        == tasks["hostile: all"]["all"]["right"]
+    )
+    assert "False refusals: 0 of" in as_table({"tasks": tasks})
+    assert set(as_people_ask(str(CHECKPOINTS / "instruct-tiny"))["tasks"]) == {
+        task for task in tasks if task.startswith("instruct")
+    }

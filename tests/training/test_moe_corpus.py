@@ -9,14 +9,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from labs_helper.agent import TOOLS, error_turn, read_plan, results_turn, run_plan, system_prompt, write_plan
+from labs_helper.agent import TOOLS, error_turn, results_turn, system_prompt, write_plan
 from labs_helper.errors import BadPlan
 from training.config import CHECKPOINTS
 from training.corpus import Corpus
-from training.evaluate import MOE_TASKS, TASKS, right, tasks_of
+from training.grading import right
 from training.moe.ablation import most_special, preferences, questions, token_accuracy
-from training.moe.corpus import TOPICS, MoeCorpus, bare, own_phrases, same_code, topic
+from training.moe.code import same_code
+from training.moe.corpus import TOPICS, MoeCorpus, topic
+from training.moe.offer import NEXT
+from training.moe.phrasing import bare, own_phrases
 from training.moe.routing import cases, counts_of, one_pass, through_mlx
+from training.tasks import MOE_TASKS, MORE_TASKS, NEXT_TASKS, TASKS, known_tasks, tasks_of
 from training.tokenizer import Encoder
 from training.world import LANGUAGES, phrases, table
 
@@ -57,8 +61,8 @@ def test_places_and_operands_of_plans_never_meet():
         for _ in range(1500):
             for text in plan_texts(stream.plan("en")):
                 if text.startswith("{"):
-                    steps = read_plan(text)
-                    places |= {a["name"] for tool, a in steps if tool == "place" and a["name"] != "$1"}
+                    steps = NEXT.read(text)
+                    places |= {a["name"] for tool, a in steps if tool == "place" and not a["name"].startswith("$")}
                     sums |= {
                         a["expression"] for tool, a in steps if tool == "calculator" and "$1" not in a["expression"]
                     }
@@ -129,7 +133,7 @@ def plans_with_results(stream, language, count):
     """Training cases that go on to an answer: not those about names that do not exist."""
     found = []
     while len(found) < count:
-        if (case := stream.plan(language)).expect:
+        if (case := stream.plan(language)).expect and case.kind == "plan":
             found.append(case)
     return found
 
@@ -150,16 +154,19 @@ def test_plans_about_strangers_copy_names_that_no_place_has(language):
     """The names are in the question, and what the tools say about them is in the answer."""
     stream, names, texts = MoeCorpus("train", 4), set(), set()
     known = {row[language] for kind in ("countries", "cities", "landmarks", "people") for row in table(kind)}
-    for case in (stream.plan(language) for _ in range(400)):
+    for case in (stream.plan(language) for _ in range(1300)):
         if not case.expect:
             _, question, plan, results, answer = (message["content"] for message in case.messages)
-            plan = read_plan(plan)
-            made = {a[key] for _, a in plan for key in ("name", "word") if a.get(key, "$1") != "$1"}
+            plan = NEXT.read(plan)
+            made = {a[key] for _, a in plan for key in ("name", "word") if not a.get(key, "$").startswith("$")}
             texts |= (counted := {a["text"] for _, a in plan if "text" in a})
             assert made | counted and all(name in question for name in made | counted)
             said = [line.partition(" = ")[2] for line in results.splitlines()[1:]]
-            chained = any("$1" in value for value in plan[-1].arguments.values())
-            assert len(said) == len(plan) and all(result in answer for result in said[chained:])
+            used = {
+                int(number) for _, arguments in plan for number in re.findall(r"\$(\d)", " ".join(arguments.values()))
+            }
+            assert len(said) == len(plan) <= 3
+            assert all(result in answer for i, result in enumerate(said, 1) if i not in used)
             names |= made
     assert len(names) > 40 and not names & known
     assert any(" " in name for name in names) or language in ("zh", "ja")
@@ -176,28 +183,28 @@ def test_a_whole_agent_conversation_holds_together(language):
             if not message.get("learn", True):
                 mistakes += 1
                 with pytest.raises(BadPlan) as caught:
-                    run_plan(read_plan(message["content"]))
+                    NEXT.run(NEXT.read(message["content"]))
                 assert after["content"] == error_turn(caught.value) and before["role"] == "user"
         *_, plan, results, answer = messages
-        assert run_plan(read_plan(plan["content"]), language=language) == case.details["results"]
+        assert NEXT.run(NEXT.read(plan["content"]), language) == case.details["results"]
         assert results["content"] == results_turn(case.details["results"])
         assert right(replace(case, kind="agent"), answer["content"])
         offered = messages[0]["content"]
-        assert all(f"\n{tool}(" in offered for tool, _ in read_plan(plan["content"]))
+        assert all(f"\n{tool}(" in offered for tool, _ in NEXT.read(plan["content"]))
     assert mistakes > 10
 
 
 def test_mistakes_are_of_every_kind_that_a_plan_can_have_and_sums_larger_than_the_head_holds():
     """What the tools themselves refuse comes back to the model too, so it must have seen that."""
     stream, said, sums = MoeCorpus("train", 8), set(), []
-    for _ in range(1500):
+    for _ in range(4000):
         case = stream.plan("en")
         said |= {m["content"] for m in case.messages if m["role"] == "user" and m["content"].startswith("Error: ")}
         sums += [int(n) for text in plan_texts(case) for n in re.findall(r'"(\d+) [-+*] \d+"', text)]
     for words in (
         "not JSON",
         'with "steps"',
-        "1 to 2 steps",
+        "1 to 3 steps",
         "there is no tool",
         " needs ",
         "must be a string",
@@ -226,9 +233,12 @@ def test_every_topic_comes_up_and_the_prompt_names_every_tool():
 
 def test_only_a_phimoe_is_measured_on_plans(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "phi3"}))
-    assert tasks_of(str(tmp_path)) == TASKS
+    assert tasks_of(str(tmp_path)) == {**TASKS, **MORE_TASKS}
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "phimoe"}))
-    assert set(tasks_of(str(tmp_path))) == {*TASKS, *MOE_TASKS}
+    more = {task for task in MORE_TASKS if " by " not in task}
+    assert len(more) == 3 and set(tasks_of(str(tmp_path))) == {*TASKS, *more, *MOE_TASKS}
+    assert set(known_tasks(str(tmp_path))) - set(tasks_of(str(tmp_path))) == set(NEXT_TASKS)
+    assert tasks_of(str(CHECKPOINTS / "instruct-previous-tiny")) == TASKS
     assert tasks_of(str(tmp_path / "nowhere")) == TASKS
 
 

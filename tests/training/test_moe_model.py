@@ -335,7 +335,7 @@ def test_a_run_can_begin_with_given_weights(random_folder, runs):
     folder, model = random_folder
     other = runs / "begun"
     prepared(runs / "words", other)
-    train.run(0, 1, "moe-tiny", RECIPE, 4, other, begin_with=folder, stop_at=1)
+    train.run(0, 1, "moe-tiny", RECIPE, 4, other, further=train.Further(folder), stop_at=1)
     begun = torch.load(other / "moe-tiny.state.pt", weights_only=True)["model"]
     given = {name: value for name, value in plain_state(model).items() if "load" not in name}
     moved = max((begun[name] - value).abs().max().item() for name, value in given.items())

@@ -1,0 +1,92 @@
+"""Training that goes on from published weights: they come back as they were, and nothing else is begun with."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from training import train
+from training.__main__ import main
+from training.config import CHECKPOINTS, recipe_of, recipes
+from training.corpus import Corpus
+from training.loop import ADAM_RATE, MUON_RATE
+from training.team import Team
+from training.tokenizer import Encoder
+from training.weights import load_into
+
+pytestmark = pytest.mark.training
+
+
+@pytest.mark.parametrize("name", ["instruct-tiny", "moe-tiny"])
+def test_the_published_weights_fit_the_model_that_is_trained_and_answer_as_they_do(name):
+    model = train.new_model(CHECKPOINTS / name, 1, recipes()[name].get("routing"))
+    load_into(model, CHECKPOINTS / name)
+    model.eval()
+    encoder, stream, losses = Encoder(CHECKPOINTS / name), Corpus("eval", 3, name), []
+    for _ in range(20):
+        ids, mask = encoder.conversation(stream.fact("en").messages)
+        weights = torch.tensor([[float(m == 1) for m in mask[1:]]])
+        losses.append(train.loss_of(model, torch.tensor([ids]), weights, False, 256)[1].mean().item())
+    assert sum(losses) / len(losses) < 0.2, losses  # drawn weights give about 7
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """A stage that goes on from the published weights, with heads that are told where copies come from."""
+    folder = tmp_path / "instruct-tiny"
+    folder.mkdir()
+    for file in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "config.json"):
+        (folder / file).write_bytes((CHECKPOINTS / "instruct-tiny" / file).read_bytes())
+    further = train.Further(CHECKPOINTS / "instruct-tiny", rate=0.25, task="repetition", pointing=0.5)
+    recipe = {**recipe_of("instruct-tiny"), "pool": 48}
+    stage = train.TextStage("instruct-tiny", recipe, folder, Team(0, 1, "cpu", 0), further)
+    stage.begin(0, 100)
+    return stage
+
+
+def test_one_mixture_at_its_own_rate_with_heads_that_are_kept(begun):
+    assert begun.rates == (0.25 * MUON_RATE, 0.25 * ADAM_RATE) and set(begun.streams) == {"repetition"}
+    heads = json.loads(begun.folder.with_name("instruct-tiny.heads.json").read_text())
+    assert len(heads) == 4 and [tuple(head) for head in heads] == begun.watched.heads
+    begun.draw(99, 100)  # also in the last part, where the usual training changes its mixture
+    loss, seen = begun.part(99, 0, 100)
+    assert seen["pointing"] > 0 and seen["pointed"]
+    plain = begun.pointing * seen["pointing"]
+    begun.pointing = 0.0
+    begun.draw(99, 100)
+    assert loss.isfinite() and loss > plain
+
+
+def test_a_begun_training_reads_other_conversations_than_the_first(begun, monkeypatch):
+    seeds = []
+    monkeypatch.setattr(train, "stream", lambda workers, name, encoder, seed, *rest: seeds.append(seed))
+    begun.begin(0, 100)
+    begun.further = None
+    begun.begin(0, 100)
+    assert seeds[0] - seeds[1] == train.FURTHER_SEED
+
+
+def test_the_command_hands_on_what_a_training_goes_on_with(monkeypatch, tmp_path):
+    handed = []
+    monkeypatch.setattr("training.train.together", lambda *arguments: handed.append(arguments))
+    monkeypatch.setattr("training.train.RUNS", tmp_path)
+    monkeypatch.setattr("training.export.export", lambda name: "nothing")
+    monkeypatch.setattr("training.card.measure", lambda *arguments: None)
+    monkeypatch.setattr("training.card.write_card", lambda name: "nothing")
+    monkeypatch.setattr(train.train, "__defaults__", (None, tmp_path, None, None))
+    begin = CHECKPOINTS / "instruct-tiny"
+    main(f"make instruct-tiny --begin {begin} --rate 0.6 --task sample --pointing 0.05 --steps 40".split())
+    assert handed[0][4] == 40 and handed[0][-1] == train.Further(begin, 0.6, "sample", 0.05)
+    # The tokenizer is that of the weights: no other fits them.
+    assert (tmp_path / "instruct-tiny" / "tokenizer.json").read_bytes() == (begin / "tokenizer.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "arguments", ["make moe-tiny --rate 0.5", "make moe-tiny --pointing 0.1", "make moe-tiny --task sample"]
+)
+def test_what_is_for_a_training_that_goes_on_needs_its_beginning(arguments, capsys):
+    with pytest.raises(SystemExit):
+        main(arguments.split())
+    assert "give --begin" in capsys.readouterr().err
