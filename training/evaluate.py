@@ -82,7 +82,7 @@ def evaluate(
     for task, language in bar:
         bar.set_postfix_str(f"{task} {language}")
         count = n if task == "facts" or seeing else max(1, round(n / len(languages)))
-        corpus = stream(task, language, seed, name)
+        corpus = stream(task, language, seed, name, seeing)
         good, shown, refused = 0, 0, None
         for _ in range(count):
             case = next_case(model, corpus, drawing[task], language)

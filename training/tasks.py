@@ -116,8 +116,12 @@ def known_tasks(checkpoint: str | Path) -> Tasks:
     return {**tasks, **NEXT_TASKS} if "agent" in tasks else tasks
 
 
-def stream(task: str, language: str, seed: int, name: str) -> Corpus | vision.Album:
-    """The held-out cases of a task: one stream for each task and language, so that choosing fewer changes no case."""
-    if task in VISION_TASKS:
+def stream(task: str, language: str, seed: int, name: str, seeing: bool = False) -> Corpus | vision.Album:
+    """The held-out cases of a task: one stream for each task and language, so that choosing fewer changes no case.
+
+    Args:
+        seeing: the task is one of VISION_TASKS. Some of them have the name of another task.
+    """
+    if seeing:
         return vision.Album("eval", f"{seed}-{task}")
     return (MoeCorpus if task in {**MOE_TASKS, **NEXT_TASKS} else Corpus)("eval", f"{seed}-{task}-{language}", name)

@@ -95,9 +95,9 @@ def test_tools_of_ones_own_are_guided_too(guide, tokenizer):
 def test_every_plan_of_the_corpus_is_let_through_as_it_is_written(guide, tokenizer):
     import mlx.core as mx
 
-    text_grammar = grammar(json.dumps(plan_schema()), True)
     for split in ("train", "eval"):
         stream = MoeCorpus(split, 3)
+        text_grammar = grammar(json.dumps(plan_schema(stream.offer.tools, stream.offer.max_steps)), True)
         for _ in range(25):
             case = stream.plan()
             text = next(m["content"] for m in case.messages if m["role"] == "assistant" and m.get("learn", True))
