@@ -109,7 +109,8 @@ def _workshop() -> typer.Typer:
     group.command("preflight", help=_("Check this machine for a class. Exit code 0 or 1."))(_preflight)
     group.command("zip", help=_("Write the learner edition as a zip. Solutions and sources are left out."))(_zip)
     group.command("slides", help=_("Make slides of a lab, as one HTML file."))(_slides)
-    group.command("link", help=_("Print an nbgitpuller link to the course."))(_link)
+    group.command("link", help=_("Print links to the course: for a hub, for Codespaces, for a terminal."))(_link)
+    group.command("home", help=_("Say where this repository is, once, for every text and link."))(_home)
     group.command("board", help=_("Show on one page at which exercises the class is."))(_class_board)
     return group
 
@@ -428,13 +429,37 @@ def _slides(
 
 
 def _link(
-    hub: Annotated[str, typer.Argument(help=_("For example https://hub.example.org."))],
-    repository: Annotated[str, typer.Argument(help=_("The address of the course's git repository."))],
+    hub: Annotated[
+        str | None, typer.Argument(help=_("For example https://hub.example.org; without it, links for other places."))
+    ] = None,
+    repository: Annotated[
+        str | None, typer.Argument(help=_("The address of the course's git repository; by default this one's."))
+    ] = None,
     branch: Annotated[str, _option("NAME", _("A branch of that repository."))] = "main",
 ) -> None:
-    from labs_helper.course import workshop
+    from labs_helper.course import home, workshop
 
-    print(workshop.pull_link(hub, repository, branch))
+    address = repository or home.repository()
+    if hub:
+        print(workshop.pull_link(hub, address, branch))
+        return
+    print(_("In a terminal:") + f"\n  git clone {address} phi35-labs && cd phi35-labs && make lab")
+    if link := home.codespaces(address):
+        print(_("In Codespaces:") + f"\n  {link}")
+
+
+def _home(
+    address: Annotated[
+        str | None, typer.Argument(help=_("For example https://github.com/someone/phi35-labs; '' forgets it."))
+    ] = None,
+) -> None:
+    from labs_helper.course import home
+
+    if address is None:
+        print(home.home() or _("The address of this repository is not set."))
+        return
+    for path in home.set_home(address):
+        print(_("Written: {path}").format(path=path))
 
 
 def _class_board(
