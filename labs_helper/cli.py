@@ -380,13 +380,21 @@ def _new(
 
 def _run_sheet(
     labs: Annotated[list[str] | None, _lab(_("In the order of the day; all labs by default."))] = None,
-    start: Annotated[str, _option("HH:MM", _("The time of the first section."))] = "09:00",
+    start: Annotated[str | None, _option("HH:MM", _("The time of the first section; 09:00 by default."))] = None,
     pause: Annotated[int, _option("MINUTES", _("0 for no breaks."), "--break")] = 10,
     work: Annotated[int, _option("MINUTES", _("Work before a break."), "--after")] = 60,
+    lunch: Annotated[str, _option("HH:MM", _("When lunch is, if the class still runs then; '' for none."))] = "12:30",
+    skip: Annotated[list[str] | None, _option("LAB.SECTION", _("Leave a section out, for example 01.9."))] = None,
+    pace: Annotated[float, _option("N", _("How much longer a class takes, for example 1.25."))] = 1.0,
+    plan: Annotated[str | None, _option("NAME", _("A plan of the teaching guide, for example half-day."))] = None,
 ) -> None:
     from labs_helper.course import timetable
 
-    print(timetable.run_sheet(labs, start=start, pause=pause, work=work))
+    if plan:
+        print(timetable.planned(plan, start=start))
+        return
+    options = {"pause": pause, "work": work, "lunch": lunch, "skip": skip or (), "pace": pace}
+    print(timetable.run_sheet(labs, start=start or "09:00", **options))
 
 
 def _preflight(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
-import pytest
 import yaml
 
 from labs_helper.common.settings import SETTINGS
@@ -17,7 +15,6 @@ from labs_helper.course import workshop
 
 ROOT = Path(__file__).resolve().parent.parent
 VALUES = yaml.safe_load((ROOT / "docs/hub/values.yaml").read_text("utf-8"))["singleuser"]
-TEXTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def configured(**environment):
@@ -77,21 +74,3 @@ def test_the_start_page_leads_where_the_learners_clone_will_be():
     assert parse_qs(start.query)["urlpath"] == [f"lab/tree/{folder}/{workshop.first_notebook()}"]
     assert configured().Spawner.environment["LABS_HOME"] == f"~/{folder}"
     assert (ROOT / workshop.first_notebook()).is_file()
-
-
-LINK = re.compile(r"https?://\S+git-pull\?[^\s`)>\"]+")
-LINKS = [(path, link) for path in TEXTS for link in LINK.findall(path.read_text("utf-8"))]
-
-
-@pytest.mark.parametrize(("path", "link"), LINKS, ids=lambda value: getattr(value, "name", None))
-def test_links_in_the_texts_are_those_that_the_command_prints(path, link):
-    parts = urlsplit(link)
-    values = {name: value for name, (value,) in parse_qs(parts.query, strict_parsing=True).items()}
-    hub = f"{parts.scheme}://{parts.netloc}"
-    assert link == workshop.pull_link(hub, values["repo"], values["branch"])
-    assert set(values) == {"repo", "branch", "targetpath", "urlpath"}
-    assert unquote(values["urlpath"]).startswith(f"lab/tree/{values['targetpath']}/notebooks/")
-
-
-def test_the_texts_show_such_a_link():
-    assert {path.name for path, _ in LINKS} == {"values.yaml"}

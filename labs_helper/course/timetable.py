@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from labs_helper.catalog.labs import notebooks, pick
@@ -13,6 +15,8 @@ from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest
 
 HEADING = re.compile(r"^#{1,6} +(.+?)(?: \(\d+ minutes?\))?\s*$", re.M)
+LUNCH, LUNCH_MINUTES = "12:30", 60
+WORK = 75  # minutes between breaks in a plan: most sections take 20 to 30
 _EXERCISE = re.compile(r"^#{2,6} Exercise (\S+) \((.+?)\)", re.M)
 
 
@@ -29,6 +33,12 @@ class Section:
     title: str
     minutes: int
     exercises: tuple[str, ...] = ()
+
+    @property
+    def number(self) -> str:
+        """The number in its heading, such as "5"; "" without one."""
+        numbered = re.match(r"(\d+)\. ", self.title)
+        return numbered[1] if numbered else ""
 
 
 def sections(notebook: Path) -> list[Section]:
@@ -65,12 +75,74 @@ def lab_notebooks(labs: Sequence[str] | None = None, *, folder: Path | None = No
     return [path for name in labs for path in pick(known, name)] if labs else known
 
 
+@dataclass(frozen=True)
+class Plan:
+    """A class that somebody has thought through: which labs, what to leave out, when it ends.
+
+    Attributes:
+        name: for the command, such as "half-day".
+        title: what the class learns.
+        labs: their numbers in the order of the day.
+        skip: sections to leave out, as "01.5": lab and number.
+        start: the time of the first section.
+        end: the time by which it is over.
+        pace: how much longer a class takes than the authors say.
+    """
+
+    name: str
+    title: str
+    labs: tuple[str, ...]
+    skip: tuple[str, ...]
+    start: str
+    end: str
+    pace: float
+
+
+@cache
+def plans() -> tuple[Plan, ...]:
+    """The plans of the teaching guide (plans.toml).
+
+    Example:
+        [plan.name for plan in plans()]
+    """
+    entries = tomllib.loads((Path(__file__).parent / "plans.toml").read_text("utf-8"))["plan"]
+    return tuple(Plan(**{**entry, "labs": tuple(entry["labs"]), "skip": tuple(entry["skip"])}) for entry in entries)
+
+
+def planned(name: str, *, start: str | None = None, folder: Path | None = None) -> str:
+    """The timetable of a plan.
+
+    Args:
+        name: of the plan.
+        start: another time than the plan's.
+        folder: the notebooks folder; the course's by default.
+
+    Raises:
+        BadRequest: there is no such plan.
+
+    Example:
+        print(planned("half-day"))
+    """
+    for plan in plans():
+        if plan.name == name:
+            return run_sheet(
+                plan.labs, start=start or plan.start, work=WORK, skip=plan.skip, pace=plan.pace, folder=folder
+            )
+    raise BadRequest(
+        _("There is no plan {name!r}.").format(name=name[:40]),
+        _("The plans are: {plans}.").format(plans=", ".join(plan.name for plan in plans())),
+    )
+
+
 def run_sheet(
     labs: Sequence[str] | None = None,
     *,
     start: str = "09:00",
     pause: int = 10,
     work: int = 60,
+    lunch: str = LUNCH,
+    skip: Sequence[str] = (),
+    pace: float = 1.0,
     folder: Path | None = None,
 ) -> str:
     """The timetable of a day, as lines of text.
@@ -80,42 +152,92 @@ def run_sheet(
         start: the time of the first section, such as "09:00".
         pause: minutes of a break, 0 for none.
         work: minutes after which the next section begins with a break.
+        lunch: the time of an hour for lunch, if the class still runs then; "" for none.
+        skip: sections to leave out, as "01.5": lab and number.
+        pace: how much longer a class takes than the authors say, such as 1.25.
         folder: the notebooks folder; the course's by default.
 
     Raises:
-        BadRequest: a lab or a time does not exist.
+        BadRequest: a lab, a section or a time does not exist.
 
     Example:
         print(run_sheet(["00", "01"], start="13:30"))
     """
-    clock = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", start.strip())
+    if pause < 0 or work < 1 or not 0.5 <= pace <= 4:
+        raise BadRequest(
+            _("A break of {pause} minutes after {work} minutes of work, at pace {pace:g}, cannot be planned.").format(
+                pause=pause, work=work, pace=pace
+            ),
+            _("Use whole minutes, at least 0 for a break and 1 for work, and a pace from 0.5 to 4."),
+        )
+    begin, noon = _minutes(start), _minutes(lunch) if lunch else 0
+    # A class that begins shortly before lunch has had it.
+    day = _Day(begin, pause, work, noon if begin <= noon - 60 else None)
+    left_out, total = set(skip), 0
+    for notebook in lab_notebooks(labs, folder=folder):
+        day.note(f"-- {notebook.stem} --")
+        for section in sections(notebook):
+            key = f"{notebook.stem[:2]}.{section.number}"
+            if key in left_out:
+                left_out.remove(key)
+                day.note("  " + _("left out: {title}").format(title=section.title))
+                continue
+            day.spend(section.title, max(1, round(section.minutes * pace)))
+            for name in section.exercises:
+                day.note("  " + _("exercise {name}").format(name=name))
+            total += section.minutes
+    if left_out:
+        raise BadRequest(
+            _("There is no section {name}.").format(name=", ".join(sorted(left_out))),
+            _("Write lab and section, such as 01.5, of a lab of this day."),
+        )
+    sentence = _("{count} minutes of labs, as their authors estimate; an exercise is part of its section.")
+    if pace != 1:
+        sentence += " " + _("Here each takes {pace:g} times as long.")
+    return "\n".join([*day.lines, _row(_time(day.now), "", _("end")), sentence.format(count=total, pace=pace)])
+
+
+@dataclass
+class _Day:
+    """A timetable that grows section by section, with a break or lunch where one is due."""
+
+    now: int
+    pause: int
+    work: int
+    lunch: int | None
+    since_break: int = 0
+    lines: list[str] = field(default_factory=lambda: [_row(_("START"), _("MINUTES"), _("WHAT"))])
+
+    def note(self, text: str) -> None:
+        self.lines.append(_row("", "", text))
+
+    def spend(self, title: str, minutes: int) -> None:
+        # At the boundary that is nearest to the time of lunch.
+        if self.lunch is not None and self.now + minutes / 2 >= self.lunch:
+            self._rest(_("lunch"), LUNCH_MINUTES)
+            self.lunch = None
+        if self.pause and self.since_break and self.since_break + minutes > self.work:
+            self._rest(_("break"), self.pause)
+        self._add(title, minutes)
+        self.since_break += minutes
+
+    def _rest(self, name: str, minutes: int) -> None:
+        self._add(name, minutes)
+        self.since_break = 0
+
+    def _add(self, title: str, minutes: int) -> None:
+        self.lines.append(_row(_time(self.now), minutes, title))
+        self.now += minutes
+
+
+def _minutes(text: str) -> int:
+    """Minutes after midnight of a time such as "09:00"."""
+    clock = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", text.strip())
     if clock is None:
         raise BadRequest(
-            _("{text!r} is not a time.").format(text=start), _("Write hours and minutes, such as 09:00 or 13:30.")
+            _("{text!r} is not a time.").format(text=text), _("Write hours and minutes, such as 09:00 or 13:30.")
         )
-    if pause < 0 or work < 1:
-        raise BadRequest(
-            _("A break of {pause} minutes after {work} minutes of work cannot be planned.").format(
-                pause=pause, work=work
-            ),
-            _("Use whole minutes, at least 0 for a break and 1 for work."),
-        )
-    now, since_break, total = int(clock[1]) * 60 + int(clock[2]), 0, 0
-    lines = [_row(_("START"), _("MINUTES"), _("WHAT"))]
-    for notebook in lab_notebooks(labs, folder=folder):
-        lines.append(_row("", "", f"-- {notebook.stem} --"))
-        for section in sections(notebook):
-            if pause and since_break and since_break + section.minutes > work:
-                lines.append(_row(_time(now), pause, _("break")))
-                now, since_break = now + pause, 0
-            lines.append(_row(_time(now), section.minutes, section.title))
-            lines += [_row("", "", "  " + _("exercise {name}").format(name=name)) for name in section.exercises]
-            now, since_break, total = now + section.minutes, since_break + section.minutes, total + section.minutes
-    lines.append(_row(_time(now), "", _("end")))
-    lines.append(
-        _("{count} minutes of labs, as their authors estimate; an exercise is part of its section.").format(count=total)
-    )
-    return "\n".join(lines)
+    return int(clock[1]) * 60 + int(clock[2])
 
 
 def _time(minutes: int) -> str:
@@ -123,4 +245,4 @@ def _time(minutes: int) -> str:
 
 
 def _row(time: str, minutes: int | str, what: str) -> str:
-    return f"{time:<5}  {minutes:>7}  {what}"
+    return f"{time:<5}  {minutes:>7}  {what}".rstrip()

@@ -15,7 +15,7 @@ from labs_helper.errors import BadRequest, LabError
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ("pyproject.toml", "README.md", "docs/instructors.md", "docs/hub/jupyterhub_config.py", "docs/hub/values.yaml")
-ADDRESS = "https://github.com/someone/phi35-labs"
+ADDRESS = "https://github.com/a-school/phi35-labs"
 
 
 @pytest.fixture
@@ -52,19 +52,19 @@ def test_setting_the_address_writes_it_everywhere_and_taking_it_out_restores_the
     assert tomllib.loads((course / "pyproject.toml").read_text("utf-8"))["project"]["urls"]["Repository"] == ADDRESS
     readme = (course / "README.md").read_text("utf-8")
     assert f"git clone {ADDRESS} phi35-labs" in readme
-    assert readme.count("https://codespaces.new/someone/phi35-labs?quickstart=1") == 2  # badge and list
+    assert readme.count("https://codespaces.new/a-school/phi35-labs?quickstart=1") == 2  # badge and list
     assert not any("OWNER" in (course / name).read_text("utf-8") for name in FILES)
     other = "https://git.example.org/class/labs"
     home.set_home(other, root=course)
     texts = [(course / name).read_text("utf-8") for name in FILES]
-    assert not any("someone" in text for text in texts) and "codespaces.new" not in texts[1]
+    assert not any("a-school" in text for text in texts) and "codespaces.new" not in texts[1]
     assert home.set_home(other, root=course) == []
     home.set_home("", root=course)
     assert {name: (course / name).read_text("utf-8") for name in FILES} == before
 
 
 @pytest.mark.parametrize(
-    "wrong", ["someone/phi35-labs", "https://github.com/OWNER/REPOSITORY", "https://a:b@c.example/d"]
+    "wrong", ["a-school/phi35-labs", "https://github.com/OWNER/REPOSITORY", "https://a:b@c.example/d"]
 )
 def test_what_cannot_be_the_address_is_refused_and_nothing_changes(course, wrong):
     before = (course / "README.md").read_text("utf-8")
@@ -76,9 +76,9 @@ def test_what_cannot_be_the_address_is_refused_and_nothing_changes(course, wrong
 @pytest.mark.parametrize(
     ("origin", "expected"),
     [
-        ("https://github.com/someone/phi35-labs.git", ADDRESS),
-        ("git@github.com:someone/phi35-labs.git", ADDRESS),
-        ("https://token@github.com/someone/phi35-labs", None),
+        ("https://github.com/a-school/phi35-labs.git", ADDRESS),
+        ("git@github.com:a-school/phi35-labs.git", ADDRESS),
+        ("https://token@github.com/a-school/phi35-labs", None),
         ("/srv/labs.git", None),
     ],
 )
@@ -101,6 +101,6 @@ def test_the_commands(course, capsys):
     assert "README.md" in capsys.readouterr().out
     assert cli.main(["workshop", "link"]) == 0
     shown = capsys.readouterr().out
-    assert f"git clone {ADDRESS} phi35-labs" in shown and "https://codespaces.new/someone/phi35-labs" in shown
+    assert f"git clone {ADDRESS} phi35-labs" in shown and "https://codespaces.new/a-school/phi35-labs" in shown
     assert cli.main(["workshop", "link", "https://hub.example.org"]) == 0
-    assert "repo=https%3A%2F%2Fgithub.com%2Fsomeone%2Fphi35-labs" in capsys.readouterr().out
+    assert "repo=https%3A%2F%2Fgithub.com%2Fa-school%2Fphi35-labs" in capsys.readouterr().out

@@ -1,0 +1,117 @@
+"""The teaching guide fits the notebooks: sections exist, minutes add up, plans end when they say."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from labs_helper import cli
+from labs_helper.catalog import labs
+from labs_helper.course import timetable
+from labs_helper.errors import BadRequest
+
+ROOT = Path(__file__).resolve().parents[2]
+GUIDE = ROOT / "docs" / "teaching"
+LABS = [lab.number for lab in labs()]
+
+
+def sections(number: str) -> list[timetable.Section]:
+    (path,) = timetable.lab_notebooks([number])
+    return timetable.sections(path)
+
+
+def text(number: str) -> str:
+    return (GUIDE / f"{number}.md").read_text("utf-8")
+
+
+# --- The guide of each lab -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", LABS)
+def test_each_lab_has_a_guide_with_every_part(number):
+    headings = re.findall(r"^## (.+)$", text(number), re.M)
+    expected = [
+        "Goals",
+        "What they should know before",
+        "Three misconceptions",
+        "Questions for the room",
+        "What to skip",
+    ]
+    assert headings == [*expected, "Where they get stuck", "Sections"]
+    part = dict(zip(headings, re.split(r"^## .+$", text(number), flags=re.M)[1:]))
+    assert len(re.findall(r"^\| \"", part["Three misconceptions"], re.M)) == 3
+    assert len(re.findall(r"^\d\. \*.+\?\*? ", part["Questions for the room"].replace("\n   ", " "), re.M)) >= 3
+    assert f"({number}.md)" in (GUIDE / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("number", LABS)
+def test_the_guide_lists_the_sections_as_they_are(number):
+    listed = re.findall(r"^\| (\d+\. .+?) \|", text(number), re.M)
+    assert listed == [section.title for section in sections(number) if section.number]
+
+
+@pytest.mark.parametrize("number", LABS)
+def test_sections_and_exercises_that_the_guide_names_exist(number):
+    """ "section 6" is one of this lab, "lab 01, section 6" one of another; numbers after "and" count too."""
+    guide = text(number)
+    known = {lab: {section.number for section in sections(lab)} for lab in LABS}
+    named = re.findall(r"(?:[Ll]ab (\d\d), )?[Ss]ections? (\d+(?:(?:, | and | or )\d+)*)", guide)
+    assert named
+    for lab, numbers in named:
+        assert set(re.findall(r"\d+", numbers)) <= known[lab or number], f"{lab or number}: {numbers}"
+    exercises = {name.split(" ")[0] for lab in LABS for section in sections(lab) for name in section.exercises}
+    assert set(re.findall(r"[Ee]xercise (\d\.\d+)", guide)) <= exercises
+
+
+# --- Plans and the run sheets made from them -------------------------------------------------------------------------
+
+
+def clock(text: str) -> int:
+    """Minutes after midnight of what begins with a time."""
+    return int(text[:2]) * 60 + int(text[3:5])
+
+
+@pytest.mark.parametrize("plan", timetable.plans(), ids=lambda plan: plan.name)
+def test_a_plan_ends_when_it_says_with_breaks_and_lunch(plan):
+    lines = timetable.planned(plan.name).splitlines()
+    rows = [(clock(line), line) for line in lines if re.match(r"\d\d:\d\d", line)]
+    assert clock(plan.end) - 30 <= rows[-1][0] <= clock(plan.end), rows[-1]
+    rests = [at for at, line in rows if line.endswith((" break", " lunch"))]
+    starts = [rows[0][0], *rests, rows[-1][0]]
+    assert max(after - before for before, after in pairwise(starts)) <= 150
+    runs_at_noon = rows[0][0] < 12 * 60 and rows[-1][0] > 13 * 60 + 15
+    assert sum(line.endswith(" lunch") for _at, line in rows) == runs_at_noon
+
+
+def test_the_guide_lists_the_plans_as_they_are():
+    rows = re.findall(r"^\| `(.+)$", (GUIDE / "README.md").read_text("utf-8"), re.M)
+    listed = [[cell.strip(" `") for cell in row.strip(" |").split("|")] for row in rows]
+    assert listed == [
+        [plan.name, plan.title, ", ".join(plan.labs), ", ".join(plan.skip), plan.start, plan.end]
+        for plan in timetable.plans()
+    ]
+
+
+def test_the_command_prints_a_plan(capsys):
+    assert cli.main(["workshop", "run-sheet", "--plan", "day", "--start", "10:00"]) == 0
+    shown = capsys.readouterr().out
+    assert "10:00" in shown and "lunch" in shown and "left out: 9. " in shown and "1.25 times" in shown
+    assert cli.main(["workshop", "run-sheet", "--plan", "nosuch"]) == 1
+    assert "half-day" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("start", "lunches"),
+    [("09:00", 1), ("11:00", 1), ("12:25", 0), ("13:30", 0), ("08:00", 1)],
+)
+def test_lunch_comes_once_and_only_in_the_middle(start, lunches):
+    assert timetable.run_sheet(["01", "02"], start=start).count(" lunch") == lunches
+
+
+@pytest.mark.parametrize("options", [{"skip": ["01.99"]}, {"skip": ["02.1"]}, {"pace": 0}, {"lunch": "noon"}])
+def test_what_cannot_be_planned_is_refused(options):
+    with pytest.raises(BadRequest):
+        timetable.run_sheet(["01"], **options)
