@@ -1,4 +1,4 @@
-"""An HTTP transport that sends each request the way of its own address."""
+"""An HTTP transport that sends each request along the route for its own address."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@
 | `template`, `new_lab/` | the first version of a new lab |
 | `reset` | a lab as it was handed out, and the learner's version beside it |
 | `release` | the learner edition as a zip |
-| `timetable`, `preflight`, `slides` | what an instructor needs before a class; `plans.toml` has the plans of the teaching guide |
+| `timetable`, `preflight`, `slides` | what an instructor needs before a class; its plans are in `plans.toml` |
 | `home` | where the course's repository is, for every text and link |
 | `workshop` | what starts a class: the link to a hub, the class board |
 """

@@ -96,7 +96,7 @@ def small(http: httpx.Client, url: str, limit: int, seconds: float) -> tuple[htt
         seconds: for the whole answer.
 
     Raises:
-        httpx.HTTPError: nothing answers, or not in the way of HTTP.
+        httpx.HTTPError: nothing answers, or what answers is not HTTP.
         timeouts.TooLong: the answer is not complete in time.
 
     Example:
