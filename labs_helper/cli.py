@@ -2,7 +2,8 @@
 
 The functions here are the commands; `_app` gives them their names. typer reads their annotations when the command runs
 and not at import, so their help comes in the language of that moment. Rooms are imported where they are needed:
-`labs --help` and completion wait for none.
+`labs --help` and completion wait for none. The module is long because it lists the options of every command; none does
+work of its own.
 """
 
 from __future__ import annotations
