@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 
 import pytest
+import yaml
 
 import labs_helper
 from labs_helper.course import authoring
@@ -283,6 +284,17 @@ def test_workflows_take_few_rights_and_name_what_they_run(name):
     # A job that may write runs no code of the repository and nothing from elsewhere.
     for job in re.split(r"^  (?=[a-z]+:$)", text.split("\njobs:\n")[1], flags=re.M):
         assert not re.search(r": write", job) or "uses:" not in job
+
+
+def test_the_weekly_run_reports_every_job():
+    jobs = yaml.safe_load((ROOT / ".github/workflows/weekly.yml").read_text("utf-8"))["jobs"]
+    others = sorted(jobs.keys() - {"report"})
+    assert "upstream" in others and sorted(jobs["report"]["needs"]) == others
+    said = json.dumps(jobs["report"]["steps"])
+    assert all(f"needs.{job}.result" in said for job in others)
+    scripts = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    for name in re.findall(r"tests/\S+\.py", " ".join(scripts)):
+        assert (ROOT / name.split("::")[0]).is_file(), name
 
 
 def test_hooks_leave_the_solution_edition_alone():
