@@ -7,12 +7,14 @@ the lab, so a check imports that module and no other. The registry of the labs s
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
+from typing import Any
 
 from labs_helper import catalog
 from labs_helper.catalog.labs import normal
 from labs_helper.common import timeouts
 from labs_helper.common.translate import _
-from labs_helper.exercises import progress
+from labs_helper.exercises import progress, stored
 from labs_helper.exercises.base import (
     NOT_YET,
     PASSED,
@@ -36,6 +38,7 @@ __all__ = [
     "labs_with_exercises",
     "predict",
     "reveal",
+    "solved",
 ]
 
 SECONDS = 10.0  # that a check may take
@@ -98,6 +101,41 @@ def check(number: str, value: object = None) -> CheckResult:
     if len(message) > _LONGEST_MESSAGE:
         message = f"{message[:_LONGEST_MESSAGE]} ..."
     return CheckResult(exercise.number, exercise.title, status, message, progress.record(exercise.number, status))
+
+
+def solved(
+    number: str, function: Callable[..., Any], otherwise: Callable[..., Any] | None = None
+) -> Callable[..., Any]:
+    """A learner's function where a lab goes on with it. Until it passes its check, something else stands in.
+
+    Prints which one is used. Nothing is noted: only `check` does that.
+
+    Args:
+        number: the number of the exercise.
+        function: the learner's.
+        otherwise: what stands in. By default stored results are looked up; where none is stored, the result is nan.
+
+    Example:
+        size_of = solved("3.5", weight_bytes)
+    """
+    exercise = all_exercises(number.partition(".")[0])[number]
+    try:
+        status, _message = timeouts.interrupt_after(SECONDS, _judge, exercise, function)
+    except timeouts.Interrupted:
+        status = TRY_AGAIN
+    if status == PASSED:
+        print(_("Exercise {number} is solved: your function is used.").format(number=number))
+        return function
+    if otherwise is not None:
+        told = _("Exercise {number} is not solved yet: a function of the course is used.")
+    elif stored.is_given(number):
+        told = _("Exercise {number} is not solved yet: stored results are used.")
+    else:
+        told = _(
+            "Exercise {number} is not solved yet: its results show as nan here. Solve it, and run this cell again."
+        )
+    print(told.format(number=number))
+    return otherwise or stored.stand_in(number)
 
 
 def hint(number: str) -> Hint:

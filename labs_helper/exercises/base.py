@@ -215,6 +215,8 @@ def number(value: object, what: str = "") -> float:
         number(3)      # 3.0
     """
     what = what or _("The answer")
+    if getattr(value, "size", None) == 1 and hasattr(value, "item"):  # an array with one element
+        value = value.item()
     if isinstance(value, (bool, str, bytes)) or not isinstance(value, SupportsFloat):
         raise TryAgain(_("{what} must be a number. I was given {kind}.").format(what=what, kind=kind(value)))
     try:

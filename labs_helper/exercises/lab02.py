@@ -1,4 +1,4 @@
-"""The exercises of lab 02. Every check computes what is right; functions are tried on cases of their own."""
+"""The exercises of lab 02. Functions are tried on stored cases: right results, and those of common mistakes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from labs_helper.common.translate import _
+from labs_helper.exercises import diagnosis, stored
 from labs_helper.exercises.base import (
     Exercise,
     NotYet,
@@ -15,7 +16,6 @@ from labs_helper.exercises.base import (
     is_unfilled,
     kind,
     number,
-    returned,
 )
 from labs_helper.exercises.vision_experiments import (
     differences_listed,
@@ -29,162 +29,149 @@ if TYPE_CHECKING:
 
 # --- 2.1 What a picture costs -----------------------------------------------------------------------------
 
-TILE_TOKENS, TILE_SIDE = 144, 12
-GRIDS = ((1, 1), (2, 2), (1, 4), (4, 1), (3, 5), (4, 4))
-
-
-def picture_tokens(rows: int, columns: int) -> int:
-    """Tokens of a picture of rows x columns tiles.
-
-    (rows * columns + 1) * 144 for the tiles and the global view, 1 between the two, and one at the end of each line
-    of cells: 12 for every row of tiles and 12 for the global view. Source: data/benchmarks/vision_image_tokens.csv.
-
-    Example:
-        picture_tokens(1, 1)      # 313
-    """
-    return (rows * columns + 1) * TILE_TOKENS + 1 + (rows + 1) * TILE_SIDE
-
 
 def _picture_cost(value: object) -> str:
     function = a_function(value, "picture_tokens")
-    for rows, columns in GRIDS:
-        call, right = f"picture_tokens({rows}, {columns})", picture_tokens(rows, columns)
-        answer = number(returned(function(rows, columns)), call)
-        if answer == right:
-            continue
-        if answer == right - TILE_TOKENS - TILE_SIDE:
-            why = _("The global view is missing: one more tile, with its 12 line ends.")
-        elif answer == right - TILE_TOKENS:
-            why = _("The cells of the global view are missing: one more tile.")
-        elif answer == right - 1:
-            why = _("One token is missing: the separator between the global view and the tiles.")
-        elif answer == right - 1 - (rows + 1) * TILE_SIDE:
-            why = _(
-                "You counted the cells. The separators are missing: line ends, and one between global view and tiles."
-            )
-        elif answer == picture_tokens(columns, rows):
-            why = _("Rows and columns are exchanged. A line of cells runs across all columns and ends once.")
-        elif answer == right + (columns - 1) * rows * TILE_SIDE:
-            why = _("A line of cells runs across all tiles of a row and ends once, not once a tile.")
-        else:
-            why = _(
+    tried = stored.cases("2.1")
+    separators = _("The separators are missing: line ends, and one between global view and tiles.")
+    diagnosis.judge(
+        function,
+        tried,
+        {
+            "no global view": _("The global view is missing: one more tile, with its 12 line ends."),
+            "no global view at all": _(
+                "The global view is missing: one more tile, with its 12 line ends, and the separator before the tiles."
+            ),
+            "no cells of the view": _("The cells of the global view are missing: one more tile."),
+            "no ends of the view": _("The global view has line ends too: 12 more."),
+            "no separator": _("One token is missing: the separator between the global view and the tiles."),
+            "separator twice": _("There is one separator between the global view and the tiles. You counted two."),
+            "cells alone": f"{_('You counted the cells.')} {separators}",
+            "cells and separator": _("The line ends are missing: 12 for each row of tiles and 12 for the global view."),
+            "exchanged": _("Rows and columns are exchanged. A line of cells runs across all columns and ends once."),
+            "ends in each tile": _("A line of cells runs across all tiles of a row and ends once, not once a tile."),
+            "one end a row": _("A row of tiles has 12 lines of cells, and each of them has an end. You counted one."),
+            "": _(
                 "Count three things: cells (144 a tile, one tile more), line ends (12 a row of tiles), one separator."
-            )
-        raise TryAgain(_("{call} returned {answer:g}. {why}").format(call=call, answer=answer, why=why))
+            ),
+        },
+        call=lambda rows, columns: f"picture_tokens({rows}, {columns})",
+    )
     return _("Right for all {count} layouts, {tokens} tokens for four rows of four included.").format(
-        count=len(GRIDS), tokens=picture_tokens(4, 4)
+        count=len(tried), tokens=tried[-1].right
     )
 
 
 # --- 2.2 Tiles in order -----------------------------------------------------------------------------------
 
-TILE_GRIDS = ((1, 1), (1, 4), (4, 1), (2, 2), (3, 5))
+SIDE, CHANNELS = 12, 2  # of the tiles that a function is tried on; the side is that of the task
 
 
-def join_tiles(tiles: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Cells of tiles as one picture, in the order of the reference implementation of Phi-3.5-vision's image path.
-
-    Args:
-        tiles: of the shape (rows * columns, side, side, channels), row by row.
-        rows: rows of tiles.
-        columns: tiles in a row.
-
-    Returns:
-        The cells, of the shape (rows * side, columns * side, channels).
+def tiles(rows: int, columns: int) -> np.ndarray:
+    """Tiles whose numbers are all different, of the shape (rows * columns, 12, 12, 2).
 
     Example:
-        join_tiles(numpy.zeros((4, 12, 12, 8)), 2, 2).shape      # (24, 24, 8)
+        tiles(1, 2).shape      # (2, 12, 12, 2)
     """
-    _count, side, _side, channels = tiles.shape
-    grid = tiles.reshape(rows, columns, side, side, channels).transpose(0, 2, 1, 3, 4)
-    return grid.reshape(rows * side, columns * side, channels)
+    import numpy as np
+
+    return np.arange(rows * columns * SIDE * SIDE * CHANNELS).reshape(rows * columns, SIDE, SIDE, CHANNELS)
 
 
 def _join(value: object) -> str:
     import numpy as np
 
-    function, side, channels = a_function(value, "join_tiles"), 3, 2
-    for rows, columns in TILE_GRIDS:
-        call = f"join_tiles(tiles, {rows}, {columns})"
-        tiles = np.arange(rows * columns * side * side * channels).reshape(rows * columns, side, side, channels)
-        right = join_tiles(tiles, rows, columns)
-        answer = np.asarray(returned(function(tiles.copy(), rows, columns)))
-        if answer.shape != right.shape:
+    function = a_function(value, "join_tiles")
+    tried = stored.cases("2.2")
+
+    def read(answer: object, call: str) -> str:
+        array = np.asarray(answer)
+        rows, columns = next(case.arguments for case in tried if _join_call(*case.arguments) == call)
+        shape = (rows * SIDE, columns * SIDE, CHANNELS)
+        if array.shape != shape:
             raise TryAgain(
                 _("{call} has the shape {shape}. It must be {right}: height, width, channels.").format(
-                    call=call, shape=answer.shape, right=right.shape
+                    call=call, shape=array.shape, right=shape
                 )
             )
-        if (answer == right).all():
-            continue
-        if (answer == tiles.reshape(right.shape)).all():
+        if array.dtype.kind not in "iuf":
             raise TryAgain(
-                _(
-                    "{call}: this only renames the shape, as the plain package does. A line of the picture "
-                    "runs through all tiles of a row, so two axes must change places before the last "
-                    "reshape."
-                ).format(call=call)
+                _("{call} must hold the numbers of the tiles. It holds {kind}.").format(call=call, kind=array.dtype)
             )
-        raise TryAgain(
-            _("{call} has the right shape, but the cells are in the wrong places. Exchange which two axes?").format(
-                call=call
-            )
+        return stored.digest(np.ascontiguousarray(array, dtype=np.int64).tobytes())
+
+    answers = [
+        read(diagnosis.called(function, (tiles(*case.arguments), *case.arguments), call), call)
+        for case in tried
+        for call in [_join_call(*case.arguments)]
+    ]
+    wrong = [_join_call(*case.arguments) for answer, case in zip(answers, tried, strict=True) if answer != case.right]
+    if not wrong:
+        return _("Right for all {count} layouts. With one column nothing moves: that is why the mistake hides.").format(
+            count=len(tried)
         )
-    return _("Right for all {count} layouts. With one column nothing moves: that is why the mistake hides.").format(
-        count=len(TILE_GRIDS)
+    sentences = {
+        "renamed": _(
+            "This only renames the shape, as the plain package does. A line of the picture runs through all tiles of a "
+            "row, so two axes must change places before the last reshape."
+        ),
+        "turned tiles": _("Each tile is in its place, but turned: its lines have become its columns."),
+        "turned and renamed": _("You exchanged line and place inside the tile. Exchange columns and line instead."),
+        "mixed columns": _("The lines are right. In each of them the places of a tile must stay side by side."),
+        "lines first": _(
+            "The rows of tiles must stay the first axis: all lines of a row of tiles come before the next."
+        ),
+        "column by column": _("The tiles come row by row. You read them column by column."),
+        "backwards": _("The tiles are in the reverse order. The first one is at the top left."),
+    }
+    why = next(
+        (
+            sentence
+            for name, sentence in sentences.items()
+            if all(answer == case.mistakes[name] for answer, case in zip(answers, tried, strict=True))
+        ),
+        _("The shape is right, but the cells are in the wrong places. Row, line, column, place: in that order."),
     )
+    raise TryAgain(_("{call}: {why}").format(call=wrong[0], why=why))
+
+
+def _join_call(rows: int, columns: int) -> str:
+    return f"join_tiles(tiles, {rows}, {columns})"
 
 
 # --- 2.6 How well it was read -----------------------------------------------------------------------------
 
-READINGS = (
-    ("OPEN", "OPEN"),
-    ("OPFN", "OPEN"),
-    ("OPN", "OPEN"),
-    ("OPPEN", "OPEN"),
-    ("", "TAXI"),
-    ("EXIT 7", "EXIT 77"),
-    ("CAT", "DOGS"),
-    ("NEPO", "OPEN"),
-)
-
-
-def error_rate(read: str, truth: str) -> float:
-    """Character error rate: the fewest edits that make `truth` from `read`, divided by the length of `truth`.
-
-    An edit inserts, deletes or replaces one character (Levenshtein 1966).
-
-    Example:
-        error_rate("OPFN", "OPEN")      # 0.25
-    """
-    row = list(range(len(truth) + 1))
-    for i, a in enumerate(read, 1):
-        before, row = row, [i]
-        for j, b in enumerate(truth, 1):
-            row.append(min(before[j] + 1, row[-1] + 1, before[j - 1] + (a != b)))
-    return row[-1] / len(truth)
-
 
 def _reading(value: object) -> str:
     function = a_function(value, "error_rate")
-    for read, truth in READINGS:
-        call, right = f"error_rate({read!r}, {truth!r})", error_rate(read, truth)
-        answer = number(returned(function(read, truth)), call)
-        if abs(answer - right) < 1e-6:
-            continue
-        if abs(answer - right * len(truth)) < 1e-6:
-            why = _("This is the number of edits. Divide it by the length of the truth.")
-        elif read and abs(answer - right * len(truth) / len(read)) < 1e-6:
-            why = _("Divide by the length of the truth, not of what was read.")
-        elif abs(answer - (1 - right)) < 1e-6:
-            why = _("This is the share that is right. The error rate is the share that is wrong.")
-        elif len(read) != len(truth):
-            why = _("A missing or an extra character moves the rest, but it is one edit: insert or delete it.")
-        else:
-            why = _("Count the fewest edits: replace, insert or delete one character.")
-        raise TryAgain(_("{call} returned {answer:g}. {why}").format(call=call, answer=answer, why=why))
+    tried = stored.cases("2.6")
+    places = _(
+        "You compare place by place. A missing or an extra character moves the rest, but it is one edit: insert or "
+        "delete it."
+    )
+    diagnosis.judge(
+        function,
+        tried,
+        {
+            "edits": _("This is the number of edits. Divide it by the length of the truth."),
+            "by read": _("Divide by the length of the truth, not of what was read."),
+            "by longer": _("Divide by the length of the truth, even where what was read is longer."),
+            "by both": _("Divide by the length of the truth alone."),
+            "share right": _("This is the share that is right. The error rate is the share that is wrong."),
+            "capped": _("The rate may be above 1: what was read can need more edits than the truth has characters."),
+            "capitals": _("Capital and small letters are different characters: an o read for an O is an edit."),
+            "replace is two": _("Replacing a character is one edit, not two."),
+            "place by place": places,
+            "places and length": places,
+            "places of the truth": places,
+            "letters": _("The order matters too: NEPO has the letters of OPEN, and four edits are needed."),
+            "all or nothing": _("Count the edits: one wrong character of four is 0.25, not 1."),
+            "": _("Count the fewest edits: replace, insert or delete one character."),
+        },
+        call=lambda read, truth: f"error_rate({read!r}, {truth!r})",
+    )
     return _("Right for all {count} readings. A rate above 1 is possible: more edits than characters.").format(
-        count=len(READINGS)
+        count=len(tried)
     )
 
 
@@ -193,36 +180,40 @@ def _reading(value: object) -> str:
 LISTS = (
     ("MON 12, TUE 30, WED 7", {"MON": 12, "TUE": 30, "WED": 7}),
     ("TEA 5", {"TEA": 5}),
+    ("Q1 14, Q2 9, Q3 60", {"Q1": 14, "Q2": 9, "Q3": 60}),  # labels with digits, as in the lab's own chart
     (" JAN 44,FEB 9 , MAR 80. ", {"JAN": 44, "FEB": 9, "MAR": 80}),
+    ("TEN 10, ONE 0", {"TEN": 10, "ONE": 0}),
 )
 
 
 def _table(value: object) -> str:
     function = a_function(value, "to_table")
     for listed, right in LISTS:
-        call, frame = f"to_table({listed!r})", returned(function(listed))
+        call = f"to_table({listed!r})"
+        frame = diagnosis.called(function, (listed,), call)
         columns = getattr(frame, "columns", None)
         if columns is None:
             raise TryAgain(
                 _("{call} must return a pandas DataFrame. It returned {kind}.").format(call=call, kind=kind(frame))
             )
-        if as_list(columns) != ["label", "value"]:
+        names = as_list(columns)
+        if sorted(map(str, names)) == ["label", "value"] and names != ["label", "value"]:
+            raise TryAgain(_('{call}: the order of the columns is "label", then "value".').format(call=call))
+        if names != ["label", "value"]:
             raise TryAgain(
                 _('{call} must have the columns "label" and "value". It has: {columns}.').format(
-                    call=call, columns=", ".join(map(str, columns))
+                    call=call, columns=", ".join(map(str, names))
                 )
             )
         if len(frame) != len(right):
-            raise TryAgain(
-                _("{call} has {rows} rows; there are {count} entries.").format(
-                    call=call, rows=len(frame), count=len(right)
-                )
-            )
+            raise TryAgain(_rows(call, listed, len(frame), len(right)))
         table = dict(zip(as_list(frame["label"]), as_list(frame["value"]), strict=True))
         if any(isinstance(v, str) for v in table.values()):
             raise TryAgain(
                 _("{call}: the values are text. Make numbers of them, or nobody can add them up.").format(call=call)
             )
+        if list(table.values()) == list(right) or any(label in right.values() for label in table):
+            raise TryAgain(_("{call}: label and value are exchanged.").format(call=call))
         if table != right:
             raise TryAgain(
                 _("{call} gave {table}. Expected {right}: mind spaces and a full stop at the end.").format(
@@ -232,6 +223,13 @@ def _table(value: object) -> str:
     return _("Right, with odd spaces and a full stop at the end too. Now the chart is data again.")
 
 
+def _rows(call: str, listed: str, rows: int, count: int) -> str:
+    told = _("{call} has {rows} rows; there are {count} entries.").format(call=call, rows=rows, count=count)
+    if "Q1" in listed and rows < count:
+        return f"{told} {_('A label may hold digits, as those of the chart above.')}"
+    return told
+
+
 # --- 2.9 Keyframes ----------------------------------------------------------------------------------------
 
 CHANGES = (
@@ -239,6 +237,7 @@ CHANGES = (
     ([0, 0.2, 0.1, 0.4, 0.3, 0.8, 0.1], 4, [0, 3, 4, 5]),
     ([0, 0.3, 0.2], 3, [0, 1, 2]),
     ([0, 0.5], 4, [0, 1]),
+    ([0, 0.5, 0.2], 1, [0]),
     ([0], 1, [0]),
 )
 
@@ -247,34 +246,52 @@ def _keyframes(value: object) -> str:
     function = a_function(value, "pick_frames")
     for changes, count, right in CHANGES:
         call = f"pick_frames({changes}, {count})"
-        answer = returned(function(list(changes), count))
+        answer = diagnosis.called(function, (changes, count), call)
         if isinstance(answer, (str, bytes, Mapping)) or not hasattr(answer, "__iter__"):
             raise TryAgain(
                 _("{call} must return a list of frame numbers. It returned {kind}.").format(
                     call=call, kind=kind(answer)
                 )
             )
-        if is_unfilled(answer := as_list(answer)):
+        parts = as_list(answer)
+        if parts and is_unfilled(parts):
             raise NotYet
-        answer = [int(number(part, _("Each frame number"))) for part in answer]
-        if answer == right:
-            continue
-        if sorted(answer) == right:
-            why = _("The frames are right, but not in the order of time. A clip that jumps back tells another story.")
-        elif len(answer) > count:
-            why = _("These are {answer} frames. Asked for: {count}, the first one included.").format(
-                answer=len(answer), count=count
+        frames = [number(part, _("Each frame number")) for part in parts]
+        if frames != right:
+            raise TryAgain(
+                _("{call} returned {answer}. {why}").format(
+                    call=call, answer=parts, why=_frames_mistake(frames, changes, count, right)
+                )
             )
-        elif 0 not in answer:
-            why = _("The first frame is missing. It shows where everything starts.")
-        elif len(answer) < min(count, len(changes)):
-            why = _("There are more frames to take: fewer than asked for is right only when the clip is shorter.")
-        else:
-            why = _("After the first frame, take those with the largest change to the frame before.")
-        raise TryAgain(_("{call} returned {answer}. {why}").format(call=call, answer=answer, why=why))
     return _("Right for all {count} clips, a clip with fewer frames than asked for included.").format(
         count=len(CHANGES)
     )
+
+
+def _frames_mistake(frames: list[float], changes: list[float], count: int, right: list[int]) -> str:
+    """What most likely went wrong in a choice of frames."""
+    if not frames:
+        return _("The first frame is missing. It shows where everything starts.")
+    if set(frames) <= set(changes) and not all(frame.is_integer() for frame in frames):
+        return _("These are the changes. Return the numbers of the frames.")
+    if frames == [frame + 1 for frame in right]:
+        return _("Each number is one too large. The first frame is number 0.")
+    if len(set(frames)) < len(frames):
+        return _("A frame is in it twice. Frame 0 has nothing before it: keep it once.")
+    if sorted(frames) == right:
+        return _("The frames are right, but not in the order of time. A clip that jumps back tells another story.")
+    if len(frames) > count:
+        return _("These are {answer} frames. Asked for: {count}, the first one included.").format(
+            answer=len(frames), count=count
+        )
+    if 0 not in frames:
+        return _("The first frame is missing. It shows where everything starts.")
+    if len(frames) < min(count, len(changes)):
+        return _(
+            "There are more frames to take. Asked for: {count}, the first one included; fewer is right only when the "
+            "clip is shorter."
+        ).format(count=count)
+    return _("After the first frame, take those with the largest change to the frame before.")
 
 
 def exercises() -> tuple[Exercise, ...]:

@@ -302,24 +302,6 @@ COMPARISONS = (
 )
 
 
-def differences(answer: str) -> list[str]:
-    """The places at which a comparison of vision-tiny names two different things, whatever it concludes.
-
-    Example:
-        differences("First and second: top red star, blue star different; left red star, red star. ...")  # ["top"]
-    """
-    listed = answer.partition(": ")[2].split(".")[0]
-    found = []
-    for entry in listed.split(";"):
-        before, _comma, after = (part.strip() for part in entry.partition(","))
-        after = after.removesuffix(" different")
-        words = 1 if before.endswith("nothing") else 2
-        place, thing = before.rsplit(maxsplit=words)[0], " ".join(before.split()[-words:])
-        if thing != after:
-            found.append(place)
-    return found
-
-
 def differences_listed(value: object) -> str:
     """The check of exercise 2.8: a function that finds the places where the list names two different things."""
     function = a_function(value, "differences")

@@ -351,8 +351,9 @@ def error_rate(read, truth):
 check("2.6", error_rate)  # for help, run hint("2.6")
 
 # %%
-from labs_helper.exercises.lab02 import error_rate as measured  # so that the notebook runs without your answer
+from labs_helper.exercises import solved
 
+measured = solved("2.6", error_rate)
 read = []
 for name in ("sign.png", "three-words.png", "lines.png"):
     shot = picture(name)
