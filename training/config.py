@@ -15,6 +15,8 @@ RUNS = ROOT / "runs"
 CHECKPOINTS = ROOT.parent / "data" / "checkpoints"
 PROFILES = ("gpu",)  # tables of a recipe that hold only where a person asks for them
 ROPE_THETA = 10_000.0
+BITS, GROUP = 4, 32  # of the published weights
+TOKENS_A_STEP = 4096  # of text models, over all processes
 ARCHITECTURES = {"phi3": "Phi3ForCausalLM", "phi3_v": "Phi3VForCausalLM", "phimoe": "PhimoeForCausalLM"}
 
 

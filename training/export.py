@@ -7,8 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from training.config import CHECKPOINTS, RUNS, generation_config, write_json
-from training.quantization import BITS, GROUP
+from training.config import BITS, CHECKPOINTS, GROUP, RUNS, generation_config, write_json
 
 
 def token_ids(folder: Path) -> dict[str, int]:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-BITS, GROUP = 4, 32
+from training.config import BITS, GROUP
 
 
 def round_like_mlx(weight: torch.Tensor, bits: int = BITS, group: int = GROUP) -> torch.Tensor:

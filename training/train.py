@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from training import weights as stored
-from training.config import CHECKPOINTS, RUNS, model_config, recipe_of, recipes, write_json
+from training.config import CHECKPOINTS, RUNS, TOKENS_A_STEP, model_config, recipe_of, recipes, write_json
 from training.copying import Watched, best_heads, originals_of
 from training.corpus import Corpus
 from training.loop import ADAM_RATE, MUON_RATE, ROUND_FROM, Stage, descend
@@ -21,7 +21,6 @@ from training.quantization import plain_state
 from training.team import Team, process_count, together
 from training.tokenizer import Encoder, train_tokenizer
 
-TOKENS_A_STEP = 4096  # over all processes
 POOL = 1024  # conversations sorted by length together, so that little of a batch is padding
 PARTS = 4  # a step adds up batches of different lengths: equal lengths mean similar tasks
 # A model learns to look back and copy after some 250 short steps on repetition alone. In the full mixture it had not
