@@ -141,7 +141,8 @@ def solve(
         tools: the tools that a plan may use.
         language: the asker's, "en", "zh", "ko", "ja" or "es"; it decides where a name is the same in several languages.
             None takes it from the question's script and words.
-        constrained: let the model write nothing but valid plans (see `Model.ask`, schema).
+        constrained: let the model write nothing but valid plans, whose names and texts are parts of the question
+            (see `Model.ask`, schema, and `plan_schema`).
         max_steps: the most steps of a plan.
         max_tokens: the most tokens of one answer.
         seconds: the most time in all.
@@ -164,7 +165,7 @@ def solve(
     ]
     run.note("question", question)
     try:
-        run.work(messages, plan_schema(tools, max_steps) if constrained else None, max_steps)
+        run.work(messages, plan_schema(tools, max_steps, question=question) if constrained else None, max_steps)
     except (BadPlan, CutOff, OutOfTime) as error:
         run.trace.error = error
         run.note("stopped", str(error))

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from labs_helper.agent import sentences
+from labs_helper.agent.spans import FromQuestion, parts_of
 from labs_helper.agent.tools import MAX_TEXT, TOOLS, Tool
 from labs_helper.common import timeouts
 from labs_helper.errors import BadPlan
@@ -130,7 +131,10 @@ def write_plan(*steps: tuple[str, Mapping[str, Any]]) -> str:
 
 
 def plan_schema(
-    tools: Mapping[str, Tool] = TOOLS, max_steps: int = MAX_STEPS, max_written: int = MAX_WRITTEN
+    tools: Mapping[str, Tool] = TOOLS,
+    max_steps: int = MAX_STEPS,
+    max_written: int = MAX_WRITTEN,
+    question: str | None = None,
 ) -> Schema:
     """The JSON schema of a plan, for `Model.ask(schema=...)`: `read_plan` accepts everything that fits it.
 
@@ -141,12 +145,15 @@ def plan_schema(
         tools: the tools that a plan may use.
         max_steps: the most steps of a plan.
         max_written: characters of the longest argument.
+        question: what the plan is for. Arguments that tools mark with `FromQuestion` are then parts of it, or a
+            reference to an earlier step; a question with too many parts limits nothing.
 
     Example:
-        model.ask(question, system=system_prompt(), schema=plan_schema(), max_tokens=200)
+        model.ask(question, system=system_prompt(), schema=plan_schema(question=question), max_tokens=200)
     """
+    copies = {} if question is None else _copies(tools, question, max_written)
     steps = [
-        {"anyOf": [_step_schema(tool, number, max_written) for tool in tools.values()]}
+        {"anyOf": [_step_schema(tool, number, max_written, copies) for tool in tools.values()]}
         for number in range(1, max_steps + 1)
     ]
     return _object({"steps": {"type": "array", "prefixItems": steps, "items": False, "minItems": 1}})
@@ -157,10 +164,28 @@ def _object(properties: Schema, required: Sequence[str] | None = None) -> Schema
     return {"type": "object", "properties": properties, "required": names, "additionalProperties": False}
 
 
-def _step_schema(tool: Tool, number: int, longest: int) -> Schema:
+def _copies(tools: Mapping[str, Tool], question: str, longest: int) -> dict[tuple[str, str], list[str]]:
+    """(tool, argument) -> the parts of the question that it may be."""
+    copies = {}
+    for tool in tools.values():
+        described = tool.arguments.model_json_schema().get("properties", {})
+        for name, field in tool.arguments.model_fields.items():
+            limit = min(longest, described[name].get("maxLength", longest))
+            marks = [mark for mark in field.metadata if isinstance(mark, FromQuestion)]
+            parts = parts_of(question, marks[0], limit) if marks else None
+            if parts:
+                copies[tool.name, name] = parts
+    return copies
+
+
+def _step_schema(tool: Tool, number: int, longest: int, copies: Mapping[tuple[str, str], list[str]]) -> Schema:
     described = tool.arguments.model_json_schema()
+    references = [f"${earlier}" for earlier in range(1, number)]
     arguments = {
-        name: _argument_schema(part, number, longest) for name, part in described.get("properties", {}).items()
+        name: {"enum": [*copies[tool.name, name], *references]}
+        if (tool.name, name) in copies
+        else _argument_schema(part, number, longest)
+        for name, part in described.get("properties", {}).items()
     }
     return _object({"tool": {"const": tool.name}, "arguments": _object(arguments, described.get("required", ()))})
 

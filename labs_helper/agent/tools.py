@@ -23,13 +23,14 @@ from typing import Annotated, Any, Literal, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, create_model
 
 from labs_helper.agent import sentences
+from labs_helper.agent.spans import FromQuestion
 from labs_helper.agent.world import LANGUAGE_NAMES, LANGUAGES, LanguageName, index, table, words
 from labs_helper.common.translate import _
 from labs_helper.errors import BadPlan, BadRequest
 
 MAX_EXPRESSION = 40  # characters the calculator reads
 MAX_TEXT = 2000  # characters of an argument and of a result
-Name = Annotated[str, Field(min_length=1, max_length=60)]
+Name = Annotated[str, Field(min_length=1, max_length=60), FromQuestion("name")]
 
 # -- functions as tools -----------------------------------------------------------------------------------
 
@@ -257,7 +258,7 @@ def translate(word: Name, to: LanguageName, *, language: str | None = None) -> s
     return entries[0][1][target]
 
 
-def word_count(text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]) -> str:
+def word_count(text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT), FromQuestion("text")]) -> str:
     """Count the words of a text, between spaces.
 
     Example:

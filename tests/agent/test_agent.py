@@ -326,12 +326,14 @@ def test_a_tool_that_fails_or_hangs_is_an_error_of_its_step():
 
 def test_plan_tools_answer():
     model, events = Scripted(TOWER, "The answer is 파리."), []
-    trace = solve(model, "In which city is the Eiffel Tower? Then translate it into Korean.", on_event=events.append)
+    question = "In which city is the Eiffel Tower? Then translate it into Korean."
+    trace = solve(model, question, on_event=events.append)
     assert trace.answer == "The answer is 파리." and trace.results == ["Paris", "파리"] and trace.error is None
     assert not trace.repaired and [event.kind for event in events] == ["question", "plan", "step", "step", "answer"]
     assert events[3].text == '$2 = translate(word="Paris", to="Korean") = 파리'
     (first, schema), (second, no_schema) = model.heard
-    assert first[0] == {"role": "system", "content": system_prompt()} and schema == plan_schema() and no_schema is None
+    assert first[0] == {"role": "system", "content": system_prompt()}
+    assert schema == plan_schema(question=question) and no_schema is None
     assert second[-1]["content"] == "Results:\n$1 = Paris\n$2 = 파리" and second[:2] == first
 
 
