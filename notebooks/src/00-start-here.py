@@ -27,6 +27,8 @@ check_setup("00")
 # %% [markdown] minutes=2
 # ## 1. What this course is (2 minutes)
 #
+# *New words: [MLX](../docs/glossary.md#mlx).*
+#
 # Phi-3.5 is a family of three small language models that Microsoft published in August 2024 under the MIT licence.
 # This course lets you run them, look inside them, and check what is said about them. The programs that run the models
 # are MLX packages. MLX is Apple's library for machine learning; it works on Macs, and more slowly on Linux.
@@ -41,6 +43,8 @@ check_setup("00")
 
 # %% [markdown] minutes=3
 # ## 2. How a notebook works (3 minutes)
+#
+# *New words: [kernel](../docs/glossary.md#kernel), [token](../docs/glossary.md#token).*
 #
 # A notebook is a list of cells. A cell holds text or code. Code runs in a program beside this page: the **kernel**.
 # The kernel remembers every variable until it is started again.
@@ -96,6 +100,8 @@ answer.summary()
 
 # %% [markdown] minutes=2
 # ## 4. Which model answered, and why (2 minutes)
+#
+# *New words: [bundled model](../docs/glossary.md#bundled-model), [real model](../docs/glossary.md#real-model), [tier](../docs/glossary.md#tier).*
 
 # %%
 print(f"{answer.model} answered.")
@@ -141,6 +147,8 @@ model.ask("What is the capital of Kenya?")
 # %% [markdown] minutes=3
 # ## 6. How exercises work (3 minutes)
 #
+# *New words: [stub](../docs/glossary.md#stub).*
+#
 # An exercise gives you a cell with three dots, `...`. Replace the dots with your answer and run the cell. Then run
 # the cell with `check`. It says what is right, or what to look at again. It never stops the notebook.
 #
@@ -165,6 +173,8 @@ hint("0.1")
 
 # %% [markdown] minutes=1
 # ## 7. See what is in memory (1 minute)
+#
+# *New words: [edition](../docs/glossary.md#edition).*
 #
 # A model stays in memory until it is released. `memory()` shows what is there.
 

@@ -36,6 +36,8 @@ print(f"{instruct.name} answers in this notebook. Why: {instruct.reason}.")
 # %% [markdown] minutes=8
 # ## 1. Ask with the plain package (8 minutes)
 #
+# *New words: [weight](../docs/glossary.md#weight), [tokenizer](../docs/glossary.md#tokenizer), [token](../docs/glossary.md#token), [thread](../docs/glossary.md#thread), [stop token](../docs/glossary.md#stop-token), [layer](../docs/glossary.md#layer), [vocabulary](../docs/glossary.md#vocabulary).*
+#
 # `mlx_lm` is the package that runs language models on MLX. It needs two calls. `load` reads a folder: the weights and
 # the tokenizer. `stream_generate` makes one token after another.
 #
@@ -80,6 +82,8 @@ answer
 
 # %% [markdown] minutes=15
 # ## 2. Read the exact prompt (15 minutes)
+#
+# *New words: [prompt](../docs/glossary.md#prompt), [special token](../docs/glossary.md#special-token), [system message](../docs/glossary.md#system-message).*
 #
 # The model never sees "a question". It sees one long text with markers in it. This is the whole of it:
 
@@ -186,6 +190,8 @@ check("1.2", stop_ids)  # for help, run hint("1.2")
 # %% [markdown] minutes=15
 # ## 3. Stream, stop and sample (15 minutes)
 #
+# *New words: [logit](../docs/glossary.md#logit), [softmax](../docs/glossary.md#softmax), [temperature](../docs/glossary.md#temperature), [greedy](../docs/glossary.md#greedy), [seed](../docs/glossary.md#seed).*
+#
 # `stream` gives each token when it is made. `print` with `flush=True` shows it at once.
 
 # %%
@@ -265,6 +271,8 @@ check("1.3", probabilities)  # for help, run hint("1.3")
 # %% [markdown] minutes=10
 # ## 4. Count what a language costs (10 minutes)
 #
+# *New words: [byte token](../docs/glossary.md#byte-token).*
+#
 # Time, memory and hosted prices all count tokens. The same sentence does not have the same number of tokens in
 # every language.
 
@@ -309,6 +317,8 @@ check("1.4", (ratios, dearest))  # for help, run hint("1.4")
 
 # %% [markdown] minutes=25
 # ## 5. Compare it with the model before it (25 minutes)
+#
+# *New words: [parameter](../docs/glossary.md#parameter), [context](../docs/glossary.md#context).*
 #
 # Phi-3.5-mini came two months after the June 2024 release of Phi-3-mini. Both have 3.8 billion parameters. The card says
 # that more post-training data made it better in other languages, in longer conversations and in reasoning. "长沙在哪里?"
@@ -442,6 +452,8 @@ benchmarks()
 
 # %% [markdown] minutes=25
 # ## 6. Look at long context (25 minutes)
+#
+# *New words: [RoPE](../docs/glossary.md#rope), [original length](../docs/glossary.md#original-length), [LongRoPE](../docs/glossary.md#longrope), [scale](../docs/glossary.md#scale), [needle in a haystack](../docs/glossary.md#needle-in-a-haystack), [RULER](../docs/glossary.md#ruler), [key and value](../docs/glossary.md#key-and-value), [KV cache](../docs/glossary.md#kv-cache), [head](../docs/glossary.md#head).*
 #
 # A model must know where each token stands. Phi uses **RoPE**: it turns pairs of numbers by an angle that grows with
 # the position. Each pair turns at its own speed. Phi-3.5-mini has an *original length* of 4,096 tokens. To reach 131,072,
@@ -603,6 +615,8 @@ kv_cache({"Phi-3.5-mini": (32, 32, 96)}, bits=(16,))
 # %% [markdown] minutes=8
 # ## 7. Measure the prompt cache (8 minutes)
 #
+# *New words: [prompt cache](../docs/glossary.md#prompt-cache), [prefill](../docs/glossary.md#prefill).*
+#
 # In a chat, every turn sends the whole conversation again. But its beginning is the same as before, and its keys and
 # values are still in the cache. So only the new part must be read. Reading a prompt is called **prefill**.
 
@@ -644,6 +658,8 @@ check("1.8", (without_cache, with_cache))  # for help, run hint("1.8")
 # %% [markdown] minutes=6
 # ## 8. Know what post-training is (6 minutes)
 #
+# *New words: [SFT](../docs/glossary.md#sft), [fine-tuning](../docs/glossary.md#fine-tuning), [PPO](../docs/glossary.md#ppo), [reward model](../docs/glossary.md#reward-model), [DPO](../docs/glossary.md#dpo), [log-probability](../docs/glossary.md#log-probability).*
+#
 # ![Four steps from left to right. 1: a pile of pages. 2: a question and an answer. 3: an answer above a meter, with an
 # arrow back to the answer. 4: two answers, the first with a tick, the second with a cross.](../images/post-training.svg)
 #
@@ -673,6 +689,8 @@ assert after < before
 
 # %% [markdown] minutes=10
 # ## 9. Convert weights to 4 bits (10 minutes)
+#
+# *New words: [4 bits](../docs/glossary.md#4-bits), [checkpoint](../docs/glossary.md#checkpoint), [group](../docs/glossary.md#group), [bias of a group](../docs/glossary.md#bias-of-a-group), [perplexity](../docs/glossary.md#perplexity).*
 #
 # Checkpoints are published with 16 bits for each weight. Conversion makes a smaller one: it cuts every row into
 # groups, and keeps for each group a scale, a bias, and a small whole number for each weight. We do it for real: first

@@ -67,6 +67,8 @@ answer
 # %% [markdown] minutes=15
 # ## 2. See how a picture becomes tokens (15 minutes)
 #
+# *New words: [CLIP tower](../docs/glossary.md#clip-tower), [tile](../docs/glossary.md#tile), [global view](../docs/glossary.md#global-view), [patch](../docs/glossary.md#patch), [cell of a picture](../docs/glossary.md#cell-of-a-picture), [projection](../docs/glossary.md#projection), [separator](../docs/glossary.md#separator), [crop](../docs/glossary.md#crop), [frame](../docs/glossary.md#frame).*
+#
 # The part of the model that sees is a **CLIP tower**. It takes squares of 336 x 336 pixels, no other size. So a picture is
 # scaled, with its ratio of width to height kept, filled up with white, and cut into **tiles** of that size. One more view,
 # the **global view**, shows the whole picture in one tile.
@@ -324,6 +326,8 @@ pd.DataFrame(rows)
 # %% [markdown] minutes=12
 # ## 7. Use 4: read text in pictures (12 minutes)
 #
+# *New words: [OCR](../docs/glossary.md#ocr), [character error rate](../docs/glossary.md#character-error-rate).*
+#
 # Reading text in pictures is called **OCR**, optical character recognition. The truth is a text, so the answer can be measured
 # letter by letter: the **character error rate** is the number of edits (replace, insert, delete) that make the truth from
 # what was read, divided by the length of the truth.
@@ -453,6 +457,8 @@ pd.DataFrame(rows)
 
 # %% [markdown] minutes=15
 # ## 10. Use 7: summarise a clip (15 minutes)
+#
+# *New words: [keyframe](../docs/glossary.md#keyframe).*
 #
 # The model sees pictures, not films. A clip must become a few frames, and somebody must choose them. The plain package accepts
 # a clip and drops its frames without a word; so choose them yourself.

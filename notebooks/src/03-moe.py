@@ -38,6 +38,8 @@ print(f"{moe.name} answers in this notebook. Why: {moe.reason}.")
 # %% [markdown] minutes=10
 # ## 1. See where the tokens go (10 minutes)
 #
+# *New words: [feed-forward network](../docs/glossary.md#feed-forward-network), [dense model](../docs/glossary.md#dense-model), [mixture of experts](../docs/glossary.md#mixture-of-experts), [expert](../docs/glossary.md#expert), [router](../docs/glossary.md#router), [gate](../docs/glossary.md#gate).*
+#
 # A layer of a language model has two parts. **Attention** lets a token look at the others. Then a **feed-forward network**
 # works on each token alone; most parameters are there. A **dense** model has one such network in a layer, and every token goes
 # through it. A **mixture of experts** has several, the **experts**, and a small **router** picks two of them for each token.
@@ -78,6 +80,8 @@ expert_map(answer)
 
 # %% [markdown] minutes=20
 # ## 2. Count the parameters (20 minutes)
+#
+# *New words: [hidden size](../docs/glossary.md#hidden-size).*
 #
 # The shapes of Phi-3.5-MoE are public. They decide how large the model is, and how much of it a token needs.
 
@@ -150,6 +154,8 @@ print(f"with 64 experts: {counted(large, 64) / 1e9:.0f} billion in all, {counted
 
 # %% [markdown] minutes=20
 # ## 3. Route one token by hand (20 minutes)
+#
+# *New words: [SparseMixer](../docs/glossary.md#sparsemixer), [softmax](../docs/glossary.md#softmax).*
 #
 # The router is one matrix. It makes a number for each expert, the **gate**. Here are the sixteen gates of one token.
 
@@ -260,6 +266,8 @@ print(f"both weights full: {full(answer.routing.frame()):.0%}; sums between {sum
 
 # %% [markdown] minutes=25
 # ## 4. Measure what the experts have learned (25 minutes)
+#
+# *New words: [chance level](../docs/glossary.md#chance-level).*
 #
 # "This expert knows Korean" is quickly said. Let us count. `data/questions/moe.csv` has 48 questions that were kept out of the
 # training: six of each of eight topics, with what a right answer holds.
@@ -372,6 +380,8 @@ compare_experts(answers[korean], answers[python], ("a question in Korean", "a qu
 # %% [markdown] minutes=12
 # ## 5. Take an expert away (12 minutes)
 #
+# *New words: [ablation](../docs/glossary.md#ablation).*
+#
 # Counting shows where tokens go. It does not show what an expert is **good for**. For that, take it away: the router may not
 # choose it, and each token goes to the next best.
 #
@@ -440,6 +450,8 @@ except BadRequest as problem:
 # %% [markdown] minutes=15
 # ## 6. Find out what fits on which Mac (15 minutes)
 #
+# *New words: [group](../docs/glossary.md#group).*
+#
 # A token uses two experts, but the next one may use any. So **all** must be in memory. What the model takes follows from its
 # parameters and the bits of a weight. In MLX, a group of 64 weights also has a scale and a bias of 16 bits each.
 #
@@ -476,6 +488,8 @@ kv_cache()
 
 # %% [markdown] minutes=12
 # ## 7. Quantize the router, and see why not (12 minutes)
+#
+# *New words: [4 bits](../docs/glossary.md#4-bits), [offload](../docs/glossary.md#offload).*
 #
 # Everything is quantized to 4 bits. Why not the router? It decides by small differences, and a wrong choice sends a token
 # through another network. Let us round the routers, and only them, and count the tokens that change their first expert.

@@ -32,6 +32,8 @@ print(f"{moe.name} answers in this notebook. Why: {moe.reason}.")
 # %% [markdown] minutes=12
 # ## 1. Run an agent whose tools are real (12 minutes)
 #
+# *New words: [agent](../docs/glossary.md#agent), [tool](../docs/glossary.md#tool), [plan](../docs/glossary.md#plan), [allow-list](../docs/glossary.md#allow-list).*
+#
 # A model cannot look anything up, and it is bad at large sums. A program is good at both. An **agent** brings them
 # together: the model *plans*, the program *does*.
 #
@@ -236,6 +238,8 @@ check("7.2", references_hold)  # for help, run hint("7.2")
 # %% [markdown] minutes=8
 # ## 3. Let the helper do it, and watch (8 minutes)
 #
+# *New words: [trace](../docs/glossary.md#trace), [JSON schema](../docs/glossary.md#json-schema).*
+#
 # `solve` goes the whole way. What it returns is a **trace**: everything that was said and done, in order.
 
 # %%
@@ -326,6 +330,8 @@ if isinstance(my_tools, dict):
 
 # %% [markdown] minutes=10
 # ## 4. Make a bad plan impossible (10 minutes)
+#
+# *New words: [constrained decoding](../docs/glossary.md#constrained-decoding).*
 #
 # Checking finds bad plans. **Constrained decoding** does not let them happen. A model gives every token a probability, and
 # then one is picked. In between, a grammar can say which tokens may come next, and all the others get the probability 0.
