@@ -18,6 +18,7 @@ include_patterns = [
     "docs/site/index.md",
     "*.md",
     "docs/*.md",
+    "docs/teaching/*.md",
     "images/README.md",
     "data/checkpoints/*/MODEL_CARD.md",
     "notebooks/solutions/[0-9]*.ipynb",
@@ -46,9 +47,20 @@ def _math(as_block):
     return visit
 
 
+def _two_themes(picture):
+    dark = re.search(r'srcset="([^"]+)"', picture[0])[1]
+    light, alt = re.search(r'src="([^"]+)".*? alt="([^"]+)"', picture[0], re.S).groups()
+    form = "```{{image}} {}\n:class: only-{}\n:alt: {}\n```\n"
+    return form.format(light, "light", alt) + "\n" + form.format(dark, "dark", alt)
+
+
 def _for_the_site(app, docname, source):
-    """Links to the learner edition, which has no outputs, lead to the solved one. Badges come from elsewhere."""
+    """Links to the learner edition, which has no outputs, lead to the solved one. Badges come from elsewhere.
+
+    A picture in two themes becomes two pictures, which the theme shows in turn.
+    """
     source[0] = re.sub(r"^\[!\[.*badge\.svg\)\]\(.*\)$", "", source[0], flags=re.M)
+    source[0] = re.sub(r"<picture>.*?</picture>", _two_themes, source[0], flags=re.S)
     source[0] = re.sub(r"\]\(notebooks/(?=\d\d-)", "](notebooks/solutions/", source[0])
 
 
