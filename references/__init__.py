@@ -20,7 +20,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "labs_helper" / "exercises" / "references"
-LABS = ("02", "03")
+LABS = ("01", "02", "03")
 
 
 @dataclass(frozen=True)

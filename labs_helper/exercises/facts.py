@@ -1,4 +1,4 @@
-"""Facts the checks are computed from: published scores, shapes of models, tokens of the bundled checkpoint."""
+"""Facts that checks look up: shapes of models, tokens of the bundled checkpoint and of other models here."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from labs_helper import catalog
-from labs_helper.catalog import course_folder, tables
+from labs_helper import catalog, store
+from labs_helper.catalog import course_folder
 
 _MOE_SHAPE = (
     "hidden_size",
@@ -19,21 +19,6 @@ _MOE_SHAPE = (
     "num_local_experts",
     "vocab_size",
 )
-
-
-def score(table: str, model: str, benchmark: str) -> float:
-    """One printed score.
-
-    Raises:
-        KeyError: the table has none for this model and benchmark.
-
-    Example:
-        score("phi35_mini_main", "Gemma-2-9B-it", "MGSM")      # 76.4
-    """
-    for row in tables.read(table):
-        if (row["model"], row["benchmark"]) == (model, benchmark):
-            return float(row["value"])
-    raise KeyError(f"{table}: no {benchmark} for {model}")
 
 
 def moe_shape(model: str) -> dict[str, int]:
@@ -67,6 +52,26 @@ def special_id(checkpoint: str, token: str) -> int:
         for entry in _json_of(checkpoint, "tokenizer.json")["added_tokens"]
         if entry["content"] == token
     )
+
+
+def token_counts(texts: tuple[str, ...]) -> list[list[int]]:
+    """How many tokens texts have, by each instruct model of this machine, the bundled one first.
+
+    Example:
+        token_counts(("Where is Changsha?",))      # [[5]]
+    """
+    cards = [card for card in catalog.find("instruct") if store.is_here(card)]
+    folders = [store.locate(card) for card in sorted(cards, key=lambda card: card.tier != "tiny")]
+    files = [file for folder in folders if (file := folder / "tokenizer.json").is_file()]
+    return [_counted(file, texts) for file in files]
+
+
+@cache
+def _counted(file: Path, texts: tuple[str, ...]) -> list[int]:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(file))
+    return [len(tokenizer.encode(text, add_special_tokens=False).ids) for text in texts]
 
 
 def _json_of(checkpoint: str, name: str) -> dict[str, Any]:

@@ -1,23 +1,21 @@
-"""The exercises of lab 01. Every check computes what is right from a formula or from the published tables."""
+"""The exercises of lab 01. Answers are compared with stored results, and those of common mistakes."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
-from labs_helper.catalog import tables
 from labs_helper.common.translate import _
-from labs_helper.exercises import facts
+from labs_helper.exercises import diagnosis, facts, stored
 from labs_helper.exercises.base import (
     Exercise,
     NotYet,
     TryAgain,
+    a_function,
     as_list,
     is_unfilled,
     kind,
     number,
     numbers,
-    returned,
     text,
 )
 
@@ -72,12 +70,17 @@ REAL_END = 32007
 
 
 def _stop_ids(value: object) -> str:
-    if isinstance(value, str):
-        raise TryAgain(_("Give the ids, not the names: whole numbers, in a list or a set."))
-    answer = [value] if not isinstance(value, Iterable) else as_list(value)
+    if isinstance(value, Mapping):
+        raise TryAgain(_('This is the whole file, as a dict. The list is under one of its keys: "eos_token_id".'))
+    answer = [value] if isinstance(value, (str, bytes)) or not isinstance(value, Iterable) else as_list(value)
+    if any(isinstance(part, str) and part.strip().isdigit() for part in answer):
+        raise TryAgain(_("These ids are texts. Hand in whole numbers, without quotes."))
     if any(isinstance(part, str) for part in answer):
         raise TryAgain(_("Give the ids, not the names: whole numbers, in a list or a set."))
-    ids = {int(number(part, _("Each id"))) for part in answer}
+    read = [number(part, _("Each id")) for part in answer]
+    if not all(part.is_integer() for part in read):
+        raise TryAgain(_("An id is a whole number, and one of yours is not: {ids}.").format(ids=read[:10]))
+    ids = {int(part) for part in read}
     bundled, end = facts.stop_ids("instruct-tiny"), facts.special_id("instruct-tiny", "<|end|>")
     if ids in (set(bundled), set(REAL_STOP_IDS)):
         return _("Right: {count} stop ids. The first one the model produces ends the answer.").format(count=len(ids))
@@ -93,45 +96,52 @@ def _stop_ids(value: object) -> str:
 
 # --- 1.3 Temperature by hand ------------------------------------------------------------------------------
 
-LOGITS = (4.0, 3.0, 1.0, 0.0)
-TEMPERATURE = 0.5
-
-
-def softmax(logits: Iterable[float], temperature: float = 1.0) -> list[float]:
-    """Probabilities of logits at a temperature: exp(z / T), divided by their sum.
-
-    Example:
-        softmax([0.0, 0.0])      # [0.5, 0.5]
-    """
-    weights = [math.exp(logit / temperature) for logit in logits]
-    return [weight / sum(weights) for weight in weights]
+NAMES = ("Africa", "Asia", "Europe", "Oceania")  # of the four tokens, in the order of the task
+ROUNDED = 5.1e-3  # two decimals are enough
 
 
 def _temperature(value: object) -> str:
-    answer = numbers(value, len(LOGITS), _("The list"))
+    if isinstance(value, Mapping) and set(value) == set(NAMES):
+        value = [value[name] for name in NAMES]
+    answer = numbers(value, len(NAMES), _("The list"))
+    case = stored.case("1.3")
 
-    def near(expected: list[float]) -> bool:
-        return all(abs(a - b) < 2e-3 for a, b in zip(answer, expected, strict=True))
+    def close(given: list[float], expected: list[float]) -> bool:
+        return all(abs(a - b) <= ROUNDED * max(1, abs(b)) for a, b in zip(given, expected, strict=True))
 
-    if near(softmax(LOGITS, TEMPERATURE)):
+    sentences = {
+        "temperature 1": _("These are the probabilities at temperature 1. Divide each logit by the temperature first."),
+        "multiplied": _("You multiplied by the temperature. Divide: a small temperature makes differences larger."),
+        "per cent": _("These are in per cent. A probability is between 0 and 1."),
+        "not divided": _("The four numbers must add up to 1. Divide each by their sum."),
+        "not divided, temperature 1": _(
+            "The four numbers must add up to 1: divide each by their sum. And divide the logits by the temperature "
+            "first."
+        ),
+        "logits shared": _("You divided the logits by their sum. Take math.exp of each one first."),
+        "scaled logits": _(
+            "These are the logits divided by the temperature. Take math.exp of each, then divide by the sum."
+        ),
+        "base 2": _("You took powers of 2. math.exp takes powers of e."),
+        "base 10": _("You took powers of 10. math.exp takes powers of e."),
+        "afterwards": _("You divided the probabilities by the temperature. Divide the logits, before math.exp."),
+        "one decimal": _(
+            "This is rounded to one decimal, and small probabilities are gone. Keep two decimals or more."
+        ),
+        "": _("They add up to 1, but they are not softmax(logits / temperature). Check the exponent."),
+    }
+    if close(answer, case.right):
         return _("Right. At temperature {temperature} the first token gets {share:.0%} of the draws.").format(
-            temperature=TEMPERATURE, share=answer[0]
+            temperature=0.5, share=answer[0]
         )
-    if near(softmax(LOGITS)):
-        raise TryAgain(_("These are the probabilities at temperature 1. Divide each logit by the temperature first."))
-    if near(softmax(LOGITS, 1 / TEMPERATURE)):
-        raise TryAgain(_("You multiplied by the temperature. Divide: a small temperature makes differences larger."))
     if any(part < 0 for part in answer):
         raise TryAgain(_("A probability is never negative. Use math.exp on each logit divided by the temperature."))
-    if abs(sum(answer) - 1) > 1e-2:
-        raise TryAgain(
-            _("The four numbers must add up to 1. Yours add up to {total:.3g}. Divide by their sum.").format(
-                total=sum(answer)
-            )
-        )
-    if near(sorted(softmax(LOGITS, TEMPERATURE))):
+    if close(sorted(answer), sorted(case.right)):
         raise TryAgain(_("The values are right, the order is not. Keep the order of the logits."))
-    raise TryAgain(_("They add up to 1, but they are not softmax(logits / temperature). Check the exponent."))
+    if abs(sum(answer) - 1) > 0.03:
+        sentences[""] = _("The four numbers must add up to 1. Yours add up to {total:.3g}.").format(total=sum(answer))
+    diagnosis.refuse([answer], [case], sentences, close=close)
+    raise AssertionError  # refuse has raised
 
 
 # --- 1.4 What a language costs ----------------------------------------------------------------------------
@@ -155,80 +165,77 @@ def _language_cost(value: object) -> str:
     missing = [language for language in SENTENCES if language not in ratios]
     if missing:
         raise TryAgain(_("A ratio is missing for: {languages}.").format(languages=", ".join(missing)))
-    tokens = {}
-    for language, sentence in SENTENCES.items():
-        ratio = number(ratios[language], _("The ratio of {language}").format(language=language))
-        tokens[language] = ratio * len(sentence)
-        # Whatever the tokenizer, tokens are whole numbers; ratios rounded to two decimals still pass.
-        if ratio <= 0 or abs(tokens[language] - round(tokens[language])) > 0.0051 * len(sentence):
-            raise TryAgain(
-                _(
-                    "The ratio of {language} does not fit: times its {characters} characters it must give "
-                    "a whole number of tokens. Divide tokens by characters, not the other way round."
-                ).format(language=language, characters=len(sentence))
-            )
-    if tokens["English"] >= len(SENTENCES["English"]):
-        raise TryAgain(_("English cannot need a token for every character. Did you divide characters by tokens?"))
+    given = {name: number(ratios[name], _("The ratio of {language}").format(language=name)) for name in SENTENCES}
+    tokens = _tokens_of(given)
     name = text(dearest, _("The dearest language")).strip().capitalize()
-    top = max(tokens, key=lambda language: round(tokens[language]))
-    most = {language for language in tokens if round(tokens[language]) == round(tokens[top])}
+    highest = max(tokens.values())
+    most = {language for language, count in tokens.items() if count == highest}
     if name in most:
         return _("Right. For this sentence {name} needs the most tokens: {tokens}.").format(
-            name=name, tokens=round(tokens[name])
+            name=name, tokens=tokens[name]
         )
     if name not in SENTENCES:
         raise TryAgain(_("Name one of {languages}.").format(languages=", ".join(SENTENCES)))
+    if name == max(given, key=lambda language: given[language]):
+        raise TryAgain(
+            _(
+                "{name} has the most tokens per character, but not the most tokens: {tokens} for the sentence. The "
+                "same meaning is what you pay for."
+            ).format(name=name, tokens=tokens[name])
+        )
+    raise TryAgain(
+        _("{name} needs {tokens} tokens for the sentence; another language needs more. Compare the tokens.").format(
+            name=name, tokens=tokens[name]
+        )
+    )
+
+
+def _tokens_of(ratios: Mapping[str, float]) -> dict[str, int]:
+    """The tokens of each sentence that ratios agree with, by a tokenizer of this machine."""
+    counts = facts.token_counts(tuple(SENTENCES.values()))
+    lengths = [len(sentence) for sentence in SENTENCES.values()]
+    given = [ratios[language] for language in SENTENCES]
+    for tokens in counts:
+        right = [count / length for count, length in zip(tokens, lengths, strict=True)]
+        wrong = [language for language, a, b in zip(SENTENCES, given, right, strict=True) if abs(a - b) > ROUNDED]
+        if not wrong:
+            return dict(zip(SENTENCES, tokens, strict=True))
+    tokens = counts[0]  # of the bundled model, which is always here
+    by_bytes = [len(sentence.encode()) for sentence in SENTENCES.values()]
+    for mistaken, why in (
+        (
+            [n / c for c, n in zip(tokens, lengths, strict=True)],
+            _("Divide tokens by characters, not the other way round."),
+        ),
+        (tokens, _("These are the tokens. Divide each by the characters of its sentence, len(sentence).")),
+        (lengths, _("These are the characters. Divide the tokens by them.")),
+        (
+            [c / n for c, n in zip(tokens, by_bytes, strict=True)],
+            _("You divided by bytes. len(sentence) counts characters; a Korean one has three bytes."),
+        ),
+        (
+            [c / len(sentence.split()) for c, sentence in zip(tokens, SENTENCES.values(), strict=True)],
+            _("You divided by words. Divide by characters, len(sentence)."),
+        ),
+        (
+            [100 * c / n for c, n in zip(tokens, lengths, strict=True)],
+            _("These are in per cent. Do not multiply by 100."),
+        ),
+        (
+            [(c + 1) / n for c, n in zip(tokens, lengths, strict=True)],
+            _("Each sentence has one token too many. Is a start token counted? instruct.count_tokens leaves it out."),
+        ),
+    ):
+        if all(abs(a - b) <= ROUNDED * max(1, abs(b)) for a, b in zip(given, mistaken, strict=True)):
+            raise TryAgain(why)
     raise TryAgain(
         _(
-            "{name} needs {tokens} tokens for the sentence; another language needs more. The same meaning "
-            "is what you pay for, so compare tokens, not tokens per character."
-        ).format(name=name, tokens=round(tokens[name]))
+            "The ratio of {language} is not what the model's tokenizer gives. Divide tokens[...] by len(sentence)."
+        ).format(language=", ".join(wrong))
     )
 
 
 # --- 1.5 The misprints ------------------------------------------------------------------------------------
-
-
-def _average(table: str, model: str, leave_out: str, instead: float, benchmarks: Container[str] | None = None) -> float:
-    """The mean of a table's column with one score replaced."""
-    scores = [
-        instead if row["benchmark"] == leave_out else float(row["value"])
-        for row in tables.read(table)
-        if row["model"] == model
-        and row["benchmark"] != "Average of the table"
-        and (benchmarks is None or row["benchmark"] in benchmarks)
-    ]
-    return sum(scores) / len(scores)
-
-
-LONG = ("GovReport", "QMSum", "Qasper", "SQuALITY", "SummScreenFD")
-
-
-def misprints() -> dict[tuple[str, str], float]:
-    """The scores that are printed wrongly, computed from the published tables: (model, benchmark) -> right value.
-
-    Two steps: the two scores that differ between two tables, decided by
-    the average printed under each; then the "Long context" row of the category table against the long-context table.
-    Source: data/benchmarks/phi35_mini_main.csv, multilingual_overview.csv, long_context.csv, category_averages.csv.
-    """
-    right_values: dict[tuple[str, str], float] = {}
-    model, other = "Gemma-2-9B-it", facts.score("multilingual_overview", "Gemma-2-9B-it", "MGSM")
-    printed = facts.score("phi35_mini_main", model, "Average of the table")
-    if abs(_average("phi35_mini_main", model, "MGSM", other) - printed) <= 0.0501:
-        right_values[model, "MGSM"] = other
-    model, other = "Phi-3.5-mini-instruct", facts.score("long_context", "Phi-3.5-mini-instruct", "SQuALITY")
-    printed = facts.score("long_context", model, "Average of the table")
-    if abs(_average("long_context", model, "SQuALITY", other, LONG) - printed) <= 0.0501:
-        right_values[model, "SQuALITY"] = other
-    for row in tables.read("category_averages"):
-        if (row["benchmark"], row["category"]) != ("Category average", "Long context"):
-            continue
-        name = str(row["model"])
-        if name != "Gemma-2-9B-it":
-            average = facts.score("long_context", name, "Average of the table")
-            if average != row["value"]:
-                right_values[name, "Long context"] = average
-    return right_values
 
 
 def _misprints(value: object) -> str:
@@ -238,7 +245,7 @@ def _misprints(value: object) -> str:
         raise TryAgain(
             _("Hand in a list of (model, benchmark, right value). I was given {kind}.").format(kind=kind(value))
         )
-    right = {(m.casefold(), b.casefold()): v for (m, b), v in misprints().items()}
+    right = {(m.casefold(), b.casefold()): v for m, b, v in stored.case("1.5").right}
     seen: set[tuple[str, str]] = set()
     for entry in as_list(value):
         entry = as_list(entry) if isinstance(entry, Iterable) and not isinstance(entry, str) else []
@@ -248,19 +255,22 @@ def _misprints(value: object) -> str:
         if is_unfilled(score):
             raise NotYet
         key = (text(model, _("The model")).strip().casefold(), text(benchmark, _("The benchmark")).strip().casefold())
+        if key[::-1] in right:
+            raise TryAgain(_("The order is model, benchmark, right value. Yours begins with the benchmark."))
         if key not in right:
             raise TryAgain(
                 _("{model}, {benchmark}: this score agrees wherever it is printed. Use the printed names.").format(
                     model=model, benchmark=benchmark
                 )
             )
-        if abs(number(score, _("The right value")) - right[key]) > 1e-6:
-            raise TryAgain(
-                _(
-                    "{model}, {benchmark}: yes, this one is misprinted. But {score} does not give the "
-                    "printed average. Try the other value."
-                ).format(model=model, benchmark=benchmark, score=score)
-            )
+        given = number(score, _("The right value"))
+        if abs(given - right[key]) > 1e-6:
+            told = _("{model}, {benchmark}: yes, this one is misprinted.").format(model=model, benchmark=benchmark)
+            if abs(given - right[key]) < 0.1:
+                why = _("Give the value with one decimal, as it is printed in the other table.")
+            else:
+                why = _("But {score} does not give the printed average. Try the other value.").format(score=score)
+            raise TryAgain(f"{told} {why}")
         seen.add(key)
     if len(seen) < len(right):
         raise TryAgain(
@@ -273,41 +283,38 @@ def _misprints(value: object) -> str:
 
 # --- 1.6 Which RoPE table ---------------------------------------------------------------------------------
 
-# prompt tokens, max_tokens, original length, right table
-ROPE_CASES = (
-    (40, 64, 256, "short"),
-    (800, 64, 256, "long"),
-    (200, 100, 256, "long"),
-    (192, 64, 256, "short"),
-    (193, 64, 256, "long"),
-    (4000, 96, 4096, "short"),
-    (4000, 128, 4096, "long"),
-)
-
 
 def _rope_table(value: object) -> str:
-    if not callable(value):
-        raise TryAgain(_("Hand in the function itself, without brackets. I was given {kind}.").format(kind=kind(value)))
-    for prompt, most, original, right in ROPE_CASES:
-        call = f"choose_table({prompt}, {most}, {original})"
-        answer = returned(value(prompt, most, original))
+    function = a_function(value, "choose_table")
+    tried = stored.cases("1.6")
+
+    def read(answer: object, call: str) -> str:
         if answer not in ("short", "long"):
             raise TryAgain(
                 _('{call} must return "short" or "long". It returned {answer!r}.').format(
                     call=call, answer=str(answer)[:40]
                 )
             )
-        if answer != right:
-            if prompt <= original < prompt + most:
-                why = _("The prompt fits, but the answer grows past the original length. Add max_tokens.")
-            elif prompt + most == original:
-                why = _("The request fits exactly, so the short table still holds.")
-            elif original != 256:
-                why = _("The original length is an argument: it is 4096 for the real model. Do not write 256.")
-            else:
-                why = _("Compare the whole request with the original length.")
-            raise TryAgain(_("{call} returned {answer!r}. {why}").format(call=call, answer=answer, why=why))
-    return _("Right for all {count} requests, the two at the exact limit included.").format(count=len(ROPE_CASES))
+        return str(answer)
+
+    diagnosis.judge(
+        function,
+        tried,
+        {
+            "exchanged": _("The two tables are exchanged: the short one is for requests that fit."),
+            "prompt alone": _("The prompt fits, but the answer grows past the original length. Add max_tokens."),
+            "answer alone": _("You looked at max_tokens alone. Add the tokens of the prompt."),
+            "one too strict": _("The request fits exactly, so the short table still holds."),
+            "one too many": _("That request is one token too long for the short table."),
+            "always 256": _("The original length is an argument: it is 4096 for the real model. Do not write 256."),
+            "always 4096": _("The original length is an argument: it is 256 for the bundled model. Do not write 4096."),
+            "": _("Compare the whole request, prompt and max_tokens, with the original length."),
+        },
+        call=lambda *arguments: f"choose_table{arguments}",
+        read=read,
+        close=lambda answer, right: answer == right,
+    )
+    return _("Right for all {count} requests, the two at the exact limit included.").format(count=len(tried))
 
 
 # --- 1.7 The KV cache -------------------------------------------------------------------------------------

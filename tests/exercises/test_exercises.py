@@ -1,11 +1,9 @@
-"""The checks: they pass what is right, name the likely mistake in what is not, and never raise."""
+"""What every check does: a stub is not yet, nothing raises, nonsense never passes. Each lab has a file of its own."""
 
 from __future__ import annotations
 
-import ast
 import gettext
 import json
-import math
 import os
 import subprocess
 import sys
@@ -27,135 +25,6 @@ def stop_tokens(monkeypatch):
     monkeypatch.setattr(facts, "stop_ids", lambda name: frozenset({1, 4}))
     monkeypatch.setattr(facts, "special_id", lambda name, token: {"<|end|>": 4, "<|endoftext|>": 1}[token])
     monkeypatch.setattr(exercises, "_hints_shown", {})  # private: a learner cannot take a hint back, a test must
-
-
-def softmax(logits, temperature):
-    weights = numpy.exp(numpy.array(logits) / temperature)
-    return (weights / weights.sum()).tolist()
-
-
-PROMPT = "<|system|>\nAnswer in one word.<|end|>\n<|user|>\nWhat is the capital of Kenya?<|end|>\n<|assistant|>\n"
-LOGITS = (4.0, 3.0, 1.0, 0.0)
-PROBABILITIES = [0.878621, 0.118908, 0.002178, 0.000295]  # exp of 8, 6, 2, 0, over their sum
-RATIOS = {name: n / len(lab01.SENTENCES[name]) for name, n in {"English": 14, "Chinese": 12, "Korean": 20}.items()}
-MISPRINTS = [
-    ("Gemma-2-9B-it", "MGSM", 75.1),
-    ("Phi-3.5-mini-instruct", "SQuALITY", 25.3),
-    ("Mistral-7B-Instruct-v0.3", "Long context", 24.4),
-    ("Mistral-Nemo-12B-Instruct-2407", "Long context", 24.5),
-    ("Llama-3.1-8B-Instruct", "Long context", 25.5),
-]
-
-
-def choose(prompt_tokens, max_tokens, original):
-    return "short" if prompt_tokens + max_tokens <= original else "long"
-
-
-RIGHT = [
-    ("0.1", "Changsha is a city in China."),
-    ("0.1", "湖南省"),
-    ("0.1", "중국"),
-    ("1.1", PROMPT),
-    ("1.2", [1, 4]),
-    ("1.2", {32007, 32001, 32000}),
-    ("1.2", numpy.array([4, 1])),
-    ("1.3", PROBABILITIES),
-    ("1.3", tuple(round(p, 3) for p in PROBABILITIES)),
-    ("1.3", numpy.array(PROBABILITIES)),
-    ("1.3", dict(zip("abcd", PROBABILITIES, strict=True))),
-    ("1.4", (RATIOS, "Korean")),
-    ("1.4", ({k: round(v, 2) for k, v in RATIOS.items()}, " korean ")),
-    ("1.5", MISPRINTS),
-    ("1.5", list(reversed(MISPRINTS))),
-    ("1.5", {(model, benchmark): value for model, benchmark, value in MISPRINTS}),
-    ("1.6", choose),
-    ("1.7", 393216),
-    ("1.7", 393216.0),
-    ("1.8", (4800, 300)),
-]
-
-
-@pytest.mark.parametrize(("number", "value"), RIGHT)
-def test_right_answers_pass(number, value):
-    result = check(number, value)
-    assert result.passed, result
-    assert result.status == "passed"
-
-
-def wrong_table(prompt_tokens, max_tokens, original):
-    return "short" if prompt_tokens <= original else "long"
-
-
-def fixed_table(prompt_tokens, max_tokens, original):
-    return "short" if prompt_tokens + max_tokens <= 256 else "long"
-
-
-def off_by_one(prompt_tokens, max_tokens, original):
-    return "short" if prompt_tokens + max_tokens < original else "long"
-
-
-@pytest.mark.parametrize(
-    ("number", "value", "words"),
-    [
-        ("0.1", "Where is Changsha?", "question"),
-        ("0.1", "Kenya", "do not find"),
-        ("0.1", 7, "text"),
-        ("1.1", PROMPT.replace("\n", ""), "new line"),
-        ("1.1", PROMPT.rstrip("\n"), "new line"),
-        ("1.1", PROMPT.replace("<|end|>", "", 1), "count 1"),
-        ("1.1", PROMPT + "<|end|>", "count 3"),
-        ("1.1", "<s>" + PROMPT, "<s>"),
-        ("1.1", PROMPT.replace("Kenya", "kenya"), "capital letters"),
-        ("1.1", PROMPT.replace("<|assistant|>\n", ""), "<|assistant|>"),
-        ("1.1", ["a", "b"], "text"),
-        ("1.2", [1], "<|end|>"),
-        ("1.2", 4, "lists more"),
-        ("1.2", [32000, 32007], "lists more"),
-        ("1.2", [1, 4, 9], "[9]"),
-        ("1.2", ["<|end|>", "<|endoftext|>"], "names"),
-        ("1.2", "<|end|>", "names"),
-        ("1.3", softmax(LOGITS, 1), "temperature 1"),
-        ("1.3", softmax(LOGITS, 2), "multiplied"),
-        ("1.3", [math.exp(z / 0.5) for z in LOGITS], "add up to 1"),
-        ("1.3", PROBABILITIES[::-1], "order"),
-        ("1.3", PROBABILITIES[:3], "4 numbers"),
-        ("1.3", ["a", "b", "c", "d"], "number"),
-        ("1.3", [float("nan")] * 4, "finite"),
-        ("1.3", [-0.1, 0.4, 0.4, 0.3], "never negative"),
-        ("1.4", ({k: 1 / v for k, v in RATIOS.items()}, "English"), "tokens by characters"),
-        ("1.4", (RATIOS, "Chinese"), "another language"),
-        ("1.4", (RATIOS, "Dutch"), "Name one of"),
-        ("1.4", ({"English": 0.2}, "English"), "missing"),
-        ("1.4", RATIOS, "two things"),
-        ("1.5", MISPRINTS[:2], "2 found"),
-        ("1.5", [("Gemma-2-9B-it", "MGSM", 76.4)], "other value"),
-        ("1.5", [("Gemma-2-9B-it", "MMLU", 71.3)], "agrees"),
-        ("1.5", ["MGSM"], "three parts"),
-        ("1.5", 5, "list"),
-        ("1.6", wrong_table, "max_tokens"),
-        ("1.6", fixed_table, "4096"),
-        ("1.6", off_by_one, "exactly"),
-        ("1.6", lambda a, b, c: True, "must return"),
-        ("1.6", "short", "function itself"),
-        ("1.6", lambda: "short", "TypeError"),
-        ("1.7", 393216 / 2, "two tensors"),
-        ("1.7", 384, "KiB"),
-        ("1.7", 393216 * 8, "bits"),
-        ("1.7", 393216 / 32, "one layer"),
-        ("1.7", 1, "Multiply"),
-        ("1.7", "393216", "number"),
-        ("1.8", (300, 4800), "other order"),
-        ("1.8", (1000, 300), "whole conversation"),
-        ("1.8", (5500, 300), "not in the prompt yet"),
-        ("1.8", (4800, 1000), "cached already"),
-        ("1.8", 4800, "list of 2"),
-    ],
-)
-def test_wrong_answers_name_the_mistake(number, value, words):
-    result = check(number, value)
-    assert result.status == "try again"
-    assert not result.passed
-    assert words in result.message, result.message
 
 
 @pytest.mark.parametrize("number", list(all_exercises()))
@@ -304,24 +173,10 @@ def test_labs_are_listed_in_order():
     assert all_exercises("9") == all_exercises("x") == {}
 
 
-def test_the_misprints_come_out_of_the_tables():
-    assert {(m, b, v) for (m, b), v in lab01.misprints().items()} == set(MISPRINTS)
-
-
 def test_kv_cache_figure_agrees_with_the_facts():
     text = (ROOT / "data" / "benchmarks" / "model_facts.csv").read_text(encoding="utf-8")
     right = 2 * lab01.LAYERS * lab01.KV_HEADS * lab01.HEAD_DIM * lab01.BYTES
     assert f"Phi-3.5-mini-instruct,kv_cache_bytes_per_token_16bit,{right}," in text
-
-
-def test_the_notebook_shows_the_sentences_that_the_check_knows():
-    source = (ROOT / "notebooks" / "src" / "01-instruct.py").read_text(encoding="utf-8")
-    assigned = [
-        ast.literal_eval(node.value)
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "sentences"
-    ]
-    assert assigned == [lab01.SENTENCES]
 
 
 @pytest.mark.parametrize("value", [1, "a", [1], {"a": 1}, 0, False, {1}])
