@@ -1,54 +1,120 @@
 #!/usr/bin/env bash
-# From an empty Debian 12 to a notebook that has run in JupyterLab, by the very commands of .devcontainer/devcontainer.json.
+# From an empty Debian 12 to labs that have run in JupyterLab, and a table of what was absent, what worked and how long
+# it took.
 #
-#   sudo nice tests/fresh_root.sh [FOLDER]      Linux with mmdebstrap; 10 minutes on two busy cores, 3 GB in FOLDER (/var/tmp)
+#   sudo nice tests/fresh_root.sh bare [FOLDER]         what a newcomer types, where next to nothing is installed: no libGL,
+#                                                       OpenBLAS, fonts, compiler, browser, curl, npm or sudo; wheels only.
+#                                                       Setup, doctor, every lab in JupyterLab, then `make test`.
+#                                                       TESTS="tests/corrections" runs less than all of it.
+#   sudo nice tests/fresh_root.sh container [FOLDER]    the very commands of .devcontainer/devcontainer.json, then lab 01
 #
-# It stands in for the container where no container engine is at hand. CI does not run it. What it leaves out: VS Code,
-# Codespaces, and the image itself. A bare Debian 12 has less than it: sudo, git, make, Python and certificates are added.
-# Everything runs in namespaces of its own and ends with this script; FOLDER/labs-root.* is removed at the end.
+# Linux with mmdebstrap. 3 GB in FOLDER (/var/tmp); on two quiet cores 10 minutes, and 20 for `bare`. LABS_SECONDS bounds it.
+# pip is told in the root what it is told here: its settings in /etc, PIP_* and the folders that they name go along.
+#
+# `container` takes the place of the container where no container engine is at hand. What it leaves out: VS Code,
+# Codespaces, and the image itself. CI does not run either. Everything runs in namespaces of its own and ends with this
+# script; FOLDER/labs-root.* is removed at the end.
 set -euo pipefail
 repository=$(cd "$(dirname "$0")/.." && pwd)
+way=${1:-}
+[[ $way = bare || $way = container ]] || { sed -n '2,16s/^# \{0,1\}//p' "$0"; exit 2; }
 
 if [ -z "${LABS_ROOT:-}" ]; then
   command -v mmdebstrap >/dev/null || { echo "mmdebstrap is missing: apt install mmdebstrap"; exit 1; }
   [ "$(id -u)" = 0 ] || { echo "Run this as root: chroot and mounts need it."; exit 1; }
-  LABS_ROOT=$(mktemp -d "${1:-/var/tmp}/labs-root.XXXXXX")
+  LABS_ROOT=$(mktemp -d "${2:-/var/tmp}/labs-root.XXXXXX")
   export LABS_ROOT
   # The mounts are in a namespace that is gone by then, so that nothing but the root's own files can be removed.
   trap 'rm -rf --one-file-system "$LABS_ROOT"' EXIT
-  timeout --kill-after=20 "${LABS_SECONDS:-2400}" unshare --mount --pid --fork --kill-child "$0"
+  timeout --kill-after=20 "${LABS_SECONDS:-5400}" unshare --mount --pid --fork --kill-child "$0" "$way"
   exit
 fi
 
-begun=$SECONDS
-step() { printf '%4d s  %6s  %s\n' "$((SECONDS - begun))" "$(du -shx "$LABS_ROOT" | cut -f1)" "$1"; }
+table=() # rows of the report: "what|how it went|minutes"
+report() {
+  printf '\n%-64s %-10s %7s\n' "Debian 12, $way" "" minutes
+  printf '%s\n' "${table[@]}" | while IFS='|' read -r what how minutes; do printf '%-64s %-10s %7s\n' "$what" "$how" "$minutes"; done
+  printf 'The root took %s.\n' "$(du -shx "$LABS_ROOT" | cut -f1)"
+}
+trap report EXIT
 
-mmdebstrap --quiet --variant=minbase --include=ca-certificates,git,make,python3,python3-venv,sudo bookworm "$LABS_ROOT"
+# step NAME COMMAND: run it and note how it went. The first that fails ends the run, with the end of what it printed.
+step() {
+  local begun=$SECONDS how=worked log="$LABS_ROOT/tmp/step.log"
+  echo "$1 ..."
+  "${@:2}" >"$log" 2>&1 || how=FAILED
+  table+=("$1|$how|$(awk "BEGIN { printf \"%.1f\", ($SECONDS - $begun) / 60 }")")
+  [ "$how" = worked ] || { tail -60 "$log"; exit 1; }
+}
+
+packages=ca-certificates,git,make,python3,python3-venv
+[ "$way" = bare ] || packages+=,sudo
+step "Debian 12 with $packages" \
+  mmdebstrap --quiet --variant=minbase "--include=$packages" bookworm "$LABS_ROOT"
+
 mount -t proc proc "$LABS_ROOT/proc"
 mount -t sysfs -o ro sysfs "$LABS_ROOT/sys"
 mount -t tmpfs tmpfs "$LABS_ROOT/dev/shm"
 cp --dereference /etc/resolv.conf /etc/hosts "$LABS_ROOT/etc/"
+environment=(HOME=/home/learner USER=learner PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin LANG=C.UTF-8)
 # A company's proxy has a certificate of its own.
-environment=(HOME=/home/vscode USER=vscode PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin LANG=C.UTF-8)
 if [ -n "${SSL_CERT_FILE:-}" ]; then
   cp --dereference "$SSL_CERT_FILE" "$LABS_ROOT/etc/ssl/certs/ca-certificates.crt"
   environment+=(PIP_CERT=/etc/ssl/certs/ca-certificates.crt)
 fi
-for name in http_proxy https_proxy no_proxy; do
+for name in http_proxy https_proxy no_proxy $(compgen -e PIP_ | grep -vx PIP_CERT); do
   [ -z "${!name:-}" ] || environment+=("$name=${!name}")
 done
-# The user of the image: an ordinary one that may use sudo.
-chroot "$LABS_ROOT" useradd --create-home --shell /bin/bash vscode
-echo 'vscode ALL=(root) NOPASSWD:ALL' >"$LABS_ROOT/etc/sudoers.d/vscode"
+for settings in /etc/pip.conf /etc/xdg/pip; do
+  [ ! -e "$settings" ] || { mkdir -p "$LABS_ROOT/etc/xdg" && cp -rL "$settings" "$LABS_ROOT$settings"; }
+done
+# Folders that pip's settings name, such as a mirror on the disk.
+for folder in $({ env | grep ^PIP_; cat /etc/pip.conf /etc/xdg/pip/pip.conf; } 2>/dev/null | grep -oE '/[^ /=]+(/[^ ]+)+' | sort -u); do
+  folder=${folder#//}
+  if [ -d "$folder" ]; then mkdir -p "$LABS_ROOT$folder" && mount --rbind -o ro "$folder" "$LABS_ROOT$folder"; fi
+done
+
+# An ordinary user. The one of the container's image may use sudo.
+chroot "$LABS_ROOT" useradd --create-home --shell /bin/bash learner
+[ "$way" = bare ] || echo 'learner ALL=(root) NOPASSWD:ALL' >"$LABS_ROOT/etc/sudoers.d/learner"
 mkdir "$LABS_ROOT/workspaces"
-git clone --quiet --depth 1 "file://$repository" "$LABS_ROOT/workspaces/phi35-labs"
-chroot "$LABS_ROOT" chown -R vscode:vscode /workspaces
-step "Debian 12 with sudo, git, make and Python, and a clone of the course"
+step "a clone of the course" git clone --quiet --depth 1 "file://$repository" "$LABS_ROOT/workspaces/phi35-labs"
+chroot "$LABS_ROOT" chown -R learner:learner /workspaces
 
 inside() {
-  chroot --userspec=vscode:vscode "$LABS_ROOT" env -i "${environment[@]}" \
+  chroot --userspec=learner:learner "$LABS_ROOT" env -i "${environment[@]}" \
     bash -euo pipefail -c "cd /workspaces/phi35-labs; $1"
 }
+
+# absent NAME COMMAND: the command finds nothing in the root.
+absent() {
+  if inside "$2" >/dev/null 2>&1; then
+    table+=("$1|is there|")
+    echo "$1 is in the root, so the run would show nothing."
+    exit 1
+  fi
+  table+=("$1|absent|")
+}
+
+if [ "$way" = bare ]; then
+  absent libGL "ldconfig -p | grep libGL.so"
+  absent OpenBLAS "ldconfig -p | grep -i openblas"
+  absent "fonts" "find /usr/share/fonts /usr/local/share/fonts -type f | grep ."
+  for programs in "compiler:cc c++ gcc g++ clang" "browser:chromium firefox google-chrome xdg-open" curl:curl npm:npm sudo:sudo; do
+    absent "${programs%%:*}" "for each in ${programs#*:}; do command -v \$each && exit; done; false"
+  done
+  # A package that would have to be compiled is refused rather than tried.
+  environment+=(PIP_ONLY_BINARY=:all:)
+  step "make setup, from wheels only" inside "make setup"
+  step "labs doctor" inside ".venv/bin/labs doctor"
+  cat "$LABS_ROOT/tmp/step.log"
+  step "make lab, and every lab in its JupyterLab" inside "timeout 1800 .venv/bin/python tests/fresh_root_lab.py notebooks/0*.ipynb"
+  cat "$LABS_ROOT/tmp/step.log"
+  step "make test${TESTS:+ TESTS=\"$TESTS\"}" inside "make test LIMIT= ${TESTS:+TESTS=\"$TESTS\"}"
+  tail -15 "$LABS_ROOT/tmp/step.log"
+  exit
+fi
+
 for name in onCreateCommand updateContentCommand postAttachCommand; do
   command=$(python3 - "$repository/.devcontainer/devcontainer.json" "$name" <<'PYTHON'
 import json, re, sys
@@ -56,11 +122,11 @@ text = open(sys.argv[1], encoding="utf-8").read()
 print(json.loads(re.sub(r"^\s*//.*$", "", text, flags=re.M))[sys.argv[2]])
 PYTHON
   )
-  echo "$name: $command"
-  inside "$command" >"$LABS_ROOT/tmp/$name.log" 2>&1 || { tail -40 "$LABS_ROOT/tmp/$name.log"; exit 1; }
-  step "$name"
+  echo "$command"
+  step "$name" inside "$command"
 done
-cat "$LABS_ROOT/tmp/postAttachCommand.log"
-inside ".venv/bin/labs doctor"
-inside "timeout 600 .venv/bin/python tests/fresh_root_lab.py notebooks/01-instruct.ipynb"
-step "JupyterLab has run notebook 01"
+cat "$LABS_ROOT/tmp/step.log"
+step "labs doctor" inside ".venv/bin/labs doctor"
+cat "$LABS_ROOT/tmp/step.log"
+step "make lab, and lab 01 in its JupyterLab" inside "timeout 600 .venv/bin/python tests/fresh_root_lab.py notebooks/01-instruct.ipynb"
+cat "$LABS_ROOT/tmp/step.log"

@@ -1,6 +1,6 @@
-"""Start JupyterLab with `make lab`, run every cell of a notebook in it through the server's own interface, and stop it.
+"""Start JupyterLab with `make lab`, run every cell of notebooks in it through the server's own interface, and stop it.
 
-python tests/fresh_root_lab.py notebooks/01-instruct.ipynb      (see fresh_root.sh)
+python tests/fresh_root_lab.py notebooks/00-start-here.ipynb notebooks/01-instruct.ipynb      (see fresh_root.sh)
 """
 
 from __future__ import annotations
@@ -41,14 +41,18 @@ def start() -> tuple[subprocess.Popen, str]:
     raise RuntimeError(f"JupyterLab did not start:\n{log.read_text(errors='replace')[-2000:]}")
 
 
+def client(token: str) -> httpx.Client:
+    """Requests to the server."""
+    headers = {"Authorization": f"token {token}"}
+    return httpx.Client(base_url=f"http://127.0.0.1:{PORT}", headers=headers, timeout=60, trust_env=False)
+
+
 async def run(notebook: str, token: str) -> int:
     """Run the code cells one by one in a session of this notebook, as JupyterLab does. Returns how many ran.
 
     Raises RuntimeError at the first cell that ends in an error.
     """
-    with httpx.Client(
-        base_url=f"http://127.0.0.1:{PORT}", headers={"Authorization": f"token {token}"}, timeout=60, trust_env=False
-    ) as server:
+    with client(token) as server:
         page = server.get(f"/lab/tree/{notebook}").raise_for_status().text
         if "jupyter-config-data" not in page:
             raise RuntimeError("The page is not JupyterLab.")
@@ -78,6 +82,8 @@ async def run(notebook: str, token: str) -> int:
             raise RuntimeError(f"Cell {number}: {message['content'].get('ename')}: {message['content'].get('evalue')}")
     print()
     channel.close()
+    with client(token) as server:
+        server.delete(f"/api/sessions/{session['id']}").raise_for_status()  # its kernel ends, and its memory is free
     return len(cells)
 
 
@@ -86,8 +92,10 @@ if __name__ == "__main__":
     lab, key = start()
     try:
         print(f"JupyterLab answers after {time.monotonic() - began:.0f} s")
-        count = asyncio.run(run(sys.argv[1], key))
-        print(f"{count} cells of {sys.argv[1]} ran without an error; {time.monotonic() - began:.0f} s in all")
+        for notebook in sys.argv[1:]:
+            began = time.monotonic()
+            count = asyncio.run(run(notebook, key))
+            print(f"{count} cells of {notebook} ran without an error in {time.monotonic() - began:.0f} s", flush=True)
     finally:
         os.killpg(lab.pid, signal.SIGTERM)
         try:

@@ -23,6 +23,7 @@ from typing import IO, TYPE_CHECKING, SupportsIndex, TypeAlias
 
 from labs_helper.common.translate import _
 from labs_helper.errors import BadImage, BadRequest
+from labs_helper.pictures import deep
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,8 +48,8 @@ BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, Type
 def open_image(source: PictureSource, *, inside: str | Path | None = None) -> Image.Image:
     """A picture as RGB, upright, with transparent places white.
 
-    Grey of more than 8 bits becomes grey of 8 by its largest value: up to 255 the values stay, up to 4095 they count as
-    12 bits (what cameras, scanners and microscopes store in 16-bit files), above that as 16. A true 16-bit picture that
+    Of more than 8 bits the largest value tells what is white: up to 255 the values stay, up to 4095 they count as 12
+    bits (what cameras, scanners and microscopes store in 16-bit files), above that as 16. A true 16-bit picture that
     never goes beyond 4095 is thus made brighter; as it is, it would be black to the eye and to the model.
 
     Args:
@@ -145,7 +146,7 @@ def _finished(image: Image.Image, name: str) -> Image.Image:
     _checked_size(image, name)
     try:
         with quiet_pillow():
-            return _checked_size(_as_rgb(ImageOps.exif_transpose(image), name), name)
+            return _checked_size(_as_rgb(ImageOps.exif_transpose(deep.brightened(image) or image), name), name)
     except BROKEN as error:
         raise BadImage(*_damaged(name, error)) from error
 
@@ -272,8 +273,7 @@ def _eight_bits(image: Image.Image, name: str) -> Image.Image:
         raise BadImage(
             _("{name} has values beyond 16-bit grey.").format(name=name), _("Save it with 8 or 16 bits per colour.")
         )
-    full = next(most for most in (255, 4095, 65535) if values.max() <= most)
-    return Image.fromarray(((values.astype(np.uint32) * 255 + full // 2) // full).astype(np.uint8))
+    return Image.fromarray(deep.to_eight(values))
 
 
 # -- cutting ----------------------------------------------------------------------------------------------
