@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 
 from training.cases import Case
 from training.moe.phrasing import Phrasing, own_phrases
@@ -61,16 +62,27 @@ class Code(Phrasing):
 
     def output(self, language: str) -> Case:
         """What does this print? The output stands there as it would on a screen; larger sums are worked out first."""
-        rng, kind = self.random, "exact"
-        form = rng.choice(("sum", "repeat", "join", "index", "larger", "sorted", "lists", "loop", "variable", "length"))
+        form = self.random.choice(
+            ("sum", "repeat", "join", "index", "larger", "sorted", "lists", "loop", "variable", "length")
+        )
+        drawn = self.draw(self._makers()[form], "python", form)
+        if form == "sum":
+            return self._printed_sum(language, *drawn)
+        code, answer = written(form, drawn)
+        question = self.ask(language, "output", {"code": code})
+        return self.case("python", language, question, answer, answer, "exact", code=code)
 
-        def word():
+    def _makers(self) -> dict[str, Callable[[], tuple | list]]:
+        """What draws the values of each form of code."""
+        rng = self.random
+
+        def word() -> str:
             return rng.choice(words(rng.choice(("animal", "fruit"))))["en"].split()[-1]
 
-        def numbers(low, high):
+        def numbers(low: int, high: int) -> list[int]:
             return [rng.randint(1, 20) for _ in range(rng.randint(low, high))]
 
-        make = {
+        return {
             "sum": lambda: (rng.choice("+-"), rng.randint(10, 99), rng.randint(10, 99)),
             "repeat": lambda: (word(), rng.randint(2, 4)),
             "join": lambda: (word(), word()),
@@ -81,51 +93,47 @@ class Code(Phrasing):
             "loop": lambda: (numbers(2, 4), rng.choice("+*"), rng.randint(2, 3)),
             "variable": lambda: (rng.randint(2, 20), rng.choice("+*"), rng.randint(2, 5)),
             "length": lambda: numbers(2, 6),
-        }[form]
-        drawn = self.draw(make, "python", form)
-        match form:
-            case "sum":
-                sign, a, b = drawn
-                a, b = (max(a, b), min(a, b)) if sign == "-" else (a, b)
-                total = a + b if sign == "+" else a - b
-                if not self.mine(
-                    "subtract" if sign == "-" else "add", (a, b)
-                ):  # the sums of the arithmetic task stay apart too
-                    return self.output(language)
-                code, answer, expect, kind = f"print({a} {sign} {b})", worked(a, sign, b, total), str(total), "number"
-            case "repeat":
-                code, answer = f'print("{drawn[0]}" * {drawn[1]})', drawn[0] * drawn[1]
-            case "join":
-                code, answer = f'print("{drawn[0]}" + "{drawn[1]}")', drawn[0] + drawn[1]
-            case "index":
-                code, answer = f"print({drawn[0]}[{drawn[1]}])", str(drawn[0][drawn[1]])
-            case "larger":
-                code, answer = (
-                    f"print({drawn[0]}({drawn[1]}, {drawn[2]}))",
-                    str({"max": max, "min": min}[drawn[0]](drawn[1:])),
-                )
-            case "sorted":
-                code, answer = f"print(sorted({drawn}))", str(sorted(drawn))
-            case "lists":
-                code, answer = f"print({drawn[0]} + {drawn[1]})", str(drawn[0] + drawn[1])
-            case "loop":
-                items, sign, k = drawn
-                code = f"for n in {items}:\n    print(n {sign} {k})"
-                answer = "\n".join(str(n + k if sign == "+" else n * k) for n in items)
-            case "variable":
-                n, sign, k = drawn
-                code, answer = f"n = {n}\nn = n {sign} {k}\nprint(n)", str(n + k if sign == "+" else n * k)
-            case "length":
-                code, answer = f"print(len({drawn}))", str(len(drawn))
-        return self.case(
-            "python",
-            language,
-            self.ask(language, "output", {"code": code}),
-            answer,
-            answer if kind == "exact" else expect,
-            kind,
-            code=code,
-        )
+        }
+
+    def _printed_sum(self, language: str, sign: str, a: int, b: int) -> Case:
+        """A sum that is worked out before its result; the sums of the arithmetic task stay apart too."""
+        a, b = (max(a, b), min(a, b)) if sign == "-" else (a, b)
+        if not self.mine("subtract" if sign == "-" else "add", (a, b)):
+            return self.output(language)
+        total, code = a + b if sign == "+" else a - b, f"print({a} {sign} {b})"
+        question = self.ask(language, "output", {"code": code})
+        return self.case("python", language, question, worked(a, sign, b, total), str(total), "number", code=code)
+
+
+def written(form: str, drawn) -> tuple[str, str]:
+    """Code of one form with the values that were drawn for it, and what it prints.
+
+    >>> written("repeat", ("cat", 2))
+    ('print("cat" * 2)', 'catcat')
+    """
+    match form:
+        case "repeat":
+            return f'print("{drawn[0]}" * {drawn[1]})', drawn[0] * drawn[1]
+        case "join":
+            return f'print("{drawn[0]}" + "{drawn[1]}")', drawn[0] + drawn[1]
+        case "index":
+            return f"print({drawn[0]}[{drawn[1]}])", str(drawn[0][drawn[1]])
+        case "larger":
+            name, *numbers = drawn
+            return f"print({name}({numbers[0]}, {numbers[1]}))", str({"max": max, "min": min}[name](numbers))
+        case "sorted":
+            return f"print(sorted({drawn}))", str(sorted(drawn))
+        case "lists":
+            return f"print({drawn[0]} + {drawn[1]})", str(drawn[0] + drawn[1])
+        case "loop":
+            items, sign, k = drawn
+            printed = (str(n + k if sign == "+" else n * k) for n in items)
+            return f"for n in {items}:\n    print(n {sign} {k})", "\n".join(printed)
+        case "variable":
+            n, sign, k = drawn
+            return f"n = {n}\nn = n {sign} {k}\nprint(n)", str(n + k if sign == "+" else n * k)
+        case _:
+            return f"print(len({drawn}))", str(len(drawn))
 
 
 def same_code(answer: str, reference: str) -> bool:
