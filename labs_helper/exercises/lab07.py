@@ -2,81 +2,121 @@
 
 from __future__ import annotations
 
+import dis
 from collections.abc import Callable, Mapping
+from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from labs_helper.common.translate import _
-from labs_helper.exercises.base import Exercise, NotYet, TryAgain, a_function, kind, number, returned
+from labs_helper.exercises import diagnosis
+from labs_helper.exercises.base import Exercise, NotYet, TryAgain, a_function, kind, number
 
 if TYPE_CHECKING:
     from labs_helper.agent.world import LanguageName
 
 # --- 7.1 A calculator without eval ------------------------------------------------------------------------
 
-SUMS = {"47 + 38": 85, "9 - 12": -3, "12 * 12": 144, "4821 * 37": 178377, "1 + 2 * 3": 7, "2 * 3 - 4": 2}
+LIMIT = 40  # characters that the task allows
+SUMS = {
+    "47 + 38": 85,
+    "9 - 12": -3,
+    "12 * 12": 144,
+    "4821 * 37": 178377,
+    "10 - 2 - 3": 5,
+    "1 + 2 * 3": 7,
+    "2 * 3 - 4": 2,
+    "6*7": 42,
+    "1 + " * 9 + "1234": 1243,  # as long as the task allows
+}
 # Harmless code first: a calculator that runs it would also run what never ends, so it never gets that far.
-CODE = ("len('abc')", "[1, 2][0]", "(5).real", "'a' * 3", "True", "7 if 1 else 8", "abs(-3)")
-POWERS, ENDLESS = ("2**3", "2 ** 3"), "9**9**9**9"
+CODE = ("len('abc')", "[1, 2][0]", "(5).real", "'a' * 3", "True", "7 if 1 else 8", "abs(-3)", "(x := 3)")
+BROKEN = ("47 +", "", "1 2", "one + two")
+OTHER_SIGNS = ("8 / 2", "7 // 2", "7 % 2", "1 << 3", "16 >> 2", "6 | 1", "6 & 3", "6 ^ 3", "2**3", "2 ** 3", "2 @ 3")
+OTHER_NUMBERS = ("1.5 + 2", "1e3", "2j + 1", "3 < 4")
+ENDLESS = ("9**9**9**9", "1<<99999999999")
+RUNNERS = frozenset({"eval", "exec", "compile", "__import__"})
 
 
-def _refused(function: Callable[[str], object], expression: str) -> bool:
+def _runs_code(function: Callable[..., Any]) -> str:
+    """Which function that runs code a learner's function, or one that it calls, has in its text. Nothing is run."""
+    seen: set[int] = set()
+    waiting: list[Any] = [function]
+    while waiting:
+        one = waiting.pop()
+        code = one if isinstance(one, CodeType) else getattr(one, "__code__", None)
+        if not isinstance(code, CodeType) or id(code) in seen or len(seen) > 200:
+            continue
+        seen.add(id(code))
+        names = {step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+        if found := sorted((names & RUNNERS) | ({"eval", "exec"} & set(code.co_names))):
+            return found[0]
+        waiting += [part for part in code.co_consts if isinstance(part, CodeType)]
+        space = getattr(one, "__globals__", {})
+        # Functions of the learner's own notebook; those of packages are not searched.
+        waiting += [space[name] for name in names if getattr(space.get(name), "__globals__", None) is space]
+    return ""
+
+
+def _refuse(function: Callable[[str], object], expression: str, why: str) -> None:
+    """Raise TryAgain unless a calculator answers an expression with a ValueError."""
+    shown = f"calculate({expression if len(expression) < 60 else expression[:20] + '...'!r})"
     try:
-        return function(expression) is None
+        answer = function(expression)
     except ValueError:
-        return True
+        return
     except Exception as error:
         raise TryAgain(
-            _("For {expression!r} it raised {error}. Refuse it with a ValueError.").format(
-                expression=expression, error=type(error).__name__
+            _("{call} raised {error}. Refuse it with a ValueError: catch the {error}, and raise one.").format(
+                call=shown, error=type(error).__name__
             )
         ) from None
+    if answer is None:
+        raise TryAgain(_("{call} returned None. Refusing means: raise ValueError.").format(call=shown))
+    raise TryAgain(_("{call} was not refused. {why}").format(call=shown, why=why))
 
 
 def _safe_calculator(value: object) -> str:
     function = a_function(value, "calculate")
+    if runner := _runs_code(function):
+        raise TryAgain(
+            _("Your function uses {runner}, which runs whatever is in the text. Parse the text instead.").format(
+                runner=runner
+            )
+        )
     for expression, right in SUMS.items():
-        try:
-            answer = function(expression)
-        except Exception as error:
+        call = f"calculate({expression!r})"
+        answer = number(diagnosis.called(function, (expression,), call), call)
+        if answer != right:
             raise TryAgain(
-                _("calculate({expression!r}) raised {error}: {message}").format(
-                    expression=expression, error=type(error).__name__, message=str(error)[:80]
-                )
-            ) from None
-        if number(returned(answer), f"calculate({expression!r})") != right:
-            left_to_right = expression == "1 + 2 * 3" and answer == 9
-            raise TryAgain(
-                _("calculate({expression!r}) returned {answer}, and it is {right}. {advice}")
-                .format(
-                    expression=expression,
-                    answer=answer,
-                    right=right,
-                    advice=_("Multiply before you add.") if left_to_right else "",
-                )
+                _("{call} returned {answer:g}, and it is {right}. {advice}")
+                .format(call=call, answer=answer, right=right, advice=_sum_mistake(expression, answer))
                 .rstrip()
             )
-    for expression in CODE:
-        if not _refused(function, expression):
-            raise TryAgain(
-                _(
-                    "calculate({expression!r}) was not refused. It is code, not a sum: do not use eval, "
-                    "and let through only numbers and + - *."
-                ).format(expression=expression)
-            )
-    for expression in POWERS:
-        if not _refused(function, expression):
-            raise TryAgain(
-                _("calculate({expression!r}) was not refused. A power of a power would never end.").format(
-                    expression=expression
-                )
-            )
-    if not _refused(function, ENDLESS):
-        raise TryAgain(_("calculate({expression!r}) was not refused.").format(expression=ENDLESS))
-    if not _refused(function, "1 + " * 2000 + "1"):
-        raise TryAgain(_("A sum of 8,000 characters was not refused. Set a limit, such as 40 characters."))
-    return _("Right: {sums} sums worked out, {refused} texts refused, and no code was run.").format(
-        sums=len(SUMS), refused=len(CODE) + len(POWERS) + 2
+    code = _("It is code, not a sum: let through only whole numbers and + - *.")
+    groups = (
+        (BROKEN, _("It is no sum.")),
+        (CODE, code),
+        (OTHER_SIGNS[:-3], _("Only + - * are allowed.")),
+        (OTHER_SIGNS[-3:], _("Only + - * are allowed; a power of a power would never end.")),
+        (OTHER_NUMBERS, _("Only whole numbers are allowed.")),
+        (("1 + " * 10 + "1",), _("It has {count} characters, and the limit is {limit}.").format(count=41, limit=LIMIT)),
+        (("1 + " * 2000 + "1",), _("It has 8,001 characters, and the limit is {limit}.").format(limit=LIMIT)),
+        (ENDLESS, code),
     )
+    for expressions, why in groups:
+        for expression in expressions:
+            _refuse(function, expression, why)
+    return _("Right: {sums} sums worked out, {refused} texts refused, and no code was run.").format(
+        sums=len(SUMS), refused=sum(len(expressions) for expressions, _why in groups)
+    )
+
+
+def _sum_mistake(expression: str, answer: float) -> str:
+    if expression == "1 + 2 * 3" and answer == 9:
+        return _("Multiply before you add.")
+    if expression == "10 - 2 - 3" and answer == 11:
+        return _("Subtract from left to right.")
+    return ""
 
 
 # --- 7.2 References between steps -------------------------------------------------------------------------
@@ -95,6 +135,7 @@ def _steps(*texts: str) -> list[Mapping[str, Any]]:
 
 
 def _plans() -> tuple[_Case, ...]:
+    ten = ("a", "b", "c", "d", "$10", "f", "g", "h", "i", "j")
     return (
         _Case(_steps("one two"), True, _("It has no reference at all.")),
         _Case(_steps("one two", "$1 words"), True, _("Step 2 may use the result of step 1.")),
@@ -108,7 +149,10 @@ def _plans() -> tuple[_Case, ...]:
             _("$3 comes after step 2; look at every reference in a text, not only the first."),
         ),
         _Case(_steps("a", "b $7"), False, _("There is no step 7.")),
+        _Case(_steps("a", "b $0"), False, _("There is no step 0: the first one is $1.")),
         _Case([{"tool": "place", "arguments": {"name": "Kenya", "field": "$1"}}], False, _("Look at every argument.")),
+        _Case(_steps(*ten), False, _("$10 is one reference, to step 10, and it comes after step 5: read all digits.")),
+        _Case(_steps(*["a"] * 11, "$10 and $11"), True, _("Step 12 may use the results of steps 10 and 11.")),
     )
 
 
@@ -116,11 +160,14 @@ def _references(value: object) -> str:
     function = a_function(value, "references_hold")
     plans = _plans()
     for steps, right, why in plans:
-        answer = returned(function(steps))
+        shown = ", ".join(repr(text) for step in steps for text in step["arguments"].values())
+        call = _("references_hold(steps with {shown})").format(shown=shown)
+        answer = diagnosis.called(function, (steps,), call)
+        if isinstance(answer, (list, tuple, set)):
+            raise TryAgain(_("Return True or False, not the references. I was given {kind}.").format(kind=kind(answer)))
         if answer not in (True, False):
             raise TryAgain(_("Return True or False. I was given {kind}.").format(kind=kind(answer)))
         if answer != right:
-            shown = ", ".join(repr(text) for step in steps for text in step["arguments"].values())
             raise TryAgain(
                 _("For steps with {shown} it returned {answer}. {why}").format(shown=shown, answer=answer, why=why)
             )

@@ -178,7 +178,10 @@ def work_out(node):
 def calculate(expression):
     if len(expression) > 40:
         raise ValueError("This is too long.")
-    return work_out(ast.parse(expression, mode="eval").body)
+    try:
+        return work_out(ast.parse(expression, mode="eval").body)
+    except SyntaxError as error:
+        raise ValueError("This is not a sum.") from error
 
 
 # %%
@@ -227,7 +230,7 @@ import re
 def references_hold(steps):
     for number, step in enumerate(steps, 1):
         for text in step["arguments"].values():
-            if any(int(found) >= number for found in re.findall(r"\$(\d)", text)):
+            if any(not 1 <= int(found) < number for found in re.findall(r"\$(\d+)", text)):
                 return False
     return True
 

@@ -1,43 +1,18 @@
-"""The agent's exercises: they pass what is right, name the likely mistake, and never run what never ends."""
+"""Exercise 7.3, a tool of one's own: what is right passes, what is wrong is told what to look at."""
 
 from __future__ import annotations
 
-import ast
-import operator
-import re
 import time
 
 import pytest
 
 from labs_helper.agent import TOOLS, toolbox
-from labs_helper.agent.tools import calculator, place, translate
+from labs_helper.agent.tools import place, translate
 from labs_helper.errors import BadPlan
 from labs_helper.exercises import lab07
 from labs_helper.exercises.base import NotYet, TryAgain
 
 CHECKS = {exercise.number: exercise.check for exercise in lab07.exercises()}
-SIGNS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul}
-
-
-def by_tree(expression):
-    if len(expression) > 40:
-        raise ValueError("too long")
-
-    def work(node):
-        if isinstance(node, ast.Constant) and type(node.value) is int:
-            return node.value
-        if isinstance(node, ast.BinOp) and type(node.op) in SIGNS:
-            return SIGNS[type(node.op)](work(node.left), work(node.right))
-        raise ValueError("not a sum")
-
-    return work(ast.parse(expression, mode="eval").body)
-
-
-def by_the_course(expression):
-    try:
-        return int(calculator(expression))
-    except BadPlan as error:
-        raise ValueError(error.what) from None
 
 
 def post(about: str, to: str) -> str:
@@ -84,25 +59,9 @@ def not_written(about: str, to: str) -> str:
     """Nothing yet."""
 
 
-def hold(steps):
-    """Each step may name those before it: the largest number in its arguments is smaller than its own."""
-    for number, step in enumerate(steps, 1):
-        named = re.findall(r"\$(\d)", " ".join(step["arguments"].values()))
-        if named and int(max(named)) >= number:
-            return False
-    return True
-
-
-def only_the_first(steps):
-    return all(
-        int((re.findall(r"\$(\d)", step["arguments"].get("text", "")) or ["0"])[0]) < place
-        for place, step in enumerate(steps, 1)
-    )
-
-
 @pytest.mark.parametrize(
     ("number", "value"),
-    [("7.1", by_tree), ("7.1", by_the_course), ("7.2", hold), ("7.3", TOOLS | toolbox(post))],
+    [("7.3", TOOLS | toolbox(post))],
 )
 def test_right_answers_pass(number, value):
     assert CHECKS[number](value).startswith("Right")
@@ -111,26 +70,6 @@ def test_right_answers_pass(number, value):
 @pytest.mark.parametrize(
     ("number", "value", "words"),
     [
-        ("7.1", 85, "without brackets"),
-        ("7.1", lambda e: eval(e), "do not use eval"),
-        ("7.1", lambda e: eval(e, {"__builtins__": {}}), "ValueError|do not use eval"),
-        ("7.1", lambda e: eval(e) if re.fullmatch(r"[0-9 +*-]+", e) else None, "never end"),
-        ("7.1", lambda e: eval(e) if re.fullmatch(r"[0-9 +*-]+", e) and "**" not in e else None, "8,000"),
-        ("7.1", lambda e: sum(map(int, e.split("+"))), "raised ValueError"),
-        ("7.1", lambda e: 9 if e == "1 + 2 * 3" else by_tree(e), "Multiply before"),
-        ("7.2", True, "without brackets"),
-        ("7.2", lambda steps: True, "circle"),
-        ("7.2", lambda steps: False, "no reference"),
-        ("7.2", lambda steps: "yes", "True or False"),
-        ("7.2", only_the_first, "every reference"),
-        (
-            "7.2",
-            lambda steps: (
-                "$1" not in steps[0]["arguments"].get("text", "")
-                and hold([s for s in steps if "text" in s["arguments"]])
-            ),
-            "every argument",
-        ),
         ("7.3", post, "Hand in the tools"),
         ("7.3", TOOLS, "no tool named post"),
         ("7.3", toolbox(post), "other tools are gone"),
