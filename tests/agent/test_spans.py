@@ -91,7 +91,7 @@ def test_only_marked_arguments_are_limited():
         "Shouts."
         return text + name
 
-    steps = plan_schema(toolbox(shout), question="Ann and Bob")["properties"]["steps"]["prefixItems"]
+    steps = plan_schema(toolbox(shout), max_steps=2, question="Ann and Bob")["properties"]["steps"]["prefixItems"]
     first, second = (step["anyOf"][0]["properties"]["arguments"]["properties"] for step in steps)
     assert first["name"] == {"enum": ["Ann", "Ann and", "Ann and Bob", "and", "and Bob", "Bob"]}
     assert second["name"]["enum"][-1] == "$1"

@@ -19,6 +19,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field
 
 from labs_helper.agent import plan, sentences
+from labs_helper.agent.spans import FromQuestion
 from labs_helper.agent.tools import MAX_EXPRESSION, MAX_TEXT, TOOLS, Tool, place, toolbox, translate
 from labs_helper.errors import BadPlan
 
@@ -113,7 +114,7 @@ def _power(base: Fraction, exponent: Fraction) -> Fraction:
     return value
 
 
-def word_count(text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]) -> str:
+def word_count(text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT), FromQuestion("text")]) -> str:
     """Count the words of a text, between spaces.
 
     Chinese and Japanese without spaces are refused: spaces do not say there what a word is.
