@@ -32,6 +32,7 @@ _CODE = (
     re.compile(r"^ *(```|~~~).*?^ *\1", re.S | re.M),
     re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)", re.S),
     re.compile(r"\$\$.+?\$\$", re.S),
+    re.compile(r"<!-- ([\w ]+): begin -->.*?<!-- \1: end -->", re.S),  # written by a script: texts in pictures
     re.compile(r"<!--.*?-->", re.S),
     re.compile(r"<[a-z/][^>]*>", re.I),
     re.compile(r"(?<=\]\()[^)\s]+(?=[)\s])"),

@@ -1,4 +1,4 @@
-"""A learner's side of the class board: off until somebody joins, and never in the way of a check.
+"""A learner's side of the class board: off until somebody joins, and it never holds up a check.
 
 A result goes into a small SQLite file first and from there to the instructor's machine, in a thread of its own, as
 often as it takes. The board may be away for an hour: nothing is lost, and no check waits for it. What is sent: number

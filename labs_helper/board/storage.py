@@ -135,7 +135,7 @@ class Storage:
         return learner in self._learners
 
     def remove(self, alias: str) -> list[str]:
-        """Remove learners and their results. Whoever sends another result is there again.
+        """Remove learners and their results. A learner who sends another result is there again.
 
         Args:
             alias: as the page shows it; `*` stands for any characters, as in "Guest *".

@@ -27,7 +27,7 @@ class Preset:
     Attributes:
         key: whether the server wants an API key, in words.
         known: what was known about it.
-        checked: when that was true, or of which version.
+        checked: when that was true, or for which version.
         source: where it says so.
         ended: a sentence without its full stop if the service is no more, else empty.
     """

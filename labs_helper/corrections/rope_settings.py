@@ -122,7 +122,7 @@ def _kind(model_type: str, name: object) -> str:
 
 
 def _one(key: str, first: Config, second: Config, default: Any = None) -> Any:
-    """The value of a setting that may stand in two groups, but not with two values."""
+    """The value of a setting that two groups may hold, but not with two values."""
     values = [group[key] for group in (first, second) if group.get(key) is not None]
     if len(values) == 2 and values[0] != values[1]:
         raise _refusal(

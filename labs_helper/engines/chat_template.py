@@ -162,7 +162,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         self._functions = tuple(functions.values())
 
     def begin(self, size: int) -> None:
-        """Count anew, for messages of `size` characters in all."""
+        """Count from zero, for messages of `size` characters in all."""
         self._steps, self._made, self._most = 0, 0, _ROOM + _COPIES * size
         self._deadline = time.thread_time() + SECONDS
 

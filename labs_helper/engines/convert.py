@@ -1,7 +1,7 @@
 """Make an MLX checkpoint of a few bits from a Hugging Face folder, and compare it with its source before it counts.
 
-mlx-lm's parts do the work. Its command `mlx_lm.convert` is not used, for four reasons: it writes the tokenizer files
-anew, it reads settings of transformers 5 wrongly (corrections/rope_settings.py), it rounds the routers of a mixture of
+mlx-lm's parts do the work. Its command `mlx_lm.convert` is not used, for four reasons: it rewrites the
+tokenizer files, it reads settings of transformers 5 wrongly (corrections/rope_settings.py), it rounds the routers of a mixture of
 experts like everything else, and it does not look at what came out.
 """
 

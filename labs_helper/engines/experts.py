@@ -1,9 +1,9 @@
 """Watch a phimoe's routers at work, or take experts away from them, during one request.
 
-mlx-lm's block looks `sparsemixer` up in its module at every call. While a step of the request is computed, a
-function stands there that hands the gate values on to the original and keeps what it decides. The model stays as
-it is. Only the thread that watches is concerned, and only during a step: another model in another thread, or a
-question asked between two tokens, goes its own way.
+mlx-lm's block looks `sparsemixer` up in its module at every call. While a step of the request is computed, that name
+means a function that hands the gate values on to the original and keeps what it decides. The model stays as it is.
+Only the thread that watches is concerned, and only during a step: another model in another thread, or a question
+asked between two tokens, is not affected.
 """
 
 from __future__ import annotations

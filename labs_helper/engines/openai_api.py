@@ -177,7 +177,7 @@ class OpenAIApi:
         told = verdict(reader, host, len(said))
         if told is None and request.schema is not None and reader.finish_reason == "stop" and not _is_json(said):
             told = EndpointFailed(
-                _("{host} took the schema and did not keep to it: this is no JSON.").format(host=host),
+                _("{host} accepted the schema and did not follow it: its answer is not JSON.").format(host=host),
                 _("Not every server can hold a model to a schema. Ask without one, or take a model of this machine."),
             )
         return told

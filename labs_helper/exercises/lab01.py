@@ -439,7 +439,7 @@ def exercises() -> tuple[Exercise, ...]:
                 ),
                 _(
                     "The other three are in the row Long context of the category table. Compare it with the "
-                    "averages in the long-context table: three values stand in the wrong columns."
+                    "averages in the long-context table: three values are in the wrong columns."
                 ),
             ),
         ),

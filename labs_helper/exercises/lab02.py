@@ -210,7 +210,7 @@ def _table(value: object) -> str:
         table = dict(zip(as_list(frame["label"]), as_list(frame["value"]), strict=True))
         if any(isinstance(v, str) for v in table.values()):
             raise TryAgain(
-                _("{call}: the values are text. Make numbers of them, or nobody can add them up.").format(call=call)
+                _("{call}: the values are text. Turn them into numbers, or nobody can add them up.").format(call=call)
             )
         if list(table.values()) == list(right) or any(label in right.values() for label in table):
             raise TryAgain(_("{call}: label and value are exchanged.").format(call=call))
@@ -393,7 +393,7 @@ def exercises() -> tuple[Exercise, ...]:
         ),
         Exercise(
             "2.7",
-            _("Make a table of an answer"),
+            _("Turn an answer into a table"),
             _table,
             (
                 _("Split at commas first. Then each part is a label, a space and a number: part.split() gives both."),
@@ -417,7 +417,7 @@ def exercises() -> tuple[Exercise, ...]:
                     "Split each entry at its comma. The thing before the comma is its last two words, or its last "
                     "word if that is nothing. Take the mark different away from the thing after it."
                 ),
-                _("Where the two things differ, what stands before the first thing is the place: one word, or two."),
+                _("Where the two things differ, the words before the first thing are the place: one word, or two."),
             ),
         ),
         Exercise(

@@ -246,7 +246,7 @@ def exercises() -> tuple[Exercise, ...]:
             _("Write a calculator that cannot be tricked"),
             _safe_calculator,
             (
-                _("eval runs whatever stands there. Parse instead: ast.parse(expression, mode='eval').body is a tree."),
+                _("eval runs any code that the text holds. Parse instead: ast.parse(expression, mode='eval').body is a tree."),
                 _("A number is an ast.Constant; a sum an ast.BinOp with left, op, right. Work out both sides alike."),
                 _(
                     "Keep the allowed signs in a dict: {ast.Add: operator.add, ...}. Whatever is not in it: "

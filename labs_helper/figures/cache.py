@@ -193,12 +193,12 @@ class _Turn(NamedTuple):
     cached: int
 
     @property
-    def anew(self) -> int:
+    def new(self) -> int:
         return self.total - self.cached
 
 
 def prefill(frame: Table | Iterable[Answer], *, title: str | None = None, takeaway: str = "") -> Figure:
-    """Draw, turn by turn, how much of the prompt came out of the prompt cache and how much was read anew.
+    """Draw, turn by turn, how much of the prompt came out of the prompt cache and how much was read this turn.
 
     Args:
         frame: rows with `prompt_tokens` and `cached_tokens` (and `turn`, or they are numbered), or a list of
@@ -211,19 +211,19 @@ def prefill(frame: Table | Iterable[Answer], *, title: str | None = None, takeaw
 
     Example:
         >>> prefill([{"prompt_tokens": 20, "cached_tokens": 0},
-        ...          {"prompt_tokens": 50, "cached_tokens": 36}]).rows[1]["read anew"]
+        ...          {"prompt_tokens": 50, "cached_tokens": 36}]).rows[1]["read this turn"]
         14
     """
     title = _("Tokens read at each turn") if title is None else title
     turns = _turns(frame)
     last = turns[-1]
     summary = takeaway or _(
-        "At the last turn the model read {anew:,} of {total:,} prompt tokens anew ({share:.0%}); the cache held the "
+        "At the last turn the model read only {new:,} of {total:,} prompt tokens ({share:.0%}); the cache held the "
         "rest."
-    ).format(anew=last.anew, total=last.total, share=last.anew / last.total)
+    ).format(new=last.new, total=last.total, share=last.new / last.total)
     table = text_table(
-        [_("turn"), _("conversation"), _("from the cache"), _("read anew")],
-        [[turn.name, turn.total, turn.cached, turn.anew] for turn in turns],
+        [_("turn"), _("conversation"), _("from the cache"), _("read this turn")],
+        [[turn.name, turn.total, turn.cached, turn.new] for turn in turns],
         right=range(1, 4),
     )
     return Figure.from_matplotlib(
@@ -232,7 +232,7 @@ def prefill(frame: Table | Iterable[Answer], *, title: str | None = None, takeaw
         takeaway=takeaway,
         text=joined(title, table, takeaway),
         rows=[
-            {"turn": turn.name, "conversation": turn.total, "from the cache": turn.cached, "read anew": turn.anew}
+            {"turn": turn.name, "conversation": turn.total, "from the cache": turn.cached, "read this turn": turn.new}
             for turn in turns
         ],
     )
@@ -273,17 +273,17 @@ def _draw_turns(turns: Sequence[_Turn], title: str) -> Canvas:
     fig, (axis,) = canvas(7.2, 1.5 + 0.42 * len(turns), 1)
     places = range(len(turns))
     cached = [turn.cached for turn in turns]
-    anew, edge = [turn.anew for turn in turns], "#333333"
-    words = _("from the cache"), _("read anew")
+    new, edge = [turn.new for turn in turns], "#333333"
+    words = _("from the cache"), _("read this turn")
     axis.barh(places, cached, color="#d9e6ee", edgecolor=edge, linewidth=0.6, hatch="///", label=words[0])
-    axis.barh(places, anew, left=cached, color="#E69F00", edgecolor=edge, linewidth=0.6, label=words[1])
+    axis.barh(places, new, left=cached, color="#E69F00", edgecolor=edge, linewidth=0.6, label=words[1])
     widest = max(turn.total for turn in turns)
     for place, turn in enumerate(turns):
-        beside = _("{anew:,} of {total:,}").format(anew=turn.anew, total=turn.total)
+        beside = _("{new:,} of {total:,}").format(new=turn.new, total=turn.total)
         axis.text(turn.total + widest * 0.01, place, beside, va="center", fontsize=8)
     axis.set_yticks(places, [latin(_("turn {name}").format(name=turn.name)) for turn in turns])
     axis.invert_yaxis()
     axis.set_xlim(0, widest * 1.22)
-    axis.set(title=latin(title), xlabel=_("prompt tokens (label: read anew, of the whole conversation)"))
+    axis.set(title=latin(title), xlabel=_("prompt tokens (label: read this turn, of the whole conversation)"))
     axis.legend(fontsize=8, loc="upper right" if turns[0].total < widest * 0.6 else "best")
     return fig

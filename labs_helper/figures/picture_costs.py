@@ -28,7 +28,7 @@ def token_cost(frame: Table, crops: Sequence[int] = (1, 4, 16), *, context: int 
     Args:
         frame: rows with `picture` (a name), `width` and `height` (pixels).
         crops: values of num_crops, at most eight.
-        context: tokens that the model can read; then the takeaway says how many of the dearest picture fit.
+        context: tokens that the model can read; then the takeaway says how many of the most expensive picture fit.
 
     Raises:
         BadRequest: no rows or a column is missing.
@@ -63,7 +63,7 @@ def token_cost(frame: Table, crops: Sequence[int] = (1, 4, 16), *, context: int 
         dear_crops=dear["num_crops"],
     )
     if context:
-        fits = _("A context of {context:,} tokens has room for {count} of the dearest.")
+        fits = _("A context of {context:,} tokens has room for {count} of the most expensive.")
         takeaway += " " + fits.format(context=context, count=context // dear["tokens"])
     drawn = bars(
         [{**row, "num_crops": f"num_crops {row['num_crops']}"} for row in rows],
@@ -150,7 +150,7 @@ def crops_cost(frame: Table, *, x: str = "num_crops", title: str = "", takeaway:
         takeaway: shown below; made from the data when left out.
 
     Raises:
-        BadRequest: no rows, no column to draw, or a value that is no number of at least 0.
+        BadRequest: no rows, no column to draw, or a value that is not a number of at least 0.
 
     Example:
         >>> crops_cost([{"num_crops": 1, "tokens": 313}, {"num_crops": 4, "tokens": 757}]).takeaway

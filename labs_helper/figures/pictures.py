@@ -39,7 +39,7 @@ class _Frame(NamedTuple):
 
 
 def frames_view(frames: Keyframes | Iterable[Keyframe | PictureSource]) -> Figure:
-    """Draw the chosen frames of a clip in order of time, with where they stand in it.
+    """Draw the chosen frames of a clip in order of time, with their times.
 
     Args:
         frames: what `keyframes` gives, or a list of pictures.

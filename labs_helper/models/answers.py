@@ -67,7 +67,7 @@ class Answer:
 
     @property
     def routing(self) -> Routing:
-        """Which experts each token went to; `.frame()` makes a table of it.
+        """Which experts each token went to; `.frame()` gives it as a table.
 
         Raises:
             BadRequest: the routers were not recorded.

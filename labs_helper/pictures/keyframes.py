@@ -1,6 +1,6 @@
 """A few frames that stand for a clip. The model takes pictures, so a clip becomes pictures first.
 
-The way of choosing, "change": the first and the last frame, and then again and again the frame that looks least like
+The method "change" takes the first and the last frame, and then again and again the frame that looks least like
 all those already chosen. How much two frames differ is the mean absolute difference of their grey values after both
 were shrunk to 32 x 32, so that noise counts little. This is the greedy farthest-point method (T. Gonzalez, "Clustering
 to minimize the maximum intercluster distance", Theoretical Computer Science 38, 1985): what it leaves out always looks
@@ -66,7 +66,7 @@ class Keyframes(list[Keyframe]):
     Attributes:
         total: frames of the clip.
         compared: how many of them were compared.
-        method: the way of choosing.
+        method: how they were chosen.
         note: what a reader must know: fewer frames than asked for, frames that were skipped, a damaged end; or "".
     """
 

@@ -1,4 +1,4 @@
-"""What the Hugging Face hub has of a model: which files, of which size, with which sums."""
+"""What the Hugging Face hub has of a model: its files, with their sizes and sums."""
 
 from __future__ import annotations
 

@@ -631,7 +631,7 @@ for question in ("Where is Nairobi?", "And Lima?", "And Hanoi?", "And Cairo?", "
 from labs_helper.figures import prefill
 
 last = turns[-1]
-print(f"Turn 5 has {last.prompt_tokens} prompt tokens; {last.prefilled_tokens} were read anew.")
+print(f"Turn 5 has {last.prompt_tokens} prompt tokens; only {last.prefilled_tokens} were read this turn.")
 assert last.prefilled_tokens < last.prompt_tokens / 2
 prefill(turns)
 

@@ -303,7 +303,7 @@ def test_kv_cache_agrees_with_the_published_shapes():
 def test_prefill_takes_rows_or_answers():
     answers = [SimpleNamespace(**turn) for turn in TURNS]
     assert figures.prefill(answers).rows == figures.prefill(TURNS).rows
-    assert figures.prefill(TURNS).rows[1]["read anew"] == 15
+    assert figures.prefill(TURNS).rows[1]["read this turn"] == 15
     for bad in ([], [{"prompt_tokens": 1}], [{"prompt_tokens": 1, "cached_tokens": 2}]):
         with pytest.raises(BadRequest):
             figures.prefill(bad)

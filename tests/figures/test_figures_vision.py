@@ -147,7 +147,7 @@ def test_frames_view_takes_keyframes_and_pictures():
 def test_token_cost_uses_the_formula():
     figure = figures.token_cost(SIZES, [1, 4], context=4096)
     assert [row["tokens"] for row in figure.rows] == [313, 757, 313, 745]
-    assert "room for 5 of the dearest" in figure.takeaway and "한국어 (1680 x 420)" in figure.text
+    assert "room for 5 of the most expensive" in figure.takeaway and "한국어 (1680 x 420)" in figure.text
 
 
 def test_crops_cost_draws_what_is_there_and_averages_repeats():
