@@ -23,8 +23,8 @@ WHAT = {
     "instruct-tiny": "It plays the part of Phi-3.5-mini-instruct where the real one is not available.",
     "instruct-previous-tiny": "It plays the part of Phi-3-mini: the recipe of `instruct-tiny`, trained almost only on "
     "English, so that the course can show what more languages in the training text change.",
-    "moe-tiny": "It plays the part of Phi-3.5-MoE-instruct: 16 experts a layer, and a router that picks two of them for "
-    "each token.",
+    "moe-tiny": "It plays the part of Phi-3.5-MoE-instruct: 16 experts a layer, and a router that picks two of them "
+    "for each token.",
 }
 # What a card shows as dialogues, asked when it is written: some that it should manage, and some of which it should say
 # that it does not know.

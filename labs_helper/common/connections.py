@@ -116,7 +116,8 @@ class Connections:
     def _idlest(self, address: str | None, patience: float | None = None) -> Hashable | None:
         """The connection of this address, or of any, that made progress longest ago.
 
-        With `patience`: only one that is idle and has made no progress for this many seconds. Without: a busy one if need be.
+        With `patience`: only one that is idle and has made no progress for this many seconds. Without: a busy one if
+        there is no other.
         """
         mine = [key for key, held in self._held.items() if address in (None, held.address)]
         for key in mine:

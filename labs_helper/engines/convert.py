@@ -1,8 +1,8 @@
 """Make an MLX checkpoint of a few bits from a Hugging Face folder, and compare it with its source before it counts.
 
 mlx-lm's parts do the work. Its command `mlx_lm.convert` is not used, for four reasons: it rewrites the
-tokenizer files, it reads settings of transformers 5 wrongly (corrections/rope_settings.py), it rounds the routers of a mixture of
-experts like everything else, and it does not look at what came out.
+tokenizer files, it reads settings of transformers 5 wrongly (corrections/rope_settings.py), it rounds the routers of a
+mixture of experts like everything else, and it does not look at the result.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def _safe_calculator(value: object) -> str:
             )
     code = _("It is code, not a sum: let through only whole numbers and + - *.")
     groups = (
-        (BROKEN, _("It is no sum.")),
+        (BROKEN, _("It is not a sum.")),
         (CODE, code),
         (OTHER_SIGNS[:-3], _("Only + - * are allowed.")),
         (OTHER_SIGNS[-3:], _("Only + - * are allowed; a power of a power would never end.")),
@@ -246,7 +246,7 @@ def exercises() -> tuple[Exercise, ...]:
             _("Write a calculator that cannot be tricked"),
             _safe_calculator,
             (
-                _("eval runs any code that the text holds. Parse instead: ast.parse(expression, mode='eval').body is a tree."),
+                _("eval runs any code in the text. Parse instead: ast.parse(expression, mode='eval').body is a tree."),
                 _("A number is an ast.Constant; a sum an ast.BinOp with left, op, right. Work out both sides alike."),
                 _(
                     "Keep the allowed signs in a dict: {ast.Add: operator.add, ...}. Whatever is not in it: "
