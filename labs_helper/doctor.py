@@ -20,7 +20,7 @@ from labs_helper import catalog, corrections, store
 from labs_helper.capacity import limits
 from labs_helper.catalog import endpoints, find_lab, labs
 from labs_helper.common import settings
-from labs_helper.common.markup import escape, html_table
+from labs_helper.common.markup import escape, html_table, printable
 from labs_helper.common.platforms import has_apple_gpu
 from labs_helper.common.translate import _
 from labs_helper.common.units import size
@@ -102,7 +102,7 @@ class SetupReport:
             if row.advice:
                 lines.append(f"  {'':<4}  {'':<{width}}  -> {row.advice}")
         lines.append(self._bug_report)
-        return "\n".join(lines)
+        return printable("\n".join(lines))
 
     __repr__ = __str__
 

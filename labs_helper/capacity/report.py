@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from labs_helper.common.markup import html_table
+from labs_helper.common.markup import html_table, printable
 from labs_helper.common.translate import _
 from labs_helper.common.units import size
 
@@ -47,7 +47,7 @@ class MemoryReport:
     def __str__(self) -> str:
         lines = self.lines()
         width = max(len(name) for name, _size in lines)
-        return "\n".join(f"{name:<{width}}  {amount:>10}" for name, amount in lines)
+        return printable("\n".join(f"{name:<{width}}  {amount:>10}" for name, amount in lines))
 
     __repr__ = __str__
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from labs_helper import catalog, doctor, store
+from labs_helper.common.markup import printable
 from labs_helper.common.translate import _
 from labs_helper.course.timetable import lab_notebooks
 from labs_helper.errors import BadRequest, LabError
@@ -35,7 +36,7 @@ class Preflight:
     def __str__(self) -> str:
         if self.ok:
             return f"OK   {self.host}: {self.ready}"
-        return "\n".join(f"FIX  {self.host}: {problem}" for problem in self.problems)
+        return printable("\n".join(f"FIX  {self.host}: {problem}" for problem in self.problems))
 
     __repr__ = __str__
 

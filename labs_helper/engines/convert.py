@@ -22,6 +22,7 @@ from typing import Any
 from labs_helper import catalog, store
 from labs_helper.capacity.require import require_memory
 from labs_helper.common import files
+from labs_helper.common.markup import printable
 from labs_helper.common.translate import _
 from labs_helper.common.types import Config, Table
 from labs_helper.common.units import size
@@ -99,7 +100,7 @@ class Converted:
             ),
             *(_("Note: {note}").format(note=note) for note in self.notes),
         ]
-        return "\n".join(lines)
+        return printable("\n".join(lines))
 
 
 def convert(

@@ -76,9 +76,9 @@ class CheckResult:
 
     def __str__(self) -> str:
         shown = _("Exercise {number} - {status}: {message}").format(
-            number=self.number, status=self._shown_status(), message=printable(self.message)
+            number=self.number, status=self._shown_status(), message=self.message
         )
-        return f"{shown}\n{printable(self.unnoted)}" if self.unnoted else shown
+        return printable(f"{shown}\n{self.unnoted}" if self.unnoted else shown)
 
     __repr__ = __str__
 
@@ -114,7 +114,7 @@ class Hint:
 
     def __str__(self) -> str:
         if not self.steps:
-            return self.message
+            return printable(self.message)
         last = self.step == self.steps
         return _("Hint {step} of {steps} for exercise {number}: {message} ({after})").format(
             step=self.step,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from labs_helper.catalog import ModelCard
 from labs_helper.common import settings
+from labs_helper.common.markup import printable
 from labs_helper.common.translate import _
 from labs_helper.engines.base import Engine, Prompt, Report, Request, Token
 from labs_helper.engines.worker import WORKER, Job
@@ -109,9 +110,11 @@ class Model:
 
     def __repr__(self) -> str:
         if self.card.format == "endpoint":
-            return f"Model({self.name}, endpoint)"
+            return printable(f"Model({self.name}, endpoint)")
         state = "loaded" if self.loaded else "not loaded yet"
-        return f"Model({self.name}, {self.card.architecture}, {self.tier}, {state})"
+        return printable(
+            f"Model({self.name}, {self.card.architecture}, {self.tier}, {state})"
+        )  # a folder may name both
 
     # -- asking -------------------------------------------------------------------------------------
 
