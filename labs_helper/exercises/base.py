@@ -116,13 +116,14 @@ class Hint:
         if not self.steps:
             return printable(self.message)
         last = self.step == self.steps
-        return _("Hint {step} of {steps} for exercise {number}: {message} ({after})").format(
+        shown = _("Hint {step} of {steps} for exercise {number}: {message} ({after})").format(
             step=self.step,
             steps=self.steps,
             number=self.number,
             message=self.message,
             after=_("This was the last hint.") if last else _("Call hint again for the next one."),
         )
+        return printable(shown)
 
     __repr__ = __str__
 

@@ -112,9 +112,8 @@ class Model:
         if self.card.format == "endpoint":
             return printable(f"Model({self.name}, endpoint)")
         state = "loaded" if self.loaded else "not loaded yet"
-        return printable(
-            f"Model({self.name}, {self.card.architecture}, {self.tier}, {state})"
-        )  # a folder may name both
+        # A folder may name itself and its kind as it likes.
+        return printable(f"Model({self.name}, {self.card.architecture}, {self.tier}, {state})")
 
     # -- asking -------------------------------------------------------------------------------------
 
