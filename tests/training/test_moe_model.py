@@ -33,7 +33,7 @@ RECIPE = {
     "tokenizer": "words",
     "routing": {"balance": 0.05, "special": 0.02, "target": 0.5},
     "model": {
-        "vocab_size": 1600,
+        "vocab_size": 1664,
         "hidden_size": 64,
         "intermediate_size": 64,
         "num_hidden_layers": 2,
@@ -54,7 +54,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        train_tokenizer(folder / "words", 1600, samples=2000)
+        train_tokenizer(folder / "words", 1664, samples=2000)
         patch.setitem(config.recipes(), "moe-tiny", RECIPE)
         patch.setattr(train, "POOL", 48)
         patch.setattr(train, "TOKENS_A_STEP", 2048)
@@ -215,7 +215,7 @@ def test_a_model_begins_as_the_dense_one_also_where_second_choices_are_shared(mo
     model = new_model(config.CHECKPOINTS / "moe-tiny", 1, {"shared": [3]})
     upcycle.upcycle(model, "instruct-tiny", 1)
     model.eval()
-    encoder, corpus = Encoder(config.CHECKPOINTS / "moe-tiny"), Corpus("train", 2)
+    encoder, corpus = Encoder(config.CHECKPOINTS / "moe-tiny"), Corpus("eval", 2)
     losses, chosen = [], []
     with torch.no_grad():
         for _ in range(40):
