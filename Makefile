@@ -20,7 +20,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PORT ?= 8888
-TESTS ?= tests notebooks
+# Learner editions run from the learners' zip (tests/course/test_learners_zip.py), and once is enough.
+TESTS ?= tests notebooks/solutions
 LABS ?=
 ifeq ($(CONDA_DEFAULT_ENV),phi35-labs)
 VENV ?= $(CONDA_PREFIX)

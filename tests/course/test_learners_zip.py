@@ -56,7 +56,10 @@ def unpacked(made, tmp_path_factory):
 
 
 def run_lab(unpacked: Path, name: str) -> str:
-    """Run a learner notebook as `make test` does, with nothing but what the zip holds and the installed packages."""
+    """Run a learner notebook with nothing but what the zip holds and the installed packages.
+
+    `make test` runs learner editions here and nowhere else: their cells are those of notebooks/.
+    """
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("LABS_", "PYTEST_", "COV_"))}
     environment = kept | {
         "PYTHONPATH": os.pathsep.join([str(unpacked.parent / "guard"), str(unpacked)]),
@@ -102,6 +105,16 @@ def test_a_lab_runs_from_the_zip(unpacked, name):
     code = sum(cell["cell_type"] == "code" and "".join(cell["source"]).strip() != "" for cell in handed_out["cells"])
     ran = re.search(r"^(\d+) passed", run_lab(unpacked, name).splitlines()[-1])
     assert ran and int(ran[1]) == code
+
+
+def test_its_notebooks_have_the_cells_of_the_repository(unpacked):
+    """Only links to solutions differ, so that running these is running those."""
+    for path in sorted((ROOT / "notebooks/src").glob("*.py")):
+        cells = [
+            [cell["source"] for cell in json.loads(file.read_text("utf-8"))["cells"] if cell["cell_type"] == "code"]
+            for file in (ROOT / "notebooks" / f"{path.stem}.ipynb", unpacked / "notebooks" / f"{path.stem}.ipynb")
+        ]
+        assert cells[0] == cells[1], f"run `labs notebooks build {path.stem[:2]}`"
 
 
 def test_its_size_is_printed_and_in_the_guide(made, tmp_path, capsys):
