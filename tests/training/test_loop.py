@@ -170,6 +170,8 @@ def test_a_mean_does_not_replace_what_it_is_made_of(tmp_path, capsys):
         ("make --begin runs/x", "one model"),
         ("make moe-tiny --begin runs/x", "no model.safetensors"),
         ("make moe-tiny --profile gpu", "sees none"),
+        ("card moe-tiny --seed 777", "has chosen weights"),
+        ("make --seed 2026", "has chosen weights"),
     ],
 )
 def test_what_cannot_be_made_is_refused_before_anything_is_trained(arguments, words, capsys, monkeypatch):
