@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from PIL import Image
 
 FULL = (255, 4095, 65535)  # the largest value of 8, 12 and 16 bits
-_READERS = {"PNG": "png_pipe", "TIFF": "tiff_pipe"}  # FFmpeg's, by Pillow's name; no other reader is tried
+_READERS = {
+    "PNG": "png_pipe",
+    "TIFF": "tiff_pipe",
+    "PPM": "ppm_pipe",
+}  # FFmpeg's, by Pillow's name; no other reader is tried
 _ORIENTATION = 0x0112  # the tag that tells which side is up
 
 
@@ -42,8 +46,9 @@ def brightened(image: Image.Image) -> Image.Image | None:
     """
     reader = _READERS.get(image.format or "")
     file = getattr(image, "fp", None)
-    # ("raw", (0, 0, 640, 480), 41, "RGB;16B"): what is in the file, before Pillow makes 8 bits of it.
-    deep = any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
+    # ("raw", (0, 0, 640, 480), 41, "RGB;16B"): what is in the file, before Pillow makes 8 bits of it. A PPM names its
+    # largest value instead, and Pillow is right about one that says 4095.
+    deep = any(";16" in str(tile[3]) or tile[3] == ("RGB", FULL[-1]) for tile in getattr(image, "tile", ()))
     if reader is None or file is None or not deep or image.mode not in ("RGB", "RGBA", "LA"):
         return None
     at = file.tell()

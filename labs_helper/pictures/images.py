@@ -130,8 +130,13 @@ def _opened(file: IO[bytes], name: str) -> Image.Image:
         except BROKEN as error:
             raise BadImage(*_damaged(name, error)) from error
         if frames > 1 and image.format != "MPO":  # an MPO is a photograph with a second, smaller copy in it
+            if image.format == "TIFF":  # pages, of a fax or a scan: no clip to choose from
+                raise BadImage(
+                    _("{name} has {count} pages.").format(name=name, count=frames),
+                    _("Open it with Pillow (Image.open), go to the page with seek(), and give that image."),
+                )
             raise BadImage(
-                _("{name} has {count} frames or pages.").format(name=name, count=frames),
+                _("{name} has {count} frames.").format(name=name, count=frames),
                 _(
                     "Take the frames you need first: labs_helper.pictures.keyframes chooses them; of an image that "
                     "Pillow has opened, seek() takes one."

@@ -54,6 +54,12 @@ def tiff(values: np.ndarray) -> bytes:
     return file.getvalue()
 
 
+def ppm(values: np.ndarray, largest: int = 65535, plain: bool = False) -> bytes:
+    """A PPM that may have values up to `largest`, as bytes or in plain numbers."""
+    numbers = " ".join(map(str, values.ravel())).encode() if plain else values.astype(">u2").tobytes()
+    return b"P%d %d %d %d\n" % (3 if plain else 6, values.shape[1], values.shape[0], largest) + numbers
+
+
 def ramp(most: int, channels: int = 3) -> np.ndarray:
     """A picture whose first channel climbs from 0 to `most`; the others are other ramps, alpha is full."""
     steps = np.linspace(0, most, 256).round().astype(np.uint16).reshape(16, 16)
@@ -62,10 +68,15 @@ def ramp(most: int, channels: int = 3) -> np.ndarray:
 
 
 @pytest.mark.parametrize("most", [255, 4095, 65535])
-@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PNG with alpha", "grey PNG with alpha", "an opened PNG"])
+@pytest.mark.parametrize(
+    "kind", ["PNG", "TIFF", "PNG with alpha", "grey PNG with alpha", "an opened PNG", "PPM", "plain PPM"]
+)
 def test_the_largest_value_is_white(most, kind):
     values = ramp(most, {"PNG with alpha": 4, "grey PNG with alpha": 2}.get(kind, 3))
-    data = tiff(values) if kind == "TIFF" else png(values)
+    if "PPM" in kind:
+        data = ppm(values, plain=kind == "plain PPM")
+    else:
+        data = tiff(values) if kind == "TIFF" else png(values)
     opened = np.asarray(open_image(Image.open(io.BytesIO(data)) if kind == "an opened PNG" else data))
     wanted = np.arange(256).reshape(16, 16)
     assert np.abs(opened[..., 0].astype(int) - wanted).max() <= 1
@@ -84,6 +95,12 @@ def test_all_sixteen_bits_are_left_to_pillow():
     data = png(ramp(65535))
     assert deep.brightened(Image.open(io.BytesIO(data))) is None
     assert open_image(data).tobytes() == Image.open(io.BytesIO(data)).convert("RGB").tobytes()
+
+
+def test_a_ppm_that_names_its_largest_value_is_believed():
+    """Dark on purpose: 255 of 4095."""
+    assert np.asarray(open_image(ppm(ramp(255), 4095))).max() == 16
+    assert np.asarray(open_image(ppm(ramp(4095), 4095))).max() == 255
 
 
 def test_eight_bits_are_not_looked_at_twice(monkeypatch):

@@ -187,10 +187,21 @@ def test_too_many_pixels_in_an_array():
     refused(np.broadcast_to(np.zeros((1, 1, 3), np.uint8), (8001, 8000, 3)), "64,000,000 pixels")
 
 
-@pytest.mark.parametrize(("kind", "name"), [("GIF", "GIF"), ("WEBP", "WEBP"), ("PNG", "APNG"), ("TIFF", "TIFF")])
+@pytest.mark.parametrize(("kind", "name"), [("GIF", "GIF"), ("WEBP", "WEBP"), ("PNG", "APNG")])
 def test_animations_are_for_keyframes(kind, name):
     film = encoded(picture(), kind, save_all=True, append_images=[picture(colour=(0, 255, 0))])
     assert "keyframes" in refused(film, "2 frames").do
+    assert keyframes(film, 2).total == 2, "the advice works"
+
+
+def test_of_several_pages_one_is_taken_with_pillow():
+    """They are no clip: `keyframes` refuses them, so nobody is sent there."""
+    fax = encoded(picture(), "TIFF", save_all=True, append_images=[picture(colour=(0, 255, 0))])
+    advice = refused(fax, "2 pages").do
+    assert "keyframes" not in advice and "seek()" in advice
+    with Image.open(io.BytesIO(fax)) as opened:
+        opened.seek(1)
+        assert open_image(opened).getpixel((38, 28)) == (0, 255, 0), "the advice works"
 
 
 @pytest.mark.parametrize("size", [(20_000, 20), (20, 20_000), (337, 1)])
