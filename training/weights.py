@@ -2,7 +2,8 @@
 
     python -m training average RUN_A RUN_B --weights .4 .6 --out RUN_C
 
-A run is a folder in training/runs with config.json, a tokenizer and model.safetensors.
+A run is a folder in training/runs with config.json, a tokenizer and, when it is finished, model.safetensors. The state
+of an unfinished run of a text model (NAME.state.pt) can stand for it.
 """
 
 from __future__ import annotations
@@ -36,7 +37,12 @@ def read(folder: Path) -> dict[str, torch.Tensor]:
     """The weights of a run, or of a published checkpoint of a text model with its 4 bits expanded, in fp32.
 
     Names are those of the real checkpoint: what `save` writes.
+
+    Args:
+        folder: of the run or the checkpoint, or the saved state of an unfinished run.
     """
+    if folder.suffix == ".pt":
+        return read_state(folder)
     import mlx.core as mx
     import numpy as np
 
@@ -60,9 +66,23 @@ def read(folder: Path) -> dict[str, torch.Tensor]:
     return found
 
 
+def read_state(file: Path) -> dict[str, torch.Tensor]:
+    """The weights of an unfinished run of a text model, from its saved state."""
+    state = torch.load(file, map_location="cpu", weights_only=True)["model"]
+    if any(".experts." in name for name in state):
+        from training.moe.model import Phimoe
+
+        return Phimoe.published(state)
+    return state
+
+
 def load_into(model, folder: Path) -> None:
     """Give a text model the weights of a run or of a published checkpoint."""
-    state = read(folder)
+    give(model, read(folder))
+
+
+def give(model, state: dict[str, torch.Tensor]) -> None:
+    """Give a text model weights that `read` or `mean` returned."""
     if hasattr(model, "from_published"):
         state = model.from_published(state)
     model.load_state_dict(state)
@@ -96,8 +116,8 @@ def mean(states: Sequence[dict[str, torch.Tensor]], shares: Sequence[float]) -> 
 def average(folders: Sequence[Path], shares: Sequence[float], out: Path) -> Path:
     """Write the weighted mean of several runs of one recipe as another run, `out`.
 
-    Config and tokenizer are those of the first. Published checkpoints of text models may be among the folders; their
-    4 bits are expanded.
+    Config and tokenizer are those of the first. Published checkpoints of text models may be among the folders, with
+    their 4 bits expanded, and so may saved states of unfinished runs.
 
     Raises:
         ValueError: `out` is one of the folders, or `mean` refuses.
@@ -105,9 +125,14 @@ def average(folders: Sequence[Path], shares: Sequence[float], out: Path) -> Path
     if out.resolve() in {folder.resolve() for folder in folders}:
         raise ValueError(f"{out} is one of the folders that are averaged: choose another")
     state = mean([read(folder) for folder in folders], shares)
-    copy_files(folders[0], out)
+    copy_files(folder_of(folders[0]), out)
     save(state, out)
     return out
+
+
+def folder_of(run: Path) -> Path:
+    """Where config and tokenizer of a run are: in the folder itself, or beside the saved state of an unfinished run."""
+    return run.with_name(run.name.removesuffix(".state.pt")) if run.suffix == ".pt" else run
 
 
 def copy_files(source: Path, out: Path) -> None:

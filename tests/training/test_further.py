@@ -12,9 +12,10 @@ from training.__main__ import main
 from training.config import CHECKPOINTS, recipe_of, recipes
 from training.corpus import Corpus
 from training.loop import ADAM_RATE, MUON_RATE
+from training.quick import look
 from training.team import Team
 from training.tokenizer import Encoder
-from training.weights import load_into
+from training.weights import average, load_into, read
 
 pytestmark = pytest.mark.training
 
@@ -90,3 +91,32 @@ def test_what_is_for_a_training_that_goes_on_needs_its_beginning(arguments, caps
     with pytest.raises(SystemExit):
         main(arguments.split())
     assert "give --begin" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def unfinished(tmp_path_factory):
+    """A run as it is while it trains, with the published weights of moe-tiny in its saved state."""
+    runs = tmp_path_factory.mktemp("runs")
+    (runs / "moe-tiny").mkdir()
+    for file in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "config.json"):
+        (runs / "moe-tiny" / file).write_bytes((CHECKPOINTS / "moe-tiny" / file).read_bytes())
+    model = train.new_model(CHECKPOINTS / "moe-tiny", 1, recipes()["moe-tiny"]["routing"])
+    load_into(model, CHECKPOINTS / "moe-tiny")
+    torch.save({"step": 1, "model": model.state_dict()}, runs / "moe-tiny.state.pt")
+    return runs / "moe-tiny.state.pt"
+
+
+def test_a_saved_state_is_read_like_a_run_and_averaged_with_others(unfinished, tmp_path):
+    published, state = read(CHECKPOINTS / "moe-tiny"), read(unfinished)
+    assert published.keys() == state.keys() and all(torch.equal(published[name], state[name]) for name in published)
+    made = average([unfinished, CHECKPOINTS / "moe-tiny"], [0.7, 0.3], tmp_path / "mean")
+    assert all(torch.allclose(value, published[name], atol=1e-6) for name, value in read(made).items())
+    assert "quantization" not in json.loads((made / "config.json").read_text())
+
+
+def test_a_quick_look_tells_what_weights_can_do_from_what_they_cannot(unfinished):
+    tasks = ["add", "facts", "refusal"]
+    seen = look(
+        "moe-tiny", {unfinished: 0.5, CHECKPOINTS / "moe-tiny": 0.5}, seed=11, each=2, tasks=tasks, rounded=True
+    )
+    assert seen["add"] == 1.0 and seen["facts"] >= 0.8 and seen["refusal"] == 0.0
