@@ -16,6 +16,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
+from functools import partial
 from typing import Any
 
 from labs_helper.common.translate import _
@@ -224,9 +225,7 @@ def _of_numbers(answers: Sequence[Any], tried: Sequence[Case], unit: str) -> str
         if all_are(test):
             return sentence
     for digits in range(-9, 4):
-        if all_are(lambda right, digits=digits: round(right, digits)) or all_are(
-            lambda right, digits=digits: _significant(right, digits)
-        ):
+        if all_are(partial(_rounded, digits)) or all_are(partial(_significant, digits)):
             return _("The number is right, but rounded. Hand it in as it is computed.")
     return ""
 
@@ -234,7 +233,8 @@ def _of_numbers(answers: Sequence[Any], tried: Sequence[Case], unit: str) -> str
 def _units(rights: Sequence[float], unit: str) -> list[tuple[Callable[[float], float], str]]:
     """Results in another unit."""
     tests: list[tuple[Callable[[float], float], str]] = []
-    if all(0 <= right <= 2 for right in rights):
+    # Shares, some of which may be above 1.
+    if all(0 <= right <= 5 for right in rights) and not all(float(right).is_integer() for right in rights):
         tests.append(
             (lambda right: 100 * right, _("This is in per cent. A share is between 0 and 1: do not multiply by 100."))
         )
@@ -277,7 +277,11 @@ def _shapes(rights: Sequence[float]) -> list[tuple[Callable[[float], float], str
     return tests
 
 
-def _significant(value: float, digits: int) -> float:
+def _rounded(digits: int, value: float) -> float:
+    return round(value, digits)
+
+
+def _significant(digits: int, value: float) -> float:
     return float(f"{value:.{digits}g}") if digits > 1 else math.nan
 
 

@@ -51,7 +51,7 @@ def _runs_code(function: Callable[..., Any]) -> str:
         if found := sorted((names & RUNNERS) | ({"eval", "exec"} & set(code.co_names))):
             return found[0]
         waiting += [part for part in code.co_consts if isinstance(part, CodeType)]
-        space = getattr(one, "__globals__", {})
+        space: dict[str, Any] = getattr(one, "__globals__", None) or {}
         # Functions of the learner's own notebook; those of packages are not searched.
         waiting += [space[name] for name in names if getattr(space.get(name), "__globals__", None) is space]
     return ""

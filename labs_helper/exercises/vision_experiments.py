@@ -5,7 +5,7 @@ measurements: do they reach far enough, and does the conclusion follow from them
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from labs_helper.common.translate import _
@@ -253,7 +253,11 @@ def _drawn(thing: Any) -> Thing:
     colour, shape, place = thing
     if not isinstance(place, str):
         place = place_of((number(place[0], _("x")), number(place[1], _("y"))))
-    known = {_("colour"): (colour, COLOURS), _("shape"): (shape, OUTLINES), _("place"): (place, PLACES)}
+    known: dict[str, tuple[Any, Collection[str]]] = {
+        _("colour"): (colour, COLOURS),
+        _("shape"): (shape, OUTLINES),
+        _("place"): (place, PLACES),
+    }
     for what, (name, names) in known.items():
         if name not in names:
             raise TryAgain(
@@ -271,7 +275,7 @@ def _listed(things: Sequence[Thing]) -> str:
 # --- 2.8 Differences from the list ------------------------------------------------------------------------
 
 # Answers of vision-tiny: one difference; none (it marks one all the same); two (it marks and tells only one).
-COMPARISONS = (
+COMPARISONS: tuple[tuple[str, list[str]], ...] = (
     (
         "First and second: left brown square, brown square; right orange cross, orange cross; bottom blue circle, "
         "green circle different. The blue circle is green in the second picture.",
