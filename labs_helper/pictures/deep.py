@@ -14,11 +14,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 FULL = (255, 4095, 65535)  # the largest value of 8, 12 and 16 bits
-_READERS = {
-    "PNG": "png_pipe",
-    "TIFF": "tiff_pipe",
-    "PPM": "ppm_pipe",
-}  # FFmpeg's, by Pillow's name; no other reader is tried
+# FFmpeg's readers by Pillow's names of the formats. No other one is tried.
+_READERS = {"PNG": "png_pipe", "TIFF": "tiff_pipe", "PPM": "ppm_pipe"}
 _ORIENTATION = 0x0112  # the tag that tells which side is up
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from functools import partial
 
 import av
 import numpy as np
@@ -69,18 +70,17 @@ def ramp(most: int, channels: int = 3) -> np.ndarray:
 
 @pytest.mark.parametrize("most", [255, 4095, 65535])
 @pytest.mark.parametrize(
-    "kind", ["PNG", "TIFF", "PNG with alpha", "grey PNG with alpha", "an opened PNG", "PPM", "plain PPM"]
+    ("made", "channels"),
+    [(png, 3), (png, 4), (png, 2), (tiff, 3), (ppm, 3), (partial(ppm, plain=True), 3)],
+    ids=["PNG", "PNG with alpha", "grey PNG with alpha", "TIFF", "PPM", "plain PPM"],
 )
-def test_the_largest_value_is_white(most, kind):
-    values = ramp(most, {"PNG with alpha": 4, "grey PNG with alpha": 2}.get(kind, 3))
-    if "PPM" in kind:
-        data = ppm(values, plain=kind == "plain PPM")
-    else:
-        data = tiff(values) if kind == "TIFF" else png(values)
-    opened = np.asarray(open_image(Image.open(io.BytesIO(data)) if kind == "an opened PNG" else data))
+@pytest.mark.parametrize("by_pillow", [False, True], ids=["", "opened by Pillow"])
+def test_the_largest_value_is_white(most, made, channels, by_pillow):
+    data = made(ramp(most, channels))
+    opened = np.asarray(open_image(Image.open(io.BytesIO(data)) if by_pillow else data))
     wanted = np.arange(256).reshape(16, 16)
     assert np.abs(opened[..., 0].astype(int) - wanted).max() <= 1
-    if kind != "grey PNG with alpha":
+    if channels != 2:
         assert np.abs(opened[..., 1].astype(int) - wanted[::-1]).max() <= 1
         assert np.abs(opened[..., 2].astype(int) - wanted.T).max() <= 1
 
