@@ -89,10 +89,10 @@ def _models() -> typer.Typer:
     group.command("fetch", help=_("Download a model. A download that stopped goes on."))(_fetch)
     group.command("remove", help=_("Delete a model and give its disk space back."))(_remove)
     group.command("export", help=_("Write a model as a pack, for a USB stick."))(_export)
-    group.command("import", help=_("Take a model from a pack."))(_import)
+    group.command("import", help=_("Import a model from a pack."))(_import)
     group.command("verify", help=_("Check every byte of a model."))(_verify)
     group.command("convert", help=_("Make a 4-bit MLX model from a Hugging Face folder."))(_convert)
-    group.command("serve", help=_("Give the models of this computer to the room. Nobody can write."))(_serve)
+    group.command("serve", help=_("Offer the models on this computer to the room, read-only."))(_serve)
     return group
 
 
@@ -112,7 +112,7 @@ def _workshop() -> typer.Typer:
     group.command("slides", help=_("Make slides of a lab, as one HTML file."))(_slides)
     group.command("link", help=_("Print links to the course: for a hub, for Codespaces, for a terminal."))(_link)
     group.command("home", help=_("Say where this repository is, once, for every text and link."))(_home)
-    group.command("board", help=_("Show on one page at which exercises the class is."))(_class_board)
+    group.command("board", help=_("Show on one page where the class is stuck."))(_class_board)
     return group
 
 
@@ -202,7 +202,7 @@ def _join(
 
     shown = client.join(address, code, alias)
     print(_("You are on the class board as {alias}.").format(alias=shown))
-    print(_("It gets the number of an exercise, passed or not, tries and time, and never an answer."))
+    print(_("It receives the number of an exercise, whether it passed, the tries and the time, and never an answer."))
     print(_("To leave: labs board leave"))
     if not progress.is_on():
         print(_("LABS_PROGRESS is off: nothing is sent until it is on."))
@@ -327,8 +327,8 @@ def _serve(
             metavar="NAME", help=_("Models; every real one that is here by default."), autocompletion=_model_names
         ),
     ] = None,
-    host: Annotated[str, _option("ADDRESS", _("0.0.0.0 for every network."))] = addresses.LOCAL_HOST,
-    port: Annotated[int | None, _option("N", _("0 takes a free one."))] = None,
+    host: Annotated[str, _option("ADDRESS", _("0.0.0.0 for all networks."))] = addresses.LOCAL_HOST,
+    port: Annotated[int | None, _option("N", _("0 picks a free one."))] = None,
 ) -> None:
     from labs_helper.store import lan
 
@@ -338,7 +338,7 @@ def _serve(
         for url in server.addresses:
             print(f"  labs models fetch NAME --from {url}")
         if not addresses.is_local(host):
-            print(_("Everybody in these networks can read these models. Nobody can write."))
+            print(_("Everyone on these networks can read these models. Nobody can change them."))
         sys.stdout.flush()
         server.wait()
 
@@ -472,8 +472,8 @@ def _home(
 
 
 def _class_board(
-    host: Annotated[str, _option("ADDRESS", _("0.0.0.0 for every network."))] = addresses.LOCAL_HOST,
-    port: Annotated[int | None, _option("N", _("0 takes a free one."))] = None,
+    host: Annotated[str, _option("ADDRESS", _("0.0.0.0 for all networks."))] = addresses.LOCAL_HOST,
+    port: Annotated[int | None, _option("N", _("0 picks a free one."))] = None,
     data: Annotated[
         Path | None, _option("FILE", _("Where the board keeps results; a file for each day by default."))
     ] = None,

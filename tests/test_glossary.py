@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 GLOSSARY = (ROOT / "docs" / "glossary.md").read_text("utf-8")
 SOURCES = {path.name[:2]: path.read_text("utf-8") for path in sorted((ROOT / "notebooks" / "src").glob("[0-9]*.py"))}
-ENTRY = re.compile(r"^### ([^\n]+)\n\n(.+?)\s*(?:\*\(([\d, ]+)\)\*)?\s*(?=\n### |\Z)", re.M | re.S)
+ENTRY = re.compile(r"^## ([^\n]+)\n\n(.+?)\s*(?:\*\(([\d, ]+)\)\*)?\s*(?=\n## |\Z)", re.M | re.S)
 ENTRIES = {word: (meaning, labs.split(", ") if labs else []) for word, meaning, labs in ENTRY.findall(GLOSSARY)}
 LINK = re.compile(r"glossary\.md#([\w-]+)")
 
@@ -24,7 +24,7 @@ ANCHORS = {anchor(word) for word in ENTRIES}
 
 
 def test_the_words_are_in_order_and_have_a_meaning():
-    assert len(ENTRIES) == GLOSSARY.count("\n### ") > 80
+    assert len(ENTRIES) == GLOSSARY.count("\n## ") > 80
     assert list(ENTRIES) == sorted(ENTRIES, key=str.lower) and len(ANCHORS) == len(ENTRIES)
     assert all(len(meaning) > 20 for meaning, _labs in ENTRIES.values())
     for linked in re.findall(r"\]\(#([\w-]+)\)", GLOSSARY):

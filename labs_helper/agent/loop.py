@@ -262,7 +262,7 @@ class _Run:
             if not self.trace.plans:
                 raise  # the caller's question or options
             # What the model itself wrote has filled its context.
-            raise CutOff(error.what, _("Ask in other words, or lower max_tokens.")) from None
+            raise CutOff(error.what, _("Rephrase the question, or lower max_tokens.")) from None
         self.trace.answers.append(answer)
         return answer.text
 
@@ -291,5 +291,5 @@ class _Run:
         if self.cut_off:
             advice = _("The plan was cut off at max_tokens={most}: raise it.").format(most=self.max_tokens)
         else:
-            advice = _("The model was told once and did not manage: ask in other words.")
+            advice = _("The model had one more try and failed again: rephrase the question.")
         return BadPlan(error.what, advice)

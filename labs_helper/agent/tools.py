@@ -114,7 +114,7 @@ def _tool(function: Callable[..., Any]) -> Tool:
         ) from error
     if "$defs" in described:
         raise BadRequest(
-            _("The parameters of {function} are not plain.").format(function=name),
+            _("{function} has a parameter of a type that a tool cannot take.").format(function=name),
             _("Use str, int, float, bool, Literal or lists."),
         )
     about = (inspect.getdoc(function) or "").split("\n")[0]

@@ -133,7 +133,7 @@ def _not_joined(address: str, status: int, wait: float) -> LabError:
         again = _("Try again in {seconds:.0f} seconds.").format(seconds=max(wait, 5.0))
         return EndpointFailed(_("The board is busy."), again)
     return EndpointFailed(
-        _("{address} answers {status}, not as a class board.").format(address=address, status=status),
+        _("{address} answers {status}; it is not a class board.").format(address=address, status=status),
         _("Check the address; try again."),
     )
 
@@ -143,7 +143,7 @@ def _unusable(error: Exception) -> LabError:
         _("The file {file}, where results wait to be sent, cannot be used ({error}).").format(
             file=outbox.path(), error=error
         ),
-        _("Move it away or mend it, then run `labs board` again; checks go on without it."),
+        _("Move or repair it, then run `labs board` again. Checks work without it."),
     )
 
 
@@ -169,7 +169,7 @@ def report() -> str:
     if membership.is_damaged():
         raise LabError(
             _("{file} is damaged: nothing is sent.").format(file=personal.board_file()),
-            _("Join again: labs board join ADDRESS CODE. To take part no more: labs board leave."),
+            _("Join again: labs board join ADDRESS CODE. To stop taking part: labs board leave."),
         )
     joined = membership.current()
     if joined is None:
@@ -187,20 +187,20 @@ def report() -> str:
         waiting = _n("{count} result waits to be sent.", "{count} results wait to be sent.", done.waiting)
         lines.append(waiting.format(count=done.waiting))
     elif elsewhere:
-        lines.append(_("For this board nothing waits."))
+        lines.append(_("Nothing is waiting for this board."))
     else:
         lines.append(_("Everything is sent."))
     for address, count in elsewhere:
         waiting = _n(
-            "{count} result waits for another board ({address}): join it again, and it is sent.",
-            "{count} results wait for another board ({address}): join it again, and they are sent.",
+            "{count} result waits for another board ({address}): join it again to send it.",
+            "{count} results wait for another board ({address}): join it again to send them.",
             count,
         )
         lines.append(waiting.format(count=count, address=address or "?"))
     if done.trouble:
         lines.append(_("{trouble} Nothing is lost: they are sent later.").format(trouble=done.trouble))
     lines += [
-        _("A damaged file was set aside. Results that waited in it are lost to the board: {file}").format(file=file)
+        _("A damaged file was set aside, and the results in it will not reach the board: {file}").format(file=file)
         for file in outbox.damaged()
     ]
     return "\n".join(lines)

@@ -111,9 +111,7 @@ def parse(address: str, code: str) -> tuple[str, str]:
         address, name=_("The address of the board"), example=example, scheme="http", with_path=False
     )
     if not rules.plain_code(code):
-        raise BadRequest(
-            _("The join code is missing."), _("Write it behind the address: labs board join ADDRESS CODE.")
-        )
+        raise BadRequest(_("The join code is missing."), _("Write it after the address: labs board join ADDRESS CODE."))
     return str(parsed), rules.plain_code(code)
 
 

@@ -80,7 +80,7 @@ def clean_alias(text: str) -> str:
     # L letters, M marks on them, N digits. Two marks in a row are enough for every living script.
     kinds = [unicodedata.category(sign)[0] for sign in alias]
     if _UNSEEN.search(alias):
-        raise ValueError(_("An alias has only letters that can be seen."))
+        raise ValueError(_("An alias can hold visible characters only."))
     if any(kind not in "LMN" and sign not in " -.'_" for kind, sign in zip(kinds, alias)) or "MMM" in "".join(kinds):
         raise ValueError(_("An alias is made of letters, digits, spaces and - . ' _"))
     if kinds[0] not in "LN":

@@ -173,7 +173,7 @@ class Board(servers.Server):
         data: the board's file.
         exercises: titles by number, in the order to show them.
         host: the address to listen on.
-        port: 0 takes a free one.
+        port: 0 picks a free one.
         limits: how much it takes.
 
     Raises:
@@ -229,7 +229,7 @@ class Board(servers.Server):
             self.close()
             raise EndpointFailed(
                 _("The class board did not start at {host}:{port}.").format(host=host, port=self.port),
-                _("Take another port with --port."),
+                _("Choose another port with --port."),
             )
         self._socket.listen(servers.BACKLOG)  # again: asyncio has made the queue as short as its turns
 

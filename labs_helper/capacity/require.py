@@ -66,7 +66,7 @@ def require(path: str | Path, tokens: int, *, views: int = 0) -> estimate.Need:
         _smaller_pictures(path, tokens, on_cpu, room) if views else "",
         _model_that_fits(card, tokens, views, on_cpu, room, need.total),
         _setting_that_helps(limits.tightest(), need.total),
-        _("Other models give their memory back with model.release()."),
+        _("To free the memory of other models, call model.release() on them."),
     ]
     raise NotEnoughMemory(
         _("{name} needs {need}. {free} are free.").format(name=card.name, need=need, free=size(room)),
@@ -84,7 +84,7 @@ def _smaller_pictures(path: str | Path, tokens: int, on_cpu: bool, room: int) ->
     """What helps where the request would fit with a single view."""
     if estimate.of_folder(path, tokens, on_cpu=on_cpu, views=1).total > room:
         return ""
-    return _("It fits with less of the pictures: show fewer of them or use a smaller num_crops.")
+    return _("It would fit with fewer picture tokens: show fewer pictures or use a smaller num_crops.")
 
 
 def _model_that_fits(card: ModelCard, tokens: int, views: int, on_cpu: bool, room: int, most: int) -> str:
@@ -118,7 +118,7 @@ def _setting_that_helps(limit: limits.Limit, needed: int) -> str:
         )
     if limit.kind == "container":
         return _(
-            "The container's limit is in the way: give it {size} more (docker run --memory, Docker Desktop's settings, "
+            "The container's limit is too low: raise it by {size} (docker run --memory, Docker Desktop's settings, "
             "or a larger Codespaces machine)."
         ).format(size=size(needed - limit.left))
     if limit.kind == "gpu":
@@ -126,6 +126,6 @@ def _setting_that_helps(limit: limits.Limit, needed: int) -> str:
         if megabytes * 2**20 > limits.total() - 4 * 2**30:
             return _("This Mac has too little memory for it.")
         return _(
-            "macOS keeps the rest from the GPU: `sudo sysctl iogpu.wired_limit_mb={megabytes}` lifts that."
+            "macOS keeps the rest from the GPU: `sudo sysctl iogpu.wired_limit_mb={megabytes}` changes that."
         ).format(megabytes=megabytes)
     return "" if needed > limits.total() else _("Close other programs: the machine itself has enough.")

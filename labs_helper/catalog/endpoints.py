@@ -128,7 +128,7 @@ def key() -> str:
     text = secret()
     if text and not re.fullmatch("[!-~]+", text):
         raise BadRequest(
-            _("{name} holds a space, a line break or another sign that is in no key.").format(
+            _("{name} holds a space, a line break or another character that no key has.").format(
                 name=settings.ENDPOINT_KEY.name
             ),
             _("Copy the key again, without anything before or after it."),

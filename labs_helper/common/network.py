@@ -71,7 +71,7 @@ def proxy_for(url: str) -> Proxy | None:
     except ValueError:
         raise _unusable(kind, _("{name} is not the address of a proxy.")) from None
     if proxy.scheme.startswith("socks"):
-        raise _unusable(kind, _("{name} names a SOCKS proxy, which the labs do not speak."))
+        raise _unusable(kind, _("{name} names a SOCKS proxy, which the labs cannot use."))
     if proxy.scheme not in ("http", "https") or not host or not host.isprintable() or " " in host:
         raise _unusable(kind, _("{name} is not the address of a proxy."))
     return Proxy(text, host)

@@ -53,7 +53,7 @@ class Server(abc.ABC):
             self._socket.close()
             raise EndpointFailed(
                 _("The address {host}:{port} cannot be used ({reason}).").format(host=host, port=port, reason=error),
-                _("Take another port with --port, or another address with --host."),
+                _("Choose another port with --port, or another address with --host."),
             ) from error
         self.port: int = self._socket.getsockname()[1]
 

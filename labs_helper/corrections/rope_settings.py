@@ -154,5 +154,5 @@ def _check_scale(settings: Config, longest: int, original: int) -> None:
 def _refusal(reason: str) -> CheckpointRefused:
     return CheckpointRefused(
         _("The rotary position settings of config.json cannot be used: {reason}.").format(reason=reason),
-        _("Take another copy of the model: answers would be wrong without any sign of it."),
+        _("Use another copy of the model: this one would give wrong answers without any sign of it."),
     )

@@ -100,7 +100,7 @@ def set_home(address: str, *, root: Path | None = None) -> list[Path]:
         address = address.removesuffix(".git")
         if "OWNER" in address:
             raise BadRequest(
-                _("OWNER stands for a name."), _("Write an address such as {example}.").format(example=example)
+                _("OWNER is a placeholder."), _("Write an address such as {example}.").format(example=example)
             )
     before = home(root)
     texts = {root / name: (root / name).read_text("utf-8") for name in ("pyproject.toml", *_TEXTS, *_SETTINGS)}

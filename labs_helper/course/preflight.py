@@ -81,7 +81,9 @@ def _notebook_problems(labs: Sequence[str] | None) -> list[str]:
         problems.append(str(error))
     if folder.is_dir() and not os.access(folder, os.W_OK):
         problems.append(
-            _("Nothing can be saved in {folder}. Copy the course to a folder of the learner.").format(folder=folder)
+            _("Nothing can be saved in {folder}. Copy the course to a folder that the learner can write to.").format(
+                folder=folder
+            )
         )
     if doctor.version("jupyterlab") is None:
         problems.append(_("JupyterLab is missing. Run `make setup`."))

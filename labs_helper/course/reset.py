@@ -46,9 +46,7 @@ class Restored:
         sentences = [_("{name} is as it was handed out.").format(name=self.notebook.name), *guesses]
         if self.copy:
             sentences.append(_("Your version is now {name}, in the same folder.").format(name=self.copy.name))
-        reload = _(
-            "If it is open in JupyterLab: File > Reload Notebook from Disk, and do not save the open one before."
-        )
+        reload = _("If it is open in JupyterLab, choose File > Reload Notebook from Disk, and do not save it first.")
         return f"{' '.join(sentences)}\n{reload}"
 
     __repr__ = __str__
@@ -84,7 +82,7 @@ def restore(lab: str | int, *, folder: Path | None = None) -> Restored:
     except OSError as error:
         raise LabError(
             _("{notebook} could not be restored ({reason}).").format(notebook=notebook, reason=error.strerror or error),
-            _("It is unchanged. Check that the disk has space and that you may write in this folder."),
+            _("It is unchanged. Check that the disk has space and that you can write in this folder."),
         ) from error
     return Restored(notebook, copy, changed=True, guesses=progress.forget_guesses(stem[:2]))
 

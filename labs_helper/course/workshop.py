@@ -40,7 +40,7 @@ def class_board(
     Args:
         data: its file; None takes one for each day, so that a restart goes on with the same code.
         host: the address to listen on, "0.0.0.0" for every network.
-        port: 0 takes a free one.
+        port: 0 picks a free one.
         minutes: how long the caller will let it run.
 
     Raises:
@@ -52,7 +52,7 @@ def class_board(
         board = class_board(host="0.0.0.0")
     """
     if not 0 <= port <= 65535:
-        raise BadRequest(_("There is no port {port}.").format(port=port), _("Take one from 1024 to 65535."))
+        raise BadRequest(_("There is no port {port}.").format(port=port), _("Choose one from 1024 to 65535."))
     if minutes is not None and not 0 < minutes < float("inf"):
         raise BadRequest(
             _("The board cannot run for {minutes:g} minutes.").format(minutes=minutes),
@@ -107,7 +107,7 @@ def remove_learners(aliases: Sequence[str], data: Path | None = None) -> str:
     removed = _n("{count} learner removed: {aliases}.", "{count} learners removed: {aliases}.", len(gone)).format(
         count=len(gone), aliases=", ".join(gone[:20]) + (", ..." if len(gone) > 20 else "")
     )
-    return removed + "\n" + _("A learner who should stay is there again with the next check.")
+    return removed + "\n" + _("A real learner appears again with the next check.")
 
 
 def _board_file() -> Path:

@@ -122,7 +122,7 @@ class ChatTemplate:
                 return "".join(self._environment.writing(parts))
             except _Complaint as error:
                 raise BadRequest(
-                    _("The chat template of this model does not take this conversation ({reason}).").format(
+                    _("The chat template of this model does not accept this conversation ({reason}).").format(
                         reason=_reason(error)
                     ),
                     _("Change the roles or the order of the messages."),
@@ -175,13 +175,13 @@ class _Environment(ImmutableSandboxedEnvironment):
     def _step(self) -> None:
         self._steps += 1
         if self._steps > MOST_STEPS or time.thread_time() > self._deadline:
-            raise _Refused(_("it does not come to an end"))
+            raise _Refused(_("it never ends"))
 
     def _make(self, characters: int) -> None:
         self._step()
         self._made += characters
         if self._made > self._most:
-            raise _Refused(_("it makes texts without end"))
+            raise _Refused(_("it produces endless text"))
 
     # -- what a template may do ---------------------------------------------------------------------
 
@@ -192,7 +192,7 @@ class _Environment(ImmutableSandboxedEnvironment):
             return left + right
         for value in (left, right):
             if not isinstance(value, (int, float)) or abs(value) > 2**53:
-                raise _Refused(_("it computes with something else than small numbers and text"))
+                raise _Refused(_("it computes with something other than small numbers and text"))
         self._step()
         return self.binop_table[operator](left, right)
 
@@ -252,7 +252,7 @@ class _Environment(ImmutableSandboxedEnvironment):
     def _range(self, *bounds: int) -> range:
         numbers = range(*bounds)
         if len(numbers) > MOST_STEPS:
-            raise _Refused(_("it does not come to an end"))
+            raise _Refused(_("it never ends"))
         return numbers
 
 

@@ -195,7 +195,7 @@ def _check_options(bits: int, group_size: int | None, dtype: str | None, recipe:
                 _("Use one of these: {choices}.").format(choices=choices),
             )
     if recipe is not None and bits != 4:
-        raise BadRequest(_("A recipe has bits of its own."), _("Give bits or a recipe, not both."))
+        raise BadRequest(_("A recipe sets its own bits."), _("Give bits or a recipe, not both."))
 
 
 def _check_destination(source: Path, destination: Path) -> None:
@@ -278,7 +278,7 @@ def _tokens(source: Path, text: str, config: Config) -> list[int]:
     if not 20 <= len(ids) <= 2000:
         raise BadRequest(
             _("The text for the comparison has {count} tokens.").format(count=len(ids)),
-            _("Give one of 20 to 2,000 tokens."),
+            _("Give a text of 20 to 2,000 tokens."),
         )
     if max(ids) >= config.get("vocab_size", 32064):
         raise CheckpointRefused(
@@ -418,7 +418,7 @@ def _collecting(destination: Path) -> Iterator[Path]:
     except OSError as error:
         raise BadRequest(
             _("{folder} cannot be made ({reason}).").format(folder=destination, reason=error.strerror),
-            _("Name a folder in a place where you may write."),
+            _("Name a folder where you can write."),
         ) from error
 
 

@@ -90,7 +90,7 @@ class Shield:
         if len(stand_ins) < len(ends):
             raise BadRequest(
                 _("The text holds every private character of Unicode, and the labs need a few of them."),
-                _("Take out what is not text."),
+                _("Remove what is not text."),
             )
         self._hidden = str.maketrans(stand_ins)
         self._shown = str.maketrans({stand_in: sign for sign, stand_in in stand_ins.items()})

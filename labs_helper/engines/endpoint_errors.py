@@ -44,7 +44,7 @@ def explain(
     if isinstance(error, Compressed):
         return EndpointFailed(
             _("{host} sends its answer compressed, which was not asked for.").format(host=host),
-            _("Switch compression off at the server, or at the proxy before it."),
+            _("Switch compression off at the server, or at the proxy in front of it."),
         )
     return _explain_connection(error, endpoint, host, pieces, proxy)
 
@@ -87,7 +87,7 @@ def broke_off(host: str, pieces: int) -> EndpointFailed:
 
 
 def _with_part(advice: str, pieces: int) -> str:
-    return advice + " " + _("The part that there is: `model.last`.") if pieces else advice
+    return advice + " " + _("`model.last` has the part that arrived.") if pieces else advice
 
 
 def _error_inside(error: ServerError, host: str, pieces: int) -> EndpointFailed:
@@ -102,7 +102,7 @@ def _error_inside(error: ServerError, host: str, pieces: int) -> EndpointFailed:
         )
     else:
         what = _("{host} did not answer and says: {said}.")
-    advice = _("Those are the server's own words: look at its log, ask something shorter, or ask again later.")
+    advice = _("The server said this itself: look at its log, ask something shorter, or ask again later.")
     return EndpointFailed(what.format(host=host, count=pieces, said=said.rstrip(".")), _with_part(advice, pieces))
 
 
@@ -155,14 +155,14 @@ def _sent_elsewhere(error: SentElsewhere, host: str) -> EndpointFailed:
     origin = endpoints.shown(error.origin)
     if not origin:
         return EndpointFailed(
-            _("{host} sends requests on to a place that is not an address.").format(host=host),
+            _("{host} redirects requests to something that is not an address.").format(host=host),
             _("Check LABS_ENDPOINT."),
         )
     return EndpointFailed(
-        _("{host} sends requests on to {origin}. Your prompt and key were not sent there.").format(
+        _("{host} redirects requests to {origin}. Your prompt and key were not sent there.").format(
             host=host, origin=origin
         ),
-        _("If you trust that server, set LABS_ENDPOINT to the address at which it answers itself."),
+        _("If you trust that server, set LABS_ENDPOINT to its own address."),
     )
 
 
@@ -179,7 +179,7 @@ def _explain_status(error: Refused, endpoint: Endpoint, host: str, model: str | 
             (what if endpoints.has_key() else _("{host} wants a key ({code}).")).format(host=host, code=code),
             _(
                 "Set LABS_ENDPOINT_KEY in the environment before you start JupyterLab, never in a notebook; "
-                "a key can also have run out, or not be allowed to use this model."
+                "the key may also have expired, or may not be valid for this model."
             ),
         )
     if code == 404 and model is None:
@@ -208,8 +208,8 @@ def _explain_status(error: Refused, endpoint: Endpoint, host: str, model: str | 
                 host=host, said=said, count=RETRIES + 1
             ),
             _(
-                "Wait a minute and ask again. In a class, let one machine ask for all, or use models of your own "
-                "machine."
+                "Wait a minute and ask again. In a class, let one machine ask for everyone, or use models on your "
+                "own machine."
             ),
         )
     if code >= 500:
@@ -217,12 +217,12 @@ def _explain_status(error: Refused, endpoint: Endpoint, host: str, model: str | 
             _("{host} failed to answer ({code}: {said}); it was asked {count} times.").format(
                 host=host, code=code, said=said, count=RETRIES + 1
             ),
-            _("That is the server's own trouble: wait and ask again, or look at its log."),
+            _("The problem is on the server: wait and ask again, or look at its log."),
         )
     return EndpointFailed(
         _("{host} did not accept the request ({code}: {said}).").format(host=host, code=code, said=said),
         _(
             "A shorter prompt, fewer max_tokens, no pictures, schema or top_logprobs may help: servers differ in what "
-            "they take."
+            "they accept."
         ),
     )

@@ -89,7 +89,7 @@ class OpenAIApi:
         """Always raises BadRequest: only the server has the tokenizer."""
         raise BadRequest(
             _("The tokenizer of {name} is on the server.").format(name=self.endpoint.name),
-            _('Take a model of this machine to look at tokens: load("instruct", tier="tiny").'),
+            _('To look at tokens, use a model on this machine: load("instruct", tier="tiny").'),
         )
 
     def close(self) -> None:
@@ -178,7 +178,7 @@ class OpenAIApi:
         if told is None and request.schema is not None and reader.finish_reason == "stop" and not _is_json(said):
             told = EndpointFailed(
                 _("{host} accepted the schema and did not follow it: its answer is not JSON.").format(host=host),
-                _("Not every server can hold a model to a schema. Ask without one, or take a model of this machine."),
+                _("Not every server can hold a model to a schema. Ask without one, or use a model on this machine."),
             )
         return told
 

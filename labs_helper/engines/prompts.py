@@ -131,7 +131,7 @@ class Prompts:
         if room is not None and prepared.total_tokens > room:
             raise BadRequest(
                 _(
-                    "The prompt has {prompt:,} tokens and max_tokens is {answer:,}; together they are more than the "
+                    "The prompt has {prompt:,} tokens and max_tokens is {answer:,}; together they exceed the "
                     "model's context of {room:,}."
                 ).format(prompt=len(prepared.prompt), answer=prepared.request.max_tokens, room=room)
                 + self._costs(prepared),
@@ -150,5 +150,5 @@ def _refuse_endless(characters: int) -> None:
             _("The text has {count:,} characters; the labs take at most {most:,}.").format(
                 count=characters, most=MOST_CHARACTERS
             ),
-            _("Take a part of it."),
+            _("Use a part of it."),
         )

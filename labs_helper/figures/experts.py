@@ -267,7 +267,7 @@ def _draw_load(shares: Floats, layers: Sequence[int], title: str) -> Canvas:
     axis.yaxis.set_major_formatter(lambda value, _position: f"{value:.0%}")
     axis.set(
         title=latin(title),
-        xlabel=_("layer (numbers: busiest and idlest expert)"),
+        xlabel=_("layer (numbers: most and least used expert)"),
         ylabel=_("share of the choices"),
     )
     axis.legend(fontsize=8)

@@ -76,9 +76,9 @@ def frames_view(frames: Keyframes | Iterable[Keyframe | PictureSource]) -> Figur
         ],
         right=range(4),
     )
-    alt = _(
-        "{count} frames of a clip in order of time, and a line that shows where each one stands. {takeaway}"
-    ).format(count=len(shown), takeaway=takeaway)
+    alt = _("{count} frames of a clip in order of time, and a line that shows when each one occurs. {takeaway}").format(
+        count=len(shown), takeaway=takeaway
+    )
     rows: list[Row] = [{"frame": frame.number, "seconds": frame.seconds, "change": frame.change} for frame in shown]
     return Figure.from_svg(
         _draw_frames(shown, total),

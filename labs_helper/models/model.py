@@ -350,7 +350,7 @@ class Model:
                 _("The answer was cut off at max_tokens={count}, before its JSON was complete.").format(
                     count=request.max_tokens
                 ),
-                _("Raise max_tokens. The part that there is: `model.last`."),
+                _("Raise max_tokens. `model.last` has the part that arrived."),
             )
         return answer
 

@@ -87,7 +87,7 @@ def _checked_tier(tier: str | None) -> str:
         if tier:
             what = _("There is no tier {tier!r}.").format(tier=chosen)
         else:
-            what = _("{variable} is {tier!r}, which is no tier.").format(variable=settings.MODELS.name, tier=chosen)
+            what = _("{variable} is {tier!r}, which is not a tier.").format(variable=settings.MODELS.name, tier=chosen)
         raise BadRequest(what, _("Use one of: {tiers}.").format(tiers=", ".join(known)))
     return chosen
 

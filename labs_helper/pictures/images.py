@@ -232,7 +232,7 @@ def _checked_size(image: Image.Image, name: str) -> Image.Image:
                 "{name} is {width} x {height} pixels: fitted into a tile of {tile}, its short side would be less than "
                 "one pixel."
             ).format(name=name, width=width, height=height, tile=TILE),
-            _("Cut a part out of it; the long side may be at most {tile} times the short one.").format(tile=TILE),
+            _("Crop it; the long side may be at most {tile} times the short one.").format(tile=TILE),
         )
     return image
 
@@ -344,7 +344,7 @@ def layout(width: int, height: int, num_crops: SupportsIndex) -> Layout:
     if short < 1 or long > TILE * short:
         raise BadImage(
             _("A picture of {width} x {height} pixels cannot be cut into tiles.").format(width=width, height=height),
-            _("Cut a part out of it."),
+            _("Crop it."),
         )
     ratio, along = long / short, 1  # `along`: tiles along the long side
     while (along + 1) * math.ceil((along + 1) / ratio) <= crops:

@@ -107,7 +107,7 @@ def keyframes(
         keyframes(picture("slides.mp4"), 4).images
     """
     if not is_whole(count) or count < 1:
-        raise BadRequest(_("count is {value}.").format(value=repr(count)), _("Use a whole number from 1 on."))
+        raise BadRequest(_("count is {value}.").format(value=repr(count)), _("Use a whole number of at least 1."))
     if method not in METHODS:
         raise BadRequest(
             _("There is no method {name}.").format(name=repr(method)),

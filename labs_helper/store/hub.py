@@ -74,7 +74,7 @@ def plan(card: ModelCard) -> Plan:
     endpoint, headers = _endpoint(), build_hf_headers()
     if not re.fullmatch(r"(Bearer [!-~]+)?", headers.get("authorization", "")):  # httpx would repeat it in its error
         raise BadRequest(
-            _("The token for the hub holds a space or another sign that is in no token."),
+            _("The token for the hub holds a space or another character that no token has."),
             _("Copy it again into HF_TOKEN, without anything before or after it, or log in with `hf auth login`."),
         )
     repository, revision, entries = _ask(card, endpoint, headers)
@@ -132,7 +132,7 @@ def _ask(card: ModelCard, endpoint: str, headers: dict[str, str]) -> tuple[str, 
     repository = str(card.repository)
     if constants.HF_HUB_OFFLINE:
         raise DownloadFailed(
-            _("HF_HUB_OFFLINE is set, so nothing is asked from the hub."),
+            _("HF_HUB_OFFLINE is set, so the labs ask the hub for nothing."),
             _("Unset it to download. {other_ways}").format(other_ways=_other_ways()),
         )
     with transfer.client(endpoint, headers, redirects=True, seconds=TIMEOUT) as http:
@@ -203,7 +203,7 @@ def _for_status(status: int, headers: Mapping[str, str], repository: str, endpoi
         )
     if status >= 500:
         return DownloadFailed(
-            _("{endpoint} has trouble of its own ({status}).").format(endpoint=endpoint, status=status),
+            _("{endpoint} has a problem of its own ({status}).").format(endpoint=endpoint, status=status),
             _("Try again later. {other_ways}").format(other_ways=_other_ways()),
         )
     return DownloadFailed(

@@ -167,7 +167,7 @@ def serve(names: Sequence[str] = (), host: str = "127.0.0.1", port: int = PORT) 
     Args:
         names: catalog names or roles; none means every real model that is here.
         host: the address to listen on. "127.0.0.1" is this computer alone, "0.0.0.0" every network it is in.
-        port: 0 takes a free one.
+        port: 0 picks a free one.
 
     Raises:
         BadRequest: there is no such model in the catalog.

@@ -97,7 +97,7 @@ def disk_errors(what: str) -> Iterator[None]:
             _("{what} could not be read or written: {reason} ({file}).").format(
                 what=what, reason=error.strerror or error, file=error.filename or _("a file")
             ),
-            _("Check that the disk is still there and that you may write to it; LABS_MODELS_DIR names another folder."),
+            _("Check that the disk is still there and that you can write to it; LABS_MODELS_DIR names another folder."),
         ) from error
 
 

@@ -101,13 +101,13 @@ def _already_here(card: ModelCard) -> Path | None:
         folder = destination(card)
         if folder.exists():
             raise CheckpointRefused(
-                _("{folder} is there, and is not a whole model.").format(folder=folder),
+                _("{folder} exists, but is not a complete model.").format(folder=folder),
                 _("Run `labs models remove {name}`, then try again.").format(name=card.name),
             ) from None
         return None
     except CheckpointRefused as error:
         raise CheckpointRefused(
-            _("{name} is here, and broken: {reason}").format(name=card.name, reason=error.what),
+            _("{name} is here but broken: {reason}").format(name=card.name, reason=error.what),
             _("Run `labs models remove {name}`, then fetch again.").format(name=card.name),
         ) from error
     return path

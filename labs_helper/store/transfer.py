@@ -169,7 +169,7 @@ def download(http: httpx.Client, remote: Remote, folder: Path, on_bytes: manifes
                     _("{name} arrived damaged twice: its sum is not the one that was announced.").format(
                         name=remote.name
                     ),
-                    _("Try again later, or from another place; something on the way changes the data."),
+                    _("Try again later, or from another network; something in between changes the data."),
                 )
             whole_again = True
             continue
@@ -216,7 +216,7 @@ def _receive(http: httpx.Client, remote: Remote, part: Path, on_bytes: manifest.
                 on_bytes(len(chunk))
                 if time.monotonic() - since > seconds:
                     if have - then < least:
-                        raise _Broken(_("it comes too slowly"), slow=True)
+                        raise _Broken(_("it arrives too slowly"), slow=True)
                     since, then = time.monotonic(), have
     if have < remote.size:
         raise _Broken(_("it ended after {have:,} of {size:,} bytes").format(have=have, size=remote.size))
@@ -247,7 +247,7 @@ def _announced(response: httpx.Response, have: int) -> int | None:
     if response.status_code == 206:
         answered = re.fullmatch(r"bytes ([0-9]+)-[0-9]+/([0-9]+)", response.headers.get("Content-Range", ""))
         if answered is None or whole(answered[1]) != have:
-            raise _Broken(_("the server sends another part than the one asked for"))
+            raise _Broken(_("the server sends a different part from the one requested"))
         return whole(answered[2])
     return whole(response.headers.get("Content-Length", ""))
 

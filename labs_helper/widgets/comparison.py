@@ -38,7 +38,7 @@ class Comparison(JobWidget):
         self._typed = "\n".join(_label(prompt).replace("\n", " ") for prompt in self.prompts)
         self.box: Control[str] = ipywidgets.Textarea(
             value=self._typed,
-            description=_("Prompts, one a line"),
+            description=_("Prompts, one per line"),
             layout={"width": "99%", "height": f"{min(8, max(2, len(self.prompts)) + 1) * 1.5}em"},
             style={"description_width": "10em"},
         )
@@ -88,11 +88,11 @@ class Comparison(JobWidget):
         return self.result()
 
     def _say_what_to_do(self) -> None:
-        self.say(_("Type one prompt a line and press Run."))
+        self.say(_("Type one prompt per line and press Run."))
 
     def _next(self) -> None:
         if self._stopping or not self._todo:
-            words = _("Stopped; {count} answers were not asked for.") if self._stopping else _("Done.")
+            words = _("Stopped before {count} more answers.") if self._stopping else _("Done.")
             self.say(words.format(count=len(self._todo)))
             self._todo = []
             self._show()

@@ -54,7 +54,7 @@ class Chat(TurnWidget[Turn]):
             self.system,
             self.settings.row,
         )
-        self.say(_("Ready.") if self.model.loaded else _("Ready. The model is read at the first question."))
+        self.say(_("Ready.") if self.model.loaded else _("Ready. The model loads with the first question."))
 
     def _title(self) -> str:
         return _("Chat with {model}").format(model=self.model.name)

@@ -82,7 +82,7 @@ class _Row:
         self.remove = button(
             _("Remove {number}").format(number=number),
             lambda: remove(number),
-            _("Take it out of the list"),
+            _("Remove it from the list"),
             width="10em",
         )
         self.box = row(self.text, self.up, self.down, self.remove, centred=True)
@@ -133,7 +133,7 @@ class Look(TurnWidget[Asked]):
         )
         on_change(self.choice, self._preview)
         self.add_button = button(
-            _("Add it"), lambda: self.add_course(self.choice.value), _("Put the chosen picture into the list")
+            _("Add it"), lambda: self.add_course(self.choice.value), _("Add the chosen picture to the list")
         )
         self.preview = html()
         self.upload = ipywidgets.FileUpload(
@@ -146,14 +146,14 @@ class Look(TurnWidget[Asked]):
         self.upload.observe(self._uploaded, "value")
         self.paste = PasteBox(self._add_upload, self.say, MOST_UPLOAD)
         self.path = text_field(_("Path of a file"), enter=self._add_typed, width="30em", label_width=_LABEL)
-        self.path_button = button(_("Add path"), self._add_typed, _("Open a picture or clip of this computer"))
+        self.path_button = button(_("Add path"), self._add_typed, _("Open a picture or clip on this computer"))
         self.clear_button = button(_("Remove all"), self.clear, _("Empty the list of pictures"))
 
     def _make_list(self, num_crops: int | None) -> None:
         """The list, what it costs, and what the model sees of it."""
         self.rows: Widget = ipywidgets.VBox()
         self.cost = html()
-        own = _("of the model ({crops})") if self._own_crops else _("of the model")
+        own = _("the model's own ({crops})") if self._own_crops else _("of the model")
         values = sorted({*CROPS, *([] if num_crops is None else [checked_crops(num_crops)])})
         self.crops: Choice[int] = dropdown(
             "num_crops",
@@ -228,7 +228,7 @@ class Look(TurnWidget[Asked]):
         if 0 < number <= len(self.pictures):
             gone = self.pictures.pop(number - 1)
             self._show_pictures()
-            self.say(_("{name} is out of the list.").format(name=gone.name))
+            self.say(_("{name} was removed from the list.").format(name=gone.name))
         return self
 
     def clear(self) -> Look:

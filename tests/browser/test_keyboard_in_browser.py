@@ -129,7 +129,7 @@ def test_chat(notebook, begin):
 
 def test_compare(notebook, begin):
     box = begin("Compare models")
-    notebook.tab_to("Prompts, one a line")
+    notebook.tab_to("Prompts, one per line")
     notebook.press("one", Keys.ENTER, "two")  # Enter begins a line here
     notebook.tab_to("Run")
     notebook.press(Keys.SPACE)

@@ -78,9 +78,9 @@ def growing(start: str, following: str) -> str:
 
 # By name: (template, a part of the reason).
 HOSTILE = {
-    "nested loops": ("{% for a in range(99999) %}" * 2 + "{% endfor %}" * 2, "an end"),
-    "loops over a text": ("{% for a in messages[0].content %}" * 8 + "{% endfor %}" * 8, "an end"),
-    "loops over a slice": ("{% for a in messages[0].content[1:] %}" * 8 + "{% endfor %}" * 8, "an end"),
+    "nested loops": ("{% for a in range(99999) %}" * 2 + "{% endfor %}" * 2, "never ends"),
+    "loops over a text": ("{% for a in messages[0].content %}" * 8 + "{% endfor %}" * 8, "never ends"),
+    "loops over a slice": ("{% for a in messages[0].content[1:] %}" * 8 + "{% endfor %}" * 8, "never ends"),
     "multiplication": ("{{ 'a' * 4000000000 }}", "Mul"),
     "hidden multiplication": ("{% set n = 4000000000 %}{{ 'a' * n }}", "Mul"),
     "power": ("{{ 9 ** 99999999 }}", "Pow"),
@@ -90,20 +90,20 @@ HOSTILE = {
     "another format": ("{{ '{:>4000000000}'.format(1) }}", "format"),
     "a format as a filter": ("{{ '%4000000000d' | format(1) }}", "format"),
     "a date of any width": ("{{ strftime_now('%4000000000Y') }}", "date"),
-    "doubling": (growing("'aaaa'", "ns.x + ns.x"), "without end"),
-    "doubling with ~": (growing("'a'", "ns.x ~ ns.x"), "without end"),
+    "doubling": (growing("'aaaa'", "ns.x + ns.x"), "endless text"),
+    "doubling with ~": (growing("'a'", "ns.x ~ ns.x"), "endless text"),
     "doubling numbers": (growing("1", "ns.x + ns.x"), "computes"),
     "doubling lists": (growing("[1]", "ns.x + ns.x"), "computes"),
     "a list of itself": (growing("[1]", "[ns.x, ns.x]"), "List"),
     "a namespace of itself": (growing("1", "namespace(a=ns.x, b=ns.x)"), "writes a Namespace"),
     "replacing": (growing("'aaaa'", "ns.x | replace('a', 'aaaa')"), "replace"),
-    "splitting": (growing("'a a'", "messages[0].content.split('x')"), "without end"),
+    "splitting": (growing("'a a'", "messages[0].content.split('x')"), "endless text"),
     "a macro": ("{% macro f(n) %}{{ f(n) }}{{ f(n) }}{% endmacro %}{{ f(1) }}", "Macro"),
     "a recursive loop": ("{% for a in messages recursive %}{{ loop(messages) }}{% endfor %}", "For"),
-    "much text": ("{% for a in range(99999) %}" + "x" * 50_000 + "{% endfor %}", "without end"),
-    "the same text often": ("{% for a in range(99999) %}{{ messages[0].content }}{% endfor %}", "without end"),
+    "much text": ("{% for a in range(99999) %}" + "x" * 50_000 + "{% endfor %}", "endless text"),
+    "the same text often": ("{% for a in range(99999) %}{{ messages[0].content }}{% endfor %}", "endless text"),
     "names of ours": ("{% set labs_each = range %}{% for a in range(9) %}{% endfor %}", "labs_each"),
-    "a long list": ("{{ range(99999999) | list | length }}", "an end"),
+    "a long list": ("{{ range(99999999) | list | length }}", "never ends"),
     "lorem ipsum": ("{{ lipsum(n=100000) }}", "Undefined"),
     "joining": ("{{ messages | map(attribute='content') | join('x') }}", "map"),
     "the whole conversation": ("{{ messages }}", "writes a list"),
@@ -149,7 +149,7 @@ def test_a_hostile_template_does_not_hold_up_the_other_models(tmp_path):
     job = hostile.submit("Hello")
     start = time.perf_counter()
     assert other.ask("Hello", max_tokens=1).generated_tokens == 1
-    with pytest.raises(CheckpointRefused, match="does not come to an end"):
+    with pytest.raises(CheckpointRefused, match="never ends"):
         job.wait(timeout=30)
     assert time.perf_counter() - start < 20
 

@@ -255,7 +255,7 @@ def test_a_smaller_context_is_taken_where_the_usual_one_does_not_fit(tiny_gguf, 
 
 
 def test_too_long_a_request_and_pictures(llama):
-    with pytest.raises(BadRequest, match="more than the model's context of 1,024"):
+    with pytest.raises(BadRequest, match="exceed the model's context of 1,024"):
         run(llama, question("Hello", max_tokens=1024))
     with pytest.raises(BadRequest, match="no pictures"):
         run(llama, question("Hello", images=(object(),)))

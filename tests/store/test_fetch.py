@@ -222,7 +222,7 @@ def test_files_of_an_older_revision_are_not_mixed_in(serve, upload):
         (403, {"X-Error-Code": "GatedRepo"}, "terms accepted"),
         (403, {}, "does not let you"),
         (429, {"Retry-After": "300"}, "in 300 seconds"),
-        (503, {}, "trouble of its own"),
+        (503, {}, "a problem of its own"),
         (418, {}, "answers 418"),
     ],
 )
@@ -329,7 +329,7 @@ def test_a_hub_on_this_computer_is_never_asked_through_a_proxy(serve, upload, pr
 
 def test_other_hubs_are_asked_through_the_proxy(models, monkeypatch, proxy):
     monkeypatch.setenv("HF_ENDPOINT", "http://hub.example.org")
-    assert "trouble of its own (502)" in failure()
+    assert "a problem of its own (502)" in failure()
 
 
 def test_a_socks_proxy_is_refused_for_a_hub_far_away_and_no_matter_for_one_near(serve, upload, monkeypatch):

@@ -178,7 +178,7 @@ def test_the_command_says_how_to_fetch_and_stops(served, tmp_path, monkeypatch, 
     assert "labs models fetch NAME --from http://127.0.0.1:" in shown.out and "Stopped." in shown.err
     assert "Everybody" not in shown.out
     assert cli.main(["models", "serve", "--port", "0", "--host", "0.0.0.0"]) == 130
-    assert "Everybody in these networks can read" in capsys.readouterr().out
+    assert "Everyone on these networks can read" in capsys.readouterr().out
 
 
 def test_after_close_nobody_answers(served):
