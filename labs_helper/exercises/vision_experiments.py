@@ -326,7 +326,7 @@ def differences_listed(value: object) -> str:
 
 
 def _why_not(answer: str, places: Sequence[str], right: Sequence[str]) -> str:
-    entries = answer.partition(": ")[2].split(".")[0].split(";")
+    entries = re.findall(r"(?<=[:;])[^;.]+", answer)
     marked = [entry.strip() for entry in entries if entry.rstrip().endswith("different")]
     if sorted(places) == sorted(right):
         return _("The places are right, but not in the order of the list.")
