@@ -116,7 +116,7 @@ def solved(
         otherwise: what stands in. By default stored results are looked up; where none is stored, the result is nan.
 
     Example:
-        size_of = solved("3.5", weight_bytes)
+        counted = solved("3.1", parameters)
     """
     exercise = all_exercises(number.partition(".")[0])[number]
     try:

@@ -111,7 +111,7 @@ def _failed(function: Callable[..., Any], arguments: Sequence[Any], call: str, e
     try:
         inspect.signature(function).bind(*arguments)
     except TypeError:
-        return _("{call} must be possible: the function takes {count} arguments, in this order.").format(
+        return _("It is called as {call}, so your function takes {count} arguments, in this order.").format(
             call=call, count=len(arguments)
         )
     except ValueError:  # a function of C that does not say what it takes
@@ -186,7 +186,7 @@ def refuse(
         TryAgain: one of them is not right.
 
     Example:
-        refuse([393216], cases("1.7"), {"": "Multiply."})
+        refuse([0.5], [Case((), 0.25, {"twice": 0.5})], {"twice": "This is twice the answer.", "": "Divide."})
     """
     first = next((i for i, case in enumerate(tried) if not close(answers[i], case.right)), None)
     if first is None:
@@ -235,9 +235,7 @@ def _units(rights: Sequence[float], unit: str) -> list[tuple[Callable[[float], f
     tests: list[tuple[Callable[[float], float], str]] = []
     # Shares, some of which may be above 1.
     if all(0 <= right <= 5 for right in rights) and not all(float(right).is_integer() for right in rights):
-        tests.append(
-            (lambda right: 100 * right, _("This is in per cent. A share is between 0 and 1: do not multiply by 100."))
-        )
+        tests.append((lambda right: 100 * right, _("This is in per cent. Hand in the share: do not multiply by 100.")))
     if unit == _("bytes"):
         tests += [
             (lambda right: 8 * right, _("These are bits. A byte has eight: hand in bytes.")),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 import math
 
+import numpy
 import pytest
 
-from labs_helper.exercises import solved, stored
+from labs_helper.exercises import facts, solved, stored
 from references import LABS, solution, texts
 
 
@@ -28,20 +29,29 @@ def test_the_cases_tell_each_mistake_from_the_right_answer(reference):
         assert name == "norms and biases" or any(case["mistakes"][name] != case["right"] for case in cases), name
 
 
-def weight_bytes(parameters, bits, group):
-    return parameters / 8 * bits + parameters / group * 4
+BIG = facts.moe_shape("phi-3.5-moe-instruct-4bit")
+
+
+def parameters(shape, experts):
+    hidden, wide = shape["hidden_size"], shape["intermediate_size"]
+    keys = hidden // shape["num_attention_heads"] * shape["num_key_value_heads"]
+    layer = 2 * hidden * (hidden + keys) + hidden * (shape["num_local_experts"] + 3 * wide * experts)
+    return 2 * shape["vocab_size"] * hidden + shape["num_hidden_layers"] * layer
 
 
 def test_a_lab_goes_on_with_the_learners_function_once_it_passes(capsys):
-    assert solved("3.5", weight_bytes) is weight_bytes
+    assert solved("3.1", parameters) is parameters
     assert "your function is used" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("unsolved", [..., None, 5, lambda *a: ..., lambda *a: 1 / 0, lambda p, b, g: p * b / 8])
+@pytest.mark.parametrize("unsolved", [..., None, 5, lambda *a: ..., lambda *a: 1 / 0, lambda s, e: 3 * e])
 def test_until_then_stored_results_stand_in(unsolved, capsys):
-    look_up = solved("3.5", unsolved)
+    look_up = solved("3.1", unsolved)
     assert "stored results are used" in capsys.readouterr().out
-    assert look_up(2097152, 8, 64) == 2228224 and math.isnan(look_up(1, 2, 3))
+    assert look_up(BIG, 16) == look_up(BIG, numpy.int64(16)) == 41_872_261_120
+    assert look_up({**BIG, "rope_theta": 10_000}, 16) == 41_872_261_120
+    for unknown in ((BIG, 5), (BIG,), ({}, 16), (BIG, numpy.zeros(2)), (BIG, [16])):
+        assert math.isnan(look_up(*unknown))
 
 
 def test_where_nothing_is_stored_nan_or_a_function_of_the_course_stands_in(capsys):
@@ -54,7 +64,7 @@ def test_where_nothing_is_stored_nan_or_a_function_of_the_course_stands_in(capsy
 def test_solved_notes_nothing(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("LABS_PROGRESS", "on")
     monkeypatch.setenv("LABS_DATA_DIR", str(tmp_path / "data"))
-    solved("3.5", weight_bytes)
+    solved("3.1", parameters)
     assert not (tmp_path / "data").exists()
 
 
