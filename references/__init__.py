@@ -73,7 +73,7 @@ def solution(lab: str, name: str) -> Any:
         KeyError: no solution cell defines it.
 
     Example:
-        solution("03", "weight_bytes")(64, 4, 64)      # 36.0
+        solution("03", "hit_rate")("ABAB", 2)      # 0.5
     """
     from labs_helper.course import editions
 

@@ -27,6 +27,8 @@ class Lab:
         roles: the models that it needs.
         minutes: working time, exercises included.
         exercises: whether `labs_helper.exercises` checks answers of this lab.
+        tokens: of its longest request to a real model, prompt and answer together.
+        views: of 336 x 336 pixels in a request, at most.
     """
 
     number: str
@@ -35,6 +37,8 @@ class Lab:
     roles: tuple[str, ...]
     minutes: int
     exercises: bool
+    tokens: int = 4096
+    views: int = 0
 
     @property
     def stem(self) -> str:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from labs_helper.common.translate import _
 from labs_helper.exercises import diagnosis, stored
 from labs_helper.exercises.base import Exercise, TryAgain, a_function, as_list, kind, number
+from labs_helper.figures.ablation import counts
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # --- 3.1 Parameters from the shapes ------------------------------------------------------------------------
 
+LAYERS, EXPERTS = 4, 16  # of moe-tiny
 CLOSE = 2e-4  # what a sum in another order may differ by
 
 
@@ -44,8 +46,8 @@ def _parameters(value: object) -> str:
                 "One table is missing: the words are looked up in one, and the head that writes them is another."
             ),
             "no table": _("The two tables of the vocabulary are missing: one for reading, and the head for writing."),
-            "two matrices": _("An expert has three matrices: gate, up and down. You counted two."),
-            "one matrix": _("An expert has three matrices: gate, up and down. You counted one."),
+            "two matrices": _("An expert has three matrices. You counted two."),
+            "one matrix": _("An expert has three matrices. You counted one."),
             "all heads": _("Keys and values have fewer heads than queries: num_key_value_heads of them."),
             "no head size": _(
                 "Keys and values are too small: they have num_key_value_heads heads, each of the size of a head."
@@ -248,32 +250,103 @@ def _information(value: object) -> str:
     )
 
 
-# --- 3.5 Bytes of the weights ------------------------------------------------------------------------------------
+# --- 3.5 An expert whose loss is seen ------------------------------------------------------------------------------
 
 
-def _bytes(value: object) -> str:
-    function = a_function(value, "weight_bytes")
-    tried = stored.cases("3.5")
-    diagnosis.judge(
-        function,
-        tried,
-        {
-            "no scales": _("The scales are missing: each group has a scale and a bias, 16 bits each."),
-            "one scale": _("Each group has two numbers of 16 bits: a scale and a bias. You counted one."),
-            "group forgotten": _("Each weight has 32 bits more here. They belong to a whole group: divide them by it."),
-            "group turned": _("32 bits are shared by a group: divide 32 by group, not group by 32."),
-            "scales of four bytes": _("A scale and a bias have 16 bits each, 32 together. You counted 64."),
-            "scales in bytes": _("The scales are in bits, the weights in bytes. Make bytes of both."),
-            "": _(
-                "A weight takes `bits` bits and its part of the 32 bits that its group shares. Then make bytes of it."
-            ),
-        },
-        call=lambda *arguments: f"weight_bytes{arguments}",
-        close=lambda answer, right: diagnosis.near(answer, right, 1e-4),
-        unit=_("bytes"),
-    )
-    return _("Right. Phi-3.5-MoE at 4 bits: {size:.1f} GB; the published files have 23.57.").format(
-        size=tried[0].right / 1e9
+def _losses(value: object) -> str:
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise TryAgain(
+            _("Hand in two finds: check('3.5', (seen, unseen)). I was given {kind}.").format(kind=kind(value))
+        )
+    finds = as_list(value)
+    if len(finds) != 2:
+        raise TryAgain(_("Hand in two finds, (seen, unseen). I was given {count}.").format(count=len(finds)))
+    seen, unseen = (_find(find, name) for find, name in zip(finds, ("seen", "unseen"), strict=True))
+    lost, spared = _loss(*seen, "seen"), _loss(*unseen, "unseen")
+    if not lost.sure:
+        raise TryAgain(
+            _("seen: {counts} This loss may be luck. Look for a topic that loses most of its answers.").format(
+                counts=lost.words
+            )
+        )
+    if spared.answers > spared.asked / 20:
+        raise TryAgain(
+            _("unseen: {counts} That is a loss. Try the layers in which two experts share a topic.").format(
+                counts=spared.words
+            )
+        )
+    if not spared.preferred:
+        raise TryAgain(
+            _(
+                "unseen: hardly any token of {topic} goes to expert {expert} of layer {layer}, so nothing could be "
+                "lost. Take an expert that its topic prefers."
+            ).format(topic=unseen[2], expert=unseen[1], layer=unseen[0])
+        )
+    return _("Right. Seen: {seen} Unseen: {unseen}").format(seen=lost.words, unseen=spared.words)
+
+
+def _find(value: object, name: str) -> tuple[int, int, str]:
+    """A find of the learner, read politely."""
+    parts_ = as_list(value) if isinstance(value, (list, tuple)) else []
+    if len(parts_) != 3 or not isinstance(parts_[2], str):
+        raise TryAgain(
+            _('{name} must be (layer, expert, topic), such as (3, 14, "plan"). I was given {kind}.').format(
+                name=name, kind=kind(value)
+            )
+        )
+    layer, expert = (int(number(part, what)) for part, what in zip(parts_, (_("The layer"), _("The expert"))))
+    topics = list(dict.fromkeys(row["topic"] for row in counts()))
+    if parts_[2] not in topics:
+        raise TryAgain(
+            _("{name}: there is no topic {topic!r}. The topics are {topics}.").format(
+                name=name, topic=parts_[2][:40], topics=", ".join(topics)
+            )
+        )
+    if not (0 <= layer < LAYERS and 0 <= expert < EXPERTS):
+        raise TryAgain(
+            _("{name}: moe-tiny has layers 0 to {layer} and experts 0 to {expert}. The layer comes first.").format(
+                name=name, layer=LAYERS - 1, expert=EXPERTS - 1
+            )
+        )
+    return layer, expert, parts_[2]
+
+
+class _Loss(NamedTuple):
+    """What a topic loses without an expert that was counted (data/measured): answers of those asked.
+
+    `sure`: more than luck explains. `preferred`: the topic's tokens do go to this expert.
+    """
+
+    answers: int
+    asked: int
+    sure: bool
+    preferred: bool
+    words: str
+
+
+def _loss(layer: int, expert: int, topic: str, name: str) -> _Loss:
+    rows = counts()
+    whole = next(row for row in rows if row["kind"] == "none" and row["topic"] == topic)
+    of_expert = [
+        row for row in rows if (row["layer"], row["experts"], row["topic"]) == (str(layer), str(expert), topic)
+    ]
+    if not of_expert:
+        raise TryAgain(
+            _(
+                "{name}: nobody counted what {topic} loses without expert {expert} of layer {layer}, since its tokens "
+                "rarely go there. Take an expert from `favourites`."
+            ).format(name=name, topic=topic, expert=expert, layer=layer)
+        )
+    row = of_expert[0]
+    words = _("without expert {expert} of layer {layer}, {topic} has {right} of {asked} right instead of {before}.")
+    return _Loss(
+        whole["right"] - row["right"],
+        row["asked"],
+        row["high"] < whole["low"],
+        any(row["prefers"] == topic for row in of_expert),
+        words.format(
+            expert=expert, layer=layer, topic=topic, right=row["right"], asked=row["asked"], before=whole["right"]
+        ),
     )
 
 
@@ -377,12 +450,15 @@ def exercises() -> tuple[Exercise, ...]:
         ),
         Exercise(
             "3.5",
-            _("Compute the bytes of quantized weights"),
-            _bytes,
+            _("Find an expert whose loss is seen, and one whose loss is not"),
+            _losses,
             (
-                _("A weight takes `bits` bits. A group of weights shares a scale and a bias of 16 bits each."),
-                _("That is 32 / group more bits for each weight."),
-                _("return parameters * (bits + 32 / group) / 8"),
+                _("right_without(topic, [(layer, expert)]) asks the six questions of one topic, in a second or two."),
+                _("In the last layer a topic has one expert to itself; in the layers before it, two share the topic."),
+                _(
+                    "The table `favourites` names the expert that each topic prefers, by layer. Try one row of the "
+                    "last layer and one of another layer."
+                ),
             ),
         ),
         Exercise(

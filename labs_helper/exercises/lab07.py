@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import re
 from collections.abc import Callable, Mapping
 from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,6 +13,7 @@ from labs_helper.exercises import diagnosis
 from labs_helper.exercises.base import Exercise, NotYet, TryAgain, a_function, kind, number
 
 if TYPE_CHECKING:
+    from labs_helper.agent import Tool
     from labs_helper.agent.world import LanguageName
 
 # --- 7.1 A calculator without eval ------------------------------------------------------------------------
@@ -177,13 +179,27 @@ def _references(value: object) -> str:
 # --- 7.3 A tool of one's own ------------------------------------------------------------------------------
 
 COUNTRIES = ("Kenya", "Japan", "Peru")
-TONGUES: tuple[LanguageName, ...] = ("Spanish", "Korean")
+TONGUES: dict[LanguageName, str] = {"Spanish": "es", "Korean": "ko"}
+ENGLISH = re.compile(r"[A-Za-z]{3,}")  # in a Korean post
 
 
 def _own_tool(value: object) -> str:
-    from labs_helper.agent import Tool, read_plan, run_plan, write_plan
-    from labs_helper.agent.tools import place, translate
-    from labs_helper.errors import BadPlan
+    tools, tool = _tools_with_post(value)
+    count = "0"
+    for country in COUNTRIES:
+        for tongue, code in TONGUES.items():
+            text, count = _post_of(tools, country, tongue)
+            _check_post(text, country, tongue, code)
+            if not isinstance(tool.function(country, tongue), str):
+                raise TryAgain(_("post must return one text (str). Join its parts."))
+    _check_unknown(tools)
+    return _(
+        "Right: facts looked up, written in {languages} languages, counted by the next step ({count} words)."
+    ).format(languages=len(TONGUES), count=count)
+
+
+def _tools_with_post(value: object) -> tuple[Mapping[str, Tool], Tool]:
+    from labs_helper.agent import Tool
 
     if not isinstance(value, Mapping):
         raise TryAgain(_("Hand in the tools: TOOLS | toolbox(post). I was given {kind}.").format(kind=kind(value)))
@@ -200,29 +216,74 @@ def _own_tool(value: object) -> str:
         raise TryAgain(_("The function has no docstring. Its first line tells the model what the tool is for."))
     if "word_count" not in value:
         raise TryAgain(_("The other tools are gone. Add yours to them: TOOLS | toolbox(post)."))
-    for country in COUNTRIES:
-        for tongue in TONGUES:
-            plan = write_plan(("post", {"about": country, "to": tongue}), ("word_count", {"text": "$1"}))
-            try:
-                text, count = run_plan(read_plan(plan, value), value)
-            except BadPlan as error:
-                raise TryAgain(
-                    _("The plan post({country!r}, {tongue!r}) failed: {problem}").format(
-                        country=country, tongue=tongue, problem=error.what
-                    )
-                ) from None
-            if text in ("None", "Ellipsis"):
-                raise NotYet
-            for field in ("capital", "currency"):
-                wanted = translate(place(country, field), tongue)
-                if wanted.casefold() not in text.casefold():
-                    raise TryAgain(
-                        _("In the post about {country} in {tongue} I do not find its {field}, {wanted}: {text}").format(
-                            country=country, tongue=tongue, field=field, wanted=wanted, text=text[:80]
-                        )
-                    )
+    return value, tool
+
+
+def _post_of(tools: Mapping[str, Tool], country: str, tongue: str) -> tuple[str, str]:
+    """The post, and its words as the next step counts them."""
+    from labs_helper.agent import read_plan, run_plan, write_plan
+    from labs_helper.errors import BadPlan
+
+    plan = write_plan(("post", {"about": country, "to": tongue}), ("word_count", {"text": "$1"}))
     try:
-        run_plan(read_plan(write_plan(("post", {"about": "Atlantis", "to": "Spanish"})), value), value)
+        text, count = run_plan(read_plan(plan, tools), tools)
+    except BadPlan as error:
+        raise TryAgain(
+            _("The plan post({country!r}, {tongue!r}) failed: {problem}").format(
+                country=country, tongue=tongue, problem=error.what
+            )
+        ) from None
+    if text == "Ellipsis":
+        raise NotYet
+    if text == "None":
+        raise TryAgain(
+            _(
+                "post({country!r}, {tongue!r}) returned nothing. End the function with return; print shows and is gone."
+            ).format(country=country, tongue=tongue)
+        )
+    return text, count
+
+
+def _check_post(text: str, country: str, tongue: LanguageName, code: str) -> None:
+    from labs_helper.agent.tools import place, translate
+    from labs_helper.errors import BadPlan
+
+    name = translate(country, tongue)
+    for field in ("capital", "currency"):
+        wanted = place(name, field, language=code)
+        if wanted.casefold() in text.casefold():
+            continue
+        missing = _("In the post about {country} in {tongue} I do not find its {field}, {wanted}: {text}").format(
+            country=country, tongue=tongue, field=field, wanted=wanted, text=text[:80]
+        )
+        english = place(country, field)
+        try:
+            by_word = translate(english, tongue)
+        except BadPlan:
+            by_word = ""
+        if by_word not in ("", wanted) and by_word.casefold() in text.casefold():
+            raise TryAgain(
+                _(
+                    "{missing} The dictionary knows another {english}, and gave {by_word}. Translate the name of the "
+                    "country first, and look the facts up under that name: place answers in the language of the name."
+                ).format(missing=missing, english=english, by_word=by_word)
+            )
+        raise TryAgain(missing)
+    if tongue == "Korean" and (english_word := ENGLISH.search(text)):
+        raise TryAgain(
+            _("The post about {country} in {tongue} still has English in it, {word!r}: {text}").format(
+                country=country, tongue=tongue, word=english_word[0], text=text[:80]
+            )
+        )
+
+
+def _check_unknown(tools: Mapping[str, Tool]) -> None:
+    """What the course does not know must raise the BadPlan of its tools."""
+    from labs_helper.agent import read_plan, run_plan, write_plan
+    from labs_helper.errors import BadPlan
+
+    try:
+        run_plan(read_plan(write_plan(("post", {"about": "Atlantis", "to": "Spanish"})), tools), tools)
     except BadPlan as error:
         if "failed" in error.what:
             raise TryAgain(
@@ -232,9 +293,54 @@ def _own_tool(value: object) -> str:
             ) from None
     else:
         raise TryAgain(_("It wrote about Atlantis. What the course does not know must be refused, not made up."))
-    return _(
-        "Right: facts looked up, written in {languages} languages, counted by the next step ({count} words)."
-    ).format(languages=len(TONGUES), count=count)
+
+
+# --- 7.4 A valid plan that is wrong -------------------------------------------------------------------------
+
+WRITTEN = {"calculator": "expression", "place": "name", "translate": "word", "word_count": "text"}
+SMALL_WORDS = frozenset({"the", "a", "an", "el", "la", "los", "las"})
+
+
+def _not_asked_for(value: object) -> str:
+    from labs_helper.agent import Trace, read_plan
+    from labs_helper.errors import BadPlan
+
+    if isinstance(value, str):
+        raise TryAgain(_("Hand in the trace that solve returned for this question, not the question or its answer."))
+    if not isinstance(value, Trace):
+        raise TryAgain(_("Hand in the trace: solve(moe, question). I was given {kind}.").format(kind=kind(value)))
+    question = next((event.text for event in value.events if event.kind == "question"), "")
+    if value.answer is None or not value.plans:
+        raise TryAgain(
+            _("The agent gave no answer to this question, and that is honest. Look for one that it answers wrongly.")
+        )
+    try:
+        steps = read_plan(value.plans[-1].strip())
+    except BadPlan as error:
+        raise TryAgain(_("This plan is not valid: {problem}").format(problem=error.what)) from None
+    given = [str(step.arguments[WRITTEN[step.tool]]) for step in steps]
+    numbers = set(re.findall(r"\d+", question))
+    strange = [
+        word
+        for text in given
+        for word in _words_of(text)
+        if (word not in numbers if word.isdecimal() else word not in question.casefold())
+    ]
+    if not strange:
+        raise TryAgain(
+            _(
+                "Everything that this plan hands over is in the question: {given}. Look for a plan with a name, a word "
+                "or a number that nobody asked about."
+            ).format(given=", ".join(given))
+        )
+    return _("Right: a valid plan, and nobody asked about {strange}. The agent answered: {answer}").format(
+        strange=", ".join(dict.fromkeys(strange)), answer=value.answer[:80]
+    )
+
+
+def _words_of(text: str) -> list[str]:
+    """The words and numbers of an argument, without references and articles."""
+    return [word for word in re.findall(r"\w+", re.sub(r"\$\d+", "", text).casefold()) if word not in SMALL_WORDS]
 
 
 def exercises() -> tuple[Exercise, ...]:
@@ -271,14 +377,21 @@ def exercises() -> tuple[Exercise, ...]:
             _own_tool,
             (
                 _(
-                    "Inside the function, place(about, 'capital') looks a fact up, and translate(word, to) "
-                    "translates it."
+                    "Begin with name = translate(about, to). Then place(name, 'capital') gives the capital in the "
+                    "language of the name."
                 ),
                 _("Annotate both parameters with str, and write one line of docstring. Return one text."),
-                _(
-                    'return f"{translate(about, to)}: " + ", ".join(translate(place(about, fact), to) for fact '
-                    'in ("capital", "currency"))'
-                ),
+                _('return f"{name}: " + ", ".join(place(name, field) for field in ("capital", "currency"))'),
+            ),
+        ),
+        Exercise(
+            "7.4",
+            _("Find a valid plan that is wrong"),
+            _not_asked_for,
+            (
+                _("Ask with words that the course does not teach: an English sentence to count, an abstract noun."),
+                _("Write as people chat: small letters, a greeting first, no question mark."),
+                _("Try word_count with a sentence of your own, and read the text that the plan hands over."),
             ),
         ),
     )

@@ -3,6 +3,7 @@
 Each function imports what it draws with, so importing this package is cheap.
 """
 
+from labs_helper.figures.ablation import ablation, pair_ablation
 from labs_helper.figures.bars import bars, token_counts
 from labs_helper.figures.base import Figure
 from labs_helper.figures.cache import kv_bytes_per_token, kv_cache, prefill
@@ -18,6 +19,7 @@ from labs_helper.figures.topics import specialisation
 
 __all__ = [
     "Figure",
+    "ablation",
     "bars",
     "benchmark_chart",
     "benchmark_table",
@@ -35,6 +37,7 @@ __all__ = [
     "kv_cache",
     "loss_by_position",
     "needle_heatmap",
+    "pair_ablation",
     "prefill",
     "rope_tables",
     "side_by_side",

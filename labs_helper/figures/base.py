@@ -85,6 +85,7 @@ class Figure:
         takeaway: str = "",
         text: str | None = None,
         rows: Sequence[Mapping[str, Any]] = (),
+        source: str = "",
         kind: Literal["svg", "png"] = "svg",
     ) -> Figure:
         """Turn a matplotlib figure into a `Figure` with the picture inside it.
@@ -95,6 +96,7 @@ class Figure:
             takeaway: the sentence under the picture.
             text: the plain form; the alt text and the takeaway when left out.
             rows: the facts behind the picture.
+            source: where the facts come from; shown below.
             kind: "svg" (sharp, the same bytes every time) or "png".
 
         Raises:
@@ -121,7 +123,7 @@ class Figure:
             data = data.replace(b"'DejaVu Sans'", b"'DejaVu Sans', Verdana, Helvetica, Arial, sans-serif")
         mime = "image/svg+xml" if kind == "svg" else "image/png"
         return cls(
-            html=picture(data, mime, alt, takeaway, width=int(fig.get_figwidth() * 96)),
+            html=picture(data, mime, alt, takeaway, width=int(fig.get_figwidth() * 96), source=source),
             text=text if text is not None else "\n".join(part for part in (alt, takeaway) if part),
             alt=alt,
             takeaway=takeaway,

@@ -30,7 +30,9 @@ STYLES = (
 )
 
 
-def canvas(width: float, height: float, columns: int, share: bool = False) -> tuple[Canvas, list[Axes]]:
+def canvas(
+    width: float, height: float, columns: int, share: bool = False, stacked: bool = False
+) -> tuple[Canvas, list[Axes]]:
     """A matplotlib figure with its axes, made without pyplot: nothing stays open, any thread may draw.
 
     Args:
@@ -38,6 +40,7 @@ def canvas(width: float, height: float, columns: int, share: bool = False) -> tu
         height: in inches.
         columns: how many axes, side by side.
         share: give them one common vertical axis.
+        stacked: put them one below the other instead.
     """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -54,7 +57,8 @@ def canvas(width: float, height: float, columns: int, share: bool = False) -> tu
     ):
         fig = Canvas(figsize=(width, height), layout="constrained", facecolor="white")
         FigureCanvasAgg(fig)
-        axes = fig.subplots(1, columns, squeeze=False, sharey=share)[0]
+        shape = (columns, 1) if stacked else (1, columns)
+        axes = fig.subplots(*shape, squeeze=False, sharey=share).ravel()
     return fig, list(axes)
 
 

@@ -11,7 +11,7 @@ from labs_helper.capacity import estimate, limits
 from labs_helper.catalog import tables
 from labs_helper.common.translate import _, _n
 from labs_helper.errors import BadRequest
-from labs_helper.figures.base import Figure, Row, framed_table, records
+from labs_helper.figures.base import Figure, Row, framed_table, records, source_line
 from labs_helper.figures.canvas import STYLES, annotate, canvas, grid
 from labs_helper.figures.text import joined, number, text_table
 
@@ -51,9 +51,10 @@ def expert_memory(
     models: Mapping[str, Shapes] | None = None,
     *,
     bits: Sequence[int] = (16, 8, 4, 3),
-    macs: Sequence[int] = (8, 16, 24, 32, 48, 64),
+    macs: Sequence[int] = (8, 16, 18, 24, 32, 36, 48, 64, 96, 128),
     tokens: int = 4096,
     group_size: int = 64,
+    takeaway: str = "",
 ) -> Figure:
     """A table: what a model needs at each bit width, and the smallest Mac whose GPU gets that much memory.
 
@@ -64,6 +65,7 @@ def expert_memory(
             three quarters above.
         tokens: length of the conversation whose cache must fit too.
         group_size: weights that share a scale.
+        takeaway: the sentence below.
 
     Returns:
         Figure: `rows` has weights and need in bytes and the smallest Mac (None if none is large enough).
@@ -73,7 +75,7 @@ def expert_memory(
 
     Example:
         >>> expert_memory(bits=(4,)).rows[0]["smallest Mac"]
-        48
+        36
     """
     models = family() if models is None else models
     if not models or not bits or not macs:
@@ -96,12 +98,12 @@ def expert_memory(
         ]
         for row in rows
     ]
-    takeaway = _memory_takeaway(rows, tokens, max(macs))
+    summary = _memory_summary(rows, tokens, max(macs))
     source = _("computed from the shapes, see {file}").format(file="labs_helper/capacity/estimate.py")
     return Figure(
         html=framed_table(columns, cells, takeaway, source=source, right=range(1, 5), grid=True),
-        text=joined(text_table(columns, cells, right=range(1, 5)), takeaway),
-        alt=_("Table of memory by model and bit width. {takeaway}").format(takeaway=takeaway),
+        text=joined(text_table(columns, cells, right=range(1, 5)), summary, takeaway),
+        alt=_("Table of memory by model and bit width. {summary}").format(summary=summary),
         takeaway=takeaway,
         rows=rows,
     )
@@ -122,7 +124,7 @@ def _memory_row(name: str, shapes: Shapes, bits: int, macs: Sequence[int], token
     }
 
 
-def _memory_takeaway(rows: Sequence[Row], tokens: int, largest: int) -> str:
+def _memory_summary(rows: Sequence[Row], tokens: int, largest: int) -> str:
     first = rows[0]["model"]
     row = next((row for row in rows if row["model"] == first and row["bits"] == 4), rows[0])
     if row["smallest Mac"]:
@@ -158,7 +160,7 @@ class _Scored(NamedTuple):
     setting: str
 
 
-def cost_quality(test: str = "MMLU") -> Figure:
+def cost_quality(test: str = "MMLU", *, takeaway: str = "") -> Figure:
     """Draw published scores over the parameters that one token goes through.
 
     The work for a token grows with those parameters, two operations each; memory grows with all of them. Models whose
@@ -166,6 +168,7 @@ def cost_quality(test: str = "MMLU") -> Figure:
 
     Args:
         test: a test of the table phi35_moe_main, such as "MMLU", "GSM8K" or "HumanEval".
+        takeaway: the sentence below.
 
     Raises:
         BadRequest: there is no such test.
@@ -184,29 +187,23 @@ def cost_quality(test: str = "MMLU") -> Figure:
         else:
             models.append(_Scored(model, *sizes, score, setting))
     models.sort(key=lambda scored: scored.active)
-    moe = next(scored for scored in models if "MoE" in scored.model)
-    dense = [scored for scored in models if scored.active >= moe.active and scored is not moe]
-    takeaway = _(
-        "{model} uses {active} of its {total} billion parameters for a token and scores {score}, more than {beaten} of "
-        "the {dense} dense models here that use more."
-    ).format(
-        model=moe.model,
-        active=number(moe.active),
-        total=number(moe.total),
-        score=number(moe.score),
-        beaten=sum(scored.score < moe.score for scored in dense),
-        dense=len(dense),
+    summary = _("From the highest score: {models}.").format(
+        models=", ".join(
+            f"{scored.model} {number(scored.score)}" for scored in sorted(models, key=lambda scored: -scored.score)
+        )
     )
+    source = _("the model cards, in data/benchmarks")
     if left_out:
-        takeaway += " " + _("Left out, size not published: {models}.").format(models=", ".join(left_out))
+        source += " " + _("(left out, size not published: {models})").format(models=", ".join(left_out))
     columns = [_("model"), _("active (billions)"), _("total (billions)"), test]
     cells = [[s.model, number(s.active), number(s.total), number(s.score)] for s in models]
-    alt = _("Scatter plot of {count} models: {test} over parameters for a token. {takeaway}")
+    alt = _("Scatter plot of {count} models: {test} over parameters for a token. {summary}")
     return Figure.from_matplotlib(
         _draw_scores(models, test),
-        alt=alt.format(count=len(models), test=test, takeaway=takeaway),
+        alt=alt.format(count=len(models), test=test, summary=summary),
         takeaway=takeaway,
-        text=joined(text_table(columns, cells, right=[1, 2, 3]), takeaway),
+        source=source,
+        text=joined(text_table(columns, cells, right=[1, 2, 3]), takeaway, source_line(source)),
         rows=[scored._asdict() for scored in models],
     )
 
@@ -241,32 +238,40 @@ def _parameters(model: str) -> tuple[float, float] | None:
 
 
 def _draw_scores(models: Sequence[_Scored], test: str) -> Canvas:
-    fig, (axis,) = canvas(7.6, 4.0, 1)
-    for place, scored in enumerate(models):
-        style = STYLES[place % len(STYLES)]
-        axis.plot(scored.active, scored.score, style.mark, color=style.colour, markersize=8)
-        at, left = (scored.active, scored.score), scored.active > 9  # there the words would leave the picture
-        annotate(axis, scored.model, at, right=-8 if left else 8, up=-3, align="right" if left else "left")
+    fig, (axis,) = canvas(7.8, 4.0, 1)
+    for scored in sorted(models, key=lambda scored: -scored.score):
+        style = STYLES[models.index(scored) % len(STYLES)]
+        axis.plot(
+            scored.active,
+            scored.score,
+            style.mark,
+            color=style.colour,
+            markersize=9,
+            label=f"{number(scored.score)}  {scored.model}",
+        )
     axis.set(
         title=_("{test}: score over work for a token").format(test=test),
-        ylabel=_("score (0 to 100)"),
-        xlim=(0, 1.08 * models[-1].active),
+        ylabel=_("score"),
+        ylim=(0, 100),
+        xlim=(0, 1.08 * max(scored.active for scored in models)),
         xlabel=_("billions of parameters that one token goes through"),
     )
     grid(axis)
-    axis.margins(y=0.12)
+    # Beside the points the names would cover each other: models of one size score alike.
+    axis.legend(loc="lower left", fontsize=8, title=_("score and model"), alignment="left")
     return fig
 
 
 # -- experts from the disk -------------------------------------------------------------------------------------------
 
 
-def hit_rates(frame: Table, *, title: str | None = None) -> Figure:
+def hit_rates(frame: Table, *, title: str | None = None, takeaway: str = "") -> Figure:
     """Draw how often an expert was in memory already when a token needed it, over the memory given to experts.
 
     Args:
         frame: rows with `experts` (how many fit), `hits` and `misses`, as `moe_offload_store.stats()` gives them.
         title: shown above; "Experts kept in memory, the others on the disk" when left out.
+        takeaway: the sentence below.
 
     Raises:
         BadRequest: no rows, or a column is missing.
@@ -278,7 +283,7 @@ def hit_rates(frame: Table, *, title: str | None = None) -> Figure:
     title = _("Experts kept in memory, the others on the disk") if title is None else title
     rows = _hit_rows(records(frame))
     low, high = rows[0], rows[-1]
-    takeaway = _n(
+    summary = _n(
         "With room for {low} expert, {low_rate:.0%} of the look-ups find theirs in memory; with room for {high}, "
         "{high_rate:.0%}.",
         "With room for {low} experts, {low_rate:.0%} of the look-ups find theirs in memory; with room for {high}, "
@@ -292,10 +297,10 @@ def hit_rates(frame: Table, *, title: str | None = None) -> Figure:
     )
     return Figure.from_matplotlib(
         _draw_hits(rows, title),
-        alt=_("Line chart of the hit rate at {count} budgets. {takeaway}").format(count=len(rows), takeaway=takeaway),
+        alt=_("Line chart of the hit rate at {count} budgets. {summary}").format(count=len(rows), summary=summary),
         takeaway=takeaway,
         rows=rows,
-        text=joined(table, takeaway),
+        text=joined(table, summary, takeaway),
     )
 
 

@@ -29,7 +29,7 @@ _EDGES = ("solid", "dashed", "dotted", "double")
 # -- token by token --------------------------------------------------------------------------------------------------
 
 
-def expert_tokens(record: Record, layer: int = 0, *, title: str = "") -> Figure:
+def expert_tokens(record: Record, layer: int = 0, *, title: str = "", takeaway: str = "") -> Figure:
     """Mark each token with the expert that its layer sent it to.
 
     The large number under a token is its first expert, the small one its second. Each expert also has a colour of its
@@ -39,6 +39,7 @@ def expert_tokens(record: Record, layer: int = 0, *, title: str = "") -> Figure:
         record: an `Answer` that was asked for with record_experts=True, its `routing`, or a frame of it.
         layer: which layer, from 0.
         title: a heading above the tokens.
+        takeaway: the sentence below.
 
     Raises:
         BadRequest: the routing was not recorded, columns are missing, or there is no such layer.
@@ -56,7 +57,7 @@ def expert_tokens(record: Record, layer: int = 0, *, title: str = "") -> Figure:
     rows = _token_rows(frame, layer)
     counts = Counter(row["first"] for row in rows)
     most = max(counts, key=lambda expert: (counts[expert], -expert))
-    takeaway = _(
+    summary = _(
         "In layer {layer}, {used} of {experts} experts come first for at least one of {tokens} tokens; expert {most} "
         "most often ({times} tokens)."
     ).format(layer=layer, used=len(counts), experts=EXPERTS, tokens=len(rows), most=most, times=counts[most])
@@ -64,11 +65,11 @@ def expert_tokens(record: Record, layer: int = 0, *, title: str = "") -> Figure:
     for part, words in (("prompt", _("prompt")), ("answer", _("answer"))):
         if own := [row for row in rows if row["part"] == part]:
             boxes += f"<p style='margin:0.3em 0'><small>{escape(words)}</small></p><div>{''.join(map(_box, own))}</div>"
-    alt = _("{tokens} tokens, each with the numbers of its two experts in layer {layer}. {takeaway}")
+    alt = _("{tokens} tokens, each with the numbers of its two experts in layer {layer}. {summary}")
     return Figure(
         html=f'<figure style="margin:0.5em 0">{heading(title)}{boxes}{caption(takeaway)}</figure>',
-        text=joined(title, _token_table(rows), takeaway),
-        alt=alt.format(tokens=len(rows), layer=layer, takeaway=takeaway),
+        text=joined(title, _token_table(rows), summary, takeaway),
+        alt=alt.format(tokens=len(rows), layer=layer, summary=summary),
         takeaway=takeaway,
         rows=tuple(rows),
     )
@@ -136,13 +137,16 @@ def _colour(expert: int) -> str:
 # -- layer by layer --------------------------------------------------------------------------------------------------
 
 
-def expert_map(record: Record, *, rank: int | None = None, title: str = "", experts: int = EXPERTS) -> Figure:
-    """Draw how large a share of the tokens each expert of each layer gets.
+def expert_map(
+    record: Record, *, rank: int | None = None, title: str = "", takeaway: str = "", experts: int = EXPERTS
+) -> Figure:
+    """Draw how large a share of a layer's choices each of its experts gets.
 
     Args:
         record: as for `expert_tokens`.
         rank: 1 for the first experts only, 2 for the second; None counts both.
         title: shown above.
+        takeaway: the sentence below.
         experts: how many a layer has; those that got no token are drawn too.
 
     Raises:
@@ -153,13 +157,15 @@ def expert_map(record: Record, *, rank: int | None = None, title: str = "", expe
     """
     shares, layers = shares_of(routing_frame(record, rank), experts)
     if not title and rank is None:
-        title = _("Share of tokens by layer and expert")
+        title = _("Which experts are chosen, first or second, in each layer")
     elif not title:
-        title = _("Share of tokens by layer and expert (rank {rank})").format(rank=rank)
+        title = (
+            _("Which experts come first in each layer") if rank == 1 else _("Which experts come second in each layer")
+        )
     layer, expert = divmod(int(shares.argmax()), experts)
     idle = int((shares == 0).sum())
-    takeaway = _(
-        "The busiest is expert {expert} of layer {layer} with {share:.0%} of the choices; an even share would be "
+    summary = _(
+        "The busiest is expert {expert} of layer {layer} with {share:.0%} of its choices; an even share would be "
         "{even:.1%}. {idle}"
     ).format(
         expert=expert,
@@ -168,15 +174,15 @@ def expert_map(record: Record, *, rank: int | None = None, title: str = "", expe
         even=1 / experts,
         idle=_idle(idle, shares.size),
     )
-    fig, (axis,) = canvas(8.6, 1.4 + min(0.34 * len(layers), 7), 1)
+    fig, (axis,) = canvas(8.0, 1.4 + min(0.34 * len(layers), 7), 1)
     heat_map(axis, shares, layers, _("layer"), title)
-    alt = _("Heat map of {layers} layers by {experts} experts; each cell is a share of the tokens. {takeaway}")
+    alt = _("Heat map of {layers} layers by {experts} experts; each cell is a share of the layer's choices. {summary}")
     above = _("{title}, in per cent").format(title=title)
     return Figure.from_matplotlib(
         fig,
-        alt=alt.format(layers=len(layers), experts=experts, takeaway=takeaway),
+        alt=alt.format(layers=len(layers), experts=experts, summary=summary),
         takeaway=takeaway,
-        text=joined(above, share_table(_("layer"), layers, shares), takeaway),
+        text=joined(above, share_table(_("layer"), layers, shares), summary, takeaway),
         rows=[
             {"layer": at, "expert": e, "share": float(shares[i, e])}
             for i, at in enumerate(layers)
@@ -191,7 +197,7 @@ def _idle(idle: int, cells: int) -> str:
     return _("{idle} of {cells} experts got no token here.").format(idle=idle, cells=cells)
 
 
-def expert_load(record: Record, *, title: str | None = None, experts: int = EXPERTS) -> Figure:
+def expert_load(record: Record, *, title: str | None = None, takeaway: str = "", experts: int = EXPERTS) -> Figure:
     """Draw how evenly the tokens of each layer are spread over its experts.
 
     Each column is a layer and each dot an expert, from the idlest to the busiest; the dashed line is an even share.
@@ -199,6 +205,7 @@ def expert_load(record: Record, *, title: str | None = None, experts: int = EXPE
     Args:
         record: as for `expert_tokens`; better the frames of many answers joined, since one prompt is no balance.
         title: shown above; "Load of the experts" when left out.
+        takeaway: the sentence below.
         experts: how many a layer has.
 
     Raises:
@@ -222,7 +229,7 @@ def expert_load(record: Record, *, title: str | None = None, experts: int = EXPE
         for layer, row in zip(layers, shares, strict=True)
     ]
     worst = max(rows, key=lambda row: float(row["most"]))
-    takeaway = _(
+    summary = _(
         "The load is most uneven in layer {layer}, where expert {busiest} gets {most:.0%}; the smallest share of all "
         "is {least:.1%}, an even one {even:.1%}."
     ).format(
@@ -240,37 +247,47 @@ def expert_load(record: Record, *, title: str | None = None, experts: int = EXPE
         ],
         right=range(6),
     )
-    alt = _("For each of {layers} layers {experts} dots: each expert's share of {choices:,} choices. {takeaway}")
+    alt = _("For each of {layers} layers {experts} dots: each expert's share of {choices:,} choices. {summary}")
     choices = int((frame["layer"] == layers[0]).sum())
     return Figure.from_matplotlib(
         _draw_load(shares, layers, title),
-        alt=alt.format(layers=len(layers), experts=experts, choices=choices, takeaway=takeaway),
+        alt=alt.format(layers=len(layers), experts=experts, choices=choices, summary=summary),
         takeaway=takeaway,
-        text=joined(title, table, takeaway),
+        text=joined(title, table, summary, takeaway),
         rows=rows,
     )
 
 
 def _draw_load(shares: Floats, layers: Sequence[int], title: str) -> Canvas:
+    from matplotlib.ticker import MultipleLocator
+
     experts = shares.shape[1]
-    fig, (axis,) = canvas(max(5.0, 1.8 + 0.55 * len(layers)), 3.6, 1)
+    fig, (axis,) = canvas(min(8.0, max(5.0, 1.8 + 0.55 * len(layers))), 3.6, 1)
     for i, row in enumerate(shares):
         axis.vlines(i, row.min(), row.max(), color="#0072B2", linewidth=1.2)
         axis.plot([i] * experts, row, "o", color="#0072B2", markersize=4, markerfacecolor="white")
         for expert, up in ((int(row.argmax()), 6), (int(row.argmin()), -12)):
             annotate(axis, f"{expert}", (i, float(row[expert])), up=up)
-    even = _("even share, {share:.1%}").format(share=1 / experts)
-    axis.axhline(1 / experts, color="#333333", linestyle="--", linewidth=1, label=even)
+    axis.axhline(1 / experts, color="#333333", linestyle="--", linewidth=1)
+    annotate(
+        axis,
+        _("even share, {share:.1%}").format(share=1 / experts),
+        (len(layers) + 0.35, 1 / experts),
+        up=3,
+        align="right",
+    )
+    axis.set_xlim(-0.45, len(layers) + 0.4)  # room for the words
     axis.set_xticks(range(len(layers)), [str(layer) for layer in layers])
-    axis.margins(y=0.15)
-    axis.set_ylim(bottom=min(-0.02, axis.get_ylim()[0]))
+    top = float(shares.max())
+    step = next(step for step in (0.05, 0.1, 0.2) if top / step <= 6)
+    axis.yaxis.set_major_locator(MultipleLocator(step))
     axis.yaxis.set_major_formatter(lambda value, _position: f"{value:.0%}")
+    axis.set_ylim(-0.12 * top, 1.15 * top)
     axis.set(
         title=latin(title),
         xlabel=_("layer (numbers: most and least used expert)"),
-        ylabel=_("share of the choices"),
+        ylabel=_("share of the layer's choices"),
     )
-    axis.legend(fontsize=8)
     return fig
 
 
@@ -283,9 +300,10 @@ def compare_experts(
     names: tuple[str, str] | None = None,
     *,
     rank: int | None = 1,
+    takeaway: str = "",
     experts: int = EXPERTS,
 ) -> Figure:
-    """Draw the experts of two prompts side by side, and say how much they share.
+    """Draw the experts of two prompts one below the other, and say how much they share.
 
     The overlap of a layer is the sum over its experts of the smaller of the two shares: 1 if both prompts use the
     experts alike, 0 if they have none in common.
@@ -295,6 +313,7 @@ def compare_experts(
         second: the same, of another prompt.
         names: what to call them; "first prompt" and "second prompt" when left out.
         rank: 1 counts the first expert of each token; None counts both.
+        takeaway: the sentence below.
         experts: how many a layer has.
 
     Raises:
@@ -311,7 +330,7 @@ def compare_experts(
     overlap = np.minimum(left, right).sum(axis=1)
     names = names or (_("first prompt"), _("second prompt"))
     names = shorten(str(names[0]), 40), shorten(str(names[1]), 40)
-    takeaway = _overlap_takeaway(overlap, layers)
+    summary = _overlap_summary(overlap, layers)
     rows: list[Row] = [
         {
             "layer": layer,
@@ -326,17 +345,17 @@ def compare_experts(
         tables += [_("{title}, in per cent").format(title=name), share_table(_("layer"), layers, shares)]
     cells = [[row["layer"], f"{row['overlap']:.0%}"] for row in rows]
     tables.append(text_table([_("layer"), _("overlap")], cells, right=[0, 1]))
-    alt = _("Two heat maps of {layers} layers by {experts} experts: {first}, and {second}. {takeaway}")
+    alt = _("Two heat maps of {layers} layers by {experts} experts: {first}, and {second}. {summary}")
     return Figure.from_matplotlib(
         _draw_two(left, right, layers, overlap, names),
-        alt=alt.format(layers=len(layers), experts=experts, first=names[0], second=names[1], takeaway=takeaway),
+        alt=alt.format(layers=len(layers), experts=experts, first=names[0], second=names[1], summary=summary),
         takeaway=takeaway,
-        text=joined(*tables, takeaway),
+        text=joined(*tables, summary, takeaway),
         rows=rows,
     )
 
 
-def _overlap_takeaway(overlap: Floats, layers: Sequence[int]) -> str:
+def _overlap_summary(overlap: Floats, layers: Sequence[int]) -> str:
     least, most = int(overlap.argmin()), int(overlap.argmax())
     return _(
         "The two prompts share {mean:.0%} of their choices on average; least in layer {least} ({least_share:.0%}), "
@@ -351,10 +370,10 @@ def _overlap_takeaway(overlap: Floats, layers: Sequence[int]) -> str:
 
 
 def _draw_two(left: Floats, right: Floats, layers: Sequence[int], overlap: Floats, names: tuple[str, str]) -> Canvas:
-    fig, axes = canvas(11.0, 1.5 + min(0.34 * len(layers), 7), 2, share=True)
+    fig, axes = canvas(8.0, 2 * (1.1 + min(0.3 * len(layers), 7)), 2, stacked=True)
     labels = [f"{layer} ({shared:.0%})" for layer, shared in zip(layers, overlap, strict=True)]
     top = float(max(left.max(), right.max()))
     for axis, shares, name in zip(axes, (left, right), names, strict=True):
         heat_map(axis, shares, labels, _("layer (overlap)"), name, top=top)
-    axes[1].set_ylabel("")
+    axes[0].set_xlabel("")
     return fig

@@ -28,6 +28,7 @@ def specialisation(
     unit: str = "conversation",
     shuffles: int = 200,
     seed: int = 0,
+    takeaway: str = "",
     experts: int = EXPERTS,
 ) -> Figure:
     """Measure whether experts take sides: how much a token's first expert tells about the topic, against chance.
@@ -42,6 +43,7 @@ def specialisation(
         unit: the column that tells conversations apart.
         shuffles: how often the topics are dealt out.
         seed: of the dealing.
+        takeaway: the sentence below.
         experts: how many a layer has.
 
     Returns:
@@ -62,22 +64,22 @@ def specialisation(
     best = int(information.argmax())
     shares = by_topic(counts, topic_of)[:, best]
     top = rows[best]
-    takeaway = _(
+    summary = _(
         "In layer {layer} the first expert and the {by} share {information:.2f} of their information (0: none, 1: "
         "all); dealt out at random it is {chance:.2f}, and below {most:.2f} in 95 of 100 deals."
     ).format(layer=top["layer"], by=by, information=top["information"], chance=top["chance"], most=top["chance_95"])
     table = text_table(
-        [_("layer"), _("mutual information"), _("chance"), _("95 % of chance below"), "p"],
+        [_("layer"), _("mutual information"), _("chance"), _("95% of deals below"), "p"],
         [[r["layer"], *(f"{r[key]:.3f}" for key in ("information", "chance", "chance_95", "p"))] for r in rows],
         right=range(5),
     )
     above = _("layer {layer}, in per cent of each {by}").format(layer=top["layer"], by=by)
     alt = _(
-        "Left, a heat map of {topics} values of {by} by {experts} experts in layer {layer}. Right, mutual information "
-        "of {layers} layers against chance. {takeaway}"
-    ).format(topics=len(topics), by=by, experts=experts, layer=top["layer"], layers=len(layers), takeaway=takeaway)
+        "Above, a heat map of {topics} values of {by} by {experts} experts in layer {layer}. Below, mutual information "
+        "of {layers} layers against chance. {summary}"
+    ).format(topics=len(topics), by=by, experts=experts, layer=top["layer"], layers=len(layers), summary=summary)
     fig = _draw(shares, rows, topics, by, top["layer"])
-    text = joined(table, above, share_table(by, topics, shares), takeaway)
+    text = joined(table, above, share_table(by, topics, shares), summary, takeaway)
     return Figure.from_matplotlib(fig, alt=alt, takeaway=takeaway, text=text, rows=rows)
 
 
@@ -125,15 +127,15 @@ def _layer_rows(layers: Sequence[int], information: Floats, dealt: Floats) -> li
 
 
 def _draw(shares: Floats, rows: Sequence[Row], topics: Sequence[object], by: str, layer: int) -> Canvas:
-    fig, (left, right) = canvas(11.5, max(3.2, 1.5 + 0.36 * len(topics)), 2)
-    heat_map(left, shares, topics, by, _("First experts of each {by} in layer {layer}").format(by=by, layer=layer))
-    _draw_information(right, rows, by)
+    fig, (above, below) = canvas(8.0, 4.2 + 0.32 * len(topics), 2, stacked=True)
+    heat_map(above, shares, topics, by, _("First experts of each {by} in layer {layer}").format(by=by, layer=layer))
+    _draw_information(below, rows, by)
     return fig
 
 
 def _draw_information(axis: Axes, rows: Sequence[Row], by: str) -> None:
     places = range(len(rows))
-    lines = (("information", _("measured")), ("chance_95", _("95 % of chance below")))
+    lines = (("information", _("measured")), ("chance_95", _("95% of random deals stay below")))
     for (key, words), style in zip(lines, STYLES, strict=False):
         values = [row[key] for row in rows]
         axis.plot(places, values, color=style.colour, linestyle=style.line, marker=style.mark, label=words)
@@ -144,6 +146,6 @@ def _draw_information(axis: Axes, rows: Sequence[Row], by: str) -> None:
         title=_("What the expert says about the {by}").format(by=latin(by)),
         xlabel=_("layer"),
         ylabel=_("normalised mutual information"),
-        ylim=(0, min(1.05, 0.1 + 1.2 * max(max(row["information"], row["chance_95"]) for row in rows))),
+        ylim=(0, 1.05),
     )
     axis.legend(fontsize=8)

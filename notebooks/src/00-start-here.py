@@ -10,7 +10,7 @@
 # | | with the bundled model | with the real Phi-3.5-mini |
 # | --- | --- | --- |
 # | time | 20 minutes | 20 minutes and the download |
-# | free memory | 1 GB | 4 GB, on a Mac with Apple silicon |
+# | free memory | 1 GB | 5 GB at 4 bits, 7 GB at 8, 11 GB at 16, on a Mac with Apple silicon |
 # | download | nothing | 2.15 GB, once, and only when you ask for it |
 #
 # No account, no key and no network are needed. Every lab runs to its end without them.
@@ -38,8 +38,8 @@ check_setup("00")
 # | 00 | start the course (you are here) | 20 minutes |
 # | [01](01-instruct.ipynb) | ask Phi-3.5-mini questions and see how it answers | 2 hours |
 # | [02](02-vision.ipynb) | show Phi-3.5-vision pictures and check what it sees | 2 hours |
-# | [03](03-moe.ipynb) | watch a router choose among sixteen experts | 2 hours 30 minutes |
-# | [07](07-agents.ipynb) | run an agent whose tools are real | 45 minutes |
+# | [03](03-moe.ipynb) | watch a router choose among sixteen experts | 2 hours 45 minutes |
+# | [07](07-agents.ipynb) | run an agent whose tools are real | 1 hour 5 minutes |
 
 # %% [markdown] minutes=3
 # ## 2. How a notebook works (3 minutes)

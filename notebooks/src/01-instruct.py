@@ -12,7 +12,7 @@
 # | | with the bundled model | with the real Phi-3.5-mini |
 # | --- | --- | --- |
 # | time | 2 hours; 1 minute to run all cells | 2 hours and the download |
-# | free memory | 1 GB | 6 GB, on a Mac with Apple silicon |
+# | free memory | 1 GB | 8 GB at 4 bits, 11 GB at 8, 19 GB at 16, on a Mac with Apple silicon |
 # | download | nothing | 2.15 GB, once, and only when you ask for it |
 #
 # Before this: [00: start the course](00-start-here.ipynb).

@@ -96,11 +96,6 @@ def no_log_of_zero(table):
         return -(table * np.log(table)).sum()
 
 
-def quantized(count, bits, group):
-    """The weights packed, and two numbers of two bytes for each group."""
-    return count * bits / 8 + count / group * 2 * 2
-
-
 def hit_rate(requests, room, *, touch=True):
     kept, hits = [], 0
     for wanted in requests:
@@ -146,9 +141,9 @@ RIGHT = [
     ("3.4", shared_information),
     ("3.4", lambda table: shared_information(table * 7)),
     ("3.4", lambda table: round(float(shared_information(table.T)), 6)),
-    ("3.5", quantized),
-    ("3.5", lambda count, bits, group: round(quantized(count, bits, group))),
-    ("3.5", lambda count, bits, group: count / 8 * (bits + 16 / group * 2)),
+    ("3.5", ((3, 6, "ja"), (0, 10, "numbers"))),
+    ("3.5", [[3, 12, "python"], [1, 4, "ko"]]),
+    ("3.5", ((*np.array([3, 10]), "numbers"), (2.0, 9.0, "es"))),
     ("3.6", hit_rate),
     ("3.6", last_used),
     ("3.6", changing),
@@ -237,17 +232,18 @@ WRONG = [
     ("3.4", lambda table: 100 * shared_information(table), "per cent"),
     ("3.4", lambda table: round(float(shared_information(table)), 2), "rounded"),
     ("3.4", lambda table: table / table.sum(), "number"),
-    ("3.5", 23.6e9, "without brackets"),
-    ("3.5", forgets_return, "return in front"),
-    ("3.5", prints, "in place of print"),
-    ("3.5", lambda count, bits, group: count * bits / 8, "scales are missing"),
-    ("3.5", lambda count, bits, group: count * (bits + 16 / group) / 8, "counted one"),
-    ("3.5", lambda count, bits, group: count * (bits + 32) / 8, "whole group"),
-    ("3.5", lambda count, bits, group: count * (bits + 32 / group), "These are bits"),
-    ("3.5", lambda count, bits, group: count * bits + count / group * 32 / 8, "A weight takes"),
-    ("3.5", lambda count, bits, group: quantized(count, bits, group) / 1e9, "in GB"),
-    ("3.5", lambda count, bits, group: quantized(count, bits, group) / 2**30, "in GiB"),
-    ("3.5", lambda count, bits, group: quantized(count, bits, group) / 1e6, "in MB"),
+    ("3.5", 3, "two finds"),
+    ("3.5", "ja", "two finds"),
+    ("3.5", ((3, 6, "ja"),), "I was given 1"),
+    ("3.5", (3, 6, "ja"), "I was given 3"),
+    ("3.5", ((3, 6), (0, 10, "numbers")), "seen must be (layer, expert, topic)"),
+    ("3.5", ((6, 3, "ja"), (0, 10, "numbers")), "The layer comes first"),
+    ("3.5", ((3, 6, "Japanese"), (0, 10, "numbers")), "no topic 'Japanese'. The topics are en, zh"),
+    ("3.5", ((3, 6, "ko"), (0, 10, "numbers")), "may be luck"),
+    ("3.5", ((3, 2, "zh"), (0, 10, "numbers")), "36 of 40 right instead of 40. This loss may be luck"),
+    ("3.5", ((3, 6, "ja"), (3, 10, "numbers")), "That is a loss"),
+    ("3.5", ((3, 6, "ja"), (3, 6, "ko")), "nothing could be lost"),
+    ("3.5", ((3, 6, "ja"), (0, 1, "ko")), "from `favourites`"),
     ("3.6", 0.5, "without brackets"),
     ("3.6", forgets_return, "return in front"),
     ("3.6", lambda requests, room: 1 - hit_rate(requests, room), "misses"),
@@ -279,13 +275,6 @@ def test_the_counts_are_the_published_ones():
     assert counts == [41_872_261_120, 6_640_107_520, 7_646_740_480]
     assert [round(count / 1e9, 1) for count in counts] == [41.9, 6.6, 7.6]
     assert look_up({**big, "rope_theta": 1}, 16) == counts[0] and math.isnan(look_up(big, 5))
-
-
-def test_the_bytes():
-    """A group of 64 weights at 4 bits: 32 bytes, and two numbers of two bytes."""
-    look_up = stored.stand_in("3.5")
-    assert look_up(32 * 4096 * 16, 4, 64) == 32 * 4096 * 16 / 64 * (32 + 4)
-    assert math.isnan(look_up(64, 4, 64)) and math.isnan(look_up(np.zeros(2), 4, 64))
 
 
 @pytest.mark.parametrize(

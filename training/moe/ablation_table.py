@@ -3,7 +3,7 @@
     python -m training.moe.ablation_table data/checkpoints/moe-tiny
 
 Measured are: all experts; without the expert that each topic prefers most, whatever its layer; without experts drawn at
-random among the others, as a control; and in each layer without one and without both of the two experts that a topic
+random among the others, as a control; and in each layer without either and without both of the two experts that a topic
 prefers there. The first three ask `--each` questions of every topic, the last asks as many of the topic itself.
 
 Experts are chosen on other conversations than they are measured on. A row of the file is one count; it is written as
@@ -25,7 +25,7 @@ from training.moe.ablation import CHOSEN_ON, preferences, questions
 from training.moe.corpus import TOPICS
 from training.moe.routing import cases, counts_of, through_mlx
 
-FILE = Path(__file__).resolve().parents[2] / "data" / "questions" / "moe_ablation.csv"
+FILE = Path(__file__).resolve().parents[2] / "data" / "measured" / "moe_ablation.csv"
 COLUMNS = ("kind", "layer", "experts", "prefers", "topic", "right", "asked", "seed", "weights")
 CONTROLS = 8  # experts drawn at random
 
@@ -47,7 +47,8 @@ def removals(preference: np.ndarray, seed: int) -> Iterator[tuple[str, str, Expe
     for layer in range(layers):
         for place, name in enumerate(TOPICS):
             pair = [(layer, int(expert)) for expert in preference[layer, :, place].argsort()[::-1][:2]]
-            yield "one of a pair", name, pair[:1]
+            yield "first of a pair", name, pair[:1]
+            yield "second of a pair", name, pair[1:]
             yield "both of a pair", name, pair
 
 
@@ -72,7 +73,7 @@ def main() -> None:
     preference = preferences(conversations, counts)
     model, asked = load(str(options.folder)), questions(options.seed, options.each)
     with options.file.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, COLUMNS)
+        writer = csv.DictWriter(handle, COLUMNS, lineterminator="\n")
         writer.writeheader()
         for kind, prefers, gone in [("none", "", []), *removals(preference, options.seed)]:
             for topic in [prefers] if "pair" in kind else TOPICS:
