@@ -295,7 +295,7 @@ def _check_unknown(tools: Mapping[str, Tool]) -> None:
         raise TryAgain(_("It wrote about Atlantis. What the course does not know must be refused, not made up."))
 
 
-# --- 7.4 A valid plan that is wrong -------------------------------------------------------------------------
+# --- 7.4 A plan that hands over what nobody asked about --------------------------------------------------
 
 WRITTEN = {"calculator": "expression", "place": "name", "translate": "word", "word_count": "text"}
 SMALL_WORDS = frozenset({"the", "a", "an", "el", "la", "los", "las"})
@@ -308,7 +308,11 @@ def _not_asked_for(value: object) -> str:
     if isinstance(value, str):
         raise TryAgain(_("Hand in the trace that solve returned for this question, not the question or its answer."))
     if not isinstance(value, Trace):
-        raise TryAgain(_("Hand in the trace: solve(moe, question). I was given {kind}.").format(kind=kind(value)))
+        raise TryAgain(
+            _("Hand in the trace: solve(moe, question, constrained=False). I was given {kind}.").format(
+                kind=kind(value)
+            )
+        )
     question = next((event.text for event in value.events if event.kind == "question"), "")
     if value.answer is None or not value.plans:
         raise TryAgain(
@@ -330,7 +334,7 @@ def _not_asked_for(value: object) -> str:
         raise TryAgain(
             _(
                 "Everything that this plan hands over is in the question: {given}. Look for a plan with a name, a word "
-                "or a number that nobody asked about."
+                "or a number that nobody asked about. With constrained=False the model writes freely."
             ).format(given=", ".join(given))
         )
     return _("Right: a valid plan, and nobody asked about {strange}. The agent answered: {answer}").format(
@@ -386,10 +390,10 @@ def exercises() -> tuple[Exercise, ...]:
         ),
         Exercise(
             "7.4",
-            _("Find a valid plan that is wrong"),
+            _("Find a plan that hands over what nobody asked about"),
             _not_asked_for,
             (
-                _("Ask with words that the course does not teach: an English sentence to count, an abstract noun."),
+                _("Take constrained=False, and words that the course does not teach, such as a line of a poem."),
                 _("Write as people chat: small letters, a greeting first, no question mark."),
                 _("Try word_count with a sentence of your own, and read the text that the plan hands over."),
             ),

@@ -267,7 +267,7 @@ reveal("7.2b", let_through)
 # ### Exercise 7.2 (medium, 6 minutes): find circles in a plan
 #
 # Write `references_hold(steps)`. `steps` is a list like `plan["steps"]` above, of any length. Return True if every `$1`,
-# `$2`, ... in the arguments of a step stands for an *earlier* step, and False if not.
+# `$2`, ... in the arguments of a step stands for an *earlier* step, and False if not. (`$0` and `$10` name a step too.)
 
 # %% tags=["exercise"]
 def references_hold(steps):
@@ -281,7 +281,7 @@ import re
 def references_hold(steps):
     for number, step in enumerate(steps, 1):
         for text in step["arguments"].values():
-            if any(int(found) >= number for found in re.findall(r"\$(\d+)", text)):
+            if any(not 1 <= int(found) < number for found in re.findall(r"\$(\d+)", text)):
                 return False
     return True
 
@@ -514,8 +514,8 @@ trace
 # %% [markdown]
 # "The answer is 0." The plan is valid, the tool worked, and the answer is nonsense, told like every other. The reason is in the
 # schema: **every** valid plan names a tool. An agent that may only plan cannot say "I cannot answer this with my tools".
-# Here are more questions: two outside its world, two that the calculator can do but no training phrase asked for, and one
-# that is only written carelessly. How many of the five get a wrong answer?
+# Here are more questions: two outside its world, and three that the calculator could settle, in words that no training phrase
+# had. How many of the five get a wrong answer?
 
 # %%
 predict("7.5b", ...)  # wrong answers, of five
@@ -526,7 +526,7 @@ asked = {
     "Where is Atlantis?": "?",
     "What is 84 / 7?": "12",
     "What is 12% of 250?": "30",
-    "thx! and brazil's currency?": "real",
+    "How much is a dozen plus two?": "14",
 }
 wrong = 0
 for text, right in asked.items():
@@ -537,30 +537,36 @@ reveal("7.5b", wrong)
 
 # %% [markdown]
 # Only one answer is honest, and it comes from a tool: no place is called Atlantis, so `place` refuses. The calculator divides,
-# but the training never said "divided by", so the model writes another sign. And two small disturbances together, a greeting
-# and a small letter, turned Brazil into Portugal; with either one alone the answer is right. Three lessons:
+# but the training never said "divided by", so the model writes another sign. Three lessons:
 #
 # - **Let tools refuse.** An error stops the agent, a made-up value does not.
 # - **Give the model a way to refuse**: a step that says "none of these tools". Train it, or tell it in the prompt, to take it.
-# - **Compare the plan with the question.** A name or a number that nobody asked about is a warning that a program can see.
+# - **Compare the plan with the question.** A program can see a name that nobody asked about. `solve` goes further: for each
+#   question it makes a schema in which names and texts can only be parts of that question. Signs and sums it cannot check.
 #
-# ### Exercise 7.4 (medium, 5 minutes): find a valid plan that is wrong
+# ### Exercise 7.4 (medium, 5 minutes): find a plan that hands over what nobody asked about
 #
-# Ask your own questions with `solve` until a plan hands over a name, a word or a number that is **not** in your question, and
-# the agent answers all the same. Hand in its trace.
+# Without a schema, `solve(moe, question, constrained=False)`, the model writes names and texts freely. Ask your own questions
+# until its plan hands over a name, a word or a number that is **not** in your question, and the agent answers all the same. Hand
+# in the trace.
 
 # %% tags=["exercise"]
-strange = ...  # solve(moe, "your question")
+slip = ...  # solve(moe, "your question", constrained=False)
 
 # %% tags=["solution"]
-strange = solve(moe, "How many words are in 'to be or not to be'?")
-print(strange)
+slip = solve(moe, "How many words are in 'to be or not to be'?", constrained=False)
+print(slip)
 
 # %%
-check("7.4", strange)  # for help, run hint("7.4")
+check("7.4", slip)  # for help, run hint("7.4")
+
+# %%
+if slip is not ...:
+    print(solve(moe, slip.events[0].text))  # the same question, with its own schema
 
 # %% [markdown]
-# A model copies what it has seen often. Words that it has rarely seen come out as others, and no schema notices.
+# A model copies well what it has seen often. Words that it has rarely seen come out as others, and the plan is valid all the
+# same. Where an argument must come from the question, a schema can see to it.
 #
 # ### What else this agent cannot do
 #

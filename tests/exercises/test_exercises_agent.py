@@ -146,7 +146,7 @@ def test_right_answers_pass(number, value):
         ("7.3", as_a_list, r"one text \(str\)"),
         ("7.3", printed, "returned nothing.*print"),
         ("7.4", COUNTED, "Hand in the trace"),
-        ("7.4", 5, "solve.moe, question.*a whole number"),
+        ("7.4", 5, "constrained=False.*a whole number"),
         ("7.4", traced(COUNTED, TICK, answer=None), "no answer.*honest"),
         ("7.4", traced(COUNTED, "no"), "not valid: the plan is not JSON"),
         ("7.4", traced(COUNTED, write_plan(("word_count", {"text": "The quick brown fox"}))), "is in the question"),
