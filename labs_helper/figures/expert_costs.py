@@ -12,7 +12,7 @@ from labs_helper.catalog import tables
 from labs_helper.common.translate import _, _n
 from labs_helper.errors import BadRequest
 from labs_helper.figures.base import Figure, Row, framed_table, records, source_line
-from labs_helper.figures.canvas import STYLES, annotate, canvas, grid
+from labs_helper.figures.canvas import STYLES, Style, annotate, canvas, grid
 from labs_helper.figures.text import joined, number, text_table
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ _FAMILY = {
     "Phi-mini-MoE": "phi-mini-moe-instruct-bf16",
     "Phi-tiny-MoE": "phi-tiny-moe-instruct-bf16",
 }
+_OWN_STYLES = {"Phi-3.5-mini-instruct": STYLES[0], "Phi-3.5-MoE-instruct": STYLES[2]}  # as in the bars
 _BITS = (16, 8, 6, 5, 4, 3, 2)  # widths of a weight that MLX has
 
 
@@ -237,10 +238,19 @@ def _parameters(model: str) -> tuple[float, float] | None:
     return None
 
 
+def _style(model: str, others: Sequence[str]) -> Style:
+    """How a model is drawn: those of the course as everywhere in it, the others in what is left."""
+    if model in _OWN_STYLES:
+        return _OWN_STYLES[model]
+    left = [style for style in STYLES if style not in _OWN_STYLES.values()]
+    return left[others.index(model) % len(left)]
+
+
 def _draw_scores(models: Sequence[_Scored], test: str) -> Canvas:
     fig, (axis,) = canvas(7.8, 4.0, 1)
+    others = [scored.model for scored in models if scored.model not in _OWN_STYLES]
     for scored in sorted(models, key=lambda scored: -scored.score):
-        style = STYLES[models.index(scored) % len(STYLES)]
+        style = _style(scored.model, others)
         axis.plot(
             scored.active,
             scored.score,
