@@ -93,7 +93,7 @@ class Shield:
                 _("Remove what is not text."),
             )
         self._hidden = str.maketrans(stand_ins)
-        self._shown = str.maketrans({stand_in: sign for sign, stand_in in stand_ins.items()})
+        self._shown = str.maketrans({substitute: sign for sign, substitute in stand_ins.items()})
 
     def hide(self, text: str, tagged: bool = False) -> str:
         """A content in which no mark can be found; with `tagged`, picture tags stay."""

@@ -106,14 +106,14 @@ def check(number: str, value: object = None) -> CheckResult:
 def solved(
     number: str, function: Callable[..., Any], otherwise: Callable[..., Any] | None = None
 ) -> Callable[..., Any]:
-    """A learner's function where a lab goes on with it. Until it passes its check, something else stands in.
+    """A learner's function where a lab goes on with it, or a substitute until it passes its check.
 
     Prints which one is used. Nothing is noted: only `check` does that.
 
     Args:
         number: the number of the exercise.
         function: the learner's.
-        otherwise: what stands in. By default stored results are looked up; where none is stored, the result is nan.
+        otherwise: the substitute. By default it looks up stored results, and gives nan where none is stored.
 
     Example:
         counted = solved("3.1", parameters)
@@ -135,7 +135,7 @@ def solved(
             "Exercise {number} is not solved yet: its results show as nan here. Solve it, and run this cell again."
         )
     print(told.format(number=number))
-    return otherwise or stored.stand_in(number)
+    return otherwise or stored.substitute(number)
 
 
 def hint(number: str) -> Hint:

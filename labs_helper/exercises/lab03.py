@@ -294,7 +294,10 @@ def _find(value: object, name: str) -> tuple[int, int, str]:
                 name=name, kind=kind(value)
             )
         )
-    layer, expert = (int(number(part, what)) for part, what in zip(parts_, (_("The layer"), _("The expert"))))
+    read = [number(part, what) for part, what in zip(parts_, (_("The layer"), _("The expert")))]
+    if not all(part.is_integer() for part in read):
+        raise TryAgain(_("{name}: layer and expert are whole numbers, and 0 is the first.").format(name=name))
+    layer, expert = map(int, read)
     topics = list(dict.fromkeys(row["topic"] for row in counts()))
     if parts_[2] not in topics:
         raise TryAgain(

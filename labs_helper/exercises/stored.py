@@ -77,11 +77,11 @@ def is_given(number: str) -> bool:
     return "given" in _of_lab(number)[number]
 
 
-def stand_in(number: str) -> Callable[..., Any]:
+def substitute(number: str) -> Callable[..., Any]:
     """A function that looks results up, for a lab whose exercise is not solved yet; NaN for what is not stored.
 
     Example:
-        stand_in("3.1")(shape, 16)      # 41872261120 for the shape of Phi-3.5-MoE
+        substitute("3.1")(shape, 16)      # 41872261120 for the shape of Phi-3.5-MoE
     """
     given = _of_lab(number)[number].get("given", ())
 
