@@ -363,11 +363,13 @@ def experts(recipe: dict) -> str:
 
 def held_out_cases(name: str, result: dict) -> str:
     """What the model was measured on."""
+    untaught = [task for task in recipes()[name].get("untaught", ()) if task in result["4-bit"]]
+    taught = f" These tasks came later than the training of these weights: {', '.join(untaught)}." if untaught else ""
     return fill(
         f"Held-out cases, seed {result['seed']}, {result['n']} a task over all languages (facts: in each language): "
         "other phrasings than in training, other operand pairs, codes, ages, ranges and made-up names. Facts are the "
         "same ones, asked in other words: nobody knows a capital without having been told. "
-        f"{seeds(name, result)}"
+        f"{seeds(name, result)}{taught}"
     )
 
 
