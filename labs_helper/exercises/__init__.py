@@ -178,6 +178,11 @@ def _unknown(asked: str) -> str:
 def _judge(exercise: Exercise, value: object) -> tuple[str, str]:
     """Status and message of an answer. Runs within the time limit: even the text of an error may never end."""
     try:
+        if value is None:
+            return NOT_YET, _(
+                "There is nothing to check: I was given None. A name keeps a value with =, as in answer = 3; print shows a "
+                'value and keeps nothing. For help: hint("{number}").'
+            ).format(number=exercise.number)
         if is_unfilled(value):
             raise NotYet
         return PASSED, exercise.check(value)

@@ -33,6 +33,13 @@ def test_a_stub_is_not_yet(number, value):
     assert check(number, value).status == "not yet"
 
 
+@pytest.mark.parametrize("number", list(all_exercises()))
+def test_what_print_returns_is_told(number):
+    """`answer = print(3)` is None, and dots are nowhere to be seen."""
+    result = check(number, None)
+    assert result.status == "not yet" and "print shows" in result.message and "dots" not in result.message
+
+
 def test_a_function_that_is_a_stub_is_not_yet():
     assert check("1.6", lambda prompt_tokens, max_tokens, original: ...).status == "not yet"
 
