@@ -394,8 +394,11 @@ def _run_sheet(
     if plan:
         print(timetable.planned(plan, start=start))
         return
-    options = {"pause": pause, "work": work, "lunch": lunch, "skip": skip or (), "pace": pace}
-    print(timetable.run_sheet(labs, start=start or "09:00", **options))
+    print(
+        timetable.run_sheet(
+            labs, start=start or "09:00", pause=pause, work=work, lunch=lunch, skip=skip or (), pace=pace
+        )
+    )
 
 
 def _preflight(
