@@ -31,7 +31,7 @@ def lines(path: Path) -> list[int]:
         ("A word that that man said, and the the other.", [1]),
         ("One thing: of\n\nwhich is not one turn.", []),
         ("- one of\n- which", []),
-        ("There is no proof of it. It is no proof.", [1]),
+        ("There is no file of it. It is no file.", [1]),
         ("You are allowed to stop. It allows to stop.", [1]),
         ("a well-known newsletter, an endearing bearskin", []),
     ],
