@@ -196,7 +196,7 @@ def framed_table(
 
 
 def heading(words: str) -> str:
-    """A line in bold above a figure that is no picture; nothing for an empty title.
+    """A line in bold above a figure that is not a picture; nothing for an empty title.
 
     Example:
         >>> heading("a < b")

@@ -30,7 +30,7 @@ def tile_view(image: PictureSource, num_crops: int, *, name: str = "") -> Figure
 
     Raises:
         BadImage: the picture cannot be read.
-        BadRequest: num_crops is no whole number from 1 to 64.
+        BadRequest: num_crops is not a whole number from 1 to 64.
 
     Example:
         >>> from PIL import Image
@@ -129,7 +129,7 @@ def wrong_order(image: PictureSource, num_crops: int) -> Figure:
 
     Raises:
         BadImage: the picture cannot be read.
-        BadRequest: num_crops is no whole number from 1 to 64.
+        BadRequest: num_crops is not a whole number from 1 to 64.
 
     Example:
         >>> from PIL import Image
