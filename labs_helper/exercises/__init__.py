@@ -180,8 +180,8 @@ def _judge(exercise: Exercise, value: object) -> tuple[str, str]:
     try:
         if value is None:
             return NOT_YET, _(
-                "There is nothing to check: I was given None. A name keeps a value with =, as in answer = 3; print shows a "
-                'value and keeps nothing. For help: hint("{number}").'
+                "There is nothing to check: I was given None. A name keeps a value with =, as in answer = 3; print "
+                'shows a value and keeps nothing. For help: hint("{number}").'
             ).format(number=exercise.number)
         if is_unfilled(value):
             raise NotYet

@@ -37,7 +37,7 @@ def test_a_stub_is_not_yet(number, value):
 def test_what_print_returns_is_told(number):
     """`answer = print(3)` is None, and dots are nowhere to be seen."""
     result = check(number, None)
-    assert result.status == "not yet" and "print shows" in result.message and "dots" not in result.message
+    assert result.status == "not yet" and "print shows a value" in result.message and "dots" not in result.message
 
 
 def test_a_function_that_is_a_stub_is_not_yet():
