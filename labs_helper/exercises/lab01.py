@@ -146,7 +146,7 @@ def _temperature(value: object) -> str:
 
 # --- 1.4 What a language costs ----------------------------------------------------------------------------
 
-# The notebook shows the same three sentences; tests/exercises/test_exercises.py compares them.
+# The notebook shows the same three sentences; tests/exercises/test_lab01.py compares them.
 SENTENCES = {
     "English": "The capital of France is Paris, and people there speak French.",
     "Chinese": "法国的首都是巴黎，那里的人说法语。",
