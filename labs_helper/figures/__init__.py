@@ -10,6 +10,7 @@ from labs_helper.figures.cache import kv_bytes_per_token, kv_cache, prefill
 from labs_helper.figures.context import loss_by_position, needle_heatmap, rope_tables
 from labs_helper.figures.expert_costs import cost_quality, expert_memory, family, hit_rates
 from labs_helper.figures.experts import compare_experts, expert_load, expert_map, expert_tokens
+from labs_helper.figures.listing import listing
 from labs_helper.figures.picture_costs import crops_cost, token_cost
 from labs_helper.figures.pictures import frames_view, side_by_side
 from labs_helper.figures.published import benchmark_chart, benchmark_table
@@ -35,6 +36,7 @@ __all__ = [
     "hit_rates",
     "kv_bytes_per_token",
     "kv_cache",
+    "listing",
     "loss_by_position",
     "needle_heatmap",
     "pair_ablation",

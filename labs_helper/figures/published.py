@@ -153,7 +153,7 @@ def benchmark_chart(
         rows.sort(key=lambda row: -first.get(row["label"], 0))
     labels = _distinct(row["label"] for row in rows)
     averages = [label for label in labels if label.startswith(("Average", "Overall"))] if len(labels) > 1 else []
-    guessing = {row["label"]: _chance(str(row["benchmark"]), str(row["setting"])) for row in rows}
+    rows = [{**row, "guessing": _chance(str(row["benchmark"]), str(row["setting"]))} for row in rows]
     return bars(
         rows,
         x="label",
@@ -164,7 +164,7 @@ def benchmark_chart(
         source=_sources(rows),
         takeaway=takeaway,
         decimals=1,
-        chance={str(label): level for label, level in guessing.items() if level is not None},
+        chance={str(row["label"]): row["guessing"] for row in rows if row["guessing"] is not None},
         apart=averages,
     )
 

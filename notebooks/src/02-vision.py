@@ -1,21 +1,22 @@
 # %% [markdown]
 # # Show Phi-3.5-vision a picture and check what it sees
 #
-# **You will do:** ask about pictures, see them cut into tiles, find out why the plain package misreads wide pictures, and
-# work through the seven uses that the model's card names, from a small machine to a clip of ten frames.
+# **You will do:** ask about pictures, cut them into tiles, catch the plain package misreading wide pictures, and try the
+# seven uses that the model's card names, from a small machine to a clip of ten frames.
 #
-# **You will learn:** how a picture becomes tokens and what it costs, why every answer should be compared with the truth,
-# how a chart becomes a table again, and how to choose frames of a clip.
+# **You will learn:** how a picture becomes tokens and what it costs, how a vision model fails and how to notice, how a chart
+# becomes a table again, and how to choose frames of a clip.
 #
 # **You will need:**
 #
 # | | with the bundled model | with the real Phi-3.5-vision |
 # | --- | --- | --- |
-# | time | 2 hours; 1 minute to run all cells | 2 hours and the download |
-# | free memory | 1 GB | 10 GB at 4 bits, 16 GB at 8, on a Mac with Apple silicon |
+# | time | 2 hours 45 minutes; 2 minutes to run all cells | the same, and the download |
+# | free memory | 1 GB | 8 GB, on a Mac with Apple silicon; elsewhere [a server](../docs/models.md) |
 # | download | nothing | 2.33 GB, once, and only when you ask for it |
 #
 # Before this: [00: start the course](00-start-here.ipynb). Helpful: [01: Instruct](01-instruct.ipynb), sections 2 and 6.
+# The [glossary](../docs/glossary.md) explains the terms.
 
 # %%
 from labs_helper import check_setup
@@ -23,28 +24,48 @@ from labs_helper import check_setup
 check_setup("02")
 
 # %%
-from labs_helper import check, hint, load
+from labs_helper import check, hint, load, predict, reveal
 
 vision = load("vision")
 print(f"{vision.name} answers in this notebook. Why: {vision.reason}.")
 
 # %% [markdown]
-# `vision-tiny` is a small `phi3_v` model, the architecture of Phi-3.5-vision, that was trained for this course on pictures
-# that the project draws: shapes, signs, charts, tables, pairs and short clips. It has never seen a photograph, so ask it only about
-# pictures marked "both" in the list. **Even there it is sometimes wrong**: its
-# [model card](../data/checkpoints/vision-tiny/MODEL_CARD.md) says how often, task by task. That is why every answer in this lab
-# stands beside the truth. What you learn about tiles, tokens, prompts and speed holds for the real model too; where
-# something differs, the text says so.
-
-# %% [markdown] minutes=8
-# ## 1. Ask about a picture (8 minutes)
+# `vision-tiny` has the architecture of Phi-3.5-vision (`phi3_v`) and about a thousandth of its size. This course trained it
+# on pictures that the project draws: shapes, signs, charts, tables, pairs and short clips. It has never seen a photograph.
+# **It is often wrong, and this lab shows you where.** Its [model card](../data/checkpoints/vision-tiny/MODEL_CARD.md) counts
+# the errors, task by task.
 #
-# The pictures of this lab lie in `images/vision/`. All of them were drawn for the course. Each has a text that describes
-# it, a question, and the true answer: `picture` finds it by its name.
+# What you learn here about tiles, tokens, prompts and speed holds for the real model too. What you learn about mistakes is
+# about `vision-tiny`; the methods for finding them hold for every model. Where the two differ, the text says so.
+#
+# The card of Phi-3.5-vision names seven uses. This lab tries each, and so do its pictures:
+#
+# | use | in the list | section |
+# | --- | --- | --- |
+# | little memory and computing power | memory | 4 |
+# | quick answers | latency | 5 |
+# | general image understanding | general | 6 |
+# | reading text | ocr | 7 |
+# | charts and tables | charts | 8 |
+# | comparing several pictures | compare | 9 |
+# | summarising a clip | clip | 10 |
+#
+# Both models can answer questions about the pictures in the next list. `picture("...")` finds one by its name, with a question
+# and the true answer.
 
 # %%
-from labs_helper.pictures.gallery import picture
+from IPython.display import display
 
+from labs_helper.figures import listing
+from labs_helper.pictures.gallery import course_pictures, picture
+
+both = [shot for shot in course_pictures() if shot.models == "both" and shot.set != "crossing"]
+listing([{"picture": shot.name, "use": shot.scenario, "question": shot.question} for shot in both])
+
+# %% [markdown] minutes=6
+# ## 1. Ask about a picture (6 minutes)
+
+# %%
 sign = picture("three-words.png")
 sign
 
@@ -55,23 +76,31 @@ print("Truth:  ", sign.answer)
 print("Answer: ", answer.text)
 
 # %% [markdown]
-# `images=` takes a picture of the course, a path, or a picture from Pillow or NumPy; several of them in a list. The last
-# line of an answer says what it cost.
+# `images=` takes a picture of the course, a path, or a picture from Pillow or NumPy. Several go into a list.
+#
+# **Guess first.** The prompt holds your question, the chat markers and the picture. How many of its tokens are the picture?
+# Put a number in place of the dots. Nobody grades a guess. Writing it down makes you notice what surprises you.
 
 # %%
-answer
+predict("2.1a", ...)
+
+# %%
+display(reveal("2.1a", sum(answer.image_tokens)), answer)
 
 # %% [markdown]
-# Most of the prompt tokens are not words. They are the picture. The next section looks at them one by one.
+# Nearly the whole prompt is the picture. The next section counts its tokens one by one.
 
-# %% [markdown] minutes=15
-# ## 2. See how a picture becomes tokens (15 minutes)
+# %% [markdown] minutes=18
+# ## 2. See how a picture becomes tokens (18 minutes)
 #
 # *New words: [CLIP tower](../docs/glossary.md#clip-tower), [tile](../docs/glossary.md#tile), [global view](../docs/glossary.md#global-view), [patch](../docs/glossary.md#patch), [cell of a picture](../docs/glossary.md#cell-of-a-picture), [projection](../docs/glossary.md#projection), [separator](../docs/glossary.md#separator), [crop](../docs/glossary.md#crop), [frame](../docs/glossary.md#frame).*
 #
-# The part of the model that sees is a **CLIP tower**. It takes squares of 336 x 336 pixels, no other size. So a picture is
-# scaled, with its ratio of width to height kept, filled up with white, and cut into **tiles** of that size. One more view,
-# the **global view**, shows the whole picture in one tile.
+# The part of the model that sees is a **tower**, a transformer for pictures. The real model uses a **CLIP** tower, trained
+# on pairs of pictures and captions until each picture landed near its own caption ([Radford et al. 2021](https://arxiv.org/abs/2103.00020)).
+# So its vectors say what a caption would say. The tower of `vision-tiny` has the same form, but learned from drawings.
+#
+# The tower takes squares of 336 x 336 pixels and nothing else. So a picture is scaled, its ratio of width to height kept,
+# filled up with white, and cut into **tiles** of that size. One more view, the **global view**, shows all of it in one tile.
 
 # %%
 from labs_helper.figures import tile_view
@@ -79,23 +108,17 @@ from labs_helper.figures import tile_view
 tile_view(picture("huge-sign.png"), num_crops=4)
 
 # %% [markdown]
-# The tower cuts a tile into 24 x 24 patches of 14 pixels. Four neighbours are merged into one **cell**: 12 x 12 cells, 144
-# vectors. A small network, the **projection**, turns each into a vector of the language model's size. From there on it is
-# treated like the vector of a token. Between them stand learned **separators**: one at the end of each line of cells, and
-# one between the tiles and the global view.
+# The tower cuts a tile into 24 x 24 patches of 14 pixels. Four neighbours merge into one **cell**: 12 x 12 cells of 28 pixels,
+# 144 vectors. A small network, the **projection**, gives each vector the width that the language model expects. From there on
+# the model treats it like the vector of a token. Learned **separators** stand between them: one at the end of each line of
+# cells, and one between the tiles and the global view.
 #
-# `num_crops` is the largest number of tiles. The card advises 16 for one picture and 4 for several frames; the real model's
+# `num_crops` is the largest number of tiles. The card advises 16 for one picture and 4 for several frames. The real model's
 # files say 4, the bundled model's say 1.
 #
 # ### Exercise 2.1 (medium, 8 minutes): write the cost of a picture as a function
 #
 # A picture has `rows` x `columns` tiles. How many tokens does it cost? A line of cells runs through all tiles of a row.
-
-# %% [markdown]
-# Every exercise has hints. Run this cell again for the next hint.
-
-# %%
-hint("2.1")
 
 # %% tags=["exercise"]
 def picture_tokens(rows, columns):
@@ -113,8 +136,14 @@ def picture_tokens(rows, columns):
 check("2.1", picture_tokens)
 
 # %% [markdown]
-# Compare your function with what a request really holds. In the prompt's ids, the places of picture 1 are filled with
-# -1, those of picture 2 with -2: numbers that no token has. The vectors of the picture are put there.
+# Every exercise has hints. Run the next cell when you are stuck, and again for one more.
+
+# %%
+hint("2.1")
+
+# %% [markdown]
+# Compare your function with a real request. The prompt marks the places of picture 1 with the id -1 and those of picture 2
+# with -2. No token has these ids: the vectors of the picture go there.
 
 # %%
 prompt = vision.prompt(sign.question, images=sign)
@@ -123,15 +152,47 @@ print(f"{len(prompt.ids)} tokens, {len(shown)} of them are the picture\n")
 print(prompt.text)
 
 # %% [markdown]
-# The tag `<|image_1|>` stands in the user's turn, before the question, with a new line after it. Phi-3.5-vision was trained
-# with exactly this form.
-
-# %% [markdown] minutes=20
-# ## 3. Find out where the plain package goes wrong (20 minutes)
+# The tag `<|image_1|>` belongs in the user's turn, before the question, with a new line after it. The card of
+# Phi-3.5-vision gives this form.
 #
-# `mlx_vlm` is the package that runs such models on MLX. Two calls again: `load` and `generate`. One repair must come before
-# them: the package has the sizes of the real tower written into it, and the bundled one is smaller. As in lab 01, models
-# that are made in cells are used in cells only.
+# **One vector for 28 x 28 pixels: is that fine enough to read?** `draw_word` draws a word with each letter in the middle of a
+# cell. `down=` moves it by pixels.
+
+# %%
+from labs_helper.figures import side_by_side
+from labs_helper.pictures.drawing import draw_bars, draw_shapes, draw_word
+
+side_by_side([draw_word("TAXI"), draw_word("TAXI", down=14)])
+
+# %% [markdown]
+# A cell is 28 pixels high. Move the word down, 4 pixels at a time. At which shift does the model first misread it?
+
+# %%
+predict("2.2a", ...)
+
+# %%
+shifts = (0, 4, 8, 12, 14, 16, 20, 28)
+moved = []
+for shift in shifts:
+    told = [vision.ask("What does the sign say?", images=draw_word(word, down=shift)).text for word in ("TAXI", "WOLF")]
+    moved.append({"pixels down": shift, "TAXI": told[0], "WOLF": told[1]})
+failed = [row["pixels down"] for row in moved if "TAXI" not in row["TAXI"]]
+display(reveal("2.2a", failed[0] if failed else "never"), listing(moved))
+
+# %% [markdown]
+# The same word, the same size, a few pixels lower, and `vision-tiny` reads nonsense. At 28 pixels it reads again. So the
+# word is not too low. It fails where the letters lie on the border between two lines of cells and each cell gets half a letter.
+# The period of 28 pixels points to that. Nearly all pictures of its training kept letters away from these borders, so little
+# taught it to join two halves. Nobody has tested the real model for this here.
+#
+# So what? Before you trust a vision model with a kind of picture, move the picture a little and ask again.
+
+# %% [markdown] minutes=24
+# ## 3. Find out where the plain package goes wrong (24 minutes)
+#
+# `mlx_vlm` runs such models on MLX. You need two calls: `load` and `generate`. One repair comes before them, because the
+# package has the sizes of the real tower built in and the bundled tower is smaller. As in lab 01, call a model that
+# you loaded yourself from cells only, not from widgets.
 
 # %%
 import mlx_vlm
@@ -140,16 +201,14 @@ import transformers
 from labs_helper.corrections import vision as repairs
 
 transformers.logging.set_verbosity_error()  # it warns of a model type that it does not know; mlx_vlm does
-print(repairs.apply("sizes"))
+print("Repaired:", *repairs.apply("sizes"))
 raw_model, raw_processor = mlx_vlm.load(str(vision.path))
-
-# %%
 raw = mlx_vlm.generate(raw_model, raw_processor, prompt.text, image=[str(sign.path)], max_tokens=40, verbose=False)
 print(raw.text)
 
 # %% [markdown]
-# For a square picture in one tile, and with a prompt of the right form, the plain package is right. Three things go wrong
-# as soon as one of the two differs (mlx-vlm 0.7.10).
+# For a square picture in one tile and a prompt in the card's form, the plain package is right. With other pictures or prompts,
+# three things go wrong (mlx-vlm 0.7.10).
 #
 # **1. A word is lost.** Without a new line after the tag, the first token after the picture disappears. The package's own
 # prompt builder writes the tag in exactly this way.
@@ -164,19 +223,65 @@ print(tail(raw_processor, "<|user|>\n<|image_1|>\nRead the blue word.<|end|>\n<|
 print(tail(raw_processor, "<|user|>\n<|image_1|>Read the blue word.<|end|>\n<|assistant|>\n"))
 
 # %% [markdown]
+# Does the lost word change the answers? Ask about six words, with the new line and without. How many of the six does the model
+# read right without it?
+
+# %%
+predict("2.3a", ...)
+
+# %%
+words = ("OPEN", "TAXI", "LION", "WOLF", "TRAIN", "BEACH")
+forms = {"with": "<|user|>\n<|image_1|>\nRead the sign.<|end|>\n<|assistant|>\n",
+         "without": "<|user|>\n<|image_1|>Read the sign.<|end|>\n<|assistant|>\n"}
+right = dict.fromkeys(forms, 0)
+for word in words:
+    for name, form in forms.items():
+        said = mlx_vlm.generate(raw_model, raw_processor, form, image=[draw_word(word)], max_tokens=20, verbose=False)
+        right[name] += word in said.text
+display(reveal("2.3a", right["without"]), right)
+
+# %% [markdown]
+# For this question the lost word changes nothing: "the sign." is enough. That is how such a mistake goes unnoticed.
+# Other questions may need their first word; nobody has measured them here.
+#
 # **2. Pictures are stretched** to whole tiles. The processor that Microsoft published keeps the ratio and fills up with white.
 #
-# **3. The tiles are shuffled.** With more than one column of tiles, lines of the picture are put together from the wrong
-# parts. The figure shows both on a wide picture.
+# **3. The tiles are shuffled.** With more than one column of tiles, the package joins lines of the picture from the wrong
+# parts. This dashboard shows both.
 
 # %%
 from labs_helper.figures import wrong_order
 
+wrong_order(picture("dashboard.png"), num_crops=4)
+
+# %% [markdown]
+# Does stretching change the answers? Each of the six words now stands in a picture twice as wide as high, once with its ratio
+# kept and once stretched to a square. How many of the six does the model read when they are stretched?
+
+# %%
+predict("2.3b", ...)
+
+# %%
+kept = stretched = 0
+for word in words:
+    wide = draw_word(word, down=7).crop((0, 84, 336, 252))
+    kept += word in vision.ask("What does the sign say?", images=wide).text
+    stretched += word in vision.ask("What does the sign say?", images=wide.resize((336, 336))).text
+print(f"ratio kept: {kept} of 6, stretched: {stretched} of 6")
+reveal("2.3b", stretched)
+
+# %% [markdown]
+# Stretching by two is enough to ruin the reading: `vision-tiny` has never seen letters of this form. How much the real model
+# suffers is not known.
+#
+# The street is exactly four times as wide as high. Nothing is stretched there, so you see the shuffling alone.
+
+# %%
 wrong_order(picture("street.png"), num_crops=4)
 
 # %% [markdown]
-# How many of the picture's vectors are wrong? We let the plain tower and the repaired one look at the same street and compare
-# row by row. The pixels are the same for both here, so this is the order alone.
+# How many of the picture's vectors end up wrong? The plain tower and the repaired one look at the same pixels of the street.
+# `vectors` returns what each makes of them, one row a token.
 
 # %%
 import mlx.core as mx
@@ -184,13 +289,13 @@ import mlx.core as mx
 from labs_helper.pictures import images
 
 
-def rows_of(tower, name, crops):
+def vectors(tower, name, crops):
     """The vectors that a tower makes of a picture: (tokens, width)."""
     shot = picture(name).image
-    plan = images.layout(*shot.size, crops)
-    pixels = mx.array(images.pixel_values(shot, images.layout(*shot.size, crops)))[None]
-    places = [[0, i] for i in range(plan.tokens)]
-    empty = mx.zeros((1, plan.tokens, tower.img_projection[-1].weight.shape[0]))
+    plan = images.layout(*shot.size, crops)  # how many tiles, and their pixels
+    pixels = mx.array(images.pixel_values(shot, plan))[None]
+    places = [[0, i] for i in range(plan.tokens)]  # where the vectors go: here, one after another
+    empty = mx.zeros((1, plan.tokens, tower.img_projection[-1].weight.shape[0]))  # a prompt of nothing but the picture
     return tower(pixels, empty, mx.array([plan.padded[::-1]]), places)[0]
 
 
@@ -198,20 +303,20 @@ def rows_of(tower, name, crops):
 repairs.apply("tiles")
 fixed_model, _ = mlx_vlm.load(str(vision.path))
 for name, crops in (("sign.png", 1), ("street.png", 4), ("street.png", 16)):
-    plain = rows_of(raw_model.vision_model, name, crops)
-    right = rows_of(fixed_model.vision_model, name, crops)
-    wrong = (mx.abs(plain - right).max(axis=1) > 1e-3).sum().item()
-    print(f"{name:11} num_crops={crops:2}: {wrong:4} of {len(right)} rows are wrong")
+    plain = vectors(raw_model.vision_model, name, crops)
+    repaired = vectors(fixed_model.vision_model, name, crops)
+    wrong = (mx.abs(plain - repaired).max(axis=1) > 1e-3).sum().item()
+    print(f"{name:11} num_crops={crops:2}: {wrong:4} of {len(repaired)} rows are wrong")
 
 # %% [markdown]
-# With one tile nothing is wrong, and that is why the mistake hides. The helper uses the repaired tower, its own processor and
-# its own prompt. It also keeps apart what the package mixes up: a second question about *another* picture never gets the
-# memory of the first one.
+# With one tile nothing is wrong, so tests with one tile find nothing. The helper uses the repaired tower, its own processor
+# and its own prompt. It also separates what the package mixes up: a second question about *another* picture never gets the
+# memory of the first.
 #
 # ### Exercise 2.2 (hard, 12 minutes): put the tiles in order
 #
-# The tower gives the cells tile by tile: an array of shape `(rows * columns, 12, 12, channels)`, row by row. Make of it one
-# picture of the shape `(rows * 12, columns * 12, channels)`.
+# The tower returns the cells tile by tile: an array of shape `(rows * columns, 12, 12, channels)`, row by row. Turn it into
+# one picture of shape `(rows * 12, columns * 12, channels)`.
 
 # %% tags=["exercise"]
 def join_tiles(tiles, rows, columns):
@@ -230,51 +335,79 @@ def join_tiles(tiles, rows, columns):
 check("2.2", join_tiles)  # for help, run hint("2.2")
 
 # %% [markdown]
-# We are done with the plain package. Give its memory back.
+# You are done with the plain package. Give its memory back.
 
 # %%
 repairs.undo()
 del raw_model, raw_processor, fixed_model
 
-# %% [markdown] minutes=10
-# ## 4. Use 1: little memory and computing power (10 minutes)
+# %% [markdown] minutes=15
+# ## 4. Use 1: little memory and computing power (15 minutes)
 #
-# The card of Phi-3.5-vision names seven uses. The first: environments with little memory or computing power. The handle is
-# `num_crops`: each tile is more pixels read, more tokens, more time and more memory.
+# Each tile adds pixels to read, tokens, time and memory. `num_crops` sets the limit. Which grows fastest
+# from 1 to 16: tokens, seconds to the first token, or peak memory? And do more tiles make the answer better?
 
 # %%
-import pandas as pd
-
-pd.set_option("display.max_colwidth", None)  # whole answers in the tables below
-costs = []
-for crops in (1, 4, 9, 16):
-    seen = vision.ask("Read the text.", images=picture("huge-sign.png"), num_crops=crops, max_tokens=1)
-    costs.append({"num_crops": crops, "tokens": sum(seen.image_tokens), "seconds": seen.seconds_to_first_token,
-                  "bytes": seen.peak_memory})
-pd.DataFrame(costs).round(2)
+predict("2.4a", ...)  # "tokens", "seconds" or "memory"
 
 # %%
 from labs_helper.figures import crops_cost
 
-crops_cost(costs)
+costs, answers = [], []
+for crops in (1, 4, 9, 16):
+    seen = vision.ask("Read the text.", images=picture("huge-sign.png"), num_crops=crops, max_tokens=20)
+    costs.append({"num_crops": crops, "tokens": sum(seen.image_tokens),
+                  "first_token_seconds": seen.seconds_to_first_token, "peak_memory": seen.peak_memory})
+    answers.append({"num_crops": crops, "truth": "CRAB BEACH", "answer": seen.text})
+growth = {name: costs[-1][name] / costs[0][name] for name in ("tokens", "first_token_seconds", "peak_memory")}
+display(reveal("2.4a", {name: round(times, 1) for name, times in growth.items()}), crops_cost(costs))
 
 # %% [markdown]
-# A large picture does not need many tiles. `huge-sign.png` is 1,344 pixels wide and shows two large words: one tile holds
-# them. `small-print.png` has the same size and a line that only the real model with 16 tiles can read. What you want to know
-# decides, not the file.
-#
-# The bundled model was trained with one tile only: more tiles cost it time and teach it nothing. So everything below uses its
-# own setting.
-#
-# The other handle is the weights. `labs models convert downloads/Phi-3.5-vision-instruct models/my-vision-4bit` makes a 4-bit model of the
-# published one. It rounds the language part and leaves the tower and the projection as they are: less than a tenth of
-# the weights, and what is not seen cannot be said. Section 9 of lab 01 shows what rounding does.
+# The seconds grow faster than the tokens: each token of the prompt also looks at all tokens before it. Now the answers.
 
-# %% [markdown] minutes=8
-# ## 5. Use 2: quick answers (8 minutes)
+# %%
+listing(answers)
+
+# %% [markdown]
+# More tiles break `vision-tiny`. It was trained with one tile. With many, it starts a list "1: ... 2: ...", the form in which it
+# learned to describe the frames of a clip. It seems to take tiles for frames. So everything below uses its own
+# setting.
 #
-# The second use is an answer within a bound of time. The first token waits until the whole prompt is read: the tower, then
-# all tokens of the picture. After that each token takes about the same time.
+# For the real model the card advises up to 16 tiles. Try it if you have it: `small-print.png` has print that is far too small
+# for one tile. Ask with 1, 4 and 16 tiles and compare with its text (`picture("small-print.png").alt`). Nobody has run this for
+# the course yet.
+#
+# ### Exercise 2.3 (medium, 8 minutes): find the smallest letters that the model reads
+#
+# The cheapest picture is a small one. How small may its letters be? Count for several sizes how many of the six words in
+# `words` the model reads (`draw_word(word, size=...)`). Hand in `scores`, a dict of {size: words}, and `smallest`, the smallest
+# size at which it reads all six.
+
+# %% tags=["exercise"]
+scores = ...  # {32: 6, ...}
+smallest = ...
+
+# %% tags=["solution"]
+scores = {}
+for size in (32, 24, 22, 20):
+    told = [vision.ask("What does the sign say?", images=draw_word(word, size=size)).text for word in words]
+    scores[size] = sum(word in each for word, each in zip(words, told))
+smallest = min(size for size, score in scores.items() if score == len(words))
+
+# %%
+check("2.3", (scores, smallest))  # for help, run hint("2.3")
+
+# %% [markdown]
+# The other way to save is to store the weights in fewer bits. `labs models convert downloads/Phi-3.5-vision-instruct
+# models/my-vision-4bit` makes a 4-bit model of the published one. It rounds the language part and leaves the tower and the
+# projection alone: they hold less than a tenth of the weights, and detail lost there is lost for good. Section 9 of lab 01
+# shows what rounding does.
+
+# %% [markdown] minutes=12
+# ## 5. Use 2: quick answers (12 minutes)
+#
+# The second use is an answer within a fixed time. The first token waits until the model has read the whole prompt: the tower,
+# then all tokens of the picture. Every token after it takes about the same time.
 
 # %%
 waits = []
@@ -282,12 +415,17 @@ for name in ("one-shape.png", "yes-or-no.png", "sign.png"):
     shot = picture(name)
     seen = vision.ask(shot.question, images=shot)
     waits.append({"picture": name, "answer": seen.text, "truth": shot.answer,
-                  "first token (s)": seen.seconds_to_first_token, "all (s)": seen.seconds})
-pd.DataFrame(waits).round(2)
+                  "seconds to the first token": seen.seconds_to_first_token, "seconds in all": seen.seconds})
+listing(waits)
 
 # %% [markdown]
-# Most of the time is spent before the first token. So ask for a short answer if a program waits for it; and if there is a
-# second question about the same picture, ask it in the same conversation. The picture is in the prompt cache then.
+# Nearly all of the time passes before the first token. A shorter answer hardly helps here; fewer picture tokens do.
+#
+# Now ask a second question about the same picture, in the same conversation. How many tokens of the prompt does the model
+# have to read this time? The whole prompt has about 340.
+
+# %%
+predict("2.5a", ...)
 
 # %%
 shot = picture("yes-or-no.png")
@@ -296,41 +434,110 @@ one = vision.ask(first)
 second = [*first, {"role": "assistant", "content": one.text},
                   {"role": "user", "content": "Do you find a circle in the picture?"}]
 two = vision.ask(second)
-for turn in (one, two):
-    print(f"{turn.text:8} {turn.prefilled_tokens:4} of {turn.prompt_tokens} prompt tokens were read")
 assert two.prefilled_tokens < 40
+display(reveal("2.5a", two.prefilled_tokens))
+for turn in (one, two):
+    print(f"{turn.text:5} {turn.prefilled_tokens:4} of {turn.prompt_tokens} prompt tokens read, "
+          f"first token after {turn.seconds_to_first_token:.2f} s")
 
-# %% [markdown] minutes=10
-# ## 6. Use 3: general image understanding (10 minutes)
+# %% [markdown]
+# The picture is in the prompt cache, so the second answer costs a fraction. If your program has several questions about one
+# picture, ask them in one conversation.
+#
+# ### Exercise 2.4 (easy, 6 minutes): find how many frames are answered within a second
+#
+# A camera sends frames, and the first token must come within one second. Measure `seconds_to_first_token` for 1, 2, 3 ... frames
+# until one is too late. One picture may stand for all frames of a measurement, but take a new one for the next: a picture
+# that was just read comes from the cache. `[draw_word("3")] * 3` are three frames. Hand in `waits`, a dict of {frames: seconds},
+# and `most`, the largest number that is in time on this machine.
+
+# %% tags=["exercise"]
+waits = ...  # {1: 0.2, ...}
+most = ...
+
+# %% tags=["solution"]
+waits = {}
+while len(waits) < 3 or max(waits.values()) <= 1:
+    count = len(waits) + 1
+    frames = [draw_word(str(count))] * count
+    waits[count] = vision.ask("What happens?", images=frames, max_tokens=1).seconds_to_first_token
+most = max((count for count, seconds in waits.items() if seconds <= 1), default=0)
+
+# %%
+check("2.4", (waits, most))  # for help, run hint("2.4")
+
+# %% [markdown] minutes=15
+# ## 6. Use 3: general image understanding (15 minutes)
 
 # %%
 scene = picture("everyday-things.png")
-scene
-
-# %%
+display(scene)
 print("Truth: ", scene.answer)
 print("Answer:", vision.ask(scene.question, images=scene).text)
 
 # %% [markdown]
-# One right answer proves little. Ask several questions about several pictures and count. Note what kind of mistake is made: a
-# wrong colour, a wrong place and a thing that is not there are different faults.
+# All of it is right, if you accept that `vision-tiny` names a house by its roof. Pictures like this one, and questions like this
+# one, are what it was trained for. Now leave that world by one step. What will it say about **an empty white picture**? And
+# **where is the triangle** in a picture without one?
+
+# %%
+predict("2.6a", ...)  # the place where it finds the triangle, or "none"
+
+# %%
+pictures = {
+    "an empty picture": (draw_shapes([]), "Describe the picture."),
+    "no triangle": (draw_shapes([("red", "circle", "top left"), ("blue", "square", "right")]), "Where is the triangle?"),
+    "a large circle": (draw_shapes([("red", "circle", "middle")], radius=150), "What do you see?"),
+    "a drawn kitchen": (picture("kitchen.png"), "Describe the picture."),
+}
+told = {name: vision.ask(question, images=shot, max_tokens=60).text for name, (shot, question) in pictures.items()}
+display(reveal("2.6a", told["no triangle"]), side_by_side([shot for shot, _question in pictures.values()]))
+listing([{"picture": name, "question": pictures[name][1], "answer": text} for name, text in told.items()])
+
+# %% [markdown]
+# Four confident answers, and hardly a true word in them. The model never says "I do not know" and never doubts your question: its
+# training never asked for the place of a thing that was not there. Larger models fall for leading questions too. So ask
+# for things that are not there, and count how often a model finds them.
+#
+# The next pictures are from its world again. In the third answer, `--1-/--23/---4/-5--` is how `vision-tiny` counts: it writes
+# down the four rows of the picture, numbers each star, and reads off the total.
 
 # %%
 rows = []
-for name in ("one-shape.png", "four-shapes.png", "crowd.png", "everyday-things.png"):
+for name in ("one-shape.png", "four-shapes.png", "crowd.png"):
     shot = picture(name)
     rows.append({"picture": name, "asked": shot.question, "truth": shot.answer,
                  "answer": vision.ask(shot.question, images=shot).text})
-pd.DataFrame(rows)
+listing(rows)
 
-# %% [markdown] minutes=12
-# ## 7. Use 4: read text in pictures (12 minutes)
+# %% [markdown]
+# ### Exercise 2.5 (medium, 8 minutes): draw a picture that the model misreads
+#
+# Draw shapes from its world so that it describes them wrongly. Then say how: `"colour"`, `"shape"`, `"place"`, `"missing"` (a thing is
+# not named) or `"invented"` (a thing is named that is not there). Each mistake asks for another remedy, so the kind matters
+# more than the count. A place is one of nine names, or a point such as `(112, 168)`, in pixels of 336.
+
+# %% tags=["exercise"]
+things = ...  # [("red", "circle", "top left"), ...]
+said = ...  # vision.ask("Describe the picture.", images=draw_shapes(things)).text
+kind = ...
+
+# %% tags=["solution"]
+things = [("red", "circle", "top left"), ("red", "square", "bottom right")]  # two of one colour
+said = vision.ask("Describe the picture.", images=draw_shapes(things)).text
+kind = "place"
+
+# %%
+check("2.5", (things, said, kind))  # for help, run hint("2.5")
+
+# %% [markdown] minutes=16
+# ## 7. Use 4: read text in pictures (16 minutes)
 #
 # *New words: [OCR](../docs/glossary.md#ocr), [character error rate](../docs/glossary.md#character-error-rate).*
 #
-# Reading text in pictures is called **OCR**, optical character recognition. The truth is a text, so the answer can be measured
-# letter by letter: the **character error rate** is the number of edits (replace, insert, delete) that make the truth from
-# what was read, divided by the length of the truth.
+# Reading text in pictures is called **OCR**, optical character recognition. The truth is a text, so you can measure an answer
+# letter by letter. The **character error rate** is the number of edits (replace, insert, delete) that turn what was read into
+# the truth, divided by the length of the truth.
 #
 # ### Exercise 2.6 (medium, 12 minutes): measure how well a text was read
 #
@@ -354,44 +561,92 @@ def error_rate(read, truth):
 # %%
 check("2.6", error_rate)  # for help, run hint("2.6")
 
+# %% [markdown]
+# Here are seven words and numbers. How many will the model get wrong?
+
+# %%
+lines = picture("lines.png")
+lines
+
+# %%
+predict("2.7a", ...)
+
+# %%
+said = vision.ask(lines.question, images=lines, max_tokens=80).text
+wrong_words = [pair for pair in zip(lines.answer.split(), said.split()) if pair[0] != pair[1]]
+reveal("2.7a", len(wrong_words))
+
 # %%
 from labs_helper.exercises import solved
 
 measured = solved("2.6", error_rate)
-read = []
-for name in ("sign.png", "three-words.png", "lines.png"):
-    shot = picture(name)
-    said = vision.ask(shot.question, images=shot, max_tokens=80).text
-    read.append({"picture": name, "truth": shot.answer, "answer": said, "error rate": measured(said, shot.answer)})
-pd.DataFrame(read).round(2)
+print(f"Truth:  {lines.answer}\nAnswer: {said}\nerror rate: {measured(said, lines.answer):.2f}")
 
 # %% [markdown]
-# Each language has its own letters, and a tower sees only what it was trained on. The bundled one knows capital letters and
-# digits. With the real model, try `sign-korean.png`, `sign-chinese.png`, `receipt.png` and `note.png`.
+# One mistake, and of a kind that people do not make: the last word is not misread, it is replaced by the word before it. A person who
+# cannot read a word leaves a gap. A language model goes on with something likely, and what it has just written is likely.
+# This cause is a guess. The fact to keep: **an answer that looks clean may still be wrong**, so compare a sample with
+# the truth before you trust a reader. Compare only what is printed in the picture: in `It says ZEBRA.` the first two words come from
+# the training, and counting their letters would make every reader look better.
+#
+# Each script has its own letters, and a tower reads what it was trained on. `vision-tiny` knows capital letters and digits. With
+# the real model, try `sign-korean.png`, `sign-chinese.png`, `receipt.png` and `note.png`.
 
-# %% [markdown] minutes=15
-# ## 8. Use 5: understand charts and tables (15 minutes)
+# %% [markdown] minutes=17
+# ## 8. Use 5: understand charts and tables (17 minutes)
 
 # %%
 chart = picture("bars.png")
-chart
-
-# %%
+display(chart)
 listed = vision.ask("Write down all the values of the chart.", images=chart, max_tokens=80)
 print(listed.text)
 
 # %% [markdown]
+# All four values are right. But does the model read the **bars**, or the **numbers printed above them**? Take the numbers away and
+# ask again: five charts with printed values, and the same five without, 16 values in all. How many does it get right without?
+
+# %%
+predict("2.8a", ...)
+
+# %%
+import random
+import re
+
+charts = [("Q1", "Q2", "Q3", "Q4"), ("MON", "TUE", "WED"), ("JAN", "FEB", "MAR"), ("TEA", "OIL", "JAM"), ("ANA", "BEN", "EVA")]
+drawn, hits, rows = random.Random(7), {True: 0, False: 0}, []
+for labels in charts:
+    truth = {label: drawn.randrange(5, 100) for label in labels}
+    for printed in hits:
+        said = vision.ask("Read the chart.", images=draw_bars(truth, printed=printed), max_tokens=30).text
+        found = dict(re.findall(r"([A-Z0-9]+) (\d+)", said))
+        hits[printed] += sum(found.get(label) == str(value) for label, value in truth.items())
+        rows.append({"truth": ", ".join(f"{k} {v}" for k, v in truth.items()), "printed": printed, "answer": said})
+display(reveal("2.8a", hits[False]), side_by_side([draw_bars(truth), draw_bars(truth, printed=False)]))
+listing(rows, takeaway=f"With printed values {hits[True]} of 16 right, without {hits[False]} of 16.")
+
+# %% [markdown]
+# So the success on `bars.png` was OCR. `vision-tiny` does not measure bars at all, and without numbers it babbles instead of saying so.
+# All charts of its training had their values printed. Every chart test that prints the values has the same trap: a good reader
+# scores without looking at the bars. If you have the real model, run the cell above with it. A model that measures bars gives
+# values near the truth, not exact ones.
+#
 # ### Exercise 2.7 (medium, 10 minutes): make a table of an answer
 #
-# Turn such an answer into a pandas table with the columns `label` and `value`. The values must be numbers. Be kind to extra
-# spaces and a full stop at the end.
+# Turn an answer such as `Q3 49, Q4 59` into a pandas table with the columns `label` and `value`. The values must be numbers. Accept
+# extra spaces and a full stop at the end.
 
 # %% tags=["exercise"]
+import pandas as pd
+
+
 def to_table(answer):
     ...  # pd.DataFrame([...], columns=["label", "value"])
 
 
 # %% tags=["solution"]
+import pandas as pd
+
+
 def to_table(answer):
     parts = [part.split() for part in answer.strip(" .").split(",")]
     return pd.DataFrame([(label, int(value)) for label, value in parts], columns=["label", "value"])
@@ -400,68 +655,92 @@ def to_table(answer):
 # %%
 check("2.7", to_table)  # for help, run hint("2.7")
 
-# %% [markdown]
-# Now compare it with the truth, which stands in the list of pictures. A chart that was read is only worth something if you know
-# how wrong it may be.
-
-# %%
-import re
-
-values = [{label: int(value) for label, value in re.findall(r"([A-Z0-9]+) (\d+)", text)} for text in (chart.alt, listed.text)]
-table = pd.DataFrame(dict(zip(["truth", "read"], values)))
-table["difference"] = table["read"] - table["truth"]
-table
-
 # %%
 grid = picture("small-table.png")
-for question in (grid.question, "Read the table."):
-    print(question, "->", vision.ask(question, images=grid, max_tokens=90).text)
+print(grid.question, "->", vision.ask(grid.question, images=grid, max_tokens=90).text)
 print("Truth:", grid.alt)
 
 # %% [markdown]
-# The bundled model writes down a whole row before it names the cell: it was taught to, as it looks up better what it has already
-# written than what it only sees. Larger models gain from such working too; with them you ask for it ("First list all
-# values, then ...").
+# `vision-tiny` writes down the whole row before it names the cell. It was taught to: copying from its own text is easier than
+# looking at the picture again. Larger models often gain from such working too. You ask for it ("First list all values, then ...").
 #
-# In practice: ask for one value when you need one, and check sums (a column that does not add up was misread). With the real
+# In practice, ask for one value when you need one, and check sums: a column that does not add up was misread. With the real
 # model, try `dashboard.png`, `temperatures.png`, `timetable.png` and the two pages of `stock-page`.
 
-# %% [markdown] minutes=10
-# ## 9. Use 6: compare several pictures (10 minutes)
+# %% [markdown] minutes=16
+# ## 9. Use 6: compare several pictures (16 minutes)
 #
-# Several pictures stand in one prompt, numbered by their order. The order is all that the model knows of "first" and "second".
+# Several pictures go into one prompt, numbered by their order. The order is all that the model knows of "first" and "second".
 
 # %%
-from labs_helper.figures import side_by_side
-
 before, after = picture("pair-colour-1.png"), picture("pair-colour-2.png")
-side_by_side([before, after])
-
-# %%
+display(side_by_side([before, after]))
 print("Truth:  ", before.answer)
 print("Answer: ", vision.ask(before.question, images=[before, after]).text)
-print("Turned: ", vision.ask(before.question, images=[after, before]).text)
+print("Swapped:", vision.ask(before.question, images=[after, before]).text)
 
 # %% [markdown]
-# The bundled model lists both pictures, place by place, and marks what is `different`, before it concludes: for the reason that you
-# know from the table. In the other order another answer is right. Read the list and the last sentence apart: a small model may see everything
-# rightly and then conclude something wrong. Three pairs, counted:
+# The model lists both pictures place by place, marks what is `different`, and then concludes. When you swap the pictures, the
+# other answer is right, and the model gives that one. Impressive? **Show it the same picture twice.** Four pairs with one change, four without. How many of
+# the four pairs without a change get a difference all the same?
 
 # %%
-rows = []
-for change in ("colour", "gone", "moved"):
-    shots = [picture(f"pair-{change}-{number}.png") for number in (1, 2)]
-    said = vision.ask(shots[0].question, images=shots)
-    rows.append({"pair": change, "truth": shots[0].answer, "answer": said.text, "picture tokens": sum(said.image_tokens)})
-pd.DataFrame(rows)
+predict("2.9a", ...)
 
-# %% [markdown] minutes=15
-# ## 10. Use 7: summarise a clip (15 minutes)
+# %%
+shapes = [("star", "left"), ("diamond", "middle"), ("triangle", "bottom left")]
+ink = [("red", "black", "pink"), ("orange", "yellow", "blue"), ("green", "gray", "brown"), ("blue", "purple", "red")]
+pairs = []
+for colours in ink:
+    base = [(colour, *thing) for colour, thing in zip(colours, shapes)]
+    other = [("orange" if colours[0] != "orange" else "pink", *shapes[0]), *base[1:]]
+    for changed, second in ((False, base), (True, other)):
+        said = vision.ask("What is different?", images=[draw_shapes(base), draw_shapes(second)], max_tokens=80).text
+        pairs.append({"changed": changed, "answer": said})
+alarms = sum(" different" in pair["answer"] or " is " in pair["answer"] for pair in pairs if not pair["changed"])
+display(reveal("2.9a", alarms), listing(pairs))
+
+# %% [markdown]
+# It finds every change, and it finds one where there is none: "The pink triangle is pink in the second picture." Every pair of its
+# training had a difference, so it always reports one. Finding all four changes proves nothing: **a test without equal pairs cannot
+# show false alarms.**
+#
+# Now read the list and ignore the conclusion. At each place it names two things, and where nothing changed they are the same two.
+# The model sees better than it concludes, so a program can conclude for it.
+#
+# ### Exercise 2.8 (medium, 10 minutes): trust the list, not the conclusion
+#
+# Write a function that returns the places, in order, at which the list names two different things. From `First and second:
+# left red star, red star; bottom left pink star, blue star different. The ...` it returns `["bottom left"]`. A thing is a colour and a shape, or
+# `nothing`. The mark `different` is the model's opinion: ignore it.
+
+# %% tags=["exercise"]
+def differences(answer):
+    ...  # a list of places
+
+
+# %% tags=["solution"]
+def differences(answer):
+    found = []
+    for entry in answer.partition(": ")[2].split(".")[0].split(";"):
+        before, after = (part.strip() for part in entry.split(","))
+        words = 1 if before.endswith("nothing") else 2
+        place, thing = before.rsplit(maxsplit=words)[0], " ".join(before.split()[-words:])
+        if thing != after.removesuffix(" different"):
+            found.append(place)
+    return found
+
+
+# %%
+check("2.8", differences)  # for help, run hint("2.8")
+
+# %% [markdown] minutes=13
+# ## 10. Use 7: summarise a clip (13 minutes)
 #
 # *New words: [keyframe](../docs/glossary.md#keyframe).*
 #
-# The model sees pictures, not films. A clip must become a few frames, and somebody must choose them. The plain package accepts
-# a clip and drops its frames without a word; so choose them yourself.
+# The model sees pictures, not films. Somebody must choose a few frames of a clip. The plain package accepts a clip and silently
+# drops its frames, so choose them yourself.
 #
 # Frames at equal distances miss what happens in between. The other way is to look for **change**: keep the first frame, then
 # those that differ most from the frame before.
@@ -486,55 +765,102 @@ def pick_frames(changes, count):
 check("2.9", pick_frames)  # for help, run hint("2.9")
 
 # %% [markdown]
-# Your way finds cuts. It is blind to a slow movement, in which no single step is large. The helper compares every frame with
-# all those that are already chosen, and takes the one that looks least like any of them
-# ([Gonzalez 1985](https://doi.org/10.1016/0304-3975(85)90224-5), farthest first). `method="cuts"` is close to yours.
+# This rule finds cuts. It is blind to slow movement, in which no single step is large. The helper takes the first and the last
+# frame, then again and again the one that looks least like any frame already chosen
+# ([Gonzalez 1985](https://doi.org/10.1016/0304-3975(85)90224-5), farthest first). `method="cuts"` is close to your rule.
 
 # %%
 from labs_helper.figures import frames_view
 from labs_helper.pictures.keyframes import keyframes
 
 chosen = keyframes(picture("crossing.mp4"), count=4)
-frames_view(chosen)
-
-# %%
+display(frames_view(chosen))
 clip = picture("crossing.mp4")
-told = vision.ask(clip.question, images=[frame.image for frame in chosen])
+told = vision.ask(clip.question, images=chosen.images)
 print("Truth: ", clip.answer)
 print("Answer:", told.text)
 print(f"{len(told.image_tokens)} frames, {sum(told.image_tokens)} of {told.prompt_tokens} tokens, {told.seconds:.1f} s")
 
 # %% [markdown]
-# In the bundled model's list of frames `different` stands behind what was not there in the frame before.
-#
-# More frames are not always better: every frame costs its tokens, and twelve fill the original length. The bundled model saw
-# clips of three to five frames. Try `count=3` and `count=5`, and say what is lost and what is gained.
+# In the list of frames, `different` stands after a thing that was not there in the frame before. So what happens if the clip
+# runs **backwards**, and what if **only one frame** is left?
 
-# %% [markdown] minutes=6
-# ## 11. Read the published figures (6 minutes)
+# %%
+predict("2.10a", ...)  # what it says of a single frame
+
+# %%
+backwards = vision.ask(clip.question, images=chosen.images[::-1]).text
+single = vision.ask(clip.question, images=chosen.images[:1]).text
+display(reveal("2.10a", single))
+print("Backwards:", backwards)
+
+# %% [markdown]
+# # Backwards, it tells the opposite direction: the order is what it goes by. But from a single frame it makes a clip. It invents two
+# more frames, and something has to happen in them. Every clip of its training had three to five frames and one event. So check the
+# numbers in the list: if they go beyond the frames that you sent, the rest is invented too.
 #
-# Microsoft's card has three tables for the real model: single pictures, several pictures (BLINK) and clips (Video-MME). All are
-# Microsoft's own runs; compare within a table only.
+# More frames are not always better. Each costs its 313 tokens, and twelve nearly fill the 4,096 tokens of the original length.
+
+# %% [markdown] minutes=8
+# ## 11. Read the published figures (8 minutes)
+#
+# *New words: [chance level](../docs/glossary.md#chance-level).*
+#
+# Microsoft's card has tables for the real model: single pictures, several pictures (BLINK) and clips (Video-MME). All are
+# Microsoft's own runs, so compare within a table only. First: what did Phi-3.5-vision gain over Phi-3-vision?
 
 # %%
 from labs_helper.figures import benchmark_chart
 
-benchmark_chart("vision_single_image", ["Phi-3.5-vision-instruct", "InternVL-2-4B"])
-
-# %%
-benchmark_chart("vision_blink", ["Phi-3.5-vision-instruct"])
-
-# %%
-benchmark_chart("vision_video_mme")
+benchmark_chart("vision_release_deltas", ["Phi-3.5-vision-instruct", "Phi-3-vision"],
+                takeaway="Phi-3.5-vision gained 1.1 to 2.8 points over Phi-3-vision on three single-picture tests.")
 
 # %% [markdown]
-# BLINK asks about several pictures at once, and the scores differ widely between its parts: a single average hides that. With
-# longer clips the score falls: a few frames stand for an hour.
+# The card names multi-frame understanding as the new skill and gives these three single-picture tests beside it: **MMMU** (college
+# questions with figures), **MMBench** (general multiple choice) and **TextVQA** (questions about text in photographs). The card has no
+# figures of Phi-3-vision for several pictures, so the main gain cannot be checked here.
 
-# %% [markdown] minutes=8
-# ## 12. Look around (8 minutes)
+# %%
+benchmark_chart("vision_single_image", ["Phi-3.5-vision-instruct", "InternVL-2-4B"],
+                takeaway="Ahead of InternVL-2-4B on text, charts, diagrams and POPE; behind on mathematics, science and general tests.")
+
+# %% [markdown]
+# | test | asks about |
+# | --- | --- |
+# | ScienceQA | school science, multiple choice |
+# | MathVista, InterGPS | mathematics and geometry with drawings |
+# | AI2D, ChartQA | school diagrams, charts |
+# | POPE | is this thing in the picture, yes or no: guessing gives 50 |
 #
-# Choose pictures, upload your own, change their order and ask. The crops and the cost are shown before you ask. Without widgets:
+# **BLINK** has 14 parts with questions about one or several pictures. In how many of the 14 is the model less than two points from guessing?
+
+# %%
+predict("2.11a", ...)
+
+# %%
+blink = benchmark_chart("vision_blink", ["Phi-3.5-vision-instruct"], ranked=True,
+                        takeaway="The overall 57 hides 92 on one part, and two parts where guessing does as well.")
+parts = [row for row in blink.rows if row["label"] != "Overall"]
+guessed = [row["label"] for row in parts if row["value"] < row["guessing"] + 2]
+display(reveal("2.11a", len(guessed)), blink)
+guessed
+
+# %% [markdown]
+# In these parts a coin, or a die with four sides, would do as well. And look at how few questions stand behind a bar: BLINK's
+# validation set has 1,901, about 136 a part. At that size luck alone moves a score by some 4 points (one standard error). So
+# the parts with 54.1 (two choices), 37.3 (three) and 29.2 (four) may be guesses too.
+
+# %%
+benchmark_chart("vision_video_mme", takeaway="The longer the clip, the lower the score; guessing gives 25.")
+
+# %% [markdown]
+# Why do scores fall with length? One likely reason: a few frames stand for an hour. Long clips may also just get harder questions.
+# The table cannot tell the two apart. An experiment could: the same questions, with more frames.
+
+# %% [markdown] minutes=5
+# ## 12. Look around (5 minutes)
+#
+# Choose pictures, upload your own, change their order and ask. You see the tiles and the cost before you ask. Without widgets:
 # `vision.ask("...", images=["..."])`.
 
 # %%
@@ -547,16 +873,19 @@ look(vision, images=[picture("three-words.png")], prompt="Which words are writte
 #
 # In this lab you:
 #
-# - asked about pictures, and compared every answer with the truth;
-# - computed what a picture costs, and wrote the exact prompt of two;
-# - saw where the plain package loses a word, stretches a picture and shuffles its tiles, and repaired the last of them;
-# - measured tokens, seconds and memory over `num_crops`, and the time to the first token;
-# - measured reading errors, made a chart into a table, compared pairs, and chose keyframes.
+# - computed what a picture costs, and measured tokens, seconds and memory over `num_crops`;
+# - saw the plain package lose a word, stretch a picture and shuffle its tiles, and put the tiles in order;
+# - found where a small model fails: letters on a border, several tiles, leading questions, bars without numbers, equal pictures;
+# - measured reading errors, made a chart into a table, overruled a wrong conclusion by the list before it, and chose keyframes;
+# - compared published scores with guessing.
+#
+# **Take with you:** test with cases that can fail. An empty picture, a thing that is not there, two equal pictures and a chart without
+# numbers each took one line, and each showed more than the successes did.
 #
 # **Further reading:** the [Phi-3 technical report](https://arxiv.org/abs/2404.14219), the
-# [CLIP paper](https://arxiv.org/abs/2103.00020), the
+# [CLIP paper](https://arxiv.org/abs/2103.00020), [BLINK](https://arxiv.org/abs/2404.12390), the
 # [model card](https://huggingface.co/microsoft/Phi-3.5-vision-instruct) and the source of
-# [mlx-vlm](https://github.com/Blaizzy/mlx-vlm).
+# [mlx-vlm](https://github.com/Blaizzy/mlx-vlm). Stuck? See [troubleshooting](../docs/troubleshooting.md).
 #
 # **Next:** [03: MoE](03-moe.ipynb): a router that sends every token to two of sixteen experts, and an agent with real tools.
 #

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 from PIL import Image
@@ -69,7 +70,8 @@ def shapes_and_things() -> Iterator[Picture]:
     )
     yield one(
         *("everyday-things.png", "general", "objects", "describe"),
-        lambda f: f"Everyday things: {things(f)}.",
+        # The world of vision-tiny names a house by its roof; who looks at the picture sees beige walls.
+        lambda f: "Everyday things: " + re.sub(r"an? (\w+) house", r"a house with a \1 roof", things(f)) + ".",
         kinds("house", "tree", "sun", "car"),
     )
 
