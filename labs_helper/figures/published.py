@@ -153,9 +153,9 @@ def benchmark_chart(
         rows.sort(key=lambda row: -first.get(row["label"], 0))
     labels = _distinct(row["label"] for row in rows)
     averages = [label for label in labels if label.startswith(("Average", "Overall"))] if len(labels) > 1 else []
-    rows = [{**row, "guessing": _chance(str(row["benchmark"]), str(row["setting"]))} for row in rows]
+    guessing = {row["label"]: _chance(str(row["benchmark"]), str(row["setting"])) for row in rows}
     return bars(
-        rows,
+        [{**row, "guessing": guessing[row["label"]]} for row in rows],
         x="label",
         y="value",
         group="model",
@@ -164,7 +164,7 @@ def benchmark_chart(
         source=_sources(rows),
         takeaway=takeaway,
         decimals=1,
-        chance={str(row["label"]): row["guessing"] for row in rows if row["guessing"] is not None},
+        chance={str(label): level for label, level in guessing.items() if level is not None},
         apart=averages,
     )
 
@@ -227,9 +227,8 @@ def _chance(benchmark: str, setting: str = "") -> float | None:
     if benchmark == "BLINK":
         parts = {part: 100 / choices for part, choices in _BLINK.items()}
         return parts.get(setting, sum(parts.values()) / len(parts) if setting == "Overall" else None)
-    known = (("MMLU-Pro", 10.0), ("Multilingual MMLU", 25.0), ("XCOPA", 50.0), ("XStoryCloze", 50.0))
-    known += (("POPE", 50.0), ("AI2D", 25.0), ("Video-MME", 25.0))
-    return next((level for part, level in known if part in benchmark), None)
+    known = {"MMLU-Pro": 10, "Multilingual MMLU": 25, "XCOPA": 50, "XStoryCloze": 50, "POPE": 50, "AI2D": 25}
+    return next((float(level) for part, level in {**known, "Video-MME": 25}.items() if part in benchmark), None)
 
 
 def _score_table(rows: Sequence[Fact], test: str | None) -> tuple[list[str], list[list[str]]]:
