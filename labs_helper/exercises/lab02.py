@@ -348,7 +348,7 @@ def exercises() -> tuple[Exercise, ...]:
             _("Find how many frames are answered within a second"),
             frames_in_time,
             (
-                _("A list may hold one picture several times: images=[shot] * 3 are three frames."),
+                _('A list may hold one picture several times: images=[draw_word("3")] * 3 are three frames.'),
                 _(
                     "Ask with 1, 2, 3 ... frames and max_tokens=1. Keep seconds_to_first_token, until it is more "
                     "than 1."

@@ -9,7 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from labs_helper.common.translate import _
-from labs_helper.exercises.base import NotYet, TryAgain, a_function, as_list, is_unfilled, kind, number, returned, text
+from labs_helper.exercises import diagnosis
+from labs_helper.exercises.base import NotYet, TryAgain, a_function, as_list, is_unfilled, kind, number, text
 from labs_helper.pictures.drawing import COLOURS, OUTLINES, PLACES, place_of
 
 # --- What every experiment hands in -----------------------------------------------------------------------
@@ -310,7 +311,7 @@ def differences_listed(value: object) -> str:
     """The check of exercise 2.8: a function that finds the places where the list names two different things."""
     function = a_function(value, "differences")
     for answer, right in COMPARISONS:
-        handed = returned(function(answer))
+        handed = diagnosis.called(function, [answer], "differences(answer)")
         if isinstance(handed, (str, bytes, Mapping)) or not hasattr(handed, "__iter__"):
             raise TryAgain(_("differences must return a list of places. It returned {kind}.").format(kind=kind(handed)))
         places = [text(part, _("Each place")).strip() for part in as_list(handed)]

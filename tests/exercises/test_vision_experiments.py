@@ -36,6 +36,11 @@ def with_the_mark(answer):
     return [e.split()[0] for e in entries if e.split(",")[0].split()[-1] != e.split(",")[1].split()[-1]]
 
 
+def without_return(answer):
+    places = differing(answer)
+    places.sort()
+
+
 def with_spaces(answer):
     entries = answer.partition(": ")[2].split(".")[0].removesuffix(" different").split(";")
     halves = [entry.split(",") for entry in entries]
@@ -131,6 +136,8 @@ def test_right_answers_pass(number, value):
         ("2.8", lambda answer: [f"{place} red star" for place in differing(answer)], "one or two words"),
         ("2.8", lambda answer: len(differing(answer)), "list of places"),
         ("2.8", lambda answer: [], "before and after the comma"),
+        ("2.8", lambda answer: print(differing(answer)), "in place of print"),
+        ("2.8", without_return, "needs return"),
     ],
 )  # fmt: skip
 def test_a_wrong_answer_names_its_mistake(number, value, words):
