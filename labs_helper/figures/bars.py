@@ -336,7 +336,8 @@ class _Chart:
     @property
     def left(self) -> float:
         """Where the bars begin."""
-        return min(max(display_width(shorten(label, _CUT)) for label in self.labels) * _CHARACTER, 260) + 14
+        widest = max(display_width(shorten(label, _CUT)) for label in self.labels) * _CHARACTER
+        return max(min(widest, 260), 64) + 14  # a short label of capitals is wider than its count of letters
 
     @property
     def plot(self) -> float:
@@ -399,14 +400,15 @@ class _Chart:
                 f"{escape(shorten(label, _CUT))}</text>"
             )
             for row, (index, name) in enumerate(zip(self.colours, self.groups, strict=True)):
-                parts += self._bar(self.values.get((label, name)), index, y + row * thick, thick, end)
+                parts += self._bar((label, name), index, y + row * thick, thick, end)
             if label in self.chance:
                 at = self.left + self.plot * min(self.chance[label], end) / end
                 parts.append(f'<path d="M{at:.1f},{y - 2:.1f} v{height + 4}" {_GUESS}/>')
             y += height + gap
         return parts, y
 
-    def _bar(self, value: float | None, index: int, y: float, thick: int, end: float) -> list[str]:
+    def _bar(self, bar: tuple[str, str], index: int, y: float, thick: int, end: float) -> list[str]:
+        value = self.values.get(bar)
         length = 0.0 if value is None else self.plot * min(value, end) / end
         parts = []
         if value is not None:
@@ -414,8 +416,10 @@ class _Chart:
                 f'<rect x="{self.left:.1f}" y="{y + 1:.1f}" width="{max(length, 0.5):.1f}" '
                 f'height="{thick - 2}" fill="url(#p{index})" stroke="#333" stroke-width="0.5"/>'
             )
+        guess = self.plot * min(self.chance.get(bar[0], -1), end) / end
+        beside = guess if length < guess < length + 34 else length  # the number keeps clear of the dashed line
         parts.append(
-            f'<text x="{self.left + length + 4:.1f}" y="{y + thick - 3:.1f}" font-size="11">'
+            f'<text x="{self.left + beside + 4:.1f}" y="{y + thick - 3:.1f}" font-size="11">'
             f"{escape(_written(value, self.decimals))}</text>"
         )
         return parts
