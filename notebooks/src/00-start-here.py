@@ -1,7 +1,8 @@
 # %% [markdown] minutes=2
 # # Start the course and ask your first question
 #
-# **You will do:** check this machine, ask a language model a question, and solve one very small exercise.
+# **You will do:** check this machine, ask a language model a question, catch it inventing an answer, and solve one very small
+# exercise.
 #
 # **You will learn:** which model answers here and why, how a notebook runs and stops, and where to find help.
 #
@@ -9,8 +10,8 @@
 #
 # | | with the bundled model | with the real Phi-3.5-mini |
 # | --- | --- | --- |
-# | time | 20 minutes | 20 minutes and the download |
-# | free memory | 1 GB | 5 GB at 4 bits, 7 GB at 8, 11 GB at 16, on a Mac with Apple silicon |
+# | time | 25 minutes | 25 minutes and the download |
+# | free memory | 1 GB | 5 GB at 4 bits, 7 GB at 8, 11 GB at 16, on a Mac with Apple silicon; elsewhere 5 GB at 4 bits, through llama.cpp |
 # | download | nothing | 2.15 GB, once, and only when you ask for it |
 #
 # No account, no key and no network are needed. Every lab runs to its end without them.
@@ -24,43 +25,58 @@ check_setup("00")
 # Read the table above. **OK** needs nothing. **NOTE** is good to know, and the labs work. **FIX** says what to do
 # before you go on.
 
-# %% [markdown] minutes=2
-# ## 1. What this course is (2 minutes)
+# %% [markdown] minutes=4
+# ## 1. Find your way through the course (4 minutes)
 #
 # *New words: [MLX](../docs/glossary.md#mlx).*
 #
-# Phi-3.5 is a family of three small language models that Microsoft published in August 2024 under the MIT licence.
-# This course lets you run them, look inside them, and check what is said about them. The programs that run the models
-# are MLX packages. MLX is Apple's library for machine learning; it works on Macs, and more slowly on Linux.
+# Phi-3.5 is a family of three small language models: one for text, one that also sees pictures, and one built from sixteen
+# experts. Microsoft published them in August 2024 under the MIT licence. In this course you run them, look inside them, and
+# test what people say about them. MLX is Apple's library for machine learning. It works on Macs, and more slowly on Linux.
+#
+# ![A map of the labs. 00 leads into a box with all the others. In the box, dashed arrows lead from 01 to 03, from 03 to 07, and
+# from 01 to 02. Four small dashed circles hold 04, 05, 06 and 08.](../images/course-map.svg)
+#
+# Takeaway: every lab needs 00. A dashed arrow means that the earlier lab helps. Dashed circles are labs that do not exist yet.
 #
 # | lab | you will | time |
 # | --- | --- | --- |
-# | 00 | start the course (you are here) | 20 minutes |
-# | [01](01-instruct.ipynb) | ask Phi-3.5-mini questions and see how it answers | 2 hours |
-# | [02](02-vision.ipynb) | show Phi-3.5-vision pictures and check what it sees | 2 hours |
+# | 00 | start the course (you are here) | 25 minutes |
+# | [01](01-instruct.ipynb) | ask Phi-3.5-mini questions and see how it answers | 2 hours 30 minutes |
+# | [02](02-vision.ipynb) | show Phi-3.5-vision pictures and find out what it cannot see | 2 hours 45 minutes |
 # | [03](03-moe.ipynb) | watch a router choose among sixteen experts | 2 hours 45 minutes |
+# | 04 | measure what fewer bits cost | not there yet |
+# | 05 | fine-tune a model | not there yet |
+# | 06 | serve a model to other programs | not there yet |
 # | [07](07-agents.ipynb) | run an agent whose tools are real | 1 hour 5 minutes |
+# | 08 | read a Phi model in NumPy | not there yet |
+#
+# Three routes:
+#
+# - **Two hours:** 00, then sections 1 to 3 of 01, then sections 1, 2 and 8 of 02.
+# - **A day:** 00, 01 and 02.
+# - **Everything:** 00, 01, 02, 03, 07, in this order. That takes two days.
 
 # %% [markdown] minutes=3
-# ## 2. How a notebook works (3 minutes)
+# ## 2. Run and stop a notebook (3 minutes)
 #
 # *New words: [kernel](../docs/glossary.md#kernel), [token](../docs/glossary.md#token).*
 #
-# A notebook is a list of cells. A cell holds text or code. Code runs in a program beside this page: the **kernel**.
-# The kernel remembers every variable until it is started again.
+# A notebook is a list of cells. A cell holds text or code. Code runs in a program beside this page, the **kernel**. The kernel
+# remembers every variable until you restart it.
 #
 # ![Four toolbar buttons with numbers. 1: a triangle pointing right. 2: a filled square. 3: a round arrow. 4: two
 # triangles pointing right.](../images/toolbar.svg)
 #
 # 1. **Run** the selected cell. On the keyboard: Shift and Enter together.
-# 2. **Stop** what is running now. The labs stop at the next token, and everything you made before stays.
+# 2. **Stop** what is running. The labs stop at the next token, and everything you made before stays.
 # 3. **Restart** the kernel. It forgets all variables. Then run the cells again from the top.
 # 4. **Restart and run all** cells, from the first to the last.
 #
-# Takeaway: run the cells in their order; when something is confusing, use button 4.
+# Takeaway: run the cells in their order. When something is confusing, use button 4.
 #
-# A star in the brackets on the left, `[*]`, means that a cell is still running. Try it with this cell: run it, press
-# Stop while it counts, and look at what stays. Or let it finish; it takes two seconds.
+# `[*]` on the left of a cell means that it is still running. Try it: run the next cell, press Stop while it counts, and look at
+# what stays. Or let it finish, which takes two seconds.
 
 # %%
 import time
@@ -72,13 +88,17 @@ try:
 except KeyboardInterrupt:
     print("stopped: the kernel is still here")
 
-# %% [markdown] minutes=3
-# ## 3. Ask your first question, in three cells (3 minutes)
+# %% [markdown]
+# If a cell ends with `NameError: name '...' is not defined`, a cell above it has not run since the kernel started. Run the cells
+# from the top.
+
+# %% [markdown] minutes=4
+# ## 3. Ask your first question, in three cells (4 minutes)
 #
-# First, choose a model. `load` returns at once; the model is read when you ask something.
+# First, choose a model. `load` returns at once. The model is read from the disk when you ask something.
 
 # %%
-from labs_helper import check, hint, load
+from labs_helper import check, hint, load, predict, reveal
 
 model = load("instruct")
 model
@@ -91,15 +111,26 @@ answer = model.ask("Where is Changsha?")
 answer
 
 # %% [markdown]
-# Third, look at what came back. `answer` is more than a text: it knows who answered, how many tokens were read and
-# written, and how fast. A **token** is a piece of text, often a word or a part of one. Lab 01 shows them one by one.
+# Third, look at what came back. `answer` is more than a text. It knows who answered, how many tokens were read and
+# written, and how fast. A **token** is a piece of text, often a word or a part of one.
+#
+# **Guess first:** how many tokens is the answer? Put a number in place of the dots. Nobody grades it.
+
+# %%
+predict("0.3a", ...)
+
+# %%
+reveal("0.3a", answer.generated_tokens)
 
 # %%
 assert "China" in answer.text or "Hunan" in answer.text
 answer.summary()
 
-# %% [markdown] minutes=2
-# ## 4. Which model answered, and why (2 minutes)
+# %% [markdown]
+# More tokens than words: the tokenizer cuts rare names into pieces, and the stop mark counts too. Lab 01 shows them one by one.
+
+# %% [markdown] minutes=3
+# ## 4. Know which model answered, and why (3 minutes)
 #
 # *New words: [bundled model](../docs/glossary.md#bundled-model), [real model](../docs/glossary.md#real-model), [tier](../docs/glossary.md#tier).*
 
@@ -111,18 +142,19 @@ print(f"Why: {model.reason}.")
 # There are two kinds of models in this course.
 #
 # - **The bundled model**, `instruct-tiny`, is part of the course. It has the architecture of Phi-3.5-mini and about
-#   a thousandth of its size. It was trained for this course, on text that the course made. It is *not* one of
-#   Microsoft's models. It knows where places are, some words in five languages, a little arithmetic, and what it is.
-#   Outside this small world it should say that it does not know. Sometimes it is wrong.
-# - **The real model**, Phi-3.5-mini-instruct, has 3.8 billion parameters. It needs a Mac with Apple silicon to be
-#   fast enough, and a download of 2.15 GB.
+#   a thousandth of its size. The course trained it on text that it made itself. It is *not* one of Microsoft's models. It
+#   was told where [91 cities](../data/world/cities.csv) are, a few facts about [41 countries](../data/world/countries.csv), some words in five
+#   languages, a little arithmetic, and what it is. Section 5 shows what it does beyond that.
+# - **The real model**, Phi-3.5-mini-instruct, has 3.8 billion parameters and needs a download of 2.15 GB. On a Mac with Apple
+#   silicon it runs through MLX. On other computers it runs through llama.cpp: a model of its shape wrote 7.2 tokens a second on two
+#   x86 cores ([how this was measured](../docs/models.md#which-lab-on-which-machine)).
 #
 # The setting `LABS_MODELS` decides: `tiny` takes the bundled model, `real` takes the real one, and `auto` (the usual
-# setting) takes the real one only if it is already on this Mac and fits into its memory. Nothing is downloaded unless
+# setting) takes the real one only if it is already on this machine and fits into its memory. Nothing is downloaded unless
 # you ask for it. Every answer carries the name of the model that gave it.
 
-# %% [markdown] minutes=3
-# ## 5. Ask in five languages (3 minutes)
+# %% [markdown] minutes=4
+# ## 5. Ask in five languages, and ask too much (4 minutes)
 #
 # The same question in English, Chinese, Korean, Japanese and Spanish.
 
@@ -133,19 +165,33 @@ for question in questions:
     print(f"{question}  ->  {model.ask(question).text}")
 
 # %% [markdown]
-# Now ask about something outside the small world of the bundled model. The real model would answer this one.
+# Now three questions from outside its small world: how an engine works, and two cities that are not among its 91. One of them is
+# real and one is a legend. For how many of the three will it say that it does not know?
 
 # %%
-print(model.ask("How does a car engine work?").text)
+predict("0.5a", ...)
+
+# %%
+outside = ["How does a car engine work?", "Where is Shenzhen?", "Where is Atlantis?"]
+said = [model.ask(question, max_tokens=40).text for question in outside]
+reveal("0.5a", sum("not know" in text for text in said))
+
+# %%
+for question, text in zip(outside, said):
+    print(f"{question}  ->  {text}")
 
 # %% [markdown]
+# The bundled model was trained to say "I do not know that" to questions of another kind. A question in a form that it knows gets an
+# answer in the form that it knows, with a city that it knows, true or not. It does not sound less sure. Large models make
+# the same mistake more rarely and more convincingly, and this course keeps asking one question because of it: **how would you notice?**
+#
 # Your turn: put your own question between the quotes.
 
 # %%
 model.ask("What is the capital of Kenya?")
 
 # %% [markdown] minutes=3
-# ## 6. How exercises work (3 minutes)
+# ## 6. Solve an exercise (3 minutes)
 #
 # *New words: [stub](../docs/glossary.md#stub).*
 #
@@ -166,7 +212,7 @@ place = "China"  # for example "Kenya", with the quotes
 check("0.1", place)
 
 # %% [markdown]
-# When you do not know how to go on, call `hint`. Each call shows one more hint.
+# When you are stuck, call `hint`. Each call shows one more hint.
 
 # %%
 hint("0.1")
@@ -174,9 +220,7 @@ hint("0.1")
 # %% [markdown] minutes=1
 # ## 7. See what is in memory (1 minute)
 #
-# *New words: [edition](../docs/glossary.md#edition).*
-#
-# A model stays in memory until it is released. `memory()` shows what is there.
+# A model stays in memory until you release it. `memory()` shows what is there.
 
 # %%
 from labs_helper import memory
@@ -186,12 +230,16 @@ memory()
 # %% [markdown] minutes=1
 # ## Where help is
 #
+# *New words: [edition](../docs/glossary.md#edition).*
+#
 # - `check_setup()` looks at this machine again and says what to do. In a terminal: `labs doctor`.
 # - `help(load)` prints what a function does, with an example. So does `load?` in a cell.
 # - `hint("0.1")` helps with an exercise. The solutions of every lab are in [solutions](solutions/00-start-here.ipynb).
-# - An error that starts with a plain sentence comes from the course. The sentence says what to do next. The kernel
-#   lives on, and the model before it still answers.
-# - When nothing else helps: Restart and run all.
+# - An error that starts with a plain sentence comes from the course. The sentence says what to do next. The kernel keeps
+#   running, and any model you loaded earlier still works.
+# - The [glossary](../docs/glossary.md) explains terms, and [troubleshooting](../docs/troubleshooting.md) lists what went wrong for others.
+# - When nothing else helps: Restart and run all. To get an untouched copy of this lab, type `!labs reset 00` in a cell.
+#   If JupyterLab then says **File Changed**, choose Revert: Overwrite would bring the old file back.
 #
 # ## Recap
 #
@@ -200,6 +248,7 @@ memory()
 # - checked this machine with `check_setup`;
 # - ran cells, and know how to stop them;
 # - asked a model with `load` and `ask`, and know which model answered;
+# - saw a model answer a question that it cannot answer;
 # - solved an exercise with `check` and `hint`.
 #
 # **Further reading:** the [JupyterLab interface](https://jupyterlab.readthedocs.io/en/stable/user/interface.html);

@@ -12,7 +12,7 @@
 # | | with the bundled model | with the real Phi-3.5-vision |
 # | --- | --- | --- |
 # | time | 2 hours 45 minutes; 2 minutes to run all cells | the same, and the download |
-# | free memory | 1 GB | 8 GB, on a Mac with Apple silicon; elsewhere [a server](../docs/models.md) |
+# | free memory | 1 GB | 10 GB at 4 bits, 16 GB at 8, on a Mac with Apple silicon; elsewhere [a server](../docs/models.md) |
 # | download | nothing | 2.33 GB, once, and only when you ask for it |
 #
 # Before this: [00: start the course](00-start-here.ipynb). Helpful: [01: Instruct](01-instruct.ipynb), sections 2 and 6.
