@@ -38,10 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with endings.by_signal():
             status = _run(arguments)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as it is after `labs doctor >&-`
+            sys.stdout.flush()
     except BrokenPipeError:
-        # The reader, such as `head`, has enough. Python would complain about what is still in the buffer.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()  # the reader, such as `head`, has enough
+        return 1
+    except OSError as error:
+        _drop_output()
+        _say(_refused(error))
         return 1
     if status == _INTERRUPTED:
         print(_("Stopped."), file=sys.stderr)
@@ -54,9 +58,32 @@ def _run(arguments: Sequence[str] | None) -> int:
     except SystemExit as end:  # typer ends every command this way
         return end.code if isinstance(end.code, int) else 0
     except LabError as error:
-        print("\n".join(error._render_traceback_()), file=sys.stderr)
+        _say(error)
         return 1
     return 0
+
+
+def _say(error: LabError) -> None:
+    print("\n".join(error._render_traceback_()), file=sys.stderr)
+
+
+def _refused(error: OSError) -> LabError:
+    """What the system has refused and no room has foreseen: a full disk behind `>`, a folder without rights."""
+    what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
+    return LabError(
+        _("The system does not let the command finish ({reason}).").format(reason=what),
+        _("Check the free space, the path, and who may write there."),
+    )
+
+
+def _drop_output() -> None:
+    """Throw away what cannot be written any more: at the end Python would complain about it."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _app() -> typer.Typer:

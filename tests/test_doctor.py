@@ -71,6 +71,16 @@ def test_the_report_as_html_is_a_table_and_escaped():
     assert "-> mend & try" in str(report) and repr(report) == str(report)
 
 
+@pytest.mark.parametrize(
+    ("version", "status"), [((3, 10, 9), "FIX"), ((3, 11, 0), "OK"), ((3, 13, 0), "NOTE"), ((3, 13, 1), "OK")]
+)
+def test_versions_of_python(monkeypatch, version, status):
+    monkeypatch.setattr(sys, "version_info", (*version, "final", 0))
+    row = doctor.python_row()
+    assert row.status == status and bool(row.advice) is (status != "OK")
+    assert ("calls itself" in row.detail) is (version == (3, 13, 0))
+
+
 @pytest.mark.parametrize(("version", "status"), [("7.0.1", "FIX"), ("7.4.0", "OK"), ("6.29.5", "OK"), (None, "NOTE")])
 def test_ipykernel_versions(monkeypatch, version, status):
     monkeypatch.setattr(doctor, "version", lambda package: version)

@@ -71,7 +71,15 @@ def export(name: str, to: str | Path, progress: bool = True) -> Path:
             _("There is no folder {parent}.").format(parent=to.parent),
             _("Make it first, or check the name of the stick."),
         )
-    target.parent.mkdir(exist_ok=True)
+    if not as_tar and to.exists() and not to.is_dir():
+        raise BadRequest(_("{to} is a file.").format(to=to), _("Name a folder, or a new file that ends in .tar."))
+    try:
+        target.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise DownloadFailed(
+            _("{folder} cannot be made: {why}.").format(folder=target.parent, why=error.strerror or error),
+            _("Choose another destination, or take another disk."),
+        ) from error
     listing = manifest.Manifest.read(path)
     if listing is None:
         with progress_bar(_data_bytes(path), _("computing sums"), progress) as bar:

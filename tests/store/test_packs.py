@@ -15,7 +15,7 @@ import pytest
 
 from labs_helper import catalog, cli, store
 from labs_helper.common import files
-from labs_helper.errors import BadRequest, CheckpointRefused, LabError, ModelNotHere, NotEnoughDisk
+from labs_helper.errors import BadRequest, CheckpointRefused, DownloadFailed, LabError, ModelNotHere, NotEnoughDisk
 from labs_helper.store import manifest, staging
 from labs_helper.store.manifest import Manifest
 from labs_helper.store.places import destination
@@ -112,6 +112,23 @@ def test_export_into_wrong_places(installed, tmp_path):
         store.export(NAME, tmp_path, progress=False)
     with pytest.raises(ModelNotHere, match="labs models fetch"):
         store.export("phi-3.5-mini-instruct-8bit", tmp_path, progress=False)
+
+
+def test_export_to_a_file_or_into_one(installed, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(BadRequest, match=r"file is a file.*ends in \.tar"):
+        store.export(NAME, tmp_path / "file", progress=False)
+    with pytest.raises(BadRequest, match="no folder"):
+        store.export(NAME, tmp_path / "file" / "place", progress=False)
+
+
+def test_export_to_a_stick_that_may_not_be_written(installed, tmp_path, monkeypatch):
+    def refused(self, *_arguments, **_options):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    with pytest.raises(DownloadFailed, match="cannot be made: Permission denied"):
+        store.export(NAME, tmp_path / "place", progress=False)
 
 
 def test_a_model_that_changed_since_its_manifest_is_not_exported(pack, tmp_path):
