@@ -185,7 +185,7 @@ def version(package: str) -> str | None:
 def python_row() -> Row:
     """The version of Python."""
     if sys.version_info[:3] == (3, 13, 0):
-        # Measured: a check of such a function takes a minute and 3 GB, where other versions raise RecursionError at once.
+        # A check of such a function took 2 to 3 GB and a minute here; other versions raise RecursionError at once.
         detail = _("{version}, in which a function that calls itself without end fills the memory")
         return Row("Python", NOTE, detail.format(version=platform.python_version()), _("Install 3.13.1 or newer."))
     good = sys.version_info >= (3, 11)
