@@ -110,7 +110,7 @@ tile_view(picture("huge-sign.png"), num_crops=4)
 # %% [markdown]
 # The tower cuts a tile into 24 x 24 patches of 14 pixels. Four neighbours merge into one **cell**: 12 x 12 cells of 28 pixels,
 # 144 vectors. A small network, the **projection**, gives each vector the width that the language model expects. From there on
-# the model treats it like the vector of a token. Learned **separators** stand between them: one at the end of each line of
+# the model treats it like the vector of a token. Learned **separators** mark the lines: one at the end of each line of
 # cells, and one between the tiles and the global view.
 #
 # `num_crops` is the largest number of tiles. The card advises 16 for one picture and 4 for several frames. The real model's
@@ -255,7 +255,7 @@ from labs_helper.figures import wrong_order
 wrong_order(picture("dashboard.png"), num_crops=4)
 
 # %% [markdown]
-# Does stretching change the answers? Each of the six words now stands in a picture twice as wide as high, once with its ratio
+# Does stretching change the answers? Now put each of the six words into a picture twice as wide as high, once with its ratio
 # kept and once stretched to a square. How many of the six does the model read when they are stretched?
 
 # %%
@@ -630,7 +630,7 @@ listing(rows, takeaway=f"With printed values {hits[True]} of 16 right, without {
 # scores without looking at the bars. If you have the real model, run the cell above with it. A model that measures bars gives
 # values near the truth, not exact ones.
 #
-# ### Exercise 2.7 (medium, 10 minutes): make a table of an answer
+# ### Exercise 2.7 (medium, 10 minutes): turn an answer into a table
 #
 # Turn an answer such as `Q3 49, Q4 59` into a pandas table with the columns `label` and `value`. The values must be numbers. Accept
 # extra spaces and a full stop at the end.
@@ -782,7 +782,7 @@ print("Answer:", told.text)
 print(f"{len(told.image_tokens)} frames, {sum(told.image_tokens)} of {told.prompt_tokens} tokens, {told.seconds:.1f} s")
 
 # %% [markdown]
-# In the list of frames, `different` stands after a thing that was not there in the frame before. So what happens if the clip
+# In the list of frames, `different` follows a thing that was not there in the frame before. So what happens if the clip
 # runs **backwards**, and what if **only one frame** is left?
 
 # %%
@@ -846,7 +846,7 @@ display(reveal("2.11a", len(guessed)), blink)
 guessed
 
 # %% [markdown]
-# In these parts a coin, or a die with four sides, would do as well. And look at how few questions stand behind a bar: BLINK's
+# In these parts a coin, or a die with four sides, would do as well. And look at how few questions make up a bar: BLINK's
 # validation set has 1,901, about 136 a part. At that size luck alone moves a score by some 4 points (one standard error). So
 # the parts with 54.1 (two choices), 37.3 (three) and 29.2 (four) may be guesses too.
 
