@@ -91,6 +91,32 @@ def _short_if(test: Callable[[int, int, int], bool]) -> Callable[[int, int, int]
     return lambda prompt, most, original: "short" if test(prompt, most, original) else "long"
 
 
+# --- 1.8 The loss of DPO --------------------------------------------------------------------------------------------
+
+# Log-probabilities: better, worse, better under the frozen copy, worse under it; and beta.
+PAIRS = (
+    (-20.0, -22.0, -20.0, -22.0, 0.1),
+    (-15.0, -30.0, -20.0, -22.0, 0.1),
+    (-25.0, -20.0, -20.0, -22.0, 0.1),
+    (-15.0, -30.0, -20.0, -22.0, 0.5),
+    (-3.0, -4.0, -9.0, -2.0, 0.2),
+)
+Loss = Callable[[float, float, float, float, float], float]
+
+
+def _sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def _of_gap(make: Callable[[float, float], float]) -> Loss:
+    """A wrong loss, from the gap and beta."""
+    return lambda b, w, fb, fw, beta: make((b - fb) - (w - fw), beta)
+
+
+def _log_sigmoid(x: float) -> float:
+    return math.log(_sigmoid(x))
+
+
 def references() -> list[Reference]:
     """The exercises of the lab that are checked against stored results."""
     exp = [math.exp(z / TEMPERATURE) for z in LOGITS]
@@ -125,6 +151,25 @@ def references() -> list[Reference]:
                 "one too many": _short_if(lambda prompt, most, original: prompt + most <= original + 1),
                 "always 256": _short_if(lambda prompt, most, original: prompt + most <= 256),
                 "always 4096": _short_if(lambda prompt, most, original: prompt + most <= 4096),
+            },
+        ),
+        Reference(
+            "1.8",
+            solution("01", "dpo_loss"),
+            PAIRS,
+            {
+                "margin": _of_gap(lambda gap, beta: beta * gap),
+                "sigmoid": _of_gap(lambda gap, beta: _sigmoid(beta * gap)),
+                "sign": _of_gap(lambda gap, beta: _log_sigmoid(beta * gap)),
+                "exchanged": _of_gap(lambda gap, beta: -_log_sigmoid(-beta * gap)),
+                "no frozen copy": lambda b, w, fb, fw, beta: -_log_sigmoid(beta * (b - w)),
+                "frozen copy added": lambda b, w, fb, fw, beta: -_log_sigmoid(beta * (b + fb - w - fw)),
+                "changes added": lambda b, w, fb, fw, beta: -_log_sigmoid(beta * (b - fb + w - fw)),
+                "no beta": _of_gap(lambda gap, beta: -_log_sigmoid(gap)),
+                "beta outside": _of_gap(lambda gap, beta: -beta * _log_sigmoid(gap)),
+                "beta fixed": _of_gap(lambda gap, beta: -_log_sigmoid(0.1 * gap)),
+                "base 10": _of_gap(lambda gap, beta: -_log_sigmoid(beta * gap) / math.log(10)),
+                "base 2": _of_gap(lambda gap, beta: -_log_sigmoid(beta * gap) / math.log(2)),
             },
         ),
     ]

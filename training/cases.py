@@ -8,7 +8,7 @@ import zlib
 from dataclasses import dataclass, field
 
 from training.facts import FACTS, RELATIONS, Fact
-from training.world import fill, phrases
+from training.world import fill, phrases, told
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Cases:
         return self.random.choice(phrases(language)["system"]["plain"]) if self.random.random() < 0.12 else None
 
     def knows(self, fact_key: str, language: str) -> bool:
-        return language == "en" or zlib.crc32(f"known|{language}|{fact_key}".encode()) % 100 < self.known * 100
+        return told(language, fact_key, self.known)
 
     def pick_fact(self, language: str, relation: str | None = None) -> Fact:
         relations = list(RELATIONS)

@@ -11,7 +11,7 @@ import tomllib
 from functools import cache
 from pathlib import Path
 
-from labs_helper.agent.world import LANGUAGE_NAMES, LANGUAGES, index, table, words
+from labs_helper.agent.world import LANGUAGE_NAMES, LANGUAGES, index, table, told, words
 
 __all__ = [
     "LANGUAGES",
@@ -23,6 +23,7 @@ __all__ = [
     "place_of_city",
     "place_of_landmark",
     "table",
+    "told",
     "words",
 ]
 

@@ -6,6 +6,7 @@ The bundled models were trained on these facts, and the agent's tools look them 
 from __future__ import annotations
 
 import csv
+import zlib
 from functools import cache
 from typing import Literal, get_args
 
@@ -45,3 +46,19 @@ def words(kind: str) -> tuple[dict[str, str], ...]:
         words("fruit")[0]["ko"]
     """
     return tuple(row for row in table("words") if row["kind"] == kind)
+
+
+def told(language: str, fact: str, share: float) -> bool:
+    """Whether a model sees a fact in a language in its training, if languages other than English see a share of them.
+
+    A stable hash decides, so that every run and every reader gets the same facts.
+
+    Args:
+        language: one of LANGUAGES.
+        fact: a kind and an English name, such as "where_city|Lima".
+        share: of the facts, from 0 to 1; English always sees all. `instruct-previous-tiny` has 0.1.
+
+    Example:
+        told("zh", "where_city|Rome", 0.1)      # True
+    """
+    return language == "en" or zlib.crc32(f"known|{language}|{fact}".encode()) % 100 < share * 100

@@ -82,7 +82,7 @@ def check(number: str, value: object = None) -> CheckResult:
         value: the learner's answer.
 
     Example:
-        >>> check("1.7", 2 * 32 * 32 * 96 * 2).passed
+        >>> check("1.7", (1, 40, 20, "no better than guessing")).passed
         True
     """
     asked = _text_of(number).strip()

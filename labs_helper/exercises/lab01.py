@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from labs_helper.common.translate import _
-from labs_helper.exercises import diagnosis, facts, stored
+from labs_helper.exercises import diagnosis, facts, instruct_experiments, stored
 from labs_helper.exercises.base import (
     Exercise,
     NotYet,
@@ -19,44 +19,61 @@ from labs_helper.exercises.base import (
     text,
 )
 
-# --- 1.1 The prompt by hand -------------------------------------------------------------------------------
+# --- 1.1 An answer that is begun already -------------------------------------------------------------------
 
-SYSTEM = "Answer in one word."
 QUESTION = "What is the capital of Kenya?"
+BEGUN = "The capital of Peru is"
 
 
-def _prompt_by_hand(value: object) -> str:
+def _begun_answer(value: object) -> str:
     written = text(value, _("The prompt"))
-    expected = f"<|system|>\n{SYSTEM}<|end|>\n<|user|>\n{QUESTION}<|end|>\n<|assistant|>\n"
+    expected = f"<|user|>\n{QUESTION}<|end|>\n<|assistant|>\n{BEGUN}"
     if written == expected:
-        return _("Character for character what the chat template makes.")
+        return _("The model now goes on from your words. It cannot tell them from its own.")
+    if "\\n" in written:
+        raise TryAgain(
+            _(
+                "It holds a backslash and the letter n, not a new line. Take away the r before the text, or the second "
+                "backslash."
+            )
+        )
     if written.startswith("<s>"):
         raise TryAgain(_("Leave <s> out. It is not part of the text: if a tokenizer wants it, it adds the id itself."))
-    for part, name in ((SYSTEM, _("the system message")), (QUESTION, _("the question"))):
+    for part, name in ((QUESTION, _("the question")), (BEGUN, _("the begun answer"))):
         if part not in written:
             raise TryAgain(
                 _("I do not find {name} in it: {text!r}, with the same capital letters and marks.").format(
                     name=name, text=part
                 )
             )
-    for marker in ("<|system|>", "<|user|>", "<|assistant|>"):
+    for marker in ("<|user|>", "<|assistant|>"):
         if marker not in written:
             raise TryAgain(_("The marker {marker} is missing.").format(marker=marker))
-    if written.index("<|user|>") < written.index("<|system|>"):
-        raise TryAgain(_("The order is wrong. The system message comes first, then the user."))
-    if written.count("<|end|>") != 2:
+    if not written.index("<|user|>") < written.index(QUESTION) < written.index("<|assistant|>") < written.index(BEGUN):
+        raise TryAgain(_("The order is wrong. The user's message comes first, then the assistant's."))
+    if written.rstrip().endswith("<|end|>"):
         raise TryAgain(
             _(
-                "I count {count} times <|end|>. Each finished message ends with one: the system message "
-                "and the question. The assistant's message is not finished, so it has none."
-            ).format(count=written.count("<|end|>"))
+                "The answer ends with <|end|>, so it is finished and the model has nothing to continue. Stop after "
+                "your words."
+            )
         )
-    if written.replace("\n", "").replace(" ", "") == expected.replace("\n", "").replace(" ", ""):
+    if "<|system|>" in written:
+        raise TryAgain(_("Leave the system message out this time: only the question and the begun answer."))
+    if "<|end|>" not in written:
+        raise TryAgain(_("The user's message is finished: it needs <|end|> before the assistant's marker."))
+    if written != written.rstrip():
         raise TryAgain(
             _(
-                "All parts are there; the spaces or new lines differ. There is one \\n after every marker "
-                "<|...|>, <|end|> and the last <|assistant|> included, and no other white space around "
-                "them."
+                "Stop right after the last letter. The next token brings its own space, and a space before it is one "
+                "too many."
+            )
+        )
+    if "".join(written.split()) == "".join(expected.split()):
+        raise TryAgain(
+            _(
+                "All parts are there; the spaces or new lines differ. There is one \\n after <|user|>, after <|end|> "
+                "and after <|assistant|>, and no other white space around them."
             )
         )
     raise TryAgain(_("Close. Compare it with the prompt printed above, marker by marker."))
@@ -317,77 +334,20 @@ def _rope_table(value: object) -> str:
     return _("Right for all {count} requests, the two at the exact limit included.").format(count=len(tried))
 
 
-# --- 1.7 The KV cache -------------------------------------------------------------------------------------
-
-# Phi-3.5-mini-instruct, its config.json: data/benchmarks/model_facts.csv
-LAYERS, KV_HEADS, HEAD_DIM, BYTES = 32, 32, 96, 2
-
-
-def _kv_bytes(value: object) -> str:
-    answer = number(value)
-    right = 2 * LAYERS * KV_HEADS * HEAD_DIM * BYTES
-    if answer == right:
-        return _("Right: {right} bytes, which is {kib} KiB for every token.").format(right=right, kib=right // 1024)
-    for wrong, why in (
-        (right / 2, _("Half of it. Keys and values are stored (two tensors), and each number takes 2 bytes.")),
-        (right / 4, _("A quarter of it. Keys and values are two tensors, and each number takes 2 bytes.")),
-        (right / 1024, _("This is the answer in KiB. Hand in bytes.")),
-        (right * 8, _("This is in bits. Hand in bytes.")),
-        (right / LAYERS, _("This is one layer. The model has 32, and each keeps its own cache.")),
-        (right * 3072 / (KV_HEADS * HEAD_DIM) * KV_HEADS, _("The hidden size already is heads times head size.")),
-        (2 * right, _("Twice too much. A 16-bit number takes 2 bytes.")),
-    ):
-        if abs(answer - wrong) < 1e-6:
-            raise TryAgain(why)
-    raise TryAgain(_("Multiply: 2 (keys and values), layers, KV heads, head size, bytes of one number."))
-
-
-# --- 1.8 What the prompt cache saves ----------------------------------------------------------------------
-
-TURNS, QUESTION_TOKENS, ANSWER_TOKENS = 10, 30, 70
-
-
-def _prefill(value: object) -> str:
-    without, cached = numbers(value, 2, _("The pair"))
-    turn = QUESTION_TOKENS + ANSWER_TOKENS
-    right_without = sum(turn * earlier + QUESTION_TOKENS for earlier in range(TURNS))
-    right_cached = TURNS * QUESTION_TOKENS
-    if (without, cached) == (right_without, right_cached):
-        return _("Right: {without} against {cached}. The longer the chat, the more the cache saves.").format(
-            without=right_without, cached=right_cached
-        )
-    if (without, cached) == (right_cached, right_without):
-        raise TryAgain(_("Both numbers are right, in the other order: first without the cache, then with it."))
-    if without == TURNS * turn or without == right_cached:
-        raise TryAgain(_("Without a cache every turn reads the whole conversation again, not only its own part."))
-    if without == sum(turn * (earlier + 1) for earlier in range(TURNS)):
-        raise TryAgain(_("Nearly. The answer of the running turn is generated, not read: it is not in the prompt yet."))
-    if without != right_without:
-        raise TryAgain(_("The first number is not right. In turn k the prompt holds k - 1 full turns and a question."))
-    if cached == TURNS * turn:
-        raise TryAgain(
-            _("The first is right. For the second: the model wrote the answers, so they are cached already.")
-        )
-    raise TryAgain(_("The first is right. With the cache only the new question of each turn is read."))
-
-
 def exercises() -> tuple[Exercise, ...]:
     """The exercises of lab 01, in their order, with titles and hints in the learner's language."""
     # Long because it is a list, as long as the lab has exercises.
     return (
         Exercise(
             "1.1",
-            _("Write the exact prompt by hand"),
-            _prompt_by_hand,
+            _("Put words into the model's mouth"),
+            _begun_answer,
             (
+                _("Two messages follow each other: the user's, finished, and the assistant's, begun."),
+                _("A finished message ends with <|end|> and a new line. A begun one ends with its last letter."),
                 _(
-                    "Three parts follow each other: system, user, assistant. Each starts with its marker "
-                    "and a new line."
-                ),
-                _("A finished message ends with <|end|> and a new line. A new line inside a text is written \\n."),
-                _(
-                    'It starts like this: "<|system|>\\nAnswer in one word.<|end|>\\n<|user|>\\n" and it ends '
-                    'with "<|assistant|>\\n".'
+                    'It starts like this: "<|user|>\\nWhat is the capital of Kenya?<|end|>\\n" and goes on with '
+                    '"<|assistant|>\\n".'
                 ),
             ),
         ),
@@ -455,22 +415,38 @@ def exercises() -> tuple[Exercise, ...]:
         ),
         Exercise(
             "1.7",
-            _("Compute the cache cost of one token"),
-            _kv_bytes,
+            _("Judge a needle test of your own"),
+            instruct_experiments.needle,
             (
-                _("For one token, every layer stores one key and one value for each KV head."),
-                _("One key of one head has 96 numbers, and one number takes 2 bytes."),
-                _("2 * layers * kv_heads * head_dim * 2"),
+                _("Change one line of crowded, and keep the rest: then you know what made the difference."),
+                _("Ask in a loop over the seeds 0 to 39, and count the answers that hold Ana's code."),
+                _(
+                    "by_guessing(found, asked, 1 / (others + 1)) below 0.05 means: better than guessing. Anything else "
+                    "means: no better than guessing."
+                ),
             ),
         ),
         Exercise(
             "1.8",
-            _("Compute what the cache saves"),
-            _prefill,
+            _("Write the loss of DPO"),
+            instruct_experiments.dpo,
             (
-                _("Write down the prompt length of turns 1, 2 and 3 first: 30, 130, 230."),
-                _("Without the cache: add up the ten prompt lengths. With it: only the new question is read."),
-                _("without_cache = sum(100 * k + 30 for k in range(10)), with_cache = 10 * 30"),
+                _("First the gap: how much the better answer gained, minus how much the worse answer gained."),
+                _("The sigmoid is 1 / (1 + math.exp(-x)). The gap times beta goes into it."),
+                _("return -math.log(1 / (1 + math.exp(-beta * gap)))"),
+            ),
+        ),
+        Exercise(
+            "1.9",
+            _("Find the temperature at which half of the draws are new"),
+            instruct_experiments.half_new,
+            (
+                _(
+                    "draw(seed, temperature) gives one text. Draw with the seeds 1 to 20, and count with "
+                    "len(set(draws))."
+                ),
+                _("Try 0.1 and 1 first. Then go to the middle of the half that holds the answer."),
+                _("draws = [draw(seed, temperature) for seed in range(1, 21)]"),
             ),
         ),
     )

@@ -150,7 +150,8 @@ def _draw_caches(
     memory: Mapping[str, float],
     weights: Mapping[str, float],
 ) -> Canvas:
-    fig, axes = canvas(4.3 * len(models) + 0.6, 3.7, len(models), share=True)
+    wide = 4.3 if len(models) > 1 else 5.8
+    fig, axes = canvas(wide * len(models) + 0.6, 3.7, len(models), share=True)
     for axis, name in zip(axes, models, strict=True):
         own = [cache for cache in caches if cache.model == name]
         for cache, style in zip(own, STYLES, strict=False):
@@ -168,7 +169,10 @@ def _draw_caches(
         axis.set(title=latin(name), xlabel=_("tokens in the cache"), ylabel=_("GiB (log scale)"))
         _log_axes(axis, lengths)
         grid(axis)
-        axis.legend(fontsize=8, loc="upper left" if memory and not weights else "lower right")
+        if weights or memory:  # lines cross the whole picture, so the legend stands below it
+            fig.legend(*axis.get_legend_handles_labels(), fontsize=8, loc="outside lower center", ncols=2)
+        else:
+            axis.legend(fontsize=8, loc="lower right")
     return fig
 
 

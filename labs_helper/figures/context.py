@@ -364,7 +364,7 @@ class _Column(NamedTuple):
 
 def _column(rows: Sequence[Row], length: float) -> _Column:
     own = [row for row in rows if row["length"] == length]
-    tokens = [float(row.get("tokens", row["length"])) for row in own]
+    tokens = [float(row["tokens"] if "tokens" in row else row["length"]) for row in own]
     return _Column(
         f"{round(sum(tokens) / len(tokens)):,}", tuple(sorted({str(row["table"]) for row in own if row.get("table")}))
     )

@@ -227,8 +227,9 @@ def _chance(benchmark: str, setting: str = "") -> float | None:
     if benchmark == "BLINK":
         parts = {part: 100 / choices for part, choices in _BLINK.items()}
         return parts.get(setting, sum(parts.values()) / len(parts) if setting == "Overall" else None)
-    known = {"MMLU-Pro": 10, "Multilingual MMLU": 25, "XCOPA": 50, "XStoryCloze": 50, "POPE": 50, "AI2D": 25}
-    return next((float(level) for part, level in {**known, "Video-MME": 25}.items() if part in benchmark), None)
+    four = dict.fromkeys(("Multilingual MMLU", "KMMLU", "AI2D", "Video-MME"), 25.0)
+    known = {"MMLU-Pro": 10.0, **four, "XCOPA": 50.0, "XStoryCloze": 50.0, "POPE": 50.0}
+    return next((level for part, level in known.items() if part in benchmark), None)
 
 
 def _score_table(rows: Sequence[Fact], test: str | None) -> tuple[list[str], list[list[str]]]:

@@ -281,7 +281,10 @@ def _told(result: Answer | str | None) -> tuple[str, str, dict[str, Any]]:
         "seconds": result.seconds,
         "tokens_per_second": result.tokens_per_second,
     }
-    return result.text, result.statistics_line, facts
+    # The answers are what is compared: one short line of statistics is enough where nothing went wrong.
+    plain = result.finish_reason == "stop" and not result.prompt.notices
+    note = counted(result.generated_tokens) if plain else result.statistics_line
+    return result.text, note, facts
 
 
 def _cell(text: str, note: str = "") -> Html:

@@ -1,21 +1,32 @@
 # %% [markdown]
 # # Run Phi-3.5-mini Instruct and look inside it
 #
-# **You will do:** ask a model in five languages, see every token it reads and writes, compare it with the model before
-# it, hide a fact in a long text, and convert weights to 4 bits.
+# **You will do:** ask a model in five languages, see every token it reads and writes, put words into its mouth, compare
+# it with the model before it, hide facts in a long text, teach it a preference, and round its weights.
 #
 # **You will learn:** what a chat prompt really is, why answers stop (or do not), what temperature does, what a
-# language costs, how a context of 128K tokens is possible and what it costs, and how to check a published table.
+# language costs, how a context of 128K tokens works and what it costs, and how to tell evidence from luck.
 #
 # **You will need:**
 #
 # | | with the bundled model | with the real Phi-3.5-mini |
 # | --- | --- | --- |
-# | time | 2 hours; 1 minute to run all cells | 2 hours and the download |
-# | free memory | 1 GB | 8 GB at 4 bits, 11 GB at 8, 19 GB at 16, on a Mac with Apple silicon |
+# | time | 2.5 hours; about a minute to run all cells | 2.5 hours and the download |
+# | machine | any laptop or Codespace | a Mac with Apple silicon; or Linux or Windows on x86, through llama.cpp |
+# | free memory | 1 GB | 6 GB |
 # | download | nothing | 2.15 GB, once, and only when you ask for it |
 #
+# On two x86 cores llama.cpp wrote 7.2 tokens a second with a model of this shape:
+# [which lab on which machine](../docs/models.md#which-lab-on-which-machine).
+#
+# Run the cells from top to bottom. `NameError` means that a cell above has not run yet: choose Run > Run All Above
+# Selected Cell. Words that you do not know are in the [glossary](../docs/glossary.md).
+#
 # Before this: [00: start the course](00-start-here.ipynb).
+
+# %% [markdown] tags=["solution"]
+# **This is the solution edition.** The exercises are solved and all outputs are here. The edition for learners has the
+# same name, one folder up.
 
 # %%
 from labs_helper import check_setup
@@ -23,26 +34,33 @@ from labs_helper import check_setup
 check_setup("01")
 
 # %%
-from labs_helper import check, hint, load
+from IPython.display import display
+
+from labs_helper import check, hint, load, predict, reveal
 
 instruct = load("instruct")
 print(f"{instruct.name} answers in this notebook. Why: {instruct.reason}.")
 
 # %% [markdown]
-# `instruct-tiny` is a small `phi3` model, the architecture of Phi-3.5-mini, that was trained for this course. It is
-# not one of Microsoft's models, and its world is small. What you learn about prompts, tokens, memory and speed holds
-# for the real one too; where the numbers differ, the text says so.
+# `instruct-tiny` is a small `phi3` model that we trained for this course. It has the architecture of Phi-3.5-mini. It
+# is not one of Microsoft's models, and it knows little: 41 countries, 91 cities, 68 words, some arithmetic. What you
+# learn here about prompts, tokens, memory and speed holds for the real model too. Where the two differ, the text says
+# so.
+#
+# **Guess first.** Before a cell that surprises most people, you write down what you expect: replace the dots in
+# `predict` and run it. `reveal` shows your guess beside the result. Nobody grades a guess.
 
-# %% [markdown] minutes=8
-# ## 1. Ask with the plain package (8 minutes)
+# %% [markdown] minutes=6
+# ## 1. Ask with the plain package (6 minutes)
 #
 # *New words: [weight](../docs/glossary.md#weight), [tokenizer](../docs/glossary.md#tokenizer), [token](../docs/glossary.md#token), [thread](../docs/glossary.md#thread), [stop token](../docs/glossary.md#stop-token), [layer](../docs/glossary.md#layer), [vocabulary](../docs/glossary.md#vocabulary).*
 #
-# `mlx_lm` is the package that runs language models on MLX. It needs two calls. `load` reads a folder: the weights and
-# the tokenizer. `stream_generate` makes one token after another.
+# `mlx_lm` runs language models on MLX. It needs two calls. `load` reads a folder: the weights and the tokenizer.
+# `stream_generate` makes one token after another.
 #
-# One rule first. MLX objects belong to the thread that made them. `raw_model` is made here, in the cells, so use it
-# only in cells, never in a button or a widget. The helper that comes later keeps its own model in its own thread.
+# One rule first. MLX objects belong to the **thread** that made them; a thread is one line of work inside a program.
+# The cells make `raw_model`, so use it only in cells, never in a button. The helper that comes later keeps its own
+# model in its own thread.
 
 # %%
 import mlx_lm
@@ -58,8 +76,9 @@ for part in mlx_lm.stream_generate(raw_model, raw_tokenizer, prompt_ids, max_tok
 print(f"\n\n{part.generation_tokens} tokens, ended by {part.finish_reason!r}")
 
 # %% [markdown]
-# A warning about `rope_parameters` is harmless: it asks for another spelling of the same settings. If an answer of the
-# plain package is odd, there may be a reason: it reads one table of this model wrongly. Section 6 shows that.
+# The warning about `rope_parameters` is harmless: it asks for another spelling of the same settings. One thing the
+# plain package does read wrongly. Section 6 measures how much that matters.
+#
 # Now the same question through the helper:
 
 # %%
@@ -68,24 +87,24 @@ assert "Nairobi" in answer.text
 answer
 
 # %% [markdown]
-# The last line tells who answered, how many tokens were read and written, and how fast. The helper makes the same two
-# calls. It adds the right stop tokens, the right table, a memory of what it read, and a Stop that works at once.
+# The last line says who answered, how many tokens it read and wrote, and how fast. The helper makes the same two calls.
+# It adds the right stop tokens, the right position table, a memory of what it has read, and a Stop that works at once.
 #
 # ![Six steps in a loop. 1: a speech bubble. 2: a row of blocks of different width. 3: a stack of layers. 4: four bars of
 # different height. 5: one block. 6: an arrow from the block back to the row of blocks.](../images/one-question.svg)
 #
-# The way of one question: (1) your text is put into a template, (2) cut into tokens, (3) read by all layers of the
-# model; (4) the model gives every token of its vocabulary a probability, (5) one token is chosen, (6) added to the
-# text, and the loop goes on until a stop token is chosen.
+# Here is what happens to one question. (1) A template wraps your text. (2) The tokenizer cuts it into tokens. (3) All
+# layers of the model read them. (4) The model gives every token of its vocabulary a probability. (5) The program picks
+# one token and (6) adds it to the text. Then the loop starts again, until it picks a stop token.
 #
-# Takeaway: a language model makes one token at a time, and each one depends on all tokens before it.
+# Takeaway: a language model makes one token at a time, and each token depends on all tokens before it.
 
-# %% [markdown] minutes=15
-# ## 2. Read the exact prompt (15 minutes)
+# %% [markdown] minutes=17
+# ## 2. Read the exact prompt (17 minutes)
 #
 # *New words: [prompt](../docs/glossary.md#prompt), [special token](../docs/glossary.md#special-token), [system message](../docs/glossary.md#system-message).*
 #
-# The model never sees "a question". It sees one long text with markers in it. This is the whole of it:
+# The model never sees "a question". It sees one long text with markers in it. This is all of it:
 
 # %%
 prompt = answer.prompt
@@ -94,11 +113,12 @@ for token_id, piece in zip(prompt.ids, prompt.pieces):
     print(f"{token_id:6}  {piece!r}")
 
 # %% [markdown]
-# Each line is one token: its id and its piece. A piece that begins a word carries the space before it. `<|user|>`,
-# `<|end|>` and `<|assistant|>` are **special tokens**: one token each. The new line after a marker belongs to the
-# marker; it has no token of its own. The real Phi-3.5-mini has the same markers with other ids: `<|end|>` is 32007.
+# Each line is one token: its id and its piece of text. A piece that begins a word carries the space before it.
+# `<|user|>`, `<|end|>` and `<|assistant|>` are **special tokens**: each is one token, and the helper makes sure that
+# nothing a person types becomes one. The new line after a marker belongs to the marker. The real Phi-3.5-mini has the
+# same markers with other ids: `<|end|>` is 32007.
 #
-# A chat of several turns is the same thing, only longer. A system message comes first.
+# A chat of several turns has the same form and is longer. A system message comes first.
 
 # %%
 dialogue = [
@@ -111,19 +131,26 @@ print(instruct.prompt(dialogue).text)
 print("Answer:", instruct.ask(dialogue).text)
 
 # %% [markdown]
-# ### Exercise 1.1 (easy, 5 minutes): write the exact prompt by hand
+# The model gets the whole conversation as text, its own answers included. So what happens if you write the beginning of
+# its answer, and what you write does not fit the question? The question is `What is the capital of Kenya?` The answer
+# begins with `The capital of Peru is`. Which city comes next?
+
+# %%
+predict("1.2a", ...)  # a city, such as "Paris"
+
+# %% [markdown]
+# ### Exercise 1.1 (medium, 6 minutes): put words into the model's mouth
 #
-# System message: `Answer in one word.` Question: `What is the capital of Kenya?` Write the whole prompt as one Python
-# text, up to the point where the model goes on. A new line is written `\n`.
+# Write that prompt as one Python text, without a system message: the finished question, then the assistant's message,
+# begun with `The capital of Peru is`. The next token must follow your last letter. `\n` is a new line.
 
 # %% tags=["exercise"]
 my_prompt = ...
 
 # %% tags=["solution"]
 my_prompt = (
-    "<|system|>\nAnswer in one word.<|end|>\n"
     "<|user|>\nWhat is the capital of Kenya?<|end|>\n"
-    "<|assistant|>\n"
+    "<|assistant|>\nThe capital of Peru is"
 )
 
 # %%
@@ -135,29 +162,44 @@ check("1.1", my_prompt)
 # %%
 hint("1.1")
 
+# %%
+if my_prompt is ...:
+    written = "(write the prompt first)"
+else:
+    written = mlx_lm.generate(raw_model, raw_tokenizer, my_prompt, max_tokens=12)
+reveal("1.2a", written)
+
 # %% [markdown]
+# The question was about Kenya, and the model finished *your* sentence. It has no memory of what it "wanted" to say:
+# your words and its own look the same to it. Programs use this to force a form: begin the answer with `{` and JSON
+# follows. Attackers use it too, where an application lets them write into the assistant's turn.
+#
 # ### Why an answer stops
 #
 # A model does not know that it has finished. It only makes the next token. The *program* stops when that token is a
-# **stop token**. For a chat this is `<|end|>`. If the program does not know it, the answer does not end there. This is
-# the problem that people report most often with these models. Let us make it happen: we tell the plain package that
-# only `<|endoftext|>` stops.
+# **stop token**. In a chat this is `<|end|>`. If the program does not know it, the answer does not end there. It is the
+# problem that people report most with these models. Make it happen: tell the plain package that only `<|endoftext|>`
+# stops an answer.
+
+# %%
+predict("1.2b", ...)  # what comes after the answer and its <|end|>: a few words
 
 # %%
 right_stops = set(raw_tokenizer.eos_token_ids)
 raw_tokenizer.eos_token_ids = {raw_tokenizer.convert_tokens_to_ids("<|endoftext|>")}
 parts = list(mlx_lm.stream_generate(raw_model, raw_tokenizer, prompt_ids, max_tokens=40))
-print("".join(part.text for part in parts))
+too_long = "".join(part.text for part in parts)
 assert raw_tokenizer.convert_tokens_to_ids("<|end|>") in [part.token for part in parts]
+reveal("1.2b", too_long)
 
 # %% [markdown]
-# The marker is printed like a word, and the text after it is worthless: nobody trained the model to go on there.
-# Large models often make `<|endoftext|>` next, so that only a visible `<|end|>` remains; others run on to the limit.
+# It does not break off, and it does not write nonsense. It writes *your* side of the conversation too, answers that,
+# and asks again. Its training text is made of conversations, so a user's turn is what follows an answer. Some other
+# models make `<|endoftext|>` after `<|end|>`, and only the visible marker gives the fault away.
 #
-# The stop ids stand in two files. `config.json` of the real model lists only `<|endoftext|>` (32000).
-# `generation_config.json` lists all of them. Older converted folders lack the second file. The repair is one line,
-# `add_eos_token("<|end|>")`. Then we remove the model: we are done with the plain package for now, and with the real
-# model this gives 2 GB back.
+# Two files hold the stop ids, and they can disagree. `config.json` of the real model lists only `<|endoftext|>`
+# (32000). `generation_config.json` lists all of them. Folders that were converted long ago lack the second file. One
+# line mends that: `add_eos_token("<|end|>")`. Then we drop the model; a real one gives back 2 GB.
 
 # %%
 raw_tokenizer.eos_token_ids = right_stops
@@ -168,7 +210,7 @@ assert parts[-1].finish_reason == "stop"
 del raw_model, raw_tokenizer
 
 # %% [markdown]
-# ### Exercise 1.2 (easy, 5 minutes): find the stop ids
+# ### Exercise 1.2 (easy, 4 minutes): find the stop ids
 #
 # Read the list from `generation_config.json` in the folder of the bundled model.
 
@@ -187,20 +229,32 @@ stop_ids = json.loads((checkpoint / "generation_config.json").read_text())["eos_
 # %%
 check("1.2", stop_ids)  # for help, run hint("1.2")
 
-# %% [markdown] minutes=15
-# ## 3. Stream, stop and sample (15 minutes)
+# %% [markdown] minutes=14
+# ## 3. Stream, stop and sample (14 minutes)
 #
-# *New words: [logit](../docs/glossary.md#logit), [softmax](../docs/glossary.md#softmax), [temperature](../docs/glossary.md#temperature), [greedy](../docs/glossary.md#greedy), [seed](../docs/glossary.md#seed).*
+# *New words: [logit](../docs/glossary.md#logit), [softmax](../docs/glossary.md#softmax), [temperature](../docs/glossary.md#temperature), [greedy](../docs/glossary.md#greedy), [seed](../docs/glossary.md#seed), [top-p](../docs/glossary.md#top-p).*
 #
-# `stream` gives each token when it is made. `print` with `flush=True` shows it at once.
+# `stream` hands over each token as soon as the model makes it. `print` with `flush=True` shows it at once.
+#
+# Before you run the next cell: at which number does the model stop?
+
+# %%
+predict("1.3a", ...)  # a number
 
 # %%
 for token in instruct.stream("Count from 1 to 40.", max_tokens=200):
     print(token.text, end="", flush=True)
 print(f"\n\n{instruct.last.generated_tokens} tokens, {instruct.last.finish_reason}")
+last_number = int(instruct.last.text.replace(",", " ").split()[-1])
+reveal("1.3a", last_number)
 
 # %% [markdown]
-# Stop works at the next token: from a button, from the square in the toolbar, or from code, as here.
+# It counts well and does not stop where you asked. `length` says what ended the answer: the limit of 200 tokens, and
+# not a stop token. To stop at 40, the model must look back at the question at the right moment, and it did not learn
+# that. The model card gives it 1.00 for counting, because that test only looks whether the numbers are in the answer.
+# Read how a score was made before you believe it.
+#
+# You can always stop it yourself, at the next token: with a button, with the square in the toolbar, or from code.
 
 # %%
 for number, token in enumerate(instruct.stream("Count from 1 to 40."), start=1):
@@ -212,41 +266,78 @@ assert instruct.last.finish_reason == "cancelled"
 # %% [markdown]
 # ### Which token is chosen
 #
-# The model gives each token a number, the **logit** $z$. Softmax makes probabilities of them, and the
-# **temperature** $T$ comes in before that:
+# The model gives each token a number, the **logit** $z$. Softmax turns logits into probabilities, and the
+# **temperature** $T > 0$ divides them first:
 #
 # $$p_i = \frac{e^{z_i / T}}{\sum_j e^{z_j / T}}$$
 #
-# With $T = 0$ the largest one is always taken. This is called *greedy*, and it gives the same text every time. The
-# token view shows the probability of every token, and what else was possible.
+# The smaller $T$, the more the largest logit wins. Nobody can divide by 0, so `temperature=0` means something else:
+# take the largest logit, always. This is called *greedy*, and it gives the same text every time. The token view shows
+# the probability of every token of a greedy answer, and what else was possible.
 
 # %%
-from labs_helper.figures import token_view
+from labs_helper.figures import bars, token_view
 
-token_view(instruct.ask("Suggest a city to visit.", max_tokens=24, top_logprobs=4))
+suggestion = instruct.ask("Suggest a city to visit.", max_tokens=24, top_logprobs=6)
+token_view(suggestion)
 
 # %% [markdown]
-# Now with temperature 1. Four seeds, four draws. The same seed gives the same text again.
+# The frame of the sentence is certain. The first piece of the city's name is not. Here are the six likeliest
+# pieces at that place, with the formula above at three temperatures:
 
 # %%
-def draw(seed):
-    return instruct.ask("Suggest a city to visit.", max_tokens=40, temperature=1.0, seed=seed).text
+import math
 
-
-draws = [draw(seed) for seed in (1, 2, 3, 4)]
-print("\n".join(draws))
-assert len(set(draws)) > 1 and draws[3] == draw(4)
+unsure = min(suggestion.tokens, key=lambda token: token.logprob)
+rows = []
+for temperature in (0.3, 1.0, 2.0):
+    weights = {other.piece: math.exp(other.logprob / temperature) for other in unsure.top_logprobs}
+    for piece, weight in weights.items():
+        percent = 100 * weight / sum(weights.values())
+        rows.append({"piece": piece, "temperature": f"temperature {temperature:g}", "percent": percent})
+bars(rows, x="piece", y="percent", group="temperature", unit="per cent, among these six", decimals=0,
+     takeaway="A low temperature favours the likeliest piece; a high one levels them.")
 
 # %% [markdown]
-# `top_p` cuts off the unlikely end: only the most likely tokens, together as probable as `top_p`, may be drawn. For
-# facts, take temperature 0. For a story, a temperature of 0.7 to 1 with `top_p=0.9` is a usual start.
+# Now draw whole answers. The **seed** starts the random numbers: the same seed draws the same text again. Twenty draws
+# at temperature 1: how many different texts?
+
+# %%
+predict("1.3b", ...)  # a number from 1 to 20
+
+# %%
+def draw(seed, temperature):
+    return instruct.ask("Suggest a city to visit.", max_tokens=24, temperature=temperature, seed=seed).text
+
+
+draws = [draw(seed, 1.0) for seed in range(1, 21)]
+print("\n".join(draws[:4]))
+assert draws[3] == draw(4, 1.0)
+reveal("1.3b", len(set(draws)))
+
+# %% [markdown]
+# The training text held exactly 91 such sentences, one for each city. How many draws are none of them, at temperature 1
+# and at temperature 1.5?
+
+# %%
+from labs_helper.agent.world import index, table, told
+
+learned = {f"You could visit {city['en']}, in {city['country']}." for city in table("cities")}
+for temperature, texts in ((1.0, draws), (1.5, [draw(seed, 1.5) for seed in range(1, 21)])):
+    invented = [text for text in texts if text.replace("in the ", "in ") not in learned]
+    print(f"temperature {temperature:g}: {len(invented)} of {len(texts)} are new sentences", *invented[:4], sep="\n    ")
+
+# %% [markdown]
+# The model draws a name piece by piece. One unlikely piece is enough, and the rest of the name follows from it, whether
+# or not there is such a city. `top_p` cuts off that end: only the likeliest tokens, together as probable as `top_p`,
+# may be drawn. For facts, take temperature 0. For a story, 0.7 to 1 with `top_p=0.9` is a usual start.
 
 # %%
 story = instruct.ask("Tell me a short story about a cat.", temperature=0.9, top_p=0.9, seed=7)
 print(story.text)
 
 # %% [markdown]
-# ### Exercise 1.3 (medium, 8 minutes): apply a temperature by hand
+# ### Exercise 1.3 (medium, 6 minutes): apply a temperature by hand
 #
 # Four tokens have the logits below. Compute their four probabilities at temperature 0.5, in the same order.
 
@@ -268,13 +359,16 @@ probabilities = [w / sum(weights) for w in weights]
 # %%
 check("1.3", probabilities)  # for help, run hint("1.3")
 
-# %% [markdown] minutes=10
-# ## 4. Count what a language costs (10 minutes)
+# %% [markdown] minutes=9
+# ## 4. Count what a language costs (9 minutes)
 #
 # *New words: [byte token](../docs/glossary.md#byte-token).*
 #
-# Time, memory and hosted prices all count tokens. The same sentence does not have the same number of tokens in
-# every language.
+# Time, memory and hosted prices all count tokens. One sentence does not have the same number of tokens in every
+# language. The next cell counts one in three languages. How many times as many tokens as English does Korean need?
+
+# %%
+predict("1.4a", ...)  # a number, such as 1.5
 
 # %%
 from labs_helper.figures import token_counts
@@ -285,22 +379,25 @@ sentences = {
     "Korean": "프랑스의 수도는 파리이고, 그곳 사람들은 프랑스어를 말합니다.",
 }
 tokens = {name: instruct.count_tokens(sentence) for name, sentence in sentences.items()}
+display(reveal("1.4a", round(tokens["Korean"] / tokens["English"], 1)))
 token_counts(tokens, texts=sentences)
 
 # %% [markdown]
-# Look at the pieces. English words are often one token. Chinese and Korean are cut into single characters. A character
-# that the vocabulary lacks is spelled in **bytes**, written `<0x..>`: three tokens for one character.
+# The sentences say the same, and one costs about twice as much. Look at the pieces:
 
 # %%
 for sentence in [*sentences.values(), "鼹鼠"]:
     print(" | ".join(instruct.tokenize(sentence).pieces))
 
 # %% [markdown]
-# The first piece of a text is a space that the tokenizer puts before it. The bundled vocabulary was made from all five
-# languages in about equal parts. The real one, with 32,064 entries, is made
-# mostly of English and other Latin text, so expect Chinese and Korean to cost more there.
+# English words are often one token. Chinese and Korean fall into single characters. The last line (a mole, the animal)
+# shows two characters that the vocabulary lacks: it spells them in **bytes**, written `<0x..>`, three for each of
+# these two. The first piece of a text is a space that the tokenizer puts there.
 #
-# ### Exercise 1.4 (easy, 6 minutes): compute what a language costs
+# This vocabulary of 2,560 was made from all five languages in about equal parts. The real one has 32,011 tokens; its
+# matrix is padded to 32,064 rows. Load the real model, run the cell again, and see who pays more there.
+#
+# ### Exercise 1.4 (easy, 5 minutes): compute what a language costs
 #
 # Compute tokens per character for each language. Then name the language in which this sentence needs the most tokens.
 
@@ -315,19 +412,36 @@ dearest = max(tokens, key=tokens.get)
 # %%
 check("1.4", (ratios, dearest))  # for help, run hint("1.4")
 
-# %% [markdown] minutes=25
-# ## 5. Compare it with the model before it (25 minutes)
+# %% [markdown]
+# Chinese has the highest ratio here and Korean the longest sentence. You pay for the sentence, not for the ratio.
+
+# %% [markdown] minutes=26
+# ## 5. Compare it with the model before it (26 minutes)
 #
-# *New words: [parameter](../docs/glossary.md#parameter), [context](../docs/glossary.md#context).*
+# *New words: [parameter](../docs/glossary.md#parameter), [context](../docs/glossary.md#context), [chance level](../docs/glossary.md#chance-level).*
 #
-# Phi-3.5-mini came two months after the June 2024 release of Phi-3-mini. Both have 3.8 billion parameters. The card says
-# that more post-training data made it better in other languages, in longer conversations and in reasoning. "长沙在哪里?"
-# (Where is Changsha?) is the classic example.
+# Phi-3.5-mini came out in August 2024, two months after the June release of Phi-3-mini. Both have 3.8 billion
+# parameters. The card says that more post-training data made it better in other languages, in longer conversations and
+# in reasoning. It names 23 languages: Arabic, Chinese, Czech, Danish, Dutch, English, Finnish, French, German, Hebrew,
+# Hungarian, Italian, Japanese, Korean, Norwegian, Polish, Portuguese, Russian, Spanish, Swedish, Thai, Turkish and
+# Ukrainian.
 #
-# We compare two bundled models. `instruct-previous-tiny` and `instruct-tiny` have the same architecture, size, tokenizer
-# and tasks. The first was trained mostly on English, the second on five languages (and for longer, since five take
-# longer). So the difference you will see comes from the training text. Neither is one of Microsoft's models: they show
-# the effect, not how large it is for the real ones.
+# Microsoft's cookbook showed the step with one question, 长沙在哪里? (Where is Changsha?), asked to both models through
+# GitHub Models. That service closed on 30 July 2026. You can ask here.
+#
+# Two bundled models play the parts. They have the same architecture, size, tokenizer and kinds of task. They differ in
+# what they have read:
+#
+# | | `instruct-previous-tiny` | `instruct-tiny` |
+# | --- | --- | --- |
+# | text in English | 92% | 24% |
+# | text in each of the other four languages | 2% | 19% |
+# | facts that the other languages mention | one in ten | all |
+# | steps of training | 1,750 | 8,000 |
+# | tokens read | 6 million | 28 million |
+#
+# So three causes act together: more languages, more facts in them, and longer training. What you see shows the effect
+# of what a model was taught. It says nothing about the size of that effect in the real models.
 
 # %%
 from labs_helper import compare
@@ -336,61 +450,142 @@ bundled = load("instruct", tier="tiny")
 previous = load("instruct-previous", tier="tiny")
 questions = ["Where is Changsha?", "长沙在哪里?", "창사는 어디에 있나요?",
              "長沙はどこにありますか？", "¿Dónde está Changsha?"]
-compare([previous, bundled], questions).wait()
+comparison = compare([previous, bundled], questions).wait()
+comparison
 
 # %% [markdown]
-# Five questions are an example, not a measurement. Here are four more cities in each language, counted. An answer is
-# right if it names the country.
+# All five questions say "Where is Changsha?". All right answers say "Changsha is a city in Hunan, China." And the other
+# answers?
 
 # %%
-from labs_helper.figures import bars
-
-asked = {
-    "English": ("Where is {}?", "Nairobi Kenya Lima Peru Hanoi Vietnam Cairo Egypt"),
-    "Chinese": ("{}在哪里?", "内罗毕 肯尼亚 利马 秘鲁 河内 越南 开罗 埃及"),
-    "Korean": ("{} 어디에 있나요?", "나이로비는 케냐 리마는 페루 하노이는 베트남 카이로는 이집트"),
-    "Japanese": ("{}はどこにありますか？", "ナイロビ ケニア リマ ペルー ハノイ ベトナム カイロ エジプト"),
-    "Spanish": ("¿Dónde está {}?", "Nairobi Kenia Lima Perú Hanói Vietnam Bogotá Colombia"),
+meanings = {
+    "在德国，人们主要说德语。": "In Germany people mostly speak German.",
+    "저는 그것을 모릅니다. 제 작은 세계 밖의 일입니다.": "I do not know that. It is outside my small world.",
+    "ベネチアはイタリアにある都市です。": "Venice is a city in Italy.",
 }
+for answer in comparison.frame().query("model == @previous.name")["answer"]:
+    if "China" not in answer and "中国" not in answer and "중국" not in answer:
+        print(f"{answer}\n    {meanings.get(answer, '(no translation here: ask a translator)')}")
+
+# %% [markdown]
+# Only the Korean answer is honest. In Chinese and Japanese the previous model answers a question that nobody asked,
+# fluently and with confidence. And Spanish is right. Why? Look at what it was taught. The rule that chose one fact in
+# ten is known, so you can ask of each city: did a text in *this* language ever tell this model where it is?
+
+# %%
+taught = {}  # language -> the cities that its text told the previous model about; and those that it never mentions
+for language in ("zh", "ko", "ja", "es"):
+    facts = {city["en"]: [f"where_city|{city['en']}", f"about_city|{city['en']}"] for city in table("cities")}
+    for landmark in table("landmarks"):
+        facts[landmark["city"]].append(f"where_landmark|{landmark['en']}")
+    capitals = {country["capital"] for country in table("countries")}  # other texts mention these
+    seen = [city for city in facts if told(language, f"where_city|{city}", 0.1)]
+    unseen = [city for city in facts if city not in capitals and not any(told(language, f, 0.1) for f in facts[city])]
+    taught[language] = (seen, unseen)
+    print(f"{language}: told about {len(seen)} cities, never about {len(unseen)}; Changsha: {'Changsha' in seen}")
+
+# %% [markdown]
+# It was told about Changsha in Spanish alone, which explains the one right answer. Now count: the cities it
+# was told about in a language, against cities that this language never mentions. English told it all 91 places.
+# Can it use in one language what it was told in another?
+
+# %%
+predict("1.5a", ...)  # two percentages, such as [70, 30]: right answers on told and on never told cities
+
+# %%
+ask_in = {"zh": "{}在哪里?", "ko": "{} 어디에 있나요?", "ja": "{}はどこにありますか？", "es": "¿Dónde está {}?"}
+
+
+def right(model, language, name):
+    """Whether the model names the right country."""
+    city = index("cities")[name]
+    asked = city[language]
+    if language == "ko":  # 은 after a consonant, 는 after a vowel
+        asked += "은" if (ord(asked[-1]) - ord("가")) % 28 else "는"
+    answer = model.ask(ask_in[language].format(asked), max_tokens=24).text
+    return index("countries")[city["country"]][language] in answer
+
+
 rows = []
-for language, (question, words) in asked.items():
-    pairs = list(zip(words.split()[::2], words.split()[1::2]))
-    for model in (previous, bundled):
-        right = sum(country in model.ask(question.format(city)).text for city, country in pairs)
-        rows.append({"language": language, "model": model.name, "right": right})
-score = {(row["model"], row["language"]): row["right"] for row in rows}
-assert score[bundled.name, "Chinese"] > score[previous.name, "Chinese"]
-assert score[bundled.name, "Korean"] > score[previous.name, "Korean"]
-bars(rows, x="language", y="right", group="model", unit="right answers of 4")
-
-# %% [markdown]
-# ### What was published
-#
-# Microsoft's model card compares the two real models. All scores are from Microsoft's own tests; compare them within
-# a table only. The first chart shows one test in nine languages, the second all multilingual tests.
-
-# %%
-from labs_helper.figures import benchmark_chart
-
-phis = ["Phi-3.5-mini-instruct", "Phi-3-mini-128k-instruct (June 2024)"]
-benchmark_chart("multilingual_by_language", phis, test="Multilingual MMLU")
-
-# %%
-benchmark_chart("multilingual_overview", phis)
-
-# %% [markdown]
-# Arabic, Dutch and Ukrainian gain most: 8 to 10 points. French and Italian lose a little (61.7 to 61.1, and 63.1 to
-# 62.8). Of the multilingual tests, two are slightly worse: UDPOS (48.1 to 46.5) and XStoryCloze (73.6 to 73.5). Better
-# on average does not mean better everywhere.
-#
-# ### Exercise 1.5 (hard, 15 minutes): find the misprints
-#
-# The card prints some scores in more than one table, and they do not always agree. An average under a column tells
-# which one is right: take the mean again. First, the scores that are printed with two values:
+for language, (seen, unseen) in taught.items():
+    for kind, cities in (("told", seen), ("never told", unseen[::4])):
+        for model in (previous, bundled):
+            rows += [(language, kind, model.name, right(model, language, city)) for city in cities]
 
 # %%
 import pandas as pd
 
+answers = pd.DataFrame(rows, columns=["language", "the previous model was", "model", "right"])
+for (language, kind), found in answers[answers.model == previous.name].groupby(["language", "the previous model was"]):
+    print(f"{previous.name}, {language}, {kind}: {found.right.sum()} of {len(found)} right")
+
+# %%
+share = answers.groupby(["the previous model was", "model"], sort=False)["right"].mean().mul(100).round()
+told_share, never_share = share["told", previous.name], share["never told", previous.name]
+assert told_share > never_share + 15 and share["never told", bundled.name] > 90
+display(reveal("1.5a", [told_share, never_share]))
+bars(share.reset_index(name="per cent"), x="the previous model was", y="per cent", group="model", unit="per cent right",
+     title="Where is this city? Right answers", maximum=100, decimals=0,
+     takeaway="What a language never told the previous model, it can hardly say in that language.")
+
+# %% [markdown]
+# Knowledge did not travel between languages. The previous model knows all these places in English and finds hardly any
+# in a language that never mentions them. Spanish does a little better: it writes many names as English does. And being
+# told is not enough: look at Korean. A fact that appears a few times in 2% of a short training does not stick.
+#
+# So "0 of 4 in Chinese" would have said little about ability. It says: nobody told it. Before you compare two
+# models, ask what each of them has read. `instruct-tiny` was told every one of these facts in all five languages,
+# so its near 100% is memory.
+#
+# ### What was published
+#
+# Microsoft's model card compares the two real models. All scores are from Microsoft's own tests: compare
+# them within a table only. The first chart shows MMLU, school and university questions with four choices, in nine
+# languages.
+
+# %%
+predict("1.5b", ...)  # the language that gained most
+
+# %%
+from labs_helper.figures import benchmark_chart
+
+phis = ["Phi-3-mini-128k-instruct (June 2024)", "Phi-3.5-mini-instruct"]
+chart = benchmark_chart("multilingual_by_language", phis, test="Multilingual MMLU",
+                        takeaway="Most languages gain. French and Italian lose a little.")
+scores = chart.frame().pivot(index="language", columns="model", values="value")
+gains = (scores[phis[1]] - scores[phis[0]]).round(1).sort_values(ascending=False)
+display(reveal("1.5b", f"{gains.index[0]}, {gains.iloc[0]} points; last: {gains.index[-1]}, {gains.iloc[-1]}"))
+chart
+
+# %% [markdown]
+# Dutch, Arabic and Ukrainian gain 8 to 10 points. French and Italian lose a little (61.7 to 61.1, and 63.1 to 62.8).
+# The next chart has all multilingual tests: **MMLU** and the harder **MMLU-Pro** (choices), **MGSM** (school arithmetic
+# in words), **MLQA** and **TyDi QA** (find the answer in a text), **UDPOS** (name the kind of each word), **XCOPA**
+# (cause or effect) and **XStoryCloze** (the right end of a story). XCOPA and XStoryCloze offer two choices, so guessing
+# gives 50.
+
+# %%
+benchmark_chart("multilingual_overview", phis,
+                takeaway="The average rises from 52.3 to 55.2; two tests, UDPOS and XStoryCloze, fall.")
+
+# %% [markdown]
+# Better on average does not mean better everywhere. Korean, which you tested live, has a table of its own on the
+# card: six rows, average 29.99 before and 35.62 after. Look at KMMLU-HARD before you read on.
+
+# %%
+benchmark_chart("korean_benchmarks", phis,
+                takeaway="The average rises from 30.0 to 35.6. On KMMLU-HARD both models do no better than guessing.")
+
+# %% [markdown]
+# How good is a small model? In the card's main table, Phi-3.5-mini with 3.8 billion parameters averages 61.4, just
+# above the 61.0 of Llama-3.1-8B. A gap of 0.4 may be chance. That it keeps up with a model of twice its size is not.
+#
+# ### Exercise 1.5 (hard, 15 minutes): find the misprints
+#
+# The card prints some scores in more than one table, and they do not always agree. The average under a column can tell
+# which one is right: take the mean again. First, the scores that are printed with two values:
+
+# %%
 from labs_helper.catalog import tables
 
 names = ("phi35_mini_main", "multilingual_overview", "long_context", "category_averages")
@@ -403,8 +598,12 @@ both = both[~both.benchmark.str.startswith("Average")]
 both[both.value_main != both.value_other][["model", "benchmark", "value_main", "value_other"]]
 
 # %% [markdown]
-# Second, the mean of each column, and the average that is printed under it: for the main table, and for the five long
-# tests, with the row *Long context* of the category table beside it.
+# Second, the mean of each column and the average that is printed under it: for the main table, and for the five tests
+# of long texts (summaries and questions, SQuALITY among them), with the row *Long context* of the category table beside
+# it.
+#
+# One warning. An average of many tests hardly moves when one score changes by a point, so sometimes both values round
+# to the printed average. Then that average decides nothing: use the other table.
 
 # %%
 def means(table):
@@ -413,17 +612,15 @@ def means(table):
     return pd.DataFrame({"mean": scores.mean().round(2), "printed": printed})
 
 
-from IPython.display import display
-
 long_tests = long_context[~long_context.benchmark.isin(["RULER", "RepoQA"])]
 row = categories[categories.category == "Long context"].drop_duplicates("model")
 row = row.set_index("model").value.rename("category table")
 display(means(main), means(long_tests).join(row))
 
 # %% [markdown]
-# Five printed scores are wrong: two single ones, and three that stand in the wrong columns of the row *Long context*
-# of the category table. List them with the value that is right. Use the names as printed; for the row, the benchmark
-# is `"Long context"`.
+# Five printed scores are wrong: two single ones, and three in the wrong columns of the row *Long context* of the
+# category table. List them with the right value as it is printed elsewhere, one decimal. Use the names as printed; for
+# the row, the benchmark is `"Long context"`.
 
 # %% tags=["exercise"]
 misprints = [
@@ -443,87 +640,106 @@ misprints = [
 check("1.5", misprints)  # for help, run hint("1.5")
 
 # %% [markdown]
-# The whole collection of published figures is in the explorer. Choose a table, a test and models.
+# The explorer holds the whole collection of published figures. Choose a table, a test and models.
 
 # %%
 from labs_helper import benchmarks
 
 benchmarks()
 
-# %% [markdown] minutes=25
-# ## 6. Look at long context (25 minutes)
+# %% [markdown] minutes=29
+# ## 6. Look at long context (29 minutes)
 #
-# *New words: [RoPE](../docs/glossary.md#rope), [original length](../docs/glossary.md#original-length), [LongRoPE](../docs/glossary.md#longrope), [scale](../docs/glossary.md#scale), [needle in a haystack](../docs/glossary.md#needle-in-a-haystack), [RULER](../docs/glossary.md#ruler), [key and value](../docs/glossary.md#key-and-value), [KV cache](../docs/glossary.md#kv-cache), [head](../docs/glossary.md#head).*
+# *New words: [attention](../docs/glossary.md#attention), [head](../docs/glossary.md#head), [key and value](../docs/glossary.md#key-and-value), [RoPE](../docs/glossary.md#rope), [original length](../docs/glossary.md#original-length), [LongRoPE](../docs/glossary.md#longrope), [loss](../docs/glossary.md#loss), [null result](../docs/glossary.md#null-result), [needle in a haystack](../docs/glossary.md#needle-in-a-haystack), [RULER](../docs/glossary.md#ruler), [KV cache](../docs/glossary.md#kv-cache).*
 #
-# A model must know where each token stands. Phi uses **RoPE**: it turns pairs of numbers by an angle that grows with
-# the position. Each pair turns at its own speed. Phi-3.5-mini has an *original length* of 4,096 tokens. To reach 131,072,
-# **LongRoPE** slows the turning down: one factor for each pair. There are two tables of factors, a short one up to the
-# original length and a long one beyond. The bundled model does the same on a small scale: original length 256, largest
-# length 1,024.
+# How does a token use the tokens before it? By **attention**. In every layer each token makes three lists of numbers: a
+# *query* (what am I looking for?), a *key* (what do I offer?) and a *value* (what I pass on). Its query is compared
+# with the keys of all tokens before it, and it takes most from the values whose keys fit best. Several **heads** do
+# this side by side, each looking for something else.
+#
+# A key must also say *where* its token is. Phi uses **RoPE**: it turns pairs of numbers by an angle that grows with the
+# position, each pair at its own speed. Phi-3.5-mini has an *original length* of 4,096 tokens. To reach 131,072,
+# **LongRoPE** slows the turning down, each pair by its own factor. There are two tables of factors: a short one up to
+# the original length, a long one beyond. The bundled model does the same on a small scale: original length 256, largest
+# 1,024.
 
 # %%
-import json
-
 from labs_helper.figures import rope_tables
 
 config = json.loads((bundled.path / "config.json").read_text())
 scaling, original = config["rope_scaling"], config["original_max_position_embeddings"]
 rope_tables(scaling["short_factor"], scaling["long_factor"], original=original,
-            maximum=config["max_position_embeddings"], theta=config.get("rope_theta", 10000.0))
+            maximum=config["max_position_embeddings"], theta=config.get("rope_theta", 10000.0),
+            takeaway="Both tables hardly touch the fast pairs; the long one slows the slow pairs up to four times.")
 
 # %% [markdown]
 # In the real model the long factors reach 64.8, and the short ones stay small.
 #
-# The plain package (mlx-lm 0.32.2) never reads the short table. It uses the long one at every length. Let us measure
-# what that does: first the largest difference between the logits with the two tables, for three lengths of one text;
-# then an answer. We use the bundled model here, in the cells, as in section 1.
+# The plain package (mlx-lm 0.32.2) never reads the short table. It uses the long one at every length. How much does the
+# wrong table hurt? We let the model read three texts of over 800 tokens, with each table, and measure at every position
+# how badly it predicts the next token. That is its **loss**: 0 means that it was sure of what came.
 
 # %%
+predict("1.6a", ...)  # from which position on do the two tables differ: a number of tokens
+
+# %%
+import random
+
 import mlx.core as mx
+from mlx_lm.utils import dequantize_model
 
 raw_model, raw_tokenizer = mlx_lm.load(str(bundled.path))
+dequantize_model(raw_model)  # the same numbers, written in full: faster on Linux
 
 
-def use_table(model, factors):
-    """Give every layer the turning speeds that belong to a table of factors."""
-    for layer in model.layers:
+def losses(ids, factors):
+    """The loss of every token after the first, with a table of factors in every layer."""
+    for layer in raw_model.layers:
         rope = layer.self_attn.rope
         pairs = mx.arange(0, rope.dim, 2, dtype=mx.float32) / rope.dim
         rope._freqs = mx.array(factors) * config.get("rope_theta", 10000.0) ** pairs
+    logits = raw_model(mx.array([ids]))[0, :-1].astype(mx.float32)
+    right = mx.take_along_axis(logits, mx.array(ids[1:])[:, None], axis=-1)[:, 0]
+    return (mx.logsumexp(logits, axis=-1) - right).tolist()
 
 
 # %%
-text = "Nairobi is a city in Kenya. The capital of France is Paris. Snow is white. " * 16
-ids = bundled.tokenize(text).ids
-for length in (16, 64, 256):
-    logits = {}
-    for table in ("short", "long"):
-        use_table(raw_model, scaling[f"{table}_factor"])
-        logits[table] = raw_model(mx.array([ids[:length]]))
-    difference = mx.abs(logits["short"] - logits["long"]).max().item()
-    largest = mx.abs(logits["short"]).max().item()
-    print(f"{length:3} tokens: largest logit {largest:.1f}, largest difference {difference:.1f}")
-assert difference > 1
+from labs_helper.figures import loss_by_position
 
-# %%
-question = bundled.prompt("Where is Lima?").ids
-for table in ("long", "short"):
-    use_table(raw_model, scaling[f"{table}_factor"])
-    written = mlx_lm.generate(raw_model, raw_tokenizer, list(question), max_tokens=60)
-    print(f"{table:5} table: {written}")
-assert "Peru" in written
-del raw_model, raw_tokenizer
+places = [f"{city['en']} is a city in {city['country']}." for city in table("cities")]
+rows = []
+for seed in range(3):
+    shuffled = random.Random(seed).sample(places, len(places))
+    ids = bundled.tokenize("Here is a text. " + " ".join(shuffled)).ids[:832]
+    for name in ("short", "long"):
+        measured = losses(ids, scaling[f"{name}_factor"])
+        for start in range(0, len(measured) - 31, 64):
+            part = measured[start:start + 64]
+            rows.append({"position": start + 32, "table": name, "loss": sum(part) / len(part)})
+figure = loss_by_position(
+    rows, original=original,
+    takeaway="Up to the original length the tables do equally well; far beyond it the short one fails.")
+by_position = figure.frame().pivot(index="position", columns="table", values="loss")
+gap = by_position["short"] - by_position["long"]
+differ = [int(position) for position in gap.index if abs(gap[position]) > 0.05]
+assert max(abs(gap.loc[:original])) < 0.05 < max(gap)
+display(reveal("1.6a", differ[0]))
+figure
 
 # %% [markdown]
-# The difference grows with the position, and soon it is a large part of the logits themselves. All these texts fit into
-# the original length, so the short table is right. Does the answer change? Here it does not, and there is a reason: in
-# the training of the bundled model, every fourth short text was read with the long table, so it bears both. Nothing
-# like that is known of the real model. How much its answers suffer from the wrong table is not measured here.
+# Inside the original length the wrong table costs this model nothing we can measure. That is a null result with a known
+# reason: our training read every fourth short text with the long table, so this model copes with either. It never read
+# a long text with the short table, and there it fails. Nothing like that is known about the training of the real model,
+# and how much the long table hurts its short answers is not measured here.
 #
-# The helper chooses the table for each request and says which: `answer.rope_table`. The rule looks at the whole
-# request, because a table must not change while an answer is written: all that was read with the old one would be wrong.
-#
-# ### Exercise 1.6 (medium, 6 minutes): choose the RoPE table
+# The helper picks the table for each request and says which: `answer.rope_table`. The rule looks at the whole request.
+# The table must not change while an answer is being written: the keys in memory were turned with the old one.
+
+# %%
+raw_model = raw_tokenizer = None  # gives the memory back
+
+# %% [markdown]
+# ### Exercise 1.6 (medium, 5 minutes): choose the RoPE table
 #
 # Write the rule: the short table when the whole request fits into the original length, else the long one. A request
 # is the prompt and the largest answer.
@@ -544,23 +760,19 @@ check("1.6", choose_table)  # for help, run hint("1.6")
 # %% [markdown]
 # ### Find a needle in a haystack
 #
-# Can the model use what it reads far back? We hide a code in a long text, at different depths, and ask for it.
+# Can the model use what it read far back? Hide a code in a long text, at different depths, and ask for it.
 
 # %%
 filler = ["Nairobi is a city in Kenya.", "The capital of France is Paris.",
           "The colour of snow is white.", "Lima is a city in Peru.",
           "The currency of Japan is the yen.", "The opposite of big is small.",
           "Hanoi is a city in Vietnam.", "Egypt is a country in Africa."]
-costs = [bundled.count_tokens(sentence) for sentence in filler]
 
 
-def haystack(length, depth, code):
-    """About `length` tokens with the code at `depth`: 0 is the start, 1 the end."""
-    lines, size = [], 50
-    while size < length:
-        size += costs[len(lines) % len(filler)]
-        lines.append(filler[len(lines) % len(filler)])
-    lines.insert(round(depth * len(lines)), f"The secret code of Ana is {code}.")
+def haystack(sentences, depth, code):
+    """A text of so many sentences with the code at `depth`: 0 is the start, 1 the end."""
+    lines = [filler[i % len(filler)] for i in range(sentences)]
+    lines.insert(round(depth * sentences), f"The secret code of Ana is {code}.")
     return "Here is a text. " + " ".join(lines) + "\nWhat is the secret code of Ana?"
 
 
@@ -568,57 +780,142 @@ def haystack(length, depth, code):
 from labs_helper.figures import needle_heatmap
 
 needles = []
-for length in (128, 256, 512, 768, 1000):
+for sentences in (12, 24, 50, 80, 115):
     for number, depth in enumerate((0, 0.25, 0.5, 0.75, 1)):
-        code = f"{(length * 7 + number * 1213) % 10000:04d}"
-        found = bundled.ask(haystack(length, depth, code), max_tokens=20)
-        score = float(code in found.text)
-        needles.append({"length": length, "depth": depth, "score": score, "table": found.rope_table})
+        code = f"{(sentences * 71 + number * 1213) % 10000:04d}"
+        found = bundled.ask(haystack(sentences, depth, code), max_tokens=20)
+        needles.append({"length": sentences, "depth": depth, "score": float(code in found.text),
+                        "tokens": found.prompt_tokens, "table": found.rope_table})
 total = sum(row["score"] for row in needles)
-assert total >= 0.8 * len(needles)
-assert {row["table"] for row in needles} == {"short", "long"}
+assert total >= 0.8 * len(needles) and {row["table"] for row in needles} == {"short", "long"}
 print(f"{bundled.name} found {total:.0f} of {len(needles)} codes.")
-needle_heatmap(needles, original=original)
+needle_heatmap(needles, takeaway="Nearly every code is found, at every depth and with either table.")
 
 # %% [markdown]
-# Twenty-five codes are few: one miss is four per cent. For the real model, the card prints RULER, a harder set of such
-# tasks, from 4K to 128K tokens. A context that is accepted is not a context that is used equally well.
+# Impressive? Look for a way to pass this test without understanding it. The text holds one number of four digits. A
+# model that copies *any* number it sees gets full marks. A test that can be passed like that proves little. So put a
+# second code in, somebody else's, and ask for Ana's. Forty texts: how often is it right?
 
 # %%
-benchmark_chart("long_context", ["Phi-3.5-mini-instruct"], test="RULER")
+predict("1.6b", ...)  # a number from 0 to 40
+
+# %%
+people = [person["en"] for person in table("people") if person["en"] != "Ana"]
+
+
+def crowded(others, seed):
+    """A text with Ana's code and those of some other people, in any order: (Ana's code, the question)."""
+    rng = random.Random(seed)
+    codes = {name: f"{rng.randrange(10000):04d}" for name in ["Ana", *rng.sample(people, others)]}
+    said = [f"The secret code of {name} is {code}." for name, code in codes.items()]
+    lines = filler[:8] + said
+    rng.shuffle(lines)
+    return codes["Ana"], "Here is a text. " + " ".join(lines) + "\nWhat is the secret code of Ana?"
+
+
+def count_found(texts):
+    """How often the model gives Ana's code."""
+    return sum(code in bundled.ask(question, max_tokens=20).text for code, question in texts)
+
+
+rows, asked = [], 40
+for others in (1, 3):
+    found = count_found(crowded(others, seed) for seed in range(asked))
+    rows.append({"text": f"{others} other", "found": found})
+display(reveal("1.6b", rows[0]["found"]))
+bars(rows, x="text", y="found", title="Ana's code found, beside other codes", unit="texts of 40", maximum=asked,
+     chance={"1 other": asked / 2, "3 other": asked / 4},
+     takeaway="With other codes around, Ana's is found about as often as by guessing.")
+
+# %% [markdown]
+# The perfect score was an illusion. The model finds *a* code and copies it without a fault. It does not find out whose
+# code it is: with one other code it is right about half the time, with three others about a quarter. That is what
+# picking blindly gives. Its training had up to four codes in a text, and still it did not learn to tie a name to a
+# number.
+#
+# The lesson is about tests. Vary the one thing that the test is meant to measure, and ask what a strategy without any
+# understanding would score.
+#
+# Is a result better than guessing? Count how often luck alone does as well:
+
+# %%
+def by_guessing(found, asked, share):
+    """How often guessing, right with the probability `share`, gives at least so many right answers."""
+    return sum(math.comb(asked, k) * share**k * (1 - share) ** (asked - k) for k in range(found, asked + 1))
+
+
+for others, row in zip((1, 3), rows):
+    luck = by_guessing(row["found"], asked, 1 / (others + 1))
+    print(f"{others} other: {row['found']} of {asked}; guessing does as well in {luck:.0%} of all tries")
+
+# %% [markdown]
+# ### Exercise 1.7 (hard, 12 minutes): judge a needle test of your own
+#
+# Can you help it? Change *one* thing in `crowded`: Ana's code always last, other people's codes in words, another
+# language, a longer text, "Ana's secret code" in place of "The secret code of Ana". Guess first. Ask at least 20 times.
+# The verdict is `"better than guessing"` if luck does as well in fewer than 5% of all tries, else
+# `"no better than guessing"`. Either is a result.
+
+# %% tags=["exercise"]
+others, asked = 1, 40
+found = ...  # how often your version finds Ana's code
+verdict = ...
+
+# %% tags=["solution"]
+def last(others, seed):
+    """Like `crowded`, with Ana's code always at the end."""
+    code, question = crowded(others, seed)
+    sentence = f"The secret code of Ana is {code}."
+    text, end = question.replace(f"{sentence} ", "").replace(f" {sentence}", "").split("\n")
+    return code, f"{text} {sentence}\n{end}"
+
+
+others, asked = 1, 40
+found = count_found(last(others, seed) for seed in range(asked))
+luck = by_guessing(found, asked, 1 / (others + 1))
+verdict = "better than guessing" if luck < 0.05 else "no better than guessing"
+print(f"{found} of {asked}; guessing does as well in {luck:.1%} of all tries")
+
+# %%
+check("1.7", (others, asked, found, verdict))  # for help, run hint("1.7")
+
+# %% [markdown]
+# For the real model, the card prints **RULER**, from 4K to 128K tokens. It has harder tasks of this kind, needles among
+# other needles included.
+
+# %%
+benchmark_chart("long_context", ["Phi-3.5-mini-instruct"], test="RULER",
+                takeaway="From 94.3 at 4K down to 63.6 at 128K: it accepts a long text, and uses less of it.")
 
 # %% [markdown]
 # ### What a long context costs
 #
-# For every token, each layer keeps a key and a value, so that it need not read the token again: the **KV cache**. It
-# grows with every token and stays in memory.
-#
-# ### Exercise 1.7 (medium, 6 minutes): compute the cache cost of one token
-#
-# Phi-3.5-mini has 32 layers, 32 KV heads and a head size of 96. A number in the cache takes 16 bits. How many
-# bytes does one token take?
-
-# %% tags=["exercise"]
-bytes_per_token = ...
-
-# %% tags=["solution"]
-bytes_per_token = 2 * 32 * 32 * 96 * 2  # keys and values, layers, heads, head size, bytes
+# For every token, each layer keeps the key and the value, so that it need not compute them again: the **KV cache**. For
+# Phi-3.5-mini that is 2 (key and value) x 32 layers x 32 heads x 96 numbers x 2 bytes = 393,216 bytes a token. The
+# 4-bit weights take 2.15 GB. At how many tokens does the cache take more than the weights?
 
 # %%
-check("1.7", bytes_per_token)  # for help, run hint("1.7")
+predict("1.6c", ...)  # a number of tokens
 
 # %%
 from labs_helper.figures import kv_cache
 
-kv_cache({"Phi-3.5-mini": (32, 32, 96)}, bits=(16,))
+display(reveal("1.6c", round(2.15e9 / (2 * 32 * 32 * 96 * 2))))
+kv_cache({"Phi-3.5-mini": (32, 32, 96)}, bits=(16,), weights={"Phi-3.5-mini": 2.15e9 / 2**30},
+         memory={"a Mac with 8 GB": 8, "16 GB": 16, "32 GB": 32},
+         takeaway="From about 5,500 tokens on, the text takes more memory than the model; 128K do not fit into 32 GB.")
 
-# %% [markdown] minutes=8
-# ## 7. Measure the prompt cache (8 minutes)
+# %% [markdown]
+# The lines of the Macs are all of their memory. The system and other programs need a share of it, so stay well below.
+
+# %% [markdown] minutes=9
+# ## 7. Measure the prompt cache (9 minutes)
 #
 # *New words: [prompt cache](../docs/glossary.md#prompt-cache), [prefill](../docs/glossary.md#prefill).*
 #
-# In a chat, every turn sends the whole conversation again. But its beginning is the same as before, and its keys and
-# values are still in the cache. So only the new part must be read. Reading a prompt is called **prefill**.
+# In a chat, every turn sends the whole conversation again. Its beginning is the same as before, and the keys and
+# values of that part are still in the cache. So the model reads only what is new. Reading a prompt is called
+# **prefill**.
 
 # %%
 conversation, turns = [], []
@@ -630,130 +927,311 @@ for question in ("Where is Nairobi?", "And Lima?", "And Hanoi?", "And Cairo?", "
 # %%
 from labs_helper.figures import prefill
 
-last = turns[-1]
-print(f"Turn 5 has {last.prompt_tokens} prompt tokens; only {last.prefilled_tokens} were read this turn.")
-assert last.prefilled_tokens < last.prompt_tokens / 2
-prefill(turns)
+assert turns[-1].prefilled_tokens < turns[-1].prompt_tokens / 2
+prefill(turns, takeaway="The conversation grows with every turn; what is read this turn does not.")
 
 # %% [markdown]
-# The cache is lost when the beginning changes: another system message, an edited turn, or the other RoPE table, when
-# the chat grows past the original length. Then the whole conversation is read once more.
-#
-# ### Exercise 1.8 (medium, 6 minutes): compute what the cache saves
-#
-# A chat has 10 turns. Each question has 30 tokens (markers included), each answer 70. How many tokens are prefilled
-# over all 10 turns without a cache, and how many with it? What the model wrote itself is in the cache already.
-
-# %% tags=["exercise"]
-without_cache = ...
-with_cache = ...
-
-# %% tags=["solution"]
-without_cache = sum(100 * earlier + 30 for earlier in range(10))
-with_cache = 10 * 30
+# Each turn reads its question, the markers, and the last token of the answer before: the model made that token and
+# never read it. Now edit question 4 ("And Cairo?" becomes "And Rome?") and ask turn 5 again. The prompt has about 72
+# tokens. How many must the model read?
 
 # %%
-check("1.8", (without_cache, with_cache))  # for help, run hint("1.8")
+predict("1.7a", ...)  # a number of tokens
 
-# %% [markdown] minutes=6
-# ## 8. Know what post-training is (6 minutes)
+# %%
+edited = [dict(message) for message in conversation[:-1]]
+edited[6]["content"] = "And Rome?"
+again = instruct.ask(edited, max_tokens=32)
+assert 0 < again.cached_tokens < again.prompt_tokens
+reveal("1.7a", again.prefilled_tokens)
+
+# %% [markdown]
+# Not the whole conversation: only what follows the first changed token. All keys and values before it still hold, since
+# a token looks back and never ahead. So an edit near the end is cheap. A system message comes first of all, so a new
+# one makes the model read everything again:
+
+# %%
+short = [{"role": "system", "content": "Answer in one word."}, *conversation[:-1]]
+changed = instruct.ask(short, max_tokens=32)
+print(f"{changed.prefilled_tokens} of {changed.prompt_tokens} prompt tokens read: {changed.text}")
+assert changed.cached_tokens < 8
+
+# %% [markdown]
+# The same happens when a chat grows past the original length: the other RoPE table makes every stored key wrong.
+
+# %% [markdown] minutes=19
+# ## 8. Teach it a preference (19 minutes)
 #
-# *New words: [SFT](../docs/glossary.md#sft), [fine-tuning](../docs/glossary.md#fine-tuning), [PPO](../docs/glossary.md#ppo), [reward model](../docs/glossary.md#reward-model), [DPO](../docs/glossary.md#dpo), [log-probability](../docs/glossary.md#log-probability).*
+# *New words: [pre-training](../docs/glossary.md#pre-training), [SFT](../docs/glossary.md#sft), [fine-tuning](../docs/glossary.md#fine-tuning), [PPO](../docs/glossary.md#ppo), [reward model](../docs/glossary.md#reward-model), [DPO](../docs/glossary.md#dpo), [log-probability](../docs/glossary.md#log-probability), [synthetic data](../docs/glossary.md#synthetic-data).*
 #
 # ![Four steps from left to right. 1: a pile of pages. 2: a question and an answer. 3: an answer above a meter, with an
-# arrow back to the answer. 4: two answers, the first with a tick, the second with a cross.](../images/post-training.svg)
+# arrow back to the answer. 4: two answers, the first with a tick, the second with a
+# cross.](../images/post-training.svg)
 #
-# 1. **Pre-training**: predict the next token of very much text (3.4 trillion tokens for Phi-3.5-mini). The result
-#    continues text. It does not answer.
-# 2. **SFT**, supervised fine-tuning: the same prediction, on conversations in the chat format. Usually only the tokens
-#    of the assistant count. From here on the model answers, and makes `<|end|>`.
-# 3. **PPO**, proximal policy optimization: the model writes answers, a reward model scores them, and answers with a
-#    higher score become more likely, in small steps, so that the model stays near where it was.
-# 4. **DPO**, direct preference optimization: no reward model and no new answers. It learns from pairs, a better and a
-#    worse answer to one question: the better one becomes more likely *relative to* a frozen copy of the model.
+# | step | what it learns from, for example | what counts |
+# | --- | --- | --- |
+# | 1. **pre-training** | any text: `Lima lies on the Pacific coast of Peru. It was founded ...` | each next token |
+# | 2. **SFT**, supervised fine-tuning | a conversation: `Where is Lima?` `Lima is a city in Peru.` | the assistant's tokens |
+# | 3. **PPO**, proximal policy optimization | its own answers, scored by a *reward model*: `Peru.` 0.8, `Lima is big.` 0.1 | the score |
+# | 4. **DPO**, direct preference optimization | pairs that people ranked: `Peru` before `Lima is a city in Peru.` | the order |
 #
-# Takeaway: Phi-3.5-mini-instruct went through all four. The bundled model has had only step 2, from the very start.
+# After step 1 a model continues text and does not answer. Step 2 makes it answer, and make `<|end|>`. In step 3 answers
+# with a high score become likelier, in small steps, so that the model stays near where it was. The **reward model**
+# is a second model that learned from people's rankings. Step 4 does without it and learns from the pairs themselves.
 #
-# The loss of DPO for one pair is short enough to write down. Each number is the log-probability of a whole answer,
-# under the model and under the frozen copy. The loss falls when the gap between better and worse grows.
+# Phi-3.5-mini-instruct went through all four: pre-training on 3.4 trillion tokens took 10 days on 512 H100 GPUs, with
+# text up to October 2023. Besides filtered web pages the card lists synthetic, "textbook-like" text, written to teach.
+# The bundled model has had step 2 alone, on nothing but synthetic text. You can read how such text is made:
+# [training/corpus.py](../training/corpus.py) fills a few hundred phrasings with the facts of a table. That is also why
+# this model is fluent and knows nothing else: it is as good as its textbook.
+#
+# ### The loss of DPO
+#
+# DPO compares two **log-probabilities**: the logarithm of how likely the model finds a whole answer, summed over its
+# tokens. It takes them under the model and under a frozen copy from before. The *gap* is how much the better answer has
+# gained, minus how much the worse one has. **Beta** says how strongly a gap counts:
+#
+# $$\text{loss} = -\ln \sigma\big(\beta \cdot \text{gap}\big), \qquad \sigma(x) = \frac{1}{1 + e^{-x}}$$
+#
+# ### Exercise 1.8 (medium, 8 minutes): write the loss of DPO
+#
+# All four arguments are log-probabilities. The gap is (better - better_frozen) - (worse - worse_frozen).
+
+# %% tags=["exercise"]
+import math
+
+
+def dpo_loss(better, worse, better_frozen, worse_frozen, beta=0.1):
+    ...  # return the loss
+
+
+# %% tags=["solution"]
+import math
+
+
+def dpo_loss(better, worse, better_frozen, worse_frozen, beta=0.1):
+    gap = (better - better_frozen) - (worse - worse_frozen)
+    return -math.log(1 / (1 + math.exp(-beta * gap)))
+
 
 # %%
-def dpo_loss(better, worse, better_frozen, worse_frozen, beta=0.1):
-    margin = beta * ((better - better_frozen) - (worse - worse_frozen))
-    return -math.log(1 / (1 + math.exp(-margin)))
+check("1.8", dpo_loss)  # for help, run hint("1.8")
+
+# %% [markdown]
+# ### One pair, eight steps
+#
+# Now do it for real. We take a copy of the model and one pair. To "Where is Lima?", `Peru` is the better answer and
+# `Lima is a city in Peru.` the worse one: we would like it to be brief. First, the log-probability of an answer:
+
+# %%
+import mlx.nn as nn
+import mlx.optimizers as optim
+
+student, student_tokenizer = mlx_lm.load(str(bundled.path))
+dequantize_model(student)  # weights of 4 bits cannot move in small steps
 
 
-before, after = dpo_loss(-20, -22, -20, -22), dpo_loss(-15, -30, -20, -22)
-print(f"no change yet: {before:.3f}; better answer more likely: {after:.3f}")
-assert after < before
+def prompt_of(question):
+    return student_tokenizer.apply_chat_template([{"role": "user", "content": question}], add_generation_prompt=True)
+
+
+def log_probability(model, question, answer):
+    """The sum of ln p over the tokens of an answer and its <|end|>."""
+    start = list(prompt_of(question))
+    tokens = student_tokenizer.encode(f"{answer}<|end|>", add_special_tokens=False)
+    logits = model(mx.array([start + tokens]))[0, len(start) - 1:-1].astype(mx.float32)
+    chosen = mx.take_along_axis(logits, mx.array(tokens)[:, None], axis=-1)[:, 0]
+    return (chosen - mx.logsumexp(logits, axis=-1)).sum()
+
+
+# %%
+pair = ("Where is Lima?", "Peru", "Lima is a city in Peru.")
+frozen = [log_probability(student, pair[0], text).item() for text in pair[1:]]
+print(f"log-probability: better {frozen[0]:.1f}, worse {frozen[1]:.3f}")
+
+# %% [markdown]
+# The model finds the long answer nearly certain (a log-probability near 0) and the short one nearly impossible. Eight
+# steps of training follow, on this pair alone. Then we ask other questions. After one pair about Lima, how will it
+# answer "Where is Hanoi?"
+
+# %%
+predict("1.8a", ...)  # the answer, in its words
+
+# %%
+def loss_of(model):
+    """The loss of DPO for the pair, with beta 0.1."""
+    better, worse = (log_probability(model, pair[0], text) for text in pair[1:])
+    return mx.logaddexp(0, -0.1 * ((better - frozen[0]) - (worse - frozen[1])))
+
+
+others_asked = ["Where is Lima?", "Where is Hanoi?", "What is the capital of Kenya?", "What colour is snow?", "长沙在哪里?"]
+
+
+def answers_now():
+    return [mlx_lm.generate(student, student_tokenizer, prompt_of(question), max_tokens=24) for question in others_asked]
+
+
+before, optimizer, losses_seen = answers_now(), optim.SGD(learning_rate=0.1), []
+loss_and_gradient = nn.value_and_grad(student, loss_of)
+for _step in range(8):
+    loss, gradient = loss_and_gradient(student)
+    optimizer.update(student, gradient)
+    mx.eval(student.parameters())
+    losses_seen.append(loss.item())
+print("loss:", ", ".join(f"{loss:.2f}" for loss in losses_seen))
+
+# %%
+after = answers_now()
+assert losses_seen[-1] < losses_seen[0] and after[0] == "Peru"
+reveal("1.8a", after[1])
+
+# %%
+for question, old, new in zip(others_asked, before, after):
+    print(f"{question}\n    before: {old}\n    after:  {new}")
+
+# %% [markdown]
+# The model learned the pair, and something that we did not mean. Look at Hanoi: the answer got short, and the country
+# is gone. One pair cannot say *what* was better about `Peru`. "Stop early" fits it as well as "name only the country",
+# and the weights took the easier way. Questions that look different kept their answers. This is why post-training takes
+# many thousands of pairs of many kinds, and why people measure a model again after it, on everything that it could do
+# before.
+
+# %%
+student = student_tokenizer = optimizer = gradient = None  # gives the memory back
 
 # %% [markdown] minutes=10
-# ## 9. Convert weights to 4 bits (10 minutes)
+# ## 9. Convert weights to fewer bits (10 minutes)
 #
-# *New words: [4 bits](../docs/glossary.md#4-bits), [checkpoint](../docs/glossary.md#checkpoint), [group](../docs/glossary.md#group), [bias of a group](../docs/glossary.md#bias-of-a-group), [perplexity](../docs/glossary.md#perplexity).*
+# *New words: [4 bits](../docs/glossary.md#4-bits), [checkpoint](../docs/glossary.md#checkpoint), [group](../docs/glossary.md#group), [scale](../docs/glossary.md#scale), [bias of a group](../docs/glossary.md#bias-of-a-group), [perplexity](../docs/glossary.md#perplexity).*
 #
-# Checkpoints are published with 16 bits for each weight. Conversion makes a smaller one: it cuts every row into
-# groups, and keeps for each group a scale, a bias, and a small whole number for each weight. We do it for real: first
-# the bundled model back to full numbers, then to 4 bits again. `convert` is the course's way around mlx-lm's own
-# conversion: it also compares both models on a short text, and refuses a result that predicts it much worse.
+# Publishers release checkpoints with 16 bits for each weight. Conversion makes a smaller one: it cuts every row into
+# **groups**, and keeps for each group a *scale*, a *bias* (the smallest value) and a small whole number for each
+# weight: value = scale x number + bias. With 4 bits there are 16 such numbers, with 2 bits four.
+#
+# A warning about this experiment. The bundled model has been rounded to 4 bits already, and writing its weights out in
+# full brings nothing back. So 4 bits **must** look harmless here: the 16 values of a group fit again. What the first
+# rounding cost, this cannot show. The [model card](../data/checkpoints/instruct-tiny/MODEL_CARD.md) can: it measured
+# the model before and after. Rounding further, to 3 and 2 bits, is a fair test.
+#
+# Two measures. **Perplexity** of a text: among how many tokens the model hesitates on average; 1 means that it saw each
+# one coming. And twenty questions. Which number of bits is the lowest at which it still answers all of them?
+
+# %%
+predict("1.9a", ...)  # 4, 3 or 2
 
 # %%
 import tempfile
 from pathlib import Path
 
 from labs_helper.engines.convert import convert
+from labs_helper.errors import LabError
 
+say = {"zh": "{}是{}的一个城市。", "ja": "{}は{}にある都市です。", "es": "{} es una ciudad de {}."}
+text = ""
+for number, city in enumerate(table("cities")[:36]):
+    language = list(say)[number % 3]
+    answer = say[language].format(city[language], index("countries")[city["country"]][language])
+    text += f"<|user|>\n{ask_in[language].format(city[language])}<|end|>\n<|assistant|>\n{answer}<|end|>\n"
+print(f"{bundled.count_tokens(text)} tokens, for example: {text[-60:]!r}")
+
+# %%
 folder = Path(tempfile.mkdtemp())
-full, small = folder / "full", folder / "4bit"
+full = folder / "full"
 mlx_lm.convert(str(bundled.path), str(full), dequantize=True, dtype="float32")
-print(convert(full, small, bits=4, group_size=32))
+made = {}
+for bits in (4, 3, 2):
+    try:
+        made[bits] = convert(full, folder / f"{bits}bit", bits=bits, group_size=32, text=text)
+        print(made[bits])
+    except LabError as refused:
+        print(f"{bits} bits: {refused}")
 
 # %% [markdown]
-# The **perplexity** of a text is how many tokens a model wavers between on average: 1 means that it saw each one coming.
-# Compare the sizes:
+# `convert` is the course's own: it compares both models on a text and refuses a result that predicts it much worse. It
+# refused 2 bits. Four values in a group are too few for this model. Now the questions, to those that passed:
+
+# %%
+def right_of_twenty(model):
+    cities = [city["en"] for city in table("cities")][::18][:5]
+    return sum(right(model, language, city) for language in ("zh", "ko", "ja", "es") for city in cities)
+
+
+scores = {bits: right_of_twenty(load(str(result.path))) for bits, result in made.items()}
+print(f"written out in full: {right_of_twenty(bundled)} of 20;", ", ".join(f"{b} bits: {n}" for b, n in scores.items()))
+reveal("1.9a", min(bits for bits, n in scores.items() if n == 20))
+
+# %% [markdown]
+# Perplexity sees a loss at 3 bits, and so does the share of places at which the likeliest token is the same. Twenty
+# questions see none: facts that a model knows by heart have room to spare. A measure that does not move is no proof
+# that nothing was lost.
+#
+# How large is it?
 
 # %%
 def weight_bytes(path):
     return sum(file.stat().st_size for file in path.glob("*.safetensors"))
 
 
-for path in (full, small):
-    print(f"{path.name:5} {weight_bytes(path):>12,} bytes")
-print(f"{32 * weight_bytes(small) / weight_bytes(full):.1f} bits for each weight")
-assert weight_bytes(small) < weight_bytes(full) / 4
+for path in (full, *(result.path for result in made.values())):
+    size = weight_bytes(path)
+    print(f"{path.name:5} {size:>12,} bytes, {32 * size / weight_bytes(full):.1f} bits for each weight")
+assert weight_bytes(folder / "4bit") < weight_bytes(full) / 4
 
 # %% [markdown]
-# Why about 6 and not 4? Each group of 32 weights also keeps a scale and a bias, here of 32 bits each: 64 / 32 = 2
-# bits more. The bundled models do this because 32-bit scales are much faster on Linux. The real model has 16-bit
-# scales and groups of 64: 4 + 32 / 64 = 4.5 bits. A smaller group follows the weights more closely and costs more.
+# Why 6 bits and not 4? Each group of 32 weights also keeps its scale and bias, here of 32 bits each: 64 / 32 = 2
+# bits more for each weight. The bundled models do this because 32-bit scales are much faster on Linux. The real model
+# has 16-bit scales and groups of 64: 4 + 32 / 64 = 4.5 bits. A smaller group follows the weights more closely and
+# costs more.
 #
-# The new folder is a model like any other:
-
-# %%
-converted = load(str(small))
-again = converted.ask("What is the capital of Kenya?")
-print(f"{again.model}: {again.text}")
-assert "Nairobi" in again.text
-
-# %% [markdown]
-# For the real models, in a terminal, from a folder that you downloaded from the hub: 7.6 GB for Phi-3.5-mini, two bytes for each
-# parameter.
+# For the real models, in a terminal, from a folder that you downloaded from the hub (7.6 GB for Phi-3.5-mini, two bytes
+# for each parameter):
 #
 # ```bash
 # labs models convert downloads/Phi-3.5-mini-instruct models/my-phi-4bit
 # ```
 #
-# Then `load("models/my-phi-4bit")` takes it. The same command converts the vision model, whose tower keeps its
-# numbers, and the mixture of experts, whose routers keep 8 bits. mlx-lm's own `mlx_lm.convert` does neither; it would also
-# accept settings without a word that it then reads wrongly.
+# Then `load("models/my-phi-4bit")` loads it. The same command converts the vision model, whose tower keeps its numbers,
+# and the mixture of experts, whose routers keep 8 bits. mlx-lm's own `mlx_lm.convert` does neither. Worse, it silently
+# misreads some settings.
 #
-# You rarely need to: `mlx-community/Phi-3.5-mini-instruct-4bit` is the first one, ready made.
+# You rarely need to convert. `mlx-community/Phi-3.5-mini-instruct-4bit` is ready made, and `labs` fetches that one. It
+# is one of the older folders of section 2; the helper adds the missing stop ids.
 
-# %% [markdown] minutes=5
-# ## 10. Chat freely (5 minutes)
+# %% [markdown] minutes=11
+# ## 10. Find a temperature, then chat freely (11 minutes)
 #
-# Write in any of the five languages. Try a system message, another temperature, and Stop during "Count from 1 to 40."
-# The button calls return at once; the model works in its own thread. Without widgets: `instruct.ask("...")`.
+# In section 3 nearly every draw at temperature 1 was new. At 0 all are the same. Somewhere between, half are new.
+#
+# ### Exercise 1.9 (medium, 7 minutes): find the temperature at which half of the draws are new
+#
+# Find a temperature at which 20 draws of "Suggest a city to visit." with 20 seeds give 8 to 12 different texts. Use
+# `draw`.
+
+# %%
+predict("1.9b", ...)  # a temperature
+
+# %% tags=["exercise"]
+temperature = ...
+draws = [...]
+
+# %% tags=["solution"]
+for temperature in (0.2, 0.3, 0.4, 0.5):
+    draws = [draw(seed, temperature) for seed in range(1, 21)]
+    print(f"temperature {temperature}: {len(set(draws))} of 20 different")
+    if len(set(draws)) >= 8:
+        break
+
+# %%
+display(reveal("1.9b", "no temperature yet" if temperature is ... else temperature))
+check("1.9", (temperature, draws))  # for help, run hint("1.9")
+
+# %% [markdown]
+# That is low, compared with the usual 0.7. The right temperature depends on how sure the model is. Here 91 cities are
+# about equally likely, so a little is enough.
+#
+# Now chat. Write in any of the five languages. Try a system message, another temperature, and Stop during "Count from 1
+# to 40." The button calls return at once, since the model works in its own thread. Without widgets:
+# `instruct.ask("...")`.
 
 # %%
 from labs_helper import chat
@@ -761,16 +1239,34 @@ from labs_helper import chat
 chat(instruct).send("Where is Changsha?").wait().send("And Lima?").wait()
 
 # %% [markdown]
+# ## Know the limits, and the other routes
+#
+# **Limits.** A model of 3.8 billion parameters cannot store much of the world: the card itself advises to add search
+# where facts matter. It answers best in English, it knows nothing after October 2023, and it states wrong things in the
+# same calm voice as right ones. You saw the last in section 5.
+#
+# **Other routes to Phi-3.5.** The helper speaks to any server with an OpenAI-compatible address: set `LABS_ENDPOINT`
+# ([settings](../docs/settings.md)).
+#
+# | route | state |
+# | --- | --- |
+# | a server of your own: `mlx_lm.server`, llama.cpp, vLLM, a NIM container | works; you choose the model |
+# | NVIDIA NIM, hosted | the host answers; its Phi-3.5-MoE answered 0 of 3 requests in a test by a third party, 3 August 2026 |
+# | Azure AI Foundry | Phi-3.5-mini and -vision: retirement dated 30 August 2025 |
+# | GitHub Models | closed on 30 July 2026 |
+#
+# A hosted model can disappear between two lessons. Weights on your disk do not.
+#
 # ## Recap
 #
 # In this lab you:
 #
-# - read the exact prompt, and saw why `<|end|>` must stop an answer;
-# - streamed, stopped and sampled, and computed a temperature by hand;
+# - read the exact prompt, put words into a model's mouth, and saw why `<|end|>` must stop an answer;
+# - streamed, stopped and sampled, and found the temperature at which half of the draws are new;
 # - counted what a language costs in tokens;
-# - compared two models live, and checked a published table until its misprints showed;
-# - saw LongRoPE's two tables, hid needles, and computed the KV cache;
-# - measured the prompt cache, and converted weights to 4 bits.
+# - compared two models by what each was taught, and checked a published table until its misprints showed;
+# - measured LongRoPE's two tables, and broke a perfect needle test;
+# - measured the prompt cache, taught a preference with one pair, and rounded weights until they failed.
 #
 # **Further reading:** the [Phi-3 technical report](https://arxiv.org/abs/2404.14219), the
 # [LongRoPE paper](https://arxiv.org/abs/2402.13753), the [DPO paper](https://arxiv.org/abs/2305.18290), the
@@ -786,6 +1282,6 @@ chat(instruct).send("Where is Changsha?").wait().send("And Lima?").wait()
 # %%
 import shutil
 
-for model in (converted, previous, bundled, instruct):
+for model in (previous, bundled, instruct):
     model.release()
 shutil.rmtree(folder)

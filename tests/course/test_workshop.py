@@ -275,7 +275,7 @@ def test_the_zip_runs_as_it_is(unpacked, tmp_path):
         "from labs_helper import check, check_setup, load\n"
         "assert check_setup('00').ok, check_setup('00')\n"
         "assert load('instruct', tier='tiny').ask('Where is Changsha?', max_tokens=20).text\n"
-        "assert check('1.7', 393216).passed\n"
+        "assert check('1.7', (1, 40, 20, 'no better than guessing')).passed\n"
         "from labs_helper.course.reset import restore\n"
         "lab = restore('00').notebook\n"
         "lab.write_text('mine')\n"
