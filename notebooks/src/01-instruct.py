@@ -13,7 +13,7 @@
 # | --- | --- | --- |
 # | time | 2.5 hours; about a minute to run all cells | 2.5 hours and the download |
 # | machine | any laptop or Codespace | a Mac with Apple silicon; or Linux or Windows on x86, through llama.cpp |
-# | free memory | 1 GB | 6 GB |
+# | free memory | 1 GB | 8 GB at 4 bits, 11 GB at 8, 19 GB at 16 |
 # | download | nothing | 2.15 GB, once, and only when you ask for it |
 #
 # On two x86 cores llama.cpp wrote 7.2 tokens a second with a model of this shape:
@@ -1156,7 +1156,7 @@ def right_of_twenty(model):
     return sum(right(model, language, city) for language in ("zh", "ko", "ja", "es") for city in cities)
 
 
-scores = {bits: right_of_twenty(load(str(result.path))) for bits, result in made.items()}
+scores = {bits: right_of_twenty(load(str(folder / f"{bits}bit"))) for bits in made}
 print(f"written out in full: {right_of_twenty(bundled)} of 20;", ", ".join(f"{b} bits: {n}" for b, n in scores.items()))
 reveal("1.9a", min(bits for bits, n in scores.items() if n == 20))
 
