@@ -62,9 +62,10 @@ def expert_tokens(record: Record, layer: int = 0, *, title: str = "", takeaway: 
         "most often ({times} tokens)."
     ).format(layer=layer, used=len(counts), experts=EXPERTS, tokens=len(rows), most=most, times=counts[most])
     boxes = ""
-    for part, words in (("prompt", _("prompt")), ("answer", _("answer"))):
+    for part, words in (("prompt", _("In layer {layer}: prompt")), ("answer", _("In layer {layer}: answer"))):
         if own := [row for row in rows if row["part"] == part]:
-            boxes += f"<p style='margin:0.3em 0'><small>{escape(words)}</small></p><div>{''.join(map(_box, own))}</div>"
+            label = escape(words.format(layer=layer))
+            boxes += f"<p style='margin:0.3em 0'><small>{label}</small></p><div>{''.join(map(_box, own))}</div>"
     alt = _("{tokens} tokens, each with the numbers of its two experts in layer {layer}. {summary}")
     return Figure(
         html=f'<figure style="margin:0.5em 0">{heading(title)}{boxes}{caption(takeaway)}</figure>',

@@ -10,6 +10,7 @@ from lab_needs import Reader, Unclear
 from labs_helper import catalog
 from labs_helper.capacity import limits
 from labs_helper.catalog import course_folder
+from labs_helper.course import timetable
 
 SMALL = 200_000_000  # bytes of disk that no table needs to mention
 MOE = catalog.find("phi-3.5-moe-instruct-4bit")[0]
@@ -72,6 +73,13 @@ def test_a_mac_that_the_table_names_gives_its_gpu_as_much(lab):
     text = row(lab, "free memory")[1]
     if mac := re.search(r"and (\d+) GB", text):
         assert limits.gpu_share(int(mac[1]) * 2**30) >= promised(text, 0) * 1e9
+
+
+@pytest.mark.parametrize("lab", catalog.labs(), ids=lambda lab: lab.number)
+def test_exercises_leave_time_for_the_rest_of_their_section(lab):
+    for section in timetable.sections(course_folder() / "notebooks" / f"{lab.stem}.ipynb"):
+        exercises = [int(found) for text in section.exercises for found in re.findall(r"(\d+) minutes", text)]
+        assert sum(exercises) < section.minutes, f"{section.title}: exercises of {sum(exercises)} minutes"
 
 
 # -- the reader itself: the faults that it was written for ------------------------------------------------------------

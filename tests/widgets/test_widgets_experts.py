@@ -38,7 +38,7 @@ def test_two_prompts_are_compared(moe):
     view = experts(moe, "Where is Changsha?", "서울은 어디에 있나요?", layer=1, max_tokens=4).wait(60)
     assert len(view.answers) == 2 and view.layer.value == 1
     assert "The two prompts share" in view.view.value and "서울은" in view.static().text
-    assert view.static().takeaway.startswith("The two prompts share")
+    assert "The two prompts share" in view.static().alt
     view.show("Hi").wait(60)
     assert len(view.answers) == 1 and "The two prompts" not in view.view.value and view.second.value == ""
 
