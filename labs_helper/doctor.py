@@ -334,7 +334,7 @@ def missing_rows() -> list[Row]:
     """What a small Linux system lacks, and what that costs. Nothing of it keeps a lab from running.
 
     Example:
-        [row.name for row in missing_rows()]      # ["libGL", "fonts", "browser"] in an empty Debian
+        [row.name for row in missing_rows()]      # ["libGL", "libgomp", "browser", "fonts"] in an empty Debian
     """
     if not sys.platform.startswith("linux"):
         return []
@@ -344,6 +344,11 @@ def missing_rows() -> list[Row]:
         rows.append(
             Row("libGL", OK, detail, _("For notebooks of your own that use OpenCV: sudo apt-get install libgl1."))
         )
+    if _llama_cpp_lacks_openmp():
+        detail = _(
+            "missing: llama.cpp cannot start, which runs real models where MLX has no GPU; bundled ones need none"
+        )
+        rows.append(Row("libgomp", OK, detail, _("If you want those: sudo apt-get install libgomp1.")))
     browser = _has_browser()
     if not browser:
         detail = _("none on this computer: `make lab BROWSER=0` prints an address, and browser tests cannot run")
@@ -358,10 +363,17 @@ def missing_rows() -> list[Row]:
 
 def _opencv_lacks_libgl() -> bool:
     """Whether opencv-python is installed in the form that needs libGL, and the system has none."""
-    if version("opencv-python") is None:
-        return False
+    return version("opencv-python") is not None and _lacks("libGL.so.1")
+
+
+def _llama_cpp_lacks_openmp() -> bool:
+    return version("xllamacpp") is not None and _lacks("libgomp.so.1")
+
+
+def _lacks(library: str) -> bool:
+    """Whether neither the system nor this environment (conda's) has a library; False if nobody can tell."""
     libraries = _asked("ldconfig", "-p")
-    return bool(libraries) and "libGL.so.1" not in libraries
+    return bool(libraries) and library not in libraries and not (Path(sys.prefix) / "lib" / library).exists()
 
 
 def _has_browser() -> bool:

@@ -135,23 +135,24 @@ linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="wh
 def test_an_empty_system_is_told_what_it_lacks_and_what_that_costs(monkeypatch, tmp_path):
     programs(tmp_path, monkeypatch, ldconfig="libc.so.6 => /lib/libc.so.6", fc_list="")
     rows = {row.name: row for row in doctor.missing_rows()}
-    assert list(rows) == ["libGL", "browser", "fonts"]
+    assert list(rows) == ["libGL", "libgomp", "browser", "fonts"]
     assert {row.status for row in rows.values()} == {"OK"}, "no lab needs them"
     assert "no lab needs it" in rows["libGL"].detail and "libgl1" in rows["libGL"].advice
+    assert "llama.cpp" in rows["libgomp"].detail and "libgomp1" in rows["libgomp"].advice
     assert "BROWSER=0" in rows["browser"].detail and "browser tests" in rows["browser"].detail
     assert "boxes" in rows["fonts"].detail and "fonts-noto-cjk" in rows["fonts"].advice
 
 
 @linux_only
 def test_a_browser_without_fonts_is_worth_a_note(monkeypatch, tmp_path):
-    programs(tmp_path, monkeypatch, ldconfig="libGL.so.1 => /lib/libGL.so.1", fc_list="", firefox="")
+    programs(tmp_path, monkeypatch, ldconfig="libGL.so.1, libgomp.so.1", fc_list="", firefox="")
     (row,) = doctor.missing_rows()
     assert (row.name, row.status) == ("fonts", "NOTE")
 
 
 @linux_only
 def test_a_complete_system_has_no_such_rows(monkeypatch, tmp_path):
-    programs(tmp_path, monkeypatch, ldconfig="libGL.so.1", fc_list="Noto Sans CJK KR", xdg_open="")
+    programs(tmp_path, monkeypatch, ldconfig="libGL.so.1, libgomp.so.1", fc_list="Noto Sans CJK KR", xdg_open="")
     assert doctor.missing_rows() == []
 
 

@@ -126,7 +126,10 @@ def in_opencv() -> list[Path]:
     Example:
         in_opencv()[0].name      # "libopenblasp-r0-59ffcd50.3.15.so"
     """
-    package = importlib.util.find_spec("cv2")  # looked for, not imported
+    try:
+        package = importlib.util.find_spec("cv2")  # looked for, not imported
+    except (ImportError, ValueError):  # somebody has put something else in its place
+        return []
     if package is None or package.origin is None:
         return []
     return sorted(Path(package.origin).parents[1].glob("opencv_*.libs/libopenblas*.so*"))

@@ -144,7 +144,13 @@ class LlamaCpp(Prompts):
     def _open(self, room: int) -> Any:
         if not platforms.has_llama_cpp():
             raise LabError(_("llama.cpp is not installed."), _("Install it: pip install 'labs-helper[x86]'."))
-        import xllamacpp
+        try:
+            import xllamacpp
+        except ImportError as error:  # its wheel for Linux leaves the library of OpenMP to the system
+            raise LabError(
+                _("llama.cpp does not start here ({reason}).").format(reason=error),
+                _("On Debian or Ubuntu: sudo apt-get install libgomp1. Elsewhere install xllamacpp again."),
+            ) from error
 
         options = xllamacpp.CommonParams()
         options.model.path = str(self.front.file)

@@ -143,6 +143,12 @@ def test_an_environment_without_opencv_has_none_to_offer(monkeypatch):
     monkeypatch.setattr(blas.importlib.util, "find_spec", lambda name: None)
     assert blas.in_opencv() == []
 
+    def refuses(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr(blas.importlib.util, "find_spec", refuses)
+    assert blas.in_opencv() == []
+
 
 @linux_only
 def test_a_broken_copy_of_openblas_is_passed_over(monkeypatch, tmp_path):

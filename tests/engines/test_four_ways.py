@@ -75,7 +75,7 @@ def share(found: dict, mlx: dict, name: str) -> float:
 @pytest.mark.parametrize(("kind", "least"), [("f32", 0.9), ("q8_0", 0.75)])
 def test_the_llama_cpp_engine(mlx, tmp_path, kind, least):
     """f32 holds the very numbers of the 4-bit file; q8_0 rounds them a second time."""
-    pytest.importorskip("xllamacpp")
+    pytest.importorskip("xllamacpp", exc_type=ImportError)
     model = load(str(convert(TINY, tmp_path / kind, kind=kind).parent))
     for text in QUESTIONS:
         assert model.prompt(text).ids == mlx[text][1]
@@ -93,7 +93,7 @@ def through(monkeypatch, url: str, model: str, key: str) -> dict:
 
 def test_llama_cpps_own_server(mlx, tiny_gguf, monkeypatch):
     """It applies its template and its tokenizer; both are asked for, to compare the ids themselves."""
-    xllamacpp = pytest.importorskip("xllamacpp")
+    xllamacpp = pytest.importorskip("xllamacpp", exc_type=ImportError)
     options = xllamacpp.CommonParams()
     options.model.path = str(next(tiny_gguf.glob("*.gguf")))
     options.n_ctx, options.n_parallel, options.verbosity = 256, 1, 0

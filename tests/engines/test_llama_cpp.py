@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from importlib.abc import MetaPathFinder
 from itertools import pairwise
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -18,7 +20,7 @@ from labs_helper.engines.mlx_text import MLXText
 from labs_helper.errors import BadRequest, CheckpointRefused, LabError, NotEnoughMemory
 from labs_helper.models.load import load
 
-pytest.importorskip("xllamacpp")
+pytest.importorskip("xllamacpp", exc_type=ImportError)  # not installed, or without libgomp
 
 TINY = catalog.course_folder() / "data/checkpoints/instruct-tiny"
 QUESTIONS = (
@@ -264,6 +266,22 @@ def test_too_long_a_request_and_pictures(llama):
 def test_without_the_package(tiny_gguf, monkeypatch):
     monkeypatch.setattr(platforms, "has_llama_cpp", lambda: False)
     with pytest.raises(LabError, match="x86"):
+        run(LlamaCpp(tiny_gguf), question("Hello"))
+
+
+def test_without_the_library_of_openmp_the_package_to_install_is_named(tiny_gguf, monkeypatch):
+    """In a Debian without it: the wheel is there and its import fails."""
+
+    class NoOpenMP(MetaPathFinder):
+        def find_spec(self, name, path=None, target=None):
+            if name == "xllamacpp":
+                raise ImportError("libgomp.so.1: cannot open shared object file")
+            return
+
+    monkeypatch.setattr(platforms, "has_llama_cpp", lambda: True)
+    monkeypatch.delitem(sys.modules, "xllamacpp", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [NoOpenMP(), *sys.meta_path])
+    with pytest.raises(LabError, match=r"libgomp\.so\.1.*apt-get install libgomp1"):
         run(LlamaCpp(tiny_gguf), question("Hello"))
 
 
