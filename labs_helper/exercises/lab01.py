@@ -173,7 +173,9 @@ SENTENCES = {
 
 def _language_cost(value: object) -> str:
     if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise TryAgain(_("Hand in two things: the dict of ratios and the name of the dearest language."))
+        raise TryAgain(
+            _("Hand in two things: the dict of ratios and the name of the language that costs the most tokens.")
+        )
     ratios, dearest = value
     if not isinstance(ratios, Mapping):
         raise TryAgain(
@@ -184,7 +186,7 @@ def _language_cost(value: object) -> str:
         raise TryAgain(_("A ratio is missing for: {languages}.").format(languages=", ".join(missing)))
     given = {name: number(ratios[name], _("The ratio of {language}").format(language=name)) for name in SENTENCES}
     tokens = _tokens_of(given)
-    name = text(dearest, _("The dearest language")).strip().capitalize()
+    name = text(dearest, _("The name of the language")).strip().capitalize()
     highest = max(tokens.values())
     most = {language for language, count in tokens.items() if count == highest}
     if name in most:
@@ -381,7 +383,9 @@ def exercises() -> tuple[Exercise, ...]:
                     "A dict comprehension does it: {language: tokens[language] / len(sentence) for language, "
                     "sentence in sentences.items()}"
                 ),
-                _("The dearest language is the one with the largest number of tokens: max(tokens, key=tokens.get)"),
+                _(
+                    "The sentence costs most in the language with the largest number of tokens: max(tokens, key=tokens.get)"
+                ),
             ),
         ),
         Exercise(

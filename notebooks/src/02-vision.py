@@ -795,7 +795,7 @@ display(reveal("2.10a", single))
 print("Backwards:", backwards)
 
 # %% [markdown]
-# # Backwards, it tells the opposite direction: the order is what it goes by. But from a single frame it makes a clip. It invents two
+# Backwards, it tells the opposite direction: the order is what it goes by. But from a single frame it makes a clip. It invents two
 # more frames, and something has to happen in them. Every clip of its training had three to five frames and one event. So check the
 # numbers in the list: if they go beyond the frames that you sent, the rest is invented too.
 #

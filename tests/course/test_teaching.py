@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from labs_helper import cli
-from labs_helper.catalog import labs
+from labs_helper.catalog import find_lab, labs
 from labs_helper.course import timetable
 from labs_helper.errors import BadRequest
 
@@ -25,6 +26,39 @@ def sections(number: str) -> list[timetable.Section]:
 
 def text(number: str) -> str:
     return (GUIDE / f"{number}.md").read_text("utf-8")
+
+
+# --- Minutes -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", LABS)
+def test_the_minutes_of_a_lab_add_up(number):
+    """Sections make the lab, and the exercises of a section leave time to read it."""
+    found = sections(number)
+    assert sum(section.minutes for section in found) == find_lab(number).minutes
+    for section in found:
+        exercises = sum(int(re.search(r"(\d+) minutes?\)", name)[1]) for name in section.exercises)
+        assert exercises < section.minutes, f"{section.title}: {exercises} minutes of exercises in {section.minutes}"
+
+
+def said(minutes: int) -> str:
+    """As the texts write it: 45 minutes, 2 hours, 2 hours 30 minutes."""
+    hours, rest = divmod(minutes, 60)
+    parts = [f"{hours} hour{'s' * (hours > 1)}"] if hours else []
+    return " ".join([*parts, *([f"{rest} minutes"] if rest else [])])
+
+
+@pytest.mark.parametrize("number", LABS)
+def test_every_text_says_the_same_time(number):
+    lab = find_lab(number)
+    head = "".join(json.loads((ROOT / f"notebooks/{lab.stem}.ipynb").read_text("utf-8"))["cells"][0]["source"])
+    assert re.search(r"^\| time \| (.+?)[;|]", head, re.M)[1].strip() == said(lab.minutes)
+    (row,) = re.findall(rf"^\| \[{number} .*$", (ROOT / "README.md").read_text("utf-8"), re.M)
+    assert row.split("|")[-2].strip() == said(lab.minutes)
+    cells = json.loads((ROOT / "notebooks/00-start-here.ipynb").read_text("utf-8"))["cells"]
+    table = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    (row,) = re.findall(rf"^\| \[?{number}\W.*$", table, re.M)
+    assert row.split("|")[-2].strip() == said(lab.minutes)
 
 
 # --- The guide of each lab -----------------------------------------------------------------------------------------

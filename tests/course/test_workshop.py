@@ -214,7 +214,7 @@ def test_slides_without_tags_begin_at_headings(tmp_path, capsys):
     assert cli.main(["workshop", "slides", "00", "--to", str(target)]) == 0
     made = target.read_text("utf-8")
     shown = Slides(made).slides
-    assert "Start the course" in shown[0] and sum("How a notebook works" in text for text in shown) == 1
+    assert "Start the course" in shown[0] and sum("Run and stop a notebook" in text for text in shown) == 1
     assert "place = " not in made.replace("<span", "").split("Exercise 0.1")[-1]  # neither the answer nor its check
 
 
