@@ -383,9 +383,7 @@ def exercises() -> tuple[Exercise, ...]:
                     "A dict comprehension does it: {language: tokens[language] / len(sentence) for language, "
                     "sentence in sentences.items()}"
                 ),
-                _(
-                    "The sentence costs most in the language with the largest number of tokens: max(tokens, key=tokens.get)"
-                ),
+                _("The sentence costs most in the language with the most tokens: max(tokens, key=tokens.get)"),
             ),
         ),
         Exercise(
