@@ -696,7 +696,7 @@ kv_cache()
 # %% [markdown] minutes=12
 # ## 7. Quantize the router, and look for the damage (12 minutes)
 #
-# *New words: [4 bits](../docs/glossary.md#4-bits), [offload](../docs/glossary.md#offload).*
+# *New words: [4 bits](../docs/glossary.md#4-bits).*
 #
 # Everything is quantized to 4 bits. Why not the router? It decides by small differences, and a wrong choice sends a token
 # through another network. That is a good argument. Is it true? Let us round the routers of `moe-tiny`, and only them, to fewer
@@ -870,6 +870,8 @@ for experts in (16, 2):
 
 # %% [markdown] minutes=20
 # ## 9. Leave the experts on the disk (20 minutes)
+#
+# *New words: [offload](../docs/glossary.md#offload).*
 #
 # If not all experts fit, keep some in memory, and fetch the others from the disk when a router asks for them. `mlx_vlm` can do
 # that: `repack` writes every layer's experts into a file of their own, and `load` then takes a budget.
