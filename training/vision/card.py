@@ -154,9 +154,14 @@ def sizes(folder: Path, config: dict, count: int) -> str:
 
 
 def held_out_cases(name: str, result: dict) -> str:
-    """What the model was measured on."""
+    """What the model was measured on.
+
+    `other_seeds` in the figures names tasks that were measured later than the others, with a seed of their own.
+    """
+    later = ", ".join(f"{task} {seed}" for task, seed in result.get("other_seeds", {}).items())
+    seed = f"{result['seed']} (but {later})" if later else str(result["seed"])
     return fill(
-        f"Held-out cases, seed {result['seed']}, {result['n']} a task: other phrasings than in training, other printed "
+        f"Held-out cases, seed {seed}, {result['n']} a task: other phrasings than in training, other printed "
         "words, other labels with their values, other arrangements, differences and events. Pictures are drawn in code "
         f"at sizes and places that differ from one to the next. {seeds(name, result)}"
     )
