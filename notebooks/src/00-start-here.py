@@ -104,30 +104,28 @@ model = load("instruct")
 model
 
 # %% [markdown]
-# Second, ask.
-
-# %%
-answer = model.ask("Where is Changsha?")
-answer
-
-# %% [markdown]
-# Third, look at what came back. `answer` is more than a text. It knows who answered, how many tokens were read and
-# written, and how fast. A **token** is a piece of text, often a word or a part of one.
-#
-# **Guess first:** how many tokens is the answer? Put a number in place of the dots. Nobody grades it.
+# Second, ask. But **guess first:** how many tokens will the answer to "Where is Changsha?" take? A **token** is a piece of text,
+# often a word or a part of one. Put a number in place of the dots. Nobody grades it.
 
 # %%
 predict("0.3a", ...)
 
 # %%
+answer = model.ask("Where is Changsha?")
+answer
+
+# %%
 reveal("0.3a", answer.generated_tokens)
+
+# %% [markdown]
+# More tokens than words: the tokenizer cuts rare names into pieces, and the stop mark counts too. Lab 01 shows them one by one.
+#
+# Third, look at what came back. `answer` is more than a text. It knows who answered, how many tokens were read and
+# written, and how fast.
 
 # %%
 assert "China" in answer.text or "Hunan" in answer.text
 answer.summary()
-
-# %% [markdown]
-# More tokens than words: the tokenizer cuts rare names into pieces, and the stop mark counts too. Lab 01 shows them one by one.
 
 # %% [markdown] minutes=3
 # ## 4. Know which model answered, and why (3 minutes)
