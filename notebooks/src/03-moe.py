@@ -47,7 +47,7 @@ print(f"{moe.name} answers in this notebook. Why: {moe.reason}.")
 # %% [markdown] minutes=12
 # ## 1. See where the tokens go (12 minutes)
 #
-# *New words: [feed-forward network](../docs/glossary.md#feed-forward-network), [dense model](../docs/glossary.md#dense-model), [mixture of experts](../docs/glossary.md#mixture-of-experts), [expert](../docs/glossary.md#expert), [router](../docs/glossary.md#router), [gate](../docs/glossary.md#gate).*
+# *New words: [sparse upcycling](../docs/glossary.md#sparse-upcycling), [attention](../docs/glossary.md#attention), [feed-forward network](../docs/glossary.md#feed-forward-network), [dense model](../docs/glossary.md#dense-model), [mixture of experts](../docs/glossary.md#mixture-of-experts), [expert](../docs/glossary.md#expert), [router](../docs/glossary.md#router), [gate](../docs/glossary.md#gate).*
 #
 # A layer of a language model has two parts. **Attention** lets a token look at the others. Then a **feed-forward network**
 # works on each token alone; it holds most of the parameters. A **dense** model has one such network in a layer, and every
@@ -104,7 +104,7 @@ expert_map(answer)
 # %% [markdown] minutes=18
 # ## 2. Count the parameters (18 minutes)
 #
-# *New words: [hidden size](../docs/glossary.md#hidden-size).*
+# *New words: [hidden size](../docs/glossary.md#hidden-size), [quantization](../docs/glossary.md#quantization).*
 #
 # The shapes of Phi-3.5-MoE are public. They decide how large the model is, and how much of it a token needs.
 
@@ -305,7 +305,7 @@ print(f"both weights full: {full(answer.routing.frame()):.0%}; sums between {sum
 # %% [markdown] minutes=30
 # ## 4. Measure what the experts have learned (30 minutes)
 #
-# *New words: [chance level](../docs/glossary.md#chance-level).*
+# *New words: [mutual information](../docs/glossary.md#mutual-information), [permutation test](../docs/glossary.md#permutation-test), [chance level](../docs/glossary.md#chance-level).*
 #
 # "This expert knows Korean" is easy to claim. Let us count. `data/questions/moe.csv` has 48 questions that were kept out of the
 # training: six of each of eight topics, each with a piece of text that a right answer holds. Five topics are languages. The
@@ -502,7 +502,7 @@ compare_experts(answers[korean], answers[python], ("a question in Korean", "a qu
 # %% [markdown] minutes=25
 # ## 5. Take an expert away (25 minutes)
 #
-# *New words: [ablation](../docs/glossary.md#ablation).*
+# *New words: [ablation](../docs/glossary.md#ablation), [confidence interval](../docs/glossary.md#confidence-interval).*
 #
 # Counting shows where tokens go. It does not show what an expert is **good for**. For that, take it away: the router may not
 # choose it, and each token goes to the next best. (The word for it is *ablation*.)
@@ -696,7 +696,7 @@ kv_cache()
 # %% [markdown] minutes=12
 # ## 7. Quantize the router, and look for the damage (12 minutes)
 #
-# *New words: [4 bits](../docs/glossary.md#4-bits).*
+# *New words: [4 bits](../docs/glossary.md#4-bits), [null result](../docs/glossary.md#null-result).*
 #
 # Everything is quantized to 4 bits. Why not the router? It decides by small differences, and a wrong choice sends a token
 # through another network. That is a good argument. Is it true? Let us round the routers of `moe-tiny`, and only them, to fewer

@@ -35,7 +35,7 @@ print(f"{moe.name} answers in this notebook. Why: {moe.reason}.")
 # %% [markdown] minutes=13
 # ## 1. Run an agent whose tools are real (13 minutes)
 #
-# *New words: [agent](../docs/glossary.md#agent), [tool](../docs/glossary.md#tool), [plan](../docs/glossary.md#plan), [allow-list](../docs/glossary.md#allow-list).*
+# *New words: [agent](../docs/glossary.md#agent), [tool](../docs/glossary.md#tool), [plan](../docs/glossary.md#plan), [allow-list](../docs/glossary.md#allow-list), [injection](../docs/glossary.md#injection).*
 #
 # A model cannot look anything up, and it is bad at large sums. A program is good at both. An **agent** brings them
 # together: the model *plans*, the program *does*.
