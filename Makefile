@@ -106,7 +106,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv "$(VENV)"
 
 $(READY): pyproject.toml constraints.txt | $(BIN)/python
-	@echo "Setting up $(VENV): one to three minutes, about 1.4 GB of disk ..."
+	@echo "Setting up $(VENV): one to three minutes, about 1.8 GB of disk ..."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@# No question about news at the first start: the course asks the network for nothing.
 	@$(BIN)/jupyter labextension disable --level=sys_prefix "@jupyterlab/apputils-extension:announcements" 2>/dev/null

@@ -143,7 +143,7 @@ make lab
 """
 _SETUP = """```
 git clone {address} phi35-labs && cd phi35-labs
-make setup                      # one to three minutes, about 1.4 GB of disk
+make setup                      # one to three minutes, about 1.8 GB of disk
 source .venv/bin/activate       # in each new terminal: now it knows the command labs
 labs doctor
 ```
