@@ -107,8 +107,11 @@ model
 # Second, ask. But **guess first:** how many tokens will the answer to "Where is Changsha?" take? A **token** is a piece of text,
 # often a word or a part of one. Put a number in place of the dots. Nobody grades it.
 
-# %%
+# %% tags=["exercise"]
 predict("0.3a", ...)
+
+# %% tags=["solution"]
+predict("0.3a", 10)
 
 # %%
 answer = model.ask("Where is Changsha?")
@@ -166,8 +169,11 @@ for question in questions:
 # Now three questions from outside its small world: how an engine works, and two cities that are not among its 91. One of them is
 # real and one is a legend. For how many of the three will it say that it does not know?
 
-# %%
+# %% tags=["exercise"]
 predict("0.5a", ...)
+
+# %% tags=["solution"]
+predict("0.5a", 3)
 
 # %%
 outside = ["How does a car engine work?", "Where is Shenzhen?", "Where is Atlantis?"]

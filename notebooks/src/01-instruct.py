@@ -135,8 +135,11 @@ print("Answer:", instruct.ask(dialogue).text)
 # its answer, and what you write does not fit the question? The question is `What is the capital of Kenya?` The answer
 # begins with `The capital of Peru is`. Which city comes next?
 
-# %%
+# %% tags=["exercise"]
 predict("1.2a", ...)  # a city, such as "Paris"
+
+# %% tags=["solution"]
+predict("1.2a", "Nairobi")  # a city, such as "Paris"
 
 # %% [markdown]
 # ### Exercise 1.1 (medium, 6 minutes): put words into the model's mouth
@@ -181,8 +184,11 @@ reveal("1.2a", written)
 # problem that people report most with these models. Make it happen: tell the plain package that only `<|endoftext|>`
 # stops an answer.
 
-# %%
+# %% tags=["exercise"]
 predict("1.2b", ...)  # what comes after the answer and its <|end|>: a few words
+
+# %% tags=["solution"]
+predict("1.2b", "nothing")  # what comes after the answer and its <|end|>: a few words
 
 # %%
 right_stops = set(raw_tokenizer.eos_token_ids)
@@ -238,8 +244,11 @@ check("1.2", stop_ids)  # for help, run hint("1.2")
 #
 # Before you run the next cell: at which number does the model stop?
 
-# %%
+# %% tags=["exercise"]
 predict("1.3a", ...)  # a number
+
+# %% tags=["solution"]
+predict("1.3a", 40)  # a number
 
 # %%
 for token in instruct.stream("Count from 1 to 40.", max_tokens=200):
@@ -302,8 +311,11 @@ bars(rows, x="piece", y="percent", group="temperature", unit="per cent, among th
 # Now draw whole answers. The **seed** starts the random numbers: the same seed draws the same text again. Twenty draws
 # at temperature 1: how many different texts?
 
-# %%
+# %% tags=["exercise"]
 predict("1.3b", ...)  # a number from 1 to 20
+
+# %% tags=["solution"]
+predict("1.3b", 15)  # a number from 1 to 20
 
 # %%
 def draw(seed, temperature):
@@ -367,8 +379,11 @@ check("1.3", probabilities)  # for help, run hint("1.3")
 # Time, memory and hosted prices all count tokens. One sentence does not have the same number of tokens in every
 # language. The next cell counts one in three languages. How many times as many tokens as English does Korean need?
 
-# %%
+# %% tags=["exercise"]
 predict("1.4a", ...)  # a number, such as 1.5
+
+# %% tags=["solution"]
+predict("1.4a", 2)  # a number, such as 1.5
 
 # %%
 from labs_helper.figures import token_counts
@@ -489,8 +504,11 @@ for language in ("zh", "ko", "ja", "es"):
 # was told about in a language, against cities that this language never mentions. English told it all 91 places.
 # Can it use in one language what it was told in another?
 
-# %%
+# %% tags=["exercise"]
 predict("1.5a", ...)  # two percentages, such as [70, 30]: right answers on told and on never told cities
+
+# %% tags=["solution"]
+predict("1.5a", [90, 60])  # two percentages, such as [70, 30]: right answers on told and on never told cities
 
 # %%
 ask_in = {"zh": "{}在哪里?", "ko": "{} 어디에 있나요?", "ja": "{}はどこにありますか？", "es": "¿Dónde está {}?"}
@@ -543,8 +561,11 @@ bars(share.reset_index(name="per cent"), x="the previous model was", y="per cent
 # them within a table only. The first chart shows MMLU, school and university questions with four choices, in nine
 # languages.
 
-# %%
+# %% tags=["exercise"]
 predict("1.5b", ...)  # the language that gained most
+
+# %% tags=["solution"]
+predict("1.5b", "Chinese")  # the language that gained most
 
 # %%
 from labs_helper.figures import benchmark_chart
@@ -679,8 +700,11 @@ rope_tables(scaling["short_factor"], scaling["long_factor"], original=original,
 # wrong table hurt? We let the model read three texts of over 800 tokens, with each table, and measure at every position
 # how badly it predicts the next token. That is its **loss**: 0 means that it was sure of what came.
 
-# %%
+# %% tags=["exercise"]
 predict("1.6a", ...)  # from which position on do the two tables differ: a number of tokens
+
+# %% tags=["solution"]
+predict("1.6a", 256)  # from which position on do the two tables differ: a number of tokens
 
 # %%
 import random
@@ -796,8 +820,11 @@ needle_heatmap(needles, takeaway="Nearly every code is found, at every depth and
 # model that copies *any* number it sees gets full marks. A test that can be passed like that proves little. So put a
 # second code in, somebody else's, and ask for Ana's. Forty texts: how often is it right?
 
-# %%
+# %% tags=["exercise"]
 predict("1.6b", ...)  # a number from 0 to 40
+
+# %% tags=["solution"]
+predict("1.6b", 40)  # a number from 0 to 40
 
 # %%
 people = [person["en"] for person in table("people") if person["en"] != "Ana"]
@@ -894,8 +921,11 @@ benchmark_chart("long_context", ["Phi-3.5-mini-instruct"], test="RULER",
 # Phi-3.5-mini that is 2 (key and value) x 32 layers x 32 heads x 96 numbers x 2 bytes = 393,216 bytes a token. The
 # 4-bit weights take 2.15 GB. At how many tokens does the cache take more than the weights?
 
-# %%
+# %% tags=["exercise"]
 predict("1.6c", ...)  # a number of tokens
+
+# %% tags=["solution"]
+predict("1.6c", 100_000)  # a number of tokens
 
 # %%
 from labs_helper.figures import kv_cache
@@ -935,8 +965,11 @@ prefill(turns, takeaway="The conversation grows with every turn; what is read th
 # never read it. Now edit question 4 ("And Cairo?" becomes "And Rome?") and ask turn 5 again. The prompt has about 72
 # tokens. How many must the model read?
 
-# %%
+# %% tags=["exercise"]
 predict("1.7a", ...)  # a number of tokens
+
+# %% tags=["solution"]
+predict("1.7a", 72)  # a number of tokens
 
 # %%
 edited = [dict(message) for message in conversation[:-1]]
@@ -1054,8 +1087,11 @@ print(f"log-probability: better {frozen[0]:.1f}, worse {frozen[1]:.3f}")
 # steps of training follow, on this pair alone. Then we ask other questions. After one pair about Lima, how will it
 # answer "Where is Hanoi?"
 
-# %%
+# %% tags=["exercise"]
 predict("1.8a", ...)  # the answer, in its words
+
+# %% tags=["solution"]
+predict("1.8a", "Hanoi is a city in Vietnam.")  # the answer, in its words
 
 # %%
 def loss_of(model):
@@ -1116,8 +1152,11 @@ student = student_tokenizer = optimizer = gradient = None  # gives the memory ba
 # Two measures. **Perplexity** of a text: among how many tokens the model hesitates on average; 1 means that it saw each
 # one coming. And twenty questions. Which number of bits is the lowest at which it still answers all of them?
 
-# %%
+# %% tags=["exercise"]
 predict("1.9a", ...)  # 4, 3 or 2
+
+# %% tags=["solution"]
+predict("1.9a", 4)  # 4, 3 or 2
 
 # %%
 import tempfile
@@ -1207,8 +1246,11 @@ assert weight_bytes(folder / "4bit") < weight_bytes(full) / 4
 # Find a temperature at which 20 draws of "Suggest a city to visit." with 20 seeds give 8 to 12 different texts. Use
 # `draw`.
 
-# %%
+# %% tags=["exercise"]
 predict("1.9b", ...)  # a temperature
+
+# %% tags=["solution"]
+predict("1.9b", 1.0)  # a temperature
 
 # %% tags=["exercise"]
 temperature = ...
