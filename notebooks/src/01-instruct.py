@@ -1015,7 +1015,7 @@ assert changed.cached_tokens < 8
 # Phi-3.5-mini-instruct went through all four: pre-training on 3.4 trillion tokens took 10 days on 512 H100 GPUs, with
 # text up to October 2023. Besides filtered web pages the card lists synthetic, "textbook-like" text, written to teach.
 # The bundled model has had step 2 alone, on nothing but synthetic text. You can read how such text is made:
-# [training/corpus.py](../training/corpus.py) fills a few hundred phrasings with the facts of a table. That is also why
+# `training/corpus.py` in the repository fills a few hundred phrasings with the facts of a table. That is also why
 # this model is fluent and knows nothing else: it is as good as its textbook.
 #
 # ### The loss of DPO
