@@ -158,8 +158,9 @@ def held_out_cases(name: str, result: dict) -> str:
 
     `other_seeds` in the figures names tasks that were measured later than the others, with a seed of their own.
     """
-    later = ", ".join(f"{task} {seed}" for task, seed in result.get("other_seeds", {}).items())
-    seed = f"{result['seed']} (but {later})" if later else str(result["seed"])
+    later = result.get("other_seeds", {})
+    others = [f"{one} for {', '.join(t for t in later if later[t] == one)}" for one in dict.fromkeys(later.values())]
+    seed = "; ".join([str(result["seed"]), *others])
     return fill(
         f"Held-out cases, seed {seed}, {result['n']} a task: other phrasings than in training, other printed "
         "words, other labels with their values, other arrangements, differences and events. Pictures are drawn in code "
