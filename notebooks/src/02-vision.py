@@ -81,8 +81,11 @@ print("Answer: ", answer.text)
 # **Guess first.** The prompt holds your question, the chat markers and the picture. How many of its tokens are the picture?
 # Put a number in place of the dots. Nobody grades a guess. Writing it down makes you notice what surprises you.
 
-# %%
+# %% tags=["exercise"]
 predict("2.1a", ...)
+
+# %% tags=["solution"]
+predict("2.1a", 100)
 
 # %%
 display(reveal("2.1a", sum(answer.image_tokens)), answer)
@@ -167,8 +170,11 @@ side_by_side([draw_word("TAXI"), draw_word("TAXI", down=14)])
 # %% [markdown]
 # A cell is 28 pixels high. Move the word down, 4 pixels at a time. At which shift does the model first misread it?
 
-# %%
+# %% tags=["exercise"]
 predict("2.2a", ...)
+
+# %% tags=["solution"]
+predict("2.2a", 12)
 
 # %%
 shifts = (0, 4, 8, 12, 14, 16, 20, 28)
@@ -226,8 +232,11 @@ print(tail(raw_processor, "<|user|>\n<|image_1|>Read the blue word.<|end|>\n<|as
 # Does the lost word change the answers? Ask about six words, with the new line and without. How many of the six does the model
 # read right without it?
 
-# %%
+# %% tags=["exercise"]
 predict("2.3a", ...)
+
+# %% tags=["solution"]
+predict("2.3a", 0)
 
 # %%
 words = ("OPEN", "TAXI", "LION", "WOLF", "TRAIN", "BEACH")
@@ -258,8 +267,11 @@ wrong_order(picture("dashboard.png"), num_crops=4)
 # Does stretching change the answers? Now put each of the six words into a picture twice as wide as high, once with its ratio
 # kept and once stretched to a square. How many of the six does the model read when they are stretched?
 
-# %%
+# %% tags=["exercise"]
 predict("2.3b", ...)
+
+# %% tags=["solution"]
+predict("2.3b", 6)
 
 # %%
 kept = stretched = 0
@@ -347,8 +359,11 @@ del raw_model, raw_processor, fixed_model
 # Each tile adds pixels to read, tokens, time and memory. `num_crops` sets the limit. Which grows fastest
 # from 1 to 16: tokens, seconds to the first token, or peak memory? And do more tiles make the answer better?
 
-# %%
+# %% tags=["exercise"]
 predict("2.4a", ...)  # "tokens", "seconds" or "memory"
+
+# %% tags=["solution"]
+predict("2.4a", "tokens")  # "tokens", "seconds" or "memory"
 
 # %%
 from labs_helper.figures import crops_cost
@@ -424,8 +439,11 @@ listing(waits)
 # Now ask a second question about the same picture, in the same conversation. How many tokens of the prompt does the model
 # have to read this time? The whole prompt has about 340.
 
-# %%
+# %% tags=["exercise"]
 predict("2.5a", ...)
+
+# %% tags=["solution"]
+predict("2.5a", 340)
 
 # %%
 shot = picture("yes-or-no.png")
@@ -480,8 +498,11 @@ print("Answer:", vision.ask(scene.question, images=scene).text)
 # one, are what it was trained for. Now leave that world by one step. What will it say about **an empty white picture**? And
 # **where is the triangle** in a picture without one?
 
-# %%
+# %% tags=["exercise"]
 predict("2.6a", ...)  # the place where it finds the triangle, or "none"
+
+# %% tags=["solution"]
+predict("2.6a", "none")  # the place where it finds the triangle, or "none"
 
 # %%
 pictures = {
@@ -568,8 +589,11 @@ check("2.6", error_rate)  # for help, run hint("2.6")
 lines = picture("lines.png")
 lines
 
-# %%
+# %% tags=["exercise"]
 predict("2.7a", ...)
+
+# %% tags=["solution"]
+predict("2.7a", 0)
 
 # %%
 said = vision.ask(lines.question, images=lines, max_tokens=80).text
@@ -605,8 +629,11 @@ print(listed.text)
 # All four values are right. But does the model read the **bars**, or the **numbers printed above them**? Take the numbers away and
 # ask again: five charts with printed values, and the same five without, 16 values in all. How many does it get right without?
 
-# %%
+# %% tags=["exercise"]
 predict("2.8a", ...)
+
+# %% tags=["solution"]
+predict("2.8a", 14)
 
 # %%
 import random
@@ -684,8 +711,11 @@ print("Swapped:", vision.ask(before.question, images=[after, before]).text)
 # other answer is right, and the model gives that one. Impressive? **Show it the same picture twice.** Four pairs with one change, four without. How many of
 # the four pairs without a change get a difference all the same?
 
-# %%
+# %% tags=["exercise"]
 predict("2.9a", ...)
+
+# %% tags=["solution"]
+predict("2.9a", 0)
 
 # %%
 shapes = [("star", "left"), ("diamond", "middle"), ("triangle", "bottom left")]
@@ -785,8 +815,11 @@ print(f"{len(told.image_tokens)} frames, {sum(told.image_tokens)} of {told.promp
 # In the list of frames, `different` follows a thing that was not there in the frame before. So what happens if the clip
 # runs **backwards**, and what if **only one frame** is left?
 
-# %%
+# %% tags=["exercise"]
 predict("2.10a", ...)  # what it says of a single frame
+
+# %% tags=["solution"]
+predict("2.10a", "a car")  # what it says of a single frame
 
 # %%
 backwards = vision.ask(clip.question, images=chosen.images[::-1]).text
@@ -834,8 +867,11 @@ benchmark_chart("vision_single_image", ["Phi-3.5-vision-instruct", "InternVL-2-4
 #
 # **BLINK** has 14 parts with questions about one or several pictures. In how many of the 14 is the model less than two points from guessing?
 
-# %%
+# %% tags=["exercise"]
 predict("2.11a", ...)
+
+# %% tags=["solution"]
+predict("2.11a", 2)
 
 # %%
 blink = benchmark_chart("vision_blink", ["Phi-3.5-vision-instruct"], ranked=True,
