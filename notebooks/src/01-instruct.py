@@ -1024,7 +1024,7 @@ assert changed.cached_tokens < 8
 # tokens. It takes them under the model and under a frozen copy from before. The *gap* is how much the better answer has
 # gained, minus how much the worse one has. **Beta** says how strongly a gap counts:
 #
-# $$\text{loss} = -\ln \sigma\big(\beta \cdot \text{gap}\big), \qquad \sigma(x) = \frac{1}{1 + e^{-x}}$$
+# $$\text{loss} = -\ln \sigma(\beta \cdot \text{gap}), \qquad \sigma(x) = \frac{1}{1 + e^{-x}}$$
 #
 # ### Exercise 1.8 (medium, 8 minutes): write the loss of DPO
 #
