@@ -472,10 +472,10 @@ by_chance.round(3)
 # `<|user|>` and six `<|assistant|>`.
 
 # %% tags=["exercise"]
-predict("3.4c", ...)  # different first experts of <|assistant|> in the last layer, over all 48 conversations
+predict("3.4c", ...)  # how many different experts <|assistant|> goes to, in the last layer
 
 # %% tags=["solution"]
-predict("3.4c", 1)  # different first experts of <|assistant|> in the last layer, over all 48 conversations
+predict("3.4c", 1)  # how many different experts <|assistant|> goes to, in the last layer
 
 # %%
 markers = talks.query("rank == 1 and layer == layer.max() and token in ['<|user|>', '<|assistant|>']")
@@ -484,7 +484,7 @@ pd.crosstab([markers["token"], markers["expert"]], markers["topic"])[questions["
 
 # %% [markdown]
 # `<|user|>` opens a conversation, nothing comes before it, and it goes the same way in every topic but plans, where a system
-# message comes first. `<|assistant|>` is the same token every time, and goes to the expert of its topic: the router does not
+# message comes first. `<|assistant|>` is the same token every time, and goes to the expert of its topic (of numbers, mostly): the router does not
 # see the token, it sees what attention has made of it. **Context decides**, not the word.
 #
 # Two prompts can also be compared directly. The overlap is 100% if they use the experts of a layer alike.
@@ -605,7 +605,7 @@ counts
 # Look at the diagonal: without its favourite, every topic loses. 2 of 40 sums stay right, and 36 of 40 answers in Chinese. The
 # Chinese loss could be luck: the interval of 36 of 40 reaches 96%, that of 40 of 40 begins at 91%. The others are more than
 # luck. Off the diagonal no topic loses more than two answers, and without a random expert none does either. It could have come
-# out otherwise, so this is evidence: each of these experts is good for its topic.
+# out otherwise, so this is evidence: these experts, the Chinese one aside, are good for their topic.
 #
 # The last layer of `moe-tiny` was trained so that a topic has **one** expert to itself there, and the second choice of a token
 # is open to all topics. In the layers before it, **two** experts share a topic. What happens without the first, without the
@@ -700,7 +700,7 @@ kv_cache()
 #
 # Everything is quantized to 4 bits. Why not the router? It decides by small differences, and a wrong choice sends a token
 # through another network. That is a good argument. Is it true? Let us round the routers of `moe-tiny`, and only them, to fewer
-# and fewer bits. They came with 8.
+# and fewer bits. They came with 8. A *place* is one token in one layer.
 #
 # The model is made in these cells, with the plain package, so use it in cells only. mlx-lm calls the router `gate`.
 
@@ -740,16 +740,16 @@ round_routers(32)
 before = [choices(ids) for ids in texts]
 
 # %% tags=["exercise"]
-predict("3.7a", ...)  # with 2 bits: per cent of the places (a token in a layer) where another *pair* of experts works
+predict("3.7a", ...)  # at 2 bits: per cent of places with another *pair* of experts
 
 # %% tags=["solution"]
-predict("3.7a", 20)  # with 2 bits: per cent of the places (a token in a layer) where another *pair* of experts works
+predict("3.7a", 20)  # at 2 bits: per cent of places with another *pair* of experts
 
 # %% tags=["exercise"]
-predict("3.7b", ...)  # with 2 bits: how many of 625 predicted tokens change
+predict("3.7b", ...)  # at 2 bits: how many of 625 predicted tokens change
 
 # %% tags=["solution"]
-predict("3.7b", 100)  # with 2 bits: how many of 625 predicted tokens change
+predict("3.7b", 100)  # at 2 bits: how many of 625 predicted tokens change
 
 # %%
 changes = []

@@ -469,11 +469,14 @@ free = {t: [plan_at(t, seed) for seed in range(6)] for t in temperatures}
 bound = {t: [plan_at(t, seed, schema=schema) for seed in range(6)] for t in temperatures}
 reveal("7.4a", {str(t): sum(plan is not None for plan in plans) for t, plans in free.items()})
 
+# %% [markdown]
+# And **with** the schema? A plan is right if it looks up the capital of Kenya, and nothing else.
+
 # %% tags=["exercise"]
-predict("7.4b", ...)  # with the schema, temperature 2.5: how many of six plans are *right*, and look up the capital of Kenya
+predict("7.4b", ...)  # right plans of six, at temperature 2.5 with the schema
 
 # %% tags=["solution"]
-predict("7.4b", 6)  # with the schema, temperature 2.5: how many of six plans are *right*, and look up the capital of Kenya
+predict("7.4b", 6)  # right plans of six, at temperature 2.5 with the schema
 
 # %%
 from labs_helper.figures import bars
@@ -556,7 +559,7 @@ wrong = 0
 for text, right in asked.items():
     trace = solve(moe, text)
     wrong += trace.answer is not None and right not in trace.answer
-    print(f"{text:30} {trace.plans[-1][10:-1]}\n{'':30} {trace.answer or trace.error.what}")
+    print(f"{text}\n    {trace.plans[-1][10:-1]}\n    {trace.answer or trace.error.what}")
 reveal("7.5b", wrong)
 
 # %% [markdown]
@@ -585,7 +588,7 @@ print(slip)
 check("7.4", slip)  # for help, run hint("7.4")
 
 # %%
-if slip is not ...:
+if hasattr(slip, "events"):
     print(solve(moe, slip.events[0].text))  # the same question, with its own schema
 
 # %% [markdown]
