@@ -75,6 +75,7 @@ class Generation:
                 yield self._token(token_id, stop)
                 if stop:
                     return
+                self._engine.use_adapter()  # a callback may have asked the same weights with another one
             if self._constraint is not None and self._constraint.complete:
                 self.report.finish_reason = "stop"  # complete, with no room left for the stop token
         except (Stopped, GeneratorExit) as left:

@@ -11,7 +11,7 @@ import importlib
 import sys
 import time
 from collections.abc import Callable, Generator, Hashable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
@@ -23,6 +23,7 @@ from labs_helper.common.translate import _
 from labs_helper.common.types import Config
 from labs_helper.corrections import before_mlx, dequantize, open_files
 from labs_helper.engines import constrained
+from labs_helper.engines.adapters import Adapter
 from labs_helper.engines.base import Prepared, Report, Request, Token
 from labs_helper.engines.chat_template import ChatTemplate
 from labs_helper.engines.encoder import Encoder
@@ -51,6 +52,25 @@ def import_mlx_lm() -> ModuleType:
         return importlib.import_module("mlx_lm")
 
 
+@dataclass
+class Weights:
+    """The weights of a checkpoint in memory. Engines that differ only in their adapter share one.
+
+    Attributes:
+        model: as its package made it; None until it is loaded.
+        decoder: what mlx-lm calls: ids or embeddings in, logits out.
+        expanded: whether quantized weights were expanded to fp32.
+        count: bytes.
+        adapter: the adapter that is on it.
+    """
+
+    model: Any = None
+    decoder: Any = None
+    expanded: bool = False
+    count: int = 0
+    adapter: Adapter | None = None
+
+
 class MLXEngine(Prompts):
     """One checkpoint in MLX. Cheap to make; tokenizer and weights are read when first needed.
 
@@ -70,14 +90,31 @@ class MLXEngine(Prompts):
         super().__init__()
         self.path, self.ships_code = Path(path), ships_code
         self.report = Report()
-        self.expanded = False  # whether quantized weights were expanded to fp32
-        self.weight_bytes = 0
-        self.model: Any = None
-        self.decoder: Any = None  # what mlx-lm calls: ids or embeddings in, logits out
+        self.weights = Weights()
         self.prompt_cache = PromptCache()
         self._guide: constrained.Guide | None = None  # made for the first request with a schema
 
     # -- loading ------------------------------------------------------------------------------------
+
+    @property
+    def model(self) -> Any:
+        """The model as its package made it; None until it is loaded."""
+        return self.weights.model
+
+    @property
+    def decoder(self) -> Any:
+        """What mlx-lm calls: ids or embeddings in, logits out."""
+        return self.weights.decoder
+
+    @property
+    def expanded(self) -> bool:
+        """Whether quantized weights were expanded to fp32."""
+        return self.weights.expanded
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of the weights in memory."""
+        return self.weights.count
 
     @property
     def loaded(self) -> bool:
@@ -113,9 +150,9 @@ class MLXEngine(Prompts):
 
         Raises NotEnoughMemory before anything is read, CheckpointRefused if the model cannot be built.
         """
+        self.load_tokenizer()
         if self.model is not None:
             return
-        self.load_tokenizer()
         import mlx.core as mx
         from mlx.utils import tree_flatten
 
@@ -136,8 +173,8 @@ class MLXEngine(Prompts):
             mx.eval(decoder(mx.array([[0]])))
         mx.clear_cache()
         arrays = cast("list[tuple[str, mx.array]]", tree_flatten(model.parameters()))
-        self.weight_bytes = sum(array.nbytes for _name, array in arrays)
-        self.model, self.decoder, self.expanded = model, decoder, expand
+        self.weights.count = sum(array.nbytes for _name, array in arrays)
+        self.weights.model, self.weights.decoder, self.weights.expanded = model, decoder, expand
 
     def _read(self) -> tuple[Any, Any, Config]:
         """The model with its weights, what generates from it, and its config. Runs no code of the checkpoint."""
@@ -170,10 +207,11 @@ class MLXEngine(Prompts):
 
     def close(self) -> None:
         """Give weights, cache and tokenizer back."""
-        self.model = self.decoder = self._guide = None
+        weights = self.weights
+        weights.model = weights.decoder = weights.adapter = self._guide = None
+        weights.count = 0
         self._forget_tokenizer()
         self.prompt_cache.clear()
-        self.weight_bytes = 0
         gc.collect()  # module trees hold themselves in cycles
         if "mlx.core" in sys.modules:
             import mlx.core as mx
@@ -226,6 +264,9 @@ class MLXEngine(Prompts):
     def choose_table(self, total_tokens: int) -> str | None:
         """Install LongRoPE's table for a request of this length and return its name."""
         raise NotImplementedError
+
+    def use_adapter(self) -> None:
+        """Put the engine's adapter on, if it has one and another engine of the same weights has changed it."""
 
     def watch(self, request: Request) -> Watch | None:
         """What looks at the experts during a request; None if the request does not ask for them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,14 +85,35 @@ class Prompts:
         pieces = tuple(self.pieces.readable(token_id) for token_id in ids)
         return Prepared(request, Prompt(shield.show(text), ids, pieces, self._notices(messages)))
 
+    def answered(self, request: Request, answer: str) -> tuple[tuple[int, ...], int]:
+        """A prompt with its answer and the token that ends an answer, for training and for scoring.
+
+        Returns:
+            The ids, and the place of the first token of the answer.
+
+        Example:
+            engine.answered(Request(({"role": "user", "content": "Hi"},)), "Hello!")
+        """
+        said = Message(role="assistant", content=answer)
+        messages = self._messages(replace(request, messages=(*request.messages, said)))
+        prompt, shield = self._render(messages[:-1], messages)
+        whole = self._ids(prompt + shield.hide(messages[-1]["content"]) + ALWAYS_STOP[0], shield)
+        alone = self._ids(prompt, shield)
+        # A tokenizer may join the end of the prompt and the first letter of the answer; that token is learned.
+        start = next((n for n, (a, b) in enumerate(zip(alone, whole)) if a != b), len(alone))
+        return tuple(whole), start
+
     def _messages(self, request: Request) -> list[Message]:
         """The messages as the model reads them."""
         _refuse_endless(sum(len(message["content"]) for message in request.messages))
         return door.clean_messages(request)
 
-    def _render(self, messages: Sequence[Message]) -> tuple[str, door.Shield]:
-        """The text after the chat template, in which everything that was typed is behind a shield."""
-        contents = [message["content"] for message in messages]
+    def _render(self, messages: Sequence[Message], hidden_too: Sequence[Message] = ()) -> tuple[str, door.Shield]:
+        """The text after the chat template, in which everything that was typed is behind a shield.
+
+        hidden_too: messages that the same shield will hide as well.
+        """
+        contents = [message["content"] for message in (*messages, *hidden_too)]
         shield = door.Shield(self.encoder.marks, [*contents, self.template.source])
         hidden = [
             Message(role=message["role"], content=shield.hide(message["content"], message["tagged"]))

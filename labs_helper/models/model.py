@@ -58,6 +58,7 @@ class Model:
         card: what the catalog knows about it.
         path: its folder; None for a model on a server.
         reason: why this model was chosen.
+        adapter: the name of the adapter that it answers with; empty without one.
         last: the newest Answer; also what there is of one that was interrupted or broke off.
         takes_images: whether it takes pictures.
         has_experts: whether it has experts, and its engine reports which ones were chosen.
@@ -67,8 +68,10 @@ class Model:
         print(model.ask("What is 47 + 38?"))
     """
 
-    def __init__(self, card: ModelCard, engine: Engine, path: Path | None = None, reason: str = "") -> None:
-        self.card, self.path, self.reason = card, path, reason
+    def __init__(
+        self, card: ModelCard, engine: Engine, path: Path | None = None, reason: str = "", adapter: str = ""
+    ) -> None:
+        self.card, self.path, self.reason, self.adapter = card, path, reason, adapter
         self.last: Answer | None = None
         # A server may take pictures or not; only its answer can tell.
         self.takes_images = card.architecture == "phi3_v" or card.format == "endpoint"
@@ -80,8 +83,8 @@ class Model:
 
     @property
     def name(self) -> str:
-        """Its name in the catalog, or that of its folder."""
-        return self.card.name
+        """Its name in the catalog, or that of its folder; with its adapter's."""
+        return f"{self.card.name} + {self.adapter}" if self.adapter else self.card.name
 
     @property
     def role(self) -> str:

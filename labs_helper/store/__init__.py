@@ -3,6 +3,7 @@
 | module | job |
 | --- | --- |
 | `places` | find a model: bundled, in the models folder, in the Hugging Face cache |
+| `adapters` | the same for adapters, which are trained in lab 05 |
 | `checkpoint` | refuse a folder that is broken, of an unknown kind, or carries code |
 | `gguf` | what a GGUF file says about itself |
 | `manifest` | the list of a model's files with SHA-256 sums; what may be in it |
@@ -20,6 +21,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from labs_helper.store import adapters
 from labs_helper.store.checkpoint import (
     ARCHITECTURES,
     DTYPE_BYTES,
@@ -58,6 +60,7 @@ _ON_FIRST_USE = {
 __all__ = [
     "ARCHITECTURES",
     "DTYPE_BYTES",
+    "adapters",
     "card_for",
     "check",
     "check_settings",
