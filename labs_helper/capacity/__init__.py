@@ -4,6 +4,7 @@
 | --- | --- |
 | `estimate` | what a request needs, computed from the shapes |
 | `limits` | what is free: the least of machine, container and GPU |
+| `training` | what it takes to train an adapter |
 | `require` | refuse what does not fit, and say what would |
 | `report` | where the memory is, as a table |
 

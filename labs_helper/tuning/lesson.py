@@ -23,6 +23,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labs_helper.capacity.training import Training
 from labs_helper.common.translate import _
 from labs_helper.corrections import longrope
 from labs_helper.engines import adapters
@@ -62,6 +63,10 @@ class Plan:
     batch: int = 8
     seed: int = 0
     checkpoint: bool = False
+
+    def shape(self, tokens: int, sides: int = 1) -> Training:
+        """What decides the memory: with the longest example, and the number of answers to a question."""
+        return Training(self.rank, self.layers or 0, self.batch * sides, tokens, self.checkpoint, self.keys)
 
 
 @dataclass(frozen=True)
