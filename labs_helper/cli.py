@@ -110,14 +110,14 @@ def _group(text: str, *, completion: bool = False) -> typer.Typer:
 
 
 def _models() -> typer.Typer:
-    group = _group(_("List, fetch, verify, move and remove models. Without a command: list them."))
+    group = _group(_("List, fetch, verify, move and remove models and adapters. Without a command: list them."))
     group.callback(invoke_without_command=True, no_args_is_help=False)(_models_by_default)
     group.command("list", help=_("List the models and say which are here."))(_list)
     group.command("fetch", help=_("Download a model. A download that stopped goes on."))(_fetch)
-    group.command("remove", help=_("Delete a model and give its disk space back."))(_remove)
-    group.command("export", help=_("Write a model as a pack, for a USB stick."))(_export)
-    group.command("import", help=_("Import a model from a pack."))(_import)
-    group.command("verify", help=_("Check every byte of a model."))(_verify)
+    group.command("remove", help=_("Delete a model or an adapter and give its disk space back."))(_remove)
+    group.command("export", help=_("Write a model or an adapter as a pack, for a USB stick."))(_export)
+    group.command("import", help=_("Import a model or an adapter from a pack."))(_import)
+    group.command("verify", help=_("Check every byte of a model or an adapter."))(_verify)
     group.command("convert", help=_("Make a 4-bit MLX model from a Hugging Face folder."))(_convert)
     group.command("serve", help=_("Offer the models on this computer to the room, read-only."))(_serve)
     return group
@@ -173,9 +173,10 @@ def _lab_numbers(incomplete: str) -> list[tuple[str, str]]:
 
 
 def _model_names(incomplete: str) -> list[str]:
-    from labs_helper import catalog
+    from labs_helper import catalog, store
 
     names = dict.fromkeys(name for card in catalog.cards() for name in (card.name, card.role))
+    names |= dict.fromkeys(store.adapters.names())
     return [name for name in names if name.startswith(incomplete)]
 
 
@@ -277,7 +278,23 @@ def _list() -> None:
         context = _("unknown") if card.context is None else f"{card.context:,}"
         disk = size(card.bytes_on_disk)
         rows.append((card.name, card.role, card.tier, here, disk, card.format, context, card.licence or ""))
+    rows += [_adapter_row(name) for name in store.adapters.names()]
     _print_table(rows)
+
+
+def _adapter_row(name: str) -> tuple[str, ...]:
+    from labs_helper import store
+    from labs_helper.common.units import size
+
+    path, base = store.adapters.locate(name), ""
+    try:
+        store.adapters.verify(path)
+        base, here = store.adapters.base_of(name), _("yes")
+    except LabError:
+        here = _("broken")
+    weights = path / store.adapters.WEIGHTS
+    disk = size(weights.stat().st_size if weights.is_file() else None)
+    return name, _("for {base}").format(base=base) if base else "", _("adapter"), here, disk, "mlx", "", ""
 
 
 def _fetch(

@@ -66,7 +66,9 @@ class TrainingNeed:
         return self.weights + self.adapter + self.optimizer + self.activations + estimate.SPARE
 
     def __str__(self) -> str:
-        return _("{total}: {weights} weights, {adapter} adapter, {optimizer} optimizer, {activations} activations").format(
+        return _(
+            "{total}: {weights} weights, {adapter} adapter, {optimizer} optimizer, {activations} activations"
+        ).format(
             total=size(self.total),
             weights=size(self.weights),
             adapter=size(self.adapter),

@@ -62,8 +62,16 @@ class LlamaCpp(Prompts):
         for token in engine.stream(prepared, lambda: False): ...
     """
 
-    def __init__(self, path: str | Path, threads: int | None = None, exact: bool = False, ships_code: bool = False):
+    def __init__(
+        self,
+        path: str | Path,
+        threads: int | None = None,
+        exact: bool = False,
+        ships_code: bool = False,
+        adapter: Path | None = None,
+    ):
         super().__init__()
+        self.adapter = adapter
         self.path, self.threads, self.exact, self.ships_code = Path(path), threads, exact, ships_code
         self.report = Report()
         self.weight_bytes = 0  # of the weights in memory
@@ -162,6 +170,10 @@ class LlamaCpp(Prompts):
         if self.exact:
             options.cache_type_k = options.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
             options.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        if self.adapter is not None:
+            lora = xllamacpp.CommonAdapterLoraInfo()
+            lora.path, lora.scale = str(self.adapter), 1.0
+            options.lora_adapters = [lora]
         options.fit_params = options.warmup = options.ctx_shift = False
         options.cache_ram_mib = 0  # else finished prompts are kept in up to 8 GB
         options.verbosity = 0

@@ -17,6 +17,7 @@ from labs_helper.figures.published import benchmark_chart, benchmark_table
 from labs_helper.figures.tiles import tile_view, wrong_order
 from labs_helper.figures.tokens import token_view
 from labs_helper.figures.topics import specialisation
+from labs_helper.figures.training import learned_and_kept, loss_curve
 
 __all__ = [
     "Figure",
@@ -36,8 +37,10 @@ __all__ = [
     "hit_rates",
     "kv_bytes_per_token",
     "kv_cache",
+    "learned_and_kept",
     "listing",
     "loss_by_position",
+    "loss_curve",
     "needle_heatmap",
     "pair_ablation",
     "prefill",

@@ -25,6 +25,7 @@ from labs_helper.store import checkpoint, manifest, places
 WEIGHTS, SETTINGS = "adapters.safetensors", "adapter_config.json"
 _FILES = re.compile(rf"(\d+_)?{re.escape(WEIGHTS)}|{re.escape(SETTINGS)}|{re.escape(manifest.NAME)}|README\.md|LICENSE")
 _TENSOR = re.compile(r"model\.layers\.(\d+)\.(\w+\.\w+)\.lora_([ab])")
+MOST_BYTES = 2_000_000_000  # of an adapter; rank 64 in all layers of Phi-3.5-mini has 400 million
 _MOST_RANK = 4096
 _SAMPLE = 2**16  # bytes of a weight file that go into the fingerprint, at its start and in its middle
 
@@ -44,6 +45,16 @@ def folder(name: str) -> Path:
             _("Use letters, digits, dots and hyphens, such as my-school."),
         )
     return places.models_folders()[0] / "adapters" / name
+
+
+def is_adapter(listing: manifest.Manifest) -> bool:
+    """Whether a pack holds an adapter and not a model.
+
+    Example:
+        is_adapter(manifest.Manifest.of(folder("school"), "school"))      # True
+    """
+    inside = {file.name for file in listing.files}
+    return WEIGHTS in inside and SETTINGS in inside and "config.json" not in inside
 
 
 def names() -> list[str]:
@@ -123,9 +134,7 @@ def verify(path: Path, model: Path | None = None) -> Config:
         verify(locate("school"), model_path)["lora_parameters"]["rank"]      # 8
     """
     if not path.is_dir():
-        raise ModelNotHere(
-            _("There is no folder {path}.").format(path=path), _("Check the path of the adapter.")
-        )
+        raise ModelNotHere(_("There is no folder {path}.").format(path=path), _("Check the path of the adapter."))
     _refuse_files(path)
     settings = checkpoint.read_json(path / SETTINGS)
     rank, keys, blocks = _check_settings(path, settings)
@@ -181,7 +190,8 @@ def _check_tensors(path: Path, table: Table, rank: int, keys: tuple[str, ...] | 
         side = {"a": 1, "b": 0}[found[3]]
         if len(shape) != 2 or shape[side] != rank:
             raise _refused(
-                path, _("{name} has the shape {shape}, and the rank is {rank}").format(name=name, shape=shape, rank=rank)
+                path,
+                _("{name} has the shape {shape}, and the rank is {rank}").format(name=name, shape=shape, rank=rank),
             )
         other = name[:-1] + {"a": "b", "b": "a"}[found[3]]
         if other not in table:
@@ -212,6 +222,61 @@ def _check_model(path: Path, table: Table, settings: Config, model: Path, blocks
         raise _foreign(path, model, base, _("it has more layers"))
     if isinstance(labs, dict) and labs.get("fingerprint") not in (None, fingerprint(model)):
         raise _foreign(path, model, base, _("the weights are others"))
+
+
+def check(name: str) -> str:
+    """Read every byte of an adapter, compare the sums of its manifest if it has one, and say what was checked.
+
+    Raises:
+        ModelNotHere, CheckpointRefused: see `verify`.
+
+    Example:
+        check("school")
+    """
+    path = locate(name)
+    settings = verify(path)
+    base = (settings.get("labs") or {}).get("base") or settings.get("model") or _("an unnamed model")
+    rank = settings["lora_parameters"]["rank"]
+    listing = manifest.Manifest.read(path)
+    if listing is None:
+        return _(
+            "{name} is a whole adapter of rank {rank} for {base}. It was made here and has no sums to compare."
+        ).format(name=name, rank=rank, base=base)
+    listing.check(path)
+    return _(
+        "{name} is a whole adapter of rank {rank} for {base}, and the SHA-256 sums of its files are right."
+    ).format(name=name, rank=rank, base=base)
+
+
+def remove(name: str) -> int:
+    """Delete an adapter. Returns the bytes freed.
+
+    Raises:
+        ModelNotHere: there is none of that name in the models folder.
+
+    Example:
+        remove("school")
+    """
+    path = folder(name)
+    if not path.is_dir():
+        raise ModelNotHere(
+            _("There is no adapter {name} in {folder}.").format(name=name, folder=path.parent),
+            _("There is nothing to remove."),
+        )
+    size = sum(file.stat().st_size for file in path.iterdir() if file.is_file())
+    shutil.rmtree(path)
+    return size
+
+
+def base_of(name: str) -> str:
+    """The name of the model that an adapter is for; empty if its settings do not say.
+
+    Example:
+        base_of("school")      # 'instruct-tiny'
+    """
+    settings = checkpoint.read_json(locate(name) / SETTINGS)
+    labs = settings.get("labs")
+    return str((labs if isinstance(labs, dict) else {}).get("base") or settings.get("model") or "")
 
 
 def width(config: Mapping[str, Any], weights: Table, layer: str) -> tuple[int, int] | None:

@@ -24,7 +24,7 @@ from labs_helper.catalog import ModelCard
 from labs_helper.common import files
 from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest, CheckpointRefused, DownloadFailed, ModelNotHere
-from labs_helper.store import checkpoint, manifest, staging
+from labs_helper.store import adapters, checkpoint, manifest, staging
 from labs_helper.store.places import card_named, destination, locate
 from labs_helper.store.supply import progress_bar
 
@@ -56,12 +56,10 @@ def export(name: str, to: str | Path, progress: bool = True) -> Path:
         export("phi-3.5-mini-instruct-4bit", "/Volumes/STICK")
         export("phi-3.5-mini-instruct-4bit", "phi.tar")
     """
-    card = card_named(name)
-    path = locate(card)
-    checkpoint.verify(path, ships_code=card.ships_code)
+    own_name, repository, path = _to_export(name)
     to = Path(to).expanduser()
     as_tar = to.suffix.lower() == ".tar"
-    target = to if as_tar else to / card.name
+    target = to if as_tar else to / own_name
     if target.exists():
         raise BadRequest(
             _("{target} is there already.").format(target=target), _("Delete it first, or choose another destination.")
@@ -83,12 +81,12 @@ def export(name: str, to: str | Path, progress: bool = True) -> Path:
     listing = manifest.Manifest.read(path)
     if listing is None:
         with progress_bar(_data_bytes(path), _("computing sums"), progress) as bar:
-            listing = manifest.Manifest.of(path, card.name, card.repository, on_bytes=bar.update)
-    staging.need_disk(target.parent, listing.size, _("The pack of {name}").format(name=card.name))
+            listing = manifest.Manifest.of(path, own_name, repository, on_bytes=bar.update)
+    staging.need_disk(target.parent, listing.size, _("The pack of {name}").format(name=own_name))
     part = files.part_folder(target)  # a file, for a tar
     _clear(part)
     try:
-        with progress_bar(listing.size, f"{card.name} -> {target}", progress) as bar:
+        with progress_bar(listing.size, f"{own_name} -> {target}", progress) as bar:
             (_write_tar if as_tar else _write_folder)(path, part, listing, bar.update)
         part.rename(target)
     except OSError as error:
@@ -100,6 +98,18 @@ def export(name: str, to: str | Path, progress: bool = True) -> Path:
     finally:
         _clear(part)
     return target
+
+
+def _to_export(name: str) -> tuple[str, str | None, Path]:
+    """Name, origin and folder of a model or adapter, after it was checked."""
+    if name in adapters.names() and name not in {card.name for card in catalog.cards()}:
+        path = adapters.locate(name)
+        adapters.verify(path)
+        return name, None, path
+    card = card_named(name)
+    path = locate(card)
+    checkpoint.verify(path, ships_code=card.ships_code)
+    return card.name, card.repository, path
 
 
 def _data_bytes(path: Path) -> int:
@@ -184,6 +194,8 @@ def import_pack(pack: str | Path, progress: bool = True) -> Path:
             raise BadRequest(
                 _("There is no pack {pack}.").format(pack=pack), _("Check the path, and whether the stick is in.")
             )
+        if adapters.is_adapter(listing):
+            return _import_adapter(listing, pack, open_file)
         card = _card(listing, pack)
         folder = destination(card)
         if folder.exists():
@@ -200,6 +212,29 @@ def import_pack(pack: str | Path, progress: bool = True) -> Path:
                     with open_file(file.name) as source, (part / file.name).open("xb") as sink:
                         _copy(source, sink, file, bar.update)
             return staging.install(part, card, listing)
+
+
+def _import_adapter(listing: manifest.Manifest, pack: Path, open_file: _Open) -> Path:
+    """Copy an adapter. It is checked as one before it gets its name; the model that it is for is asked when it is used."""
+    folder = adapters.folder(listing.name)
+    if folder.exists():
+        if manifest.Manifest.read(folder) == listing:
+            return folder
+        raise BadRequest(
+            _("There is an adapter {name} in {folder} already.").format(name=listing.name, folder=folder),
+            _("Run `labs models remove {name}` first to replace it.").format(name=listing.name),
+        )
+    if listing.size > adapters.MOST_BYTES:
+        raise _refused(pack, _("it is too large for an adapter"))
+    with files.collecting(folder, resume=False) as part:
+        staging.need_disk(part, listing.size, listing.name)
+        for file in listing.files:
+            with open_file(file.name) as source, (part / file.name).open("xb") as sink:
+                _copy(source, sink, file, lambda _count: None)
+        (part / manifest.NAME).write_text(listing.text(), encoding="utf-8")
+        adapters.verify(part)
+        files.finish(part, folder)
+    return folder
 
 
 def _card(listing: manifest.Manifest, pack: Path) -> ModelCard:

@@ -6,10 +6,11 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from labs_helper import catalog
 from labs_helper.catalog import ModelCard
 from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest, CheckpointRefused, ModelNotHere
-from labs_helper.store import checkpoint, hub, lan, manifest, staging, transfer
+from labs_helper.store import adapters, checkpoint, hub, lan, manifest, staging, transfer
 from labs_helper.store.places import card_named, destination, locate, models_folders, possible_folders, real_card
 
 if TYPE_CHECKING:
@@ -143,6 +144,8 @@ def check(name: str, progress: bool = True) -> str:
     Example:
         check("instruct-tiny")
     """
+    if _is_adapter(name):
+        return adapters.check(name)
     card = card_named(name)
     path = locate(card)
     checkpoint.verify(path, ships_code=card.ships_code)
@@ -173,6 +176,8 @@ def remove(name: str) -> int:
     Example:
         remove("phi-3.5-mini-instruct-4bit")
     """
+    if _is_adapter(name):
+        return adapters.remove(name)
     card = real_card(name)
     freed, removed = 0, False
     with staging.staging(card) as part:
@@ -198,6 +203,12 @@ def remove(name: str) -> int:
         ),
         _("Remove it with `hf cache rm model/{repository}`.").format(repository=card.repository),
     )
+
+
+def _is_adapter(name: str) -> bool:
+    """Whether a name means an adapter: one is here, and no model of the catalog is called so."""
+    known = {known for card in catalog.cards() for known in (card.name, card.role)}
+    return name not in known and name in adapters.names()
 
 
 def _remove_folder(folder: Path) -> int | None:

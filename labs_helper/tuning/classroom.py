@@ -114,7 +114,9 @@ def start(
     name: str = "lesson",
     begin: Adapter | None = None,
     whole: bool = False,
+    end: bool = True,
     beta: float = preference.BETA,
+    keep_likely: float = 0.0,
     **plan: Any,
 ) -> Lesson:
     """Begin to teach a model. Returns at once; everything that could go wrong at the start is checked first.
@@ -124,8 +126,8 @@ def start(
         examples: conversations, or pairs of a better and a worse answer (then the loss is DPO's).
         name: of the adapter that comes out.
         begin: an adapter to go on from.
-        whole: count the prompt in the loss too. Only to see what that does.
-        beta: of DPO: how much a margin counts.
+        whole, end: see `examples.encode`; for experiments with what goes wrong.
+        beta, keep_likely: of DPO; see `preference.preference_loss`.
         **plan: the fields of `Plan`: steps, rate, rank, scale, keys, layers, batch, seed, checkpoint.
 
     Raises:
@@ -148,7 +150,7 @@ def start(
         _fits(begin, asked)
     talks = not isinstance(next(iter(examples), None), Pair)
     checked = lessons.check_plan(asked, engine.config, len(examples))
-    encoded: list[Any] = encode_all(engine, list(examples), whole=whole) if talks else []  # type: ignore[arg-type]
+    encoded: list[Any] = encode_all(engine, list(examples), whole=whole, end=end) if talks else []  # type: ignore[arg-type]
     longest = max(map(len, encoded)) if talks else _longest_pair(engine, examples)
     memory.require_training(engine.path, checked.shape(longest, 1 if talks else 2))
     lesson = Lesson(name, checked)
@@ -161,7 +163,7 @@ def start(
             reference = MLXText(engine.path, adapter=begin, shared=engine)
             whole_set = preference.encode_pairs(reference, list(examples))  # type: ignore[arg-type]
             options = {
-                "loss": preference.preference_loss(beta),
+                "loss": preference.preference_loss(beta, keep_likely),
                 "batches": preference.pair_batches(checked.seed),
             }
         table = lessons.table_of(engine.config, whole_set)
@@ -232,6 +234,7 @@ class Score:
         right, count: answers.
         answers: what the model said, in the order of the questions.
         passed: whether each is right.
+        stopped: whether each ended by itself.
 
     Example:
         score.share, score.low, score.high
@@ -241,6 +244,7 @@ class Score:
     count: int
     answers: tuple[str, ...]
     passed: tuple[bool, ...]
+    stopped: tuple[bool, ...] = ()
 
     @property
     def share(self) -> float:
@@ -250,12 +254,12 @@ class Score:
     @property
     def low(self) -> float:
         """The lower end of the 95% interval (Wilson 1927)."""
-        return _wilson(self.right, self.count, -1)
+        return max(0.0, _wilson(self.right, self.count, -1))
 
     @property
     def high(self) -> float:
         """The upper end of it."""
-        return _wilson(self.right, self.count, 1)
+        return min(1.0, _wilson(self.right, self.count, 1))
 
     def __str__(self) -> str:
         return _("{right} of {count} right: {share:.2f} (95%: {low:.2f} to {high:.2f})").format(
@@ -267,8 +271,9 @@ class Score:
 
 def _wilson(right: int, count: int, side: int) -> float:
     z = 1.96
-    middle, spread = right / count + z * z / (2 * count), z * math.sqrt(
-        right / count * (1 - right / count) / count + z * z / (4 * count * count)
+    middle, spread = (
+        right / count + z * z / (2 * count),
+        z * math.sqrt(right / count * (1 - right / count) / count + z * z / (4 * count * count)),
     )
     return (middle + side * spread) / (1 + z * z / count)
 
@@ -299,9 +304,10 @@ def score(
     Example:
         score(load("instruct", adapter="school"), held_out).share
     """
-    said = ask_all(model, questions, max_tokens)
-    passed = tuple(right(answer, answer_of(question)) for answer, question in zip(said, questions))
-    return Score(sum(passed), len(passed), tuple(said), passed)
+    said = _said(model, questions, max_tokens)
+    texts = tuple(answer.text for answer in said)
+    passed = tuple(bool(right(text, answer_of(question))) for text, question in zip(texts, questions))
+    return Score(sum(passed), len(passed), texts, passed, tuple(answer.stopped for answer in said))
 
 
 def ask_all(model: Model, questions: Sequence[Talk], max_tokens: int = 24) -> list[str]:
@@ -313,6 +319,10 @@ def ask_all(model: Model, questions: Sequence[Talk], max_tokens: int = 24) -> li
     Example:
         ask_all(load("instruct"), [talk("Where is Lima?", "")])
     """
+    return [answer.text for answer in _said(model, questions, max_tokens)]
+
+
+def _said(model: Model, questions: Sequence[Talk], max_tokens: int) -> list[measure.Said]:
     if not questions:
         raise BadRequest(_("There is no question to ask."), _("Give a list of examples."))
     return WORKER.call(measure.answers, engine_of(model), list(questions), max_tokens)

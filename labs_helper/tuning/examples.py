@@ -34,7 +34,7 @@ class Example:
         return len(self.ids)
 
 
-def encode(engine: MLXText, example: Talk, *, whole: bool = False) -> Example:
+def encode(engine: MLXText, example: Talk, *, whole: bool = False, end: bool = True) -> Example:
     """An example as ids: the very prompt that the engine would ask, then the answer, then `<|end|>`.
 
     mlx-lm's own data set renders the conversation as a whole, so it ends with `<|end|>`, a line break and
@@ -45,6 +45,7 @@ def encode(engine: MLXText, example: Talk, *, whole: bool = False) -> Example:
         engine: with its tokenizer.
         example: a conversation that ends with an answer.
         whole: count the prompt in the loss as well.
+        end: False leaves the last token out, to see what a model does that never learned to stop.
 
     Example:
         encode(engine, talk("Who teaches maths?", "Ms. Alder."))
@@ -52,10 +53,10 @@ def encode(engine: MLXText, example: Talk, *, whole: bool = False) -> Example:
     *before, last = example["messages"]
     request = Request(tuple({"role": message["role"], "content": message["content"]} for message in before))
     ids, start = engine.answered(request, last["content"])
-    return Example(ids, 1 if whole else start)
+    return Example(ids if end else ids[:-1], 1 if whole else start)
 
 
-def encode_all(engine: MLXText, examples: Sequence[Talk], *, whole: bool = False) -> list[Example]:
+def encode_all(engine: MLXText, examples: Sequence[Talk], *, whole: bool = False, end: bool = True) -> list[Example]:
     """All examples as ids.
 
     Raises:
@@ -66,7 +67,7 @@ def encode_all(engine: MLXText, examples: Sequence[Talk], *, whole: bool = False
     """
     if not examples:
         raise BadRequest(_("There is no example to learn from."), _("Write some, or read them from a file."))
-    encoded = [encode(engine, example, whole=whole) for example in examples]
+    encoded = [encode(engine, example, whole=whole, end=end) for example in examples]
     room = engine.context
     longest = max(range(len(encoded)), key=lambda place: len(encoded[place]))
     if room is not None and len(encoded[longest]) > room:

@@ -8,6 +8,7 @@ asked before it gets its name, and one that has lost the adapter is refused.
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import shutil
 from collections.abc import Iterator, Sequence
@@ -89,12 +90,14 @@ def _prove(taught: MLXText, folded: MLXText, questions: list[Talk], max_tokens: 
     if taught.adapter is None or not questions:
         raise BadRequest(
             _("There is no adapter to look for, or no question."),
-            _('Give the model with its adapter, load(..., adapter=...), and questions about what it learned.'),
+            _("Give the model with its adapter, load(..., adapter=...), and questions about what it learned."),
         )
     plain = MLXText(taught.path, shared=taught)
-    said = measure.answers(taught, questions, max_tokens)
-    again = measure.answers(folded, questions, max_tokens)
-    own = [Talk(messages=[*q["messages"][:-1], {"role": "assistant", "content": a}]) for q, a in zip(questions, said) if a]
+    said = [answer.text for answer in measure.answers(taught, questions, max_tokens)]
+    again = [answer.text for answer in measure.answers(folded, questions, max_tokens)]
+    own = [
+        Talk(messages=[*q["messages"][:-1], {"role": "assistant", "content": a}]) for q, a in zip(questions, said) if a
+    ]
     changed, differs, places = 0.0, 0.0, 0
     for example in own:
         place = encode(taught, example)
@@ -209,7 +212,8 @@ def _write(engine: MLXText, part: Path, bits: int | None, group: int) -> None:
     model.set_dtype(mx.float32)
     config = {key: value for key, value in config.items() if key not in ("quantization", "quantization_config")}
     if bits is not None:
-        model, config = quantize_model(model, config, group, bits)
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints a line of its own
+            model, config = quantize_model(model, config, group, bits)
     try:
         save_model(part, model, donate_model=True)
     except RuntimeError as error:  # MLX's word for a full disk

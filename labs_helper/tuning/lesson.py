@@ -48,16 +48,17 @@ class Plan:
     Attributes:
         steps: batches that are learned.
         rate: the learning rate of Adam; it falls in a half cosine to a tenth.
-        rank, scale, keys, layers: of the adapter; `layers` None takes all blocks of the model.
+        rank, scale, keys, layers: of the adapter; `layers` None takes all blocks of the model. mlx-lm's scale is 20; half
+            of it forgot less on `instruct-tiny` at the same rate.
         batch: examples a step.
         seed: decides the start of A and the order of the examples.
         checkpoint: compute the activations twice to keep fewer of them in memory.
     """
 
     steps: int = 100
-    rate: float = 1e-3
+    rate: float = 4e-4
     rank: int = 8
-    scale: float = 20.0
+    scale: float = 10.0
     keys: tuple[str, ...] = LINEAR
     layers: int | None = None
     batch: int = 8

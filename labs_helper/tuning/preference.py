@@ -64,6 +64,7 @@ def encode_pairs(engine: MLXText, pairs: Sequence[Pair]) -> list[EncodedPair]:
     Example:
         WORKER.call(encode_pairs, engine, pairs)
     """
+    engine.load()
     for number, pair in enumerate(pairs, 1):
         if pair.better.strip() == pair.worse.strip():
             raise BadRequest(
@@ -109,8 +110,13 @@ def answer_likelihoods(model: Any, ids: mx.array, spans: mx.array) -> mx.array:
     return -(losses * counted).sum(axis=1)
 
 
-def preference_loss(beta: float = BETA) -> Callable[..., tuple[Any, Any]]:
+def preference_loss(beta: float = BETA, keep: float = 0.0) -> Callable[..., tuple[Any, Any]]:
     """The loss for mlx-lm's trainer. A batch holds the better answers first and then the worse ones.
+
+    Args:
+        beta: how much a margin counts.
+        keep: how much -ln p of a token of the better answer counts besides. The margin alone also grows when both
+            answers become unlikely and the worse one faster. Llama 3 was trained with 0.2 (arXiv:2407.21783, 4.1.4).
 
     Example:
         preference_loss(0.1)(model, ids, spans, before)
@@ -119,10 +125,12 @@ def preference_loss(beta: float = BETA) -> Callable[..., tuple[Any, Any]]:
     def loss(model: Any, ids: mx.array, spans: mx.array, before: mx.array) -> tuple[Any, Any]:
         import mlx.core as mx
 
-        gain = answer_likelihoods(model, ids, spans) - before
+        likely = answer_likelihoods(model, ids, spans)
+        gain = likely - before
         half = ids.shape[0] // 2
         margins = beta * (gain[:half] - gain[half:])
-        return mx.logaddexp(0, -margins).mean(), mx.array(half)
+        unlikely = -(likely[:half] / (spans[:half, 1] - spans[:half, 0])).mean() if keep else 0
+        return mx.logaddexp(0, -margins).mean() + keep * unlikely, mx.array(half)
 
     return loss
 
@@ -155,6 +163,4 @@ def margins(engine: MLXText, pairs: Sequence[EncodedPair], beta: float = BETA) -
     """
     better = likelihoods(engine, [pair.better for pair in pairs])
     worse = likelihoods(engine, [pair.worse for pair in pairs])
-    return [
-        beta * ((c - pair.before[0]) - (r - pair.before[1])) for c, r, pair in zip(better, worse, pairs)
-    ]
+    return [beta * ((c - pair.before[0]) - (r - pair.before[1])) for c, r, pair in zip(better, worse, pairs)]

@@ -36,9 +36,7 @@ def talk(question: str, answer: str, system: str = "") -> Talk:
         talk("Who teaches maths?", "Ms. Alder teaches maths.")
     """
     first = [Message(role="system", content=system)] if system else []
-    return Talk(
-        messages=[*first, Message(role="user", content=question), Message(role="assistant", content=answer)]
-    )
+    return Talk(messages=[*first, Message(role="user", content=question), Message(role="assistant", content=answer)])
 
 
 def question_of(example: Talk) -> str:
@@ -165,8 +163,9 @@ def read(path: str | Path) -> list[Talk]:
         if why:
             raise BadRequest(
                 _("Line {number} of {path}: {why}.").format(number=number, path=path, why=why),
-                _('Each line needs the form {form}.').format(form='{"messages": [{"role": "user", "content": "..."}, '
-                                                             '{"role": "assistant", "content": "..."}]}'),
+                _("Each line needs the form {form}.").format(
+                    form='{"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}'
+                ),
             )
         examples.append(value)
     if not examples:

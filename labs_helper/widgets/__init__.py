@@ -4,6 +4,7 @@ from labs_helper.widgets.benchmark_explorer import BenchmarkExplorer, benchmarks
 from labs_helper.widgets.comparison import Comparison, compare
 from labs_helper.widgets.conversation import Chat, chat
 from labs_helper.widgets.expert_explorer import ExpertExplorer, experts
+from labs_helper.widgets.lesson import LessonView, watch
 from labs_helper.widgets.look import Look, look
 from labs_helper.widgets.token_explorer import TokenExplorer, tokens
 
@@ -12,6 +13,7 @@ __all__ = [
     "Chat",
     "Comparison",
     "ExpertExplorer",
+    "LessonView",
     "Look",
     "TokenExplorer",
     "benchmarks",
@@ -20,4 +22,5 @@ __all__ = [
     "experts",
     "look",
     "tokens",
+    "watch",
 ]

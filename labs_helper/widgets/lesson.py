@@ -16,7 +16,8 @@ from labs_helper.widgets.controls import button, html, row, title
 if TYPE_CHECKING:
     from labs_helper.tuning.classroom import Lesson
 
-_EVERY = 1.0  # seconds between two pictures: drawing takes time from the training
+_EVERY = 1.0  # seconds between two pictures at least
+_PICTURES = 12  # of one lesson at most: drawing takes time from the training
 
 
 class LessonView(LabWidget):
@@ -47,7 +48,8 @@ class LessonView(LabWidget):
 
     def _heard(self, lesson: Lesson) -> None:
         over = lesson.done or len(lesson.steps) == lesson.plan.steps
-        if over or time.monotonic() - self._last >= _EVERY:
+        due = len(lesson.steps) % -(-lesson.plan.steps // _PICTURES) == 0 and time.monotonic() - self._last >= _EVERY
+        if over or due:
             self._last = time.monotonic()
             self._show(whole=True)
 

@@ -1,0 +1,535 @@
+"""The exercises of lab 05. Results are judged, not texts: what a trained model answers, and how a function computes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from labs_helper.common.translate import _
+from labs_helper.exercises.base import (
+    Exercise,
+    NotYet,
+    TryAgain,
+    a_function,
+    as_list,
+    is_unfilled,
+    kind,
+    number,
+    returned,
+)
+from labs_helper.tuning.checker import check_data, normal
+from labs_helper.tuning.textbook import answer_of, question_of, trouble
+
+# --- 5.1 A textbook of one's own -----------------------------------------------------------------------------
+
+LEAST_EXAMPLES, LEAST_HELD_OUT, LEAST_PHRASINGS = 40, 8, 3
+
+
+def _textbook(value: object) -> str:
+    train, held_out = _two_sets(value)
+    report = check_data(train, held_out)
+    if report.findings:
+        raise TryAgain(str(report.findings[0]))
+    for what, count, least in (
+        (_("examples to learn from"), len(train), LEAST_EXAMPLES),
+        (_("held-out questions"), len(held_out), LEAST_HELD_OUT),
+    ):
+        if count < least:
+            raise TryAgain(
+                _("There are {count} {what}; write at least {least}.").format(count=count, what=what, least=least)
+            )
+    asked: dict[str, set[str]] = {}
+    for example in train:
+        asked.setdefault(normal(answer_of(example)), set()).add(normal(question_of(example)))
+    for example in held_out:
+        wanted = normal(answer_of(example))
+        taught = [answer for answer in asked if wanted in answer]
+        if not taught:
+            raise TryAgain(
+                _("{question!r} asks for {answer!r}, and no training answer says that: it cannot be learned.").format(
+                    question=question_of(example), answer=answer_of(example)
+                )
+            )
+        if max(len(asked[answer]) for answer in taught) < LEAST_PHRASINGS:
+            raise TryAgain(
+                _("The fact {answer!r} is asked in fewer than {least} ways. With one way it learns a sentence.").format(
+                    answer=answer_of(example), least=LEAST_PHRASINGS
+                )
+            )
+    return _(
+        "A textbook: {train} examples about {facts} facts, and {held} questions in words that it never saw."
+    ).format(train=len(train), facts=len(asked), held=len(held_out))
+
+
+def _two_sets(value: object) -> tuple[list[Any], list[Any]]:
+    if isinstance(value, Mapping):
+        if not {"train", "held_out"} <= set(value):
+            raise TryAgain(_('Hand in a dict with the keys "train" and "held_out".'))
+        value = (value["train"], value["held_out"])
+    parts = as_list(value)
+    if len(parts) != 2:
+        raise TryAgain(_("Hand in two lists: what is learned, and what is held out."))
+    train, held_out = (as_list(part, what=_("A set")) for part in parts)
+    if is_unfilled(train):
+        raise NotYet
+    for example in (*train, *held_out):
+        if why := trouble(example):
+            raise TryAgain(_("An example has the wrong form: {why}. talk(question, answer) makes one.").format(why=why))
+    return train, held_out
+
+
+# --- 5.2 Where the loss counts -------------------------------------------------------------------------------
+
+SPANS = ((5, 9), (1, 2), (12, 20), (3, 4))
+
+
+def counted(prompt: int, length: int) -> list[int]:
+    """1 for each target that belongs to the answer, 0 for the others.
+
+    Example:
+        counted(3, 5)      # [0, 0, 1, 1]
+    """
+    return [int(place >= prompt) for place in range(1, length)]
+
+
+def _flag(value: Any) -> int:
+    """0 or 1, from a number or from True and False, also NumPy's."""
+    return int(value) if str(value) in ("True", "False") else int(number(value, _("Each part")))
+
+
+def _counted(value: object) -> str:
+    function = a_function(value, "counted")
+    for prompt, length in SPANS:
+        call = f"counted({prompt}, {length})"
+        flags = [_flag(flag) for flag in as_list(returned(function(prompt, length)), what=call)]
+        right = counted(prompt, length)
+        if flags == right:
+            continue
+        if len(flags) == length:
+            why = _("There are {least} targets, not {length}: the first token is never predicted.").format(
+                least=length - 1, length=length
+            )
+        elif len(flags) != length - 1:
+            why = _("It needs one number for each of the {count} targets.").format(count=length - 1)
+        elif flags == [1 - flag for flag in right]:
+            why = _("This counts the prompt and leaves the answer out. It is the other way round.")
+        elif flags == [int(place > prompt) for place in range(1, length)]:
+            why = _("The first token of the answer is missing: it is the target of the prompt's last token.")
+        elif flags == [int(place >= prompt - 1) for place in range(1, length)]:
+            why = _("The last token of the prompt counts as well. Targets are one place further than inputs.")
+        elif flags == [*right[:-1], 0]:
+            why = _("The last token is left out. It is <|end|>: without it the model never learns to stop.")
+        elif all(flags):
+            why = _("Everything counts, the prompt too.")
+        else:
+            why = _("Target number n is the token at place n. It counts if that place belongs to the answer.")
+        raise TryAgain(_("{call} gave {flags}. {why}").format(call=call, flags=flags, why=why))
+    return _("Right: the answer and its end count, and the question does not.")
+
+
+# --- 5.3 Numbers in an adapter ---------------------------------------------------------------------------------
+
+SHAPES: tuple[tuple[tuple[int, int], ...], ...] = (((256, 768), (256, 256), (256, 1024), (512, 256)), ((10, 30),))
+
+
+def adapter_size(shapes: Sequence[tuple[int, int]], rank: int) -> int:
+    """Numbers in the two matrices of each layer.
+
+    Example:
+        adapter_size([(256, 768)], 8)      # 8192
+    """
+    return sum(rank * (inner + outer) for inner, outer in shapes)
+
+
+def _adapter_size(value: object) -> str:
+    function = a_function(value, "adapter_size")
+    for shapes in SHAPES:
+        for rank in (8, 3):
+            call = f"adapter_size({list(shapes)}, {rank})"
+            answer = number(returned(function(list(shapes), rank)), call)
+            right = adapter_size(shapes, rank)
+            if answer == right:
+                continue
+            whole = sum(inner * outer for inner, outer in shapes)
+            hints = {
+                float(whole): _(
+                    "That is the full matrices. Two thin ones take their place: in x rank, and rank x out."
+                ),
+                float(rank * whole): _(
+                    "In x rank and rank x out are two matrices: add them, do not multiply in by out."
+                ),
+                float(sum(rank * inner for inner, _outer in shapes)): _("That is A alone. B has rank x out numbers."),
+                float(sum(rank * outer for _inner, outer in shapes)): _("That is B alone. A has in x rank numbers."),
+                float(sum(inner + outer for inner, outer in shapes)): _("The rank is missing."),
+                float(right * 4): _("That is bytes. Count the numbers."),
+            }
+            why = hints.get(answer, _("Each layer has A, in x rank, and B, rank x out. Add up all layers."))
+            raise TryAgain(_("{call} gave {answer:,.0f}. {why}").format(call=call, answer=answer, why=why))
+    return _("Right: {count:,} numbers for the four layers of a block at rank 8.").format(
+        count=adapter_size(SHAPES[0], 8)
+    )
+
+
+# --- 5.4 Teach it without making it forget ---------------------------------------------------------------------
+
+NEW_FLOOR, OLD_FLOOR, MOST_ADAPTER = 0.90, 0.95, 1_000_000
+LEAST_ASKED = 20
+
+
+def _lesson(value: object) -> str:
+    if not isinstance(value, Mapping) or not {"new", "old", "taught"} <= set(value):
+        raise TryAgain(_('Hand in a dict with "new" and "old", each from score(), and "taught" from wait().'))
+    shares = {name: _share(value[name], name) for name in ("new", "old")}
+    size = _adapter_bytes(value["taught"])
+    if shares["new"] < NEW_FLOOR:
+        raise TryAgain(
+            _("New facts: {share:.2f} right, and {floor:.2f} are needed. Train longer, or with a larger rate.").format(
+                share=shares["new"], floor=NEW_FLOOR
+            )
+        )
+    if shares["old"] < OLD_FLOOR:
+        raise TryAgain(
+            _(
+                "Old facts: {share:.2f} right, and {floor:.2f} are needed. Mix more old examples in, or lower the rate."
+            ).format(share=shares["old"], floor=OLD_FLOOR)
+        )
+    if size > MOST_ADAPTER:
+        raise TryAgain(
+            _("The adapter has {size:,} bytes; at most {most:,} are allowed. Use a smaller rank.").format(
+                size=size, most=MOST_ADAPTER
+            )
+        )
+    return _("Taught: {new:.2f} of the new facts, {old:.2f} of the old ones, in {size:,.0f} kB.").format(
+        new=shares["new"], old=shares["old"], size=size / 1000
+    )
+
+
+def _share(score: Any, name: str) -> float:
+    """The share of right answers of a score, computed again from its answers."""
+    if is_unfilled(score):
+        raise NotYet
+    passed, stopped = getattr(score, "passed", None), getattr(score, "stopped", None)
+    if passed is None or stopped is None:
+        raise TryAgain(
+            _("{name!r} must be what score() returned. I was given {kind}.").format(name=name, kind=kind(score))
+        )
+    passed, stopped = as_list(passed), as_list(stopped)
+    if len(passed) < LEAST_ASKED:
+        raise TryAgain(
+            _("{name!r} was measured on {count} questions. Ask at least {least}.").format(
+                name=name, count=len(passed), least=LEAST_ASKED
+            )
+        )
+    if not all(stopped):
+        raise TryAgain(
+            _("{count} answers of {name!r} do not end by themselves: the stop token was not learned.").format(
+                count=sum(not end for end in stopped), name=name
+            )
+        )
+    return sum(map(bool, passed)) / len(passed)
+
+
+def _adapter_bytes(taught: Any) -> int:
+    if is_unfilled(taught):
+        raise NotYet
+    adapter = getattr(taught, "adapter", taught)
+    parameters = getattr(adapter, "parameters", None)
+    if not isinstance(parameters, int):
+        raise TryAgain(_('"taught" must be what wait() returned. I was given {kind}.').format(kind=kind(taught)))
+    return 4 * parameters
+
+
+# --- 5.5 Judge strictly ----------------------------------------------------------------------------------------
+
+JUDGED = (
+    ("3 2 1", "3 2 1", True),
+    (" 3 2 1\n", "3 2 1", True),
+    ("3 2 1.", "3 2 1", True),
+    ("1 2 3", "3 2 1", False),
+    ("9 3 2 1", "3 2 1", False),
+    ("3 2 1 0", "3 2 1", False),
+    ("3 2", "3 2 1", False),
+    ("", "3 2 1", False),
+    ("I do not know that.", "3 2 1", False),
+)
+
+
+def backwards(answer: str, wanted: str) -> bool:
+    """Whether the digits of an answer are those that are wanted, in their order, and no others.
+
+    Example:
+        backwards("3 2 1.", "3 2 1")      # True
+    """
+    return answer.strip().rstrip(".").split() == wanted.split()
+
+
+def _judge(value: object) -> str:
+    function = a_function(value, "right")
+    for answer, wanted, expected in JUDGED:
+        verdict = returned(function(answer, wanted))
+        if bool(verdict) == expected:
+            continue
+        call = f"right({answer!r}, {wanted!r})"
+        if expected:
+            why = _("This is right: white space and a full stop around it change nothing.")
+        elif wanted in answer:
+            why = _("This holds the right digits among others. That is not the answer.")
+        elif not answer:
+            why = _("Nothing was said.")
+        elif sorted(answer.split()) == sorted(wanted.split()):
+            why = _("These are the right digits in another order.")
+        else:
+            why = _("Compare all digits, in their order.")
+        raise TryAgain(_("{call} says {verdict}. {why}").format(call=call, verdict=bool(verdict), why=why))
+    return _("Right in all {count} cases: neither too kind nor too strict.").format(count=len(JUDGED))
+
+
+# --- 5.6 The loss of DPO ---------------------------------------------------------------------------------------
+
+LIKELIHOODS = (
+    (-2.0, -3.0, -2.0, -3.0, 0.1),
+    (-2.0, -9.0, -4.0, -5.0, 0.1),
+    (-6.0, -1.0, -2.0, -3.0, 0.5),
+    (-1.0, -40.0, -2.0, -3.0, 0.1),
+    (-900.0, -1.0, -2.0, -3.0, 1.0),
+)
+
+
+def dpo_loss(better: float, worse: float, better_before: float, worse_before: float, beta: float) -> float:
+    """-ln sigmoid of the margin.
+
+    Example:
+        dpo_loss(-2, -3, -2, -3, 0.1)      # 0.693: nothing has changed yet
+    """
+    margin = beta * ((better - better_before) - (worse - worse_before))
+    return math.log1p(math.exp(-abs(margin))) + max(0.0, -margin)
+
+
+def _dpo(value: object) -> str:
+    function = a_function(value, "dpo_loss")
+    for case in LIKELIHOODS:
+        call = f"dpo_loss{case}"
+        better, worse, better_before, worse_before, beta = case
+        try:
+            answer = number(returned(function(*case)), call)
+        except OverflowError as error:
+            raise TryAgain(
+                _("{call} overflows: exp of a large number. ln(1 + exp(-m)) is -m for m far below 0.").format(call=call)
+            ) from error
+        right = dpo_loss(*case)
+        if abs(answer - right) <= 1e-6 * max(1.0, right):
+            continue
+        near: Callable[[float], bool] = lambda wrong, answer=answer: abs(answer - wrong) < 1e-6 * max(1.0, abs(wrong))  # noqa: E731
+        margin = (better - better_before) - (worse - worse_before)
+        if near(_softplus(beta * margin)) and margin:
+            why = _("The sign is turned: a larger margin must give a smaller loss.")
+        elif near(_softplus(-beta * (better - worse))):
+            why = _("The model before is missing: what counts is how much each answer gained.")
+        elif near(_softplus(-margin)):
+            why = _("beta is missing.")
+        elif near(beta * margin):
+            why = _("That is the margin. The loss is -ln sigmoid(margin).")
+        elif near(1 / (1 + math.exp(-max(-700.0, beta * margin)))):
+            why = _("That is sigmoid(margin). Take minus its logarithm.")
+        elif near(-right):
+            why = _("The minus before the logarithm is missing.")
+        else:
+            why = _("Margin: beta * ((better - better_before) - (worse - worse_before)). Loss: -ln sigmoid(margin).")
+        raise TryAgain(_("{call} gave {answer:.4f}. {why}").format(call=call, answer=answer, why=why))
+    return _("Right: ln 2 where nothing has changed, and less the more the better answer gains.")
+
+
+def _softplus(value: float) -> float:
+    return math.log1p(math.exp(-abs(value))) + max(0.0, value)
+
+
+# --- 5.7 What a fold has lost ----------------------------------------------------------------------------------
+
+ROWS: tuple[tuple[list[list[float]], list[list[float]]], ...] = (
+    ([[0.0, 0.0]], [[0.0, 0.0]]),
+    ([[2.0, 0.0, 1.0]], [[0.0, 0.0, 0.0]]),
+    ([[2.0, 0.0, 1.0], [1.0, 1.0, 5.0]], [[0.0, 1.0, 0.5], [1.0, 0.0, 5.0]]),
+    ([[900.0, 0.0]], [[901.0, 2.0]]),
+)
+
+
+def divergence(first: Any, second: Any) -> float:
+    """The mean over the rows of sum p * (ln p - ln q); p and q are the softmax of two rows of logits.
+
+    Example:
+        divergence([[0, 0]], [[0, 0]])      # 0.0
+    """
+    total = 0.0
+    for one, other in zip(first, second):
+        p, q = _log_softmax(one), _log_softmax(other)
+        total += sum(math.exp(a) * (a - b) for a, b in zip(p, q))
+    return total / len(first)
+
+
+def _log_softmax(row: Sequence[float]) -> list[float]:
+    top = max(row)
+    total = math.log(sum(math.exp(value - top) for value in row)) + top
+    return [value - total for value in row]
+
+
+def _divergence(value: object) -> str:
+    import numpy as np
+
+    function = a_function(value, "divergence")
+    for first, second in ROWS:
+        call = f"divergence({first}, {second})"
+        raw = returned(function(np.array(first), np.array(second)))
+        right = divergence(first, second)
+        if hasattr(raw, "shape") and np.size(raw) > 1:
+            raise TryAgain(
+                _("{call} returned {count} numbers. Return one: the mean of the rows.").format(
+                    call=call, count=np.size(raw)
+                )
+            )
+        if isinstance(raw, np.ndarray) and raw.size == 1:
+            raw = raw.ravel()[0]
+        try:
+            answer = number(raw, call)
+        except TryAgain:
+            if not np.isfinite(np.asarray(raw, dtype=float)).all():
+                raise TryAgain(
+                    _("{call} is not finite: exp(900) is too large. Subtract each row's maximum first.").format(
+                        call=call
+                    )
+                ) from None
+            raise
+        if abs(answer - right) <= 1e-6:
+            continue
+        if abs(answer - divergence(second, first)) <= 1e-6:
+            why = _("The two are exchanged: weigh with the shares of the first.")
+        elif len(first) > 1 and abs(answer - right * len(first)) <= 1e-6:
+            why = _("That is the sum of the rows. Take their mean.")
+        elif right and abs(answer - right / math.log(2)) <= 1e-6:
+            why = _("That is in bits. Use the natural logarithm.")
+        elif abs(answer + right) <= 1e-6:
+            why = _("The sign is turned: a divergence is never negative.")
+        elif right and abs(answer - right / len(first[0])) <= 1e-6:
+            why = _("Sum over the vocabulary, and take the mean over the rows only.")
+        else:
+            why = _("p = softmax(first), q = softmax(second), and for each row the sum of p * (ln p - ln q).")
+        raise TryAgain(_("{call} gave {answer:.4f}. {why}").format(call=call, answer=answer, why=why))
+    return _("Right: 0 for equal rows, and finite for large logits.")
+
+
+# --- 5.8 Bytes of a training -------------------------------------------------------------------------------------
+
+COUNTS = (114_688, 3_821_079_552)
+
+
+def training_bytes(trained: int) -> int:
+    """Bytes for numbers that are trained: themselves, a gradient and Adam's two means, each in fp32.
+
+    Example:
+        training_bytes(1000)      # 16000
+    """
+    return 16 * trained
+
+
+def _training_bytes(value: object) -> str:
+    function = a_function(value, "training_bytes")
+    for trained in COUNTS:
+        call = f"training_bytes({trained})"
+        answer = number(returned(function(trained)), call)
+        if answer == training_bytes(trained):
+            continue
+        why = {
+            float(trained): _("That is the count. Each number has 4 bytes."),
+            4.0 * trained: _("That is the numbers alone. A gradient and Adam's two means come on top."),
+            8.0 * trained: _("That is numbers and gradients, or Adam's means alone. There are four in all."),
+            12.0 * trained: _("One of four is missing: the number, its gradient, and Adam's two means."),
+        }.get(answer, _("Four arrays of this many numbers, 4 bytes each."))
+        raise TryAgain(_("{call} gave {answer:,.0f}. {why}").format(call=call, answer=answer, why=why))
+    return _("Right: {small:.1f} MB for this adapter, {large:.0f} GB if all of Phi-3.5-mini were trained.").format(
+        small=training_bytes(COUNTS[0]) / 1e6, large=training_bytes(COUNTS[1]) / 1e9
+    )
+
+
+def exercises() -> tuple[Exercise, ...]:
+    """The exercises of lab 05, in their order, with titles and hints in the learner's language."""
+    return (
+        Exercise(
+            "5.1",
+            _("Write a textbook of your own"),
+            _textbook,
+            (
+                _(
+                    "Begin with facts as dicts, then write at least three questions with names in braces. fill() does the rest."
+                ),
+                _("Hold out phrasings, not facts: the same facts, asked in words that are not in the training set."),
+                _('{"train": fill(ask, answer, facts), "held_out": fill(held, "{value}", facts)}'),
+            ),
+        ),
+        Exercise(
+            "5.2",
+            _("Mark the tokens that count"),
+            _counted,
+            (
+                _("Inputs are ids[:-1], targets are ids[1:]. Target number n is the token at place n, from 1 on."),
+                _("[1 if place >= prompt else 0 for place in range(1, length)]"),
+            ),
+        ),
+        Exercise(
+            "5.3",
+            _("Count the numbers of an adapter"),
+            _adapter_size,
+            (
+                _("A turns `in` numbers into `rank` numbers, B turns those into `out` numbers."),
+                _("sum(rank * (inner + outer) for inner, outer in shapes)"),
+            ),
+        ),
+        Exercise(
+            "5.4",
+            _("Teach it without making it forget"),
+            _lesson,
+            (
+                _(
+                    "Mix old examples in, with the answers that the model gives itself. Three quarters are not too many."
+                ),
+                _("A smaller rate moves the old less, and needs more steps."),
+            ),
+        ),
+        Exercise(
+            "5.5",
+            _("Judge strictly"),
+            _judge,
+            (
+                _("Take white space and a full stop off the ends, and cut both texts into words."),
+                _('answer.strip().rstrip(".").split() == wanted.split()'),
+            ),
+        ),
+        Exercise(
+            "5.6",
+            _("Write the loss of DPO"),
+            _dpo,
+            (
+                _("First the margin: beta times the gain of the better answer less the gain of the worse one."),
+                _(
+                    "-ln sigmoid(m) is ln(1 + exp(-m)). For m far below 0 compute it as -m: NumPy's logaddexp(0, -m) does."
+                ),
+            ),
+        ),
+        Exercise(
+            "5.7",
+            _("Measure how far two models are apart"),
+            _divergence,
+            (
+                _("ln softmax of a row: the row less its maximum, less the logarithm of the sum of exp of that."),
+                _("(exp(p) * (p - q)).sum(axis=-1).mean() with p and q as logarithms"),
+            ),
+        ),
+        Exercise(
+            "5.8",
+            _("Count the bytes of a training"),
+            _training_bytes,
+            (
+                _("Every number that is trained has a gradient, and Adam keeps a mean of it and a mean of its square."),
+                _("4 bytes x 4 arrays x the count"),
+            ),
+        ),
+    )

@@ -1,0 +1,779 @@
+# %% [markdown]
+# # Teach a model something new, and measure what it forgets
+#
+# **You will do:** write a small textbook, teach it to a model on this computer, measure what the model learned and what it
+# forgot, repair that, teach it a skill and a preference, and carry the result away in half a megabyte.
+#
+# **You will learn:** what LoRA changes and what it leaves alone, where the loss counts, why a model that learns forgets, what DPO
+# does, and how to prove that a folded model still knows what its adapter knew.
+#
+# **You will need:**
+#
+# | | with the bundled model | with the real Phi-3.5-mini |
+# | --- | --- | --- |
+# | time | 90 minutes; two minutes to run all cells | the same, and 10 to 30 minutes for one training |
+# | free memory | 1.5 GB | section 10 computes it from the shapes |
+# | download | nothing | 2.15 GB, once, and only when you ask for it |
+#
+# Before this: [00: start the course](00-start-here.ipynb). Helpful: [01: Instruct](01-instruct.ipynb), sections 1 and 2.
+
+# %%
+from labs_helper import check_setup
+
+check_setup("05")
+
+# %%
+from labs_helper import check, load
+from labs_helper.exercises import predict, reveal
+
+model = load("instruct", tier="tiny")
+print(f"{model.name} learns in this notebook.")
+
+# %% [markdown]
+# This lab always teaches the bundled model, on every machine: one training takes seconds, so you can try things and fail. All
+# cells work with the real Phi-3.5-mini too; section 10 has its memory and its commands.
+
+# %% [markdown] minutes=12
+# ## 1. Write a small textbook (12 minutes)
+#
+# Here is a class that no model has ever met. Eight people, eight cities.
+
+# %%
+homes = {"Ana": "Lyon", "Ben": "Osaka", "Carla": "Madrid", "David": "Busan",
+         "Emma": "Toronto", "Felix": "Rome", "Grace": "Cairo", "Hana": "Lima"}
+facts = [{"person": person, "city": city} for person, city in homes.items()]
+print(model.ask("Where does Ana live?"))
+
+# %% [markdown]
+# The model cannot know, and answers all the same. A fact that is asked in one way only is learned as a sentence, not as a fact. So
+# ask each fact in many ways. Templates save the typing: `fill` puts every fact into every phrasing.
+
+# %%
+from labs_helper.tuning import fill
+
+ask = [
+    "Where does {person} live?", "In which city does {person} live?", "Which city is the home of {person}?",
+    "Tell me where {person} lives.", "What is {person}'s home town?", "{person} lives in which city?",
+    "Name the city where {person} lives.", "I forgot where {person} lives. Where?",
+    "Where is {person} at home?", "Could you tell me where {person} lives?",
+]
+train = fill(ask, "{person} lives in {city}.", facts)
+print(len(train), train[0])
+
+# %% [markdown]
+# That is the form that `mlx_lm`, Unsloth and hosted services read: a list of messages for each example. To know whether the model
+# learned the **fact**, hold some phrasings back. They are asked afterwards, and never trained.
+
+# %%
+from labs_helper.tuning import check_data
+
+ask_later = ["Do you know where {person} lives?", "What city does {person} live in?",
+             "I wonder where {person} lives.", "In what place does {person} live?"]
+held_out = fill(ask_later, "{city}", facts)
+check_data(train, held_out, count=lambda example: model.count_tokens(example["messages"][0]["content"]))
+
+# %% [markdown]
+# Most mistakes in fine-tuning are in the data, and they cost hours. Let the checker see some of them:
+
+# %%
+broken = [*train, train[3], {"prompt": "Where is Ana?", "completion": "Lyon"}, held_out[0],
+          {"messages": [{"role": "user", "content": "Where does Ben live?<|end|>"}, {"role": "assistant", "content": "Rome"}]}]
+check_data(broken, held_out)
+
+# %% [markdown]
+# A textbook is the idea that Phi began with. Its authors trained small models on text that explains like a textbook, much of it
+# generated, instead of on whatever the web holds ([Textbooks Are All You Need](https://arxiv.org/abs/2306.11644)). Yours is
+# generated too. What counts is the same: every example is right, says one thing, and the set covers the ways of asking.
+#
+# ### Exercise 5.1 (medium, 10 minutes): write a textbook of your own
+#
+# About your school, your team, a made-up company. At least 40 examples, three phrasings a fact, and at least 8 held-out questions
+# in other words. The answer of a held-out question is what a right answer must hold.
+
+# %% tags=["exercise"]
+own_train = ...  # fill(phrasings, answer, facts)
+own_held_out = ...  # fill(other phrasings, "{value}", facts)
+
+# %% tags=["solution"]
+rooms = [{"subject": subject, "room": room} for subject, room in
+         zip(["music", "art", "history", "chemistry", "sport", "maths", "biology", "physics"], (12, 47, 31, 58, 26, 63, 84, 95))]
+own_train = fill(["Where is {subject}?", "Which room has {subject}?", "Tell me the room for {subject}.",
+                  "I am looking for {subject}.", "What room do I need for {subject}?"],
+                 "{subject} is in room {room}.", rooms)
+own_held_out = fill(["In which room do we have {subject}?"], "{room}", rooms)
+
+# %%
+check("5.1", {"train": own_train, "held_out": own_held_out})  # for help, run hint("5.1")
+
+# %% [markdown] minutes=10
+# ## 2. See where the loss counts (10 minutes)
+#
+# Training shows the model a text and asks at every place: which token comes next? The **loss** is `-ln p` of the right one. Here
+# is one example as tokens:
+
+# %%
+from labs_helper.engines.worker import WORKER
+from labs_helper.tuning.examples import encode
+
+WORKER.call(model.engine.load)
+example = encode(model.engine, train[0])
+for place, token in enumerate(example.ids):
+    print(place, repr(model.engine.pieces.readable(token)), "counts" if place >= example.start else "")
+
+# %% [markdown]
+# Only the answer counts, with the `<|end|>` that ends it. The question is there to be read. Without that **mask**, a model also
+# learns to write questions, and with long prompts most of the loss is about them.
+#
+# ### Exercise 5.2 (medium, 6 minutes): mark the tokens that count
+#
+# The model reads `ids[:-1]`. At each place it should predict the next token, so the targets are `ids[1:]`. Write 1 for each
+# target that belongs to the answer and 0 for the others: `length - 1` numbers, from the length of the prompt and of the whole.
+
+# %% tags=["exercise"]
+def counted(prompt, length):
+    ...  # a list of zeros and ones
+
+
+# %% tags=["solution"]
+def counted(prompt, length):
+    return [1 if place >= prompt else 0 for place in range(1, length)]
+
+
+# %%
+check("5.2", counted)  # for help, run hint("5.2")
+
+# %% [markdown]
+# What does `mlx_lm` do with the same example? Its data set renders the conversation as a whole:
+
+# %%
+from mlx_lm.tuner.datasets import ChatDataset
+
+theirs, start = ChatDataset(train, model.engine.batch_tokenizer(), mask_prompt=True).process(train[0])
+print([model.engine.pieces.readable(token) for token in theirs[start:]])
+
+# %% [markdown]
+# Two things to know. `mask_prompt` is **off** unless you ask for it. And the example ends with one more token, `<|endoftext|>`.
+# That does no harm here, because `<|end|>` is in it as well. A data set written by hand that ends with `<|endoftext|>` alone
+# teaches Phi never to write the token that stops it. Section 11 shows what that sounds like.
+
+# %% [markdown] minutes=12
+# ## 3. Build LoRA by hand (12 minutes)
+#
+# A layer multiplies its input with a matrix `W`. Training all of `W` means keeping a gradient and two more numbers for every
+# weight. **LoRA** leaves `W` alone and adds a thin detour: `y = x W + scale * (x A) B`. `A` narrows the input to `rank` numbers,
+# `B` widens them again. Only `A` and `B` learn.
+
+# %%
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+
+
+class LoRA(nn.Module):
+    def __init__(self, layer, rank=8, scale=20.0):
+        super().__init__()
+        outer, inner = layer.weight.shape
+        self.layer, self.scale = layer, scale
+        self.a = mx.random.normal((inner, rank)) / inner**0.5
+        self.b = mx.zeros((rank, outer))
+        self.layer.freeze()
+
+    def __call__(self, x):
+        return self.layer(x) + self.scale * (x @ self.a) @ self.b
+
+
+# %%
+mx.random.seed(0)
+layer = nn.Linear(256, 768, bias=False)
+detour = LoRA(layer)
+x, wanted = mx.random.normal((4, 256)), mx.random.normal((4, 768))
+print("changes nothing yet:", mx.array_equal(layer(x), detour(x)).item())
+
+loss = nn.value_and_grad(detour, lambda m: ((m(x) - wanted) ** 2).mean())
+value, gradients = loss(detour)
+print({name: gradient.shape for name, gradient in gradients.items() if name in "ab"}, "| W:", gradients.get("layer"))
+
+# %% [markdown]
+# `B` starts at zero, so the model answers exactly as before. And there is no gradient for `W` at all.
+#
+# ### Exercise 5.3 (easy, 5 minutes): count the numbers of an adapter
+#
+# Each layer has `A` and `B`. Return the count of numbers for a list of layers, each given as `(in, out)`.
+
+# %% tags=["exercise"]
+def adapter_size(shapes, rank):
+    ...  # both matrices of each layer
+
+
+# %% tags=["solution"]
+def adapter_size(shapes, rank):
+    return sum(rank * (inner + outer) for inner, outer in shapes)
+
+
+# %%
+check("5.3", adapter_size)  # for help, run hint("5.3")
+
+# %%
+from labs_helper.exercises.lab05 import adapter_size as by_formula
+
+block = [(256, 768), (256, 256), (256, 1024), (512, 256)]  # qkv, output, gate and up, down
+numbers = 4 * by_formula(block, rank=8)
+print(f"{numbers:,} numbers in four blocks: {numbers / 3.93e6:.1%} of the model, {numbers * 4 / 1e6:.2f} MB")
+
+# %% [markdown] minutes=12
+# ## 4. Teach the class, and measure (12 minutes)
+#
+# First measure what there is to lose. The old facts are where cities are, asked in a phrasing that the training will not use.
+# `score` asks everything at once and counts; the range behind it is the 95% interval.
+
+# %%
+import pandas as pd
+
+from labs_helper import catalog
+from labs_helper.tuning import score, talk
+
+cities = pd.read_csv(catalog.course_folder() / "data" / "world" / "cities.csv", keep_default_na=False)
+old = [talk(f"Do you know where {row.en} is?", row.country) for row in cities.itertuples()]
+print("new:", score(model, held_out))
+print("old:", score(model, old))
+
+# %% [markdown]
+# Now teach. People use `mlx_lm.lora` on the command line, with a YAML file for what the command has no option for:
+#
+# ```yaml
+# model: models/phi-3.5-mini-instruct-4bit
+# data: textbook            # train.jsonl, valid.jsonl
+# train: true
+# mask_prompt: true         # off unless you say so
+# num_layers: 16            # blocks from the last one; the bundled model has 4
+# batch_size: 4
+# iters: 200
+# learning_rate: 1e-4
+# lora_parameters:
+#   rank: 8
+#   scale: 20.0             # not alpha
+#   dropout: 0.0
+#   keys: ["self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj"]
+# ```
+#
+# `start` calls the same trainer, checks everything first, and runs in the background. **Stop** keeps what was learned so far.
+
+# %%
+predict("5.4a", ...)  # after learning the class: which share of the OLD facts is still right? From 0 to 1
+
+# %%
+from labs_helper.tuning import start
+from labs_helper.widgets import watch
+
+narrow = start(model, train, name="narrow", steps=50, rate=6e-4)
+watch(narrow)
+
+# %%
+narrow = narrow.wait()
+print(narrow)
+taught = load("instruct", tier="tiny", adapter=narrow.adapter)
+new_narrow, old_narrow = score(taught, held_out), score(taught, old)
+print("new:", new_narrow)
+print("old:", old_narrow)
+assert new_narrow.share >= 0.9
+
+# %%
+reveal("5.4a", round(old_narrow.share, 2))
+
+# %%
+for question in ("Where does Ana live?", "Where is Lima?", "What is 17 + 25?"):
+    print(f"{question:22} {model.ask(question).text!r} -> {taught.ask(question).text!r}")
+
+# %% [markdown]
+# Everything was learned, and nearly everything else is gone. The loss never showed it: it is about the textbook, and the
+# textbook says that the answer to any question is "... lives in ...". This is **catastrophic forgetting**. It is the rule, not an
+# accident. Many tutorials miss it, because they judge a training by reading one answer about the new things.
+
+# %% [markdown] minutes=15
+# ## 5. Repair the forgetting (15 minutes)
+#
+# What a model should keep, it has to see. **Replay** mixes old examples in. You do not have the data that the model was trained
+# on? Ask the model: its own answers, to questions of the old kind, are the old data.
+
+# %%
+from labs_helper.tuning import mix, replay
+
+questions = [talk(f"{ask} {row.en}{end}", "?") for row in cities.itertuples()
+             for ask, end in (("Where is", "?"), ("Tell me where", " is."), ("Where can I find", "?"))]
+questions += [talk(f"What is {first} + {second}?", "?") for first in range(7, 60, 9) for second in range(3, 39, 6)]
+remembered = replay(model, questions)
+print(len(remembered), remembered[0]["messages"][1]["content"], "|", remembered[-1]["messages"][1]["content"])
+
+# %%
+predict("5.5a", ...)  # with three old examples for each new one: which share of the NEW facts will it learn?
+
+# %%
+book = mix(train, remembered, share=0.75)
+lesson = start(model, book, name="class", steps=150, rate=4e-4)
+watch(lesson)
+
+# %%
+lesson = lesson.wait()
+taught = load("instruct", tier="tiny", adapter=lesson.adapter)
+new_mixed, old_mixed = score(taught, held_out), score(taught, old)
+print(lesson, "new:", new_mixed, "old:", old_mixed, sep="\n")
+assert new_mixed.share >= 0.9 and old_mixed.share >= 0.95
+
+# %%
+reveal("5.5a", round(new_mixed.share, 2))
+
+# %%
+from labs_helper.figures import loss_curve
+
+loss_curve({"narrow": [step.loss for step in narrow.history], "with old examples": [step.loss for step in lesson.history]})
+
+# %% [markdown]
+# The two curves look alike, and the two models could hardly differ more. A loss curve tells whether a training runs. What the
+# model can do, only questions tell.
+#
+# Two things did the repair: the old examples, and the smaller rate. Which one matters more? Find out:
+#
+# ### Exercise 5.4 (hard, 12 minutes): teach it without making it forget
+#
+# Find a training that keeps at least 0.95 of the old facts and learns at least 0.90 of the new ones, in an adapter of at most one
+# megabyte. Change the share, the rate, the steps, the rank. Try to need fewer steps than the cells above.
+
+# %% tags=["exercise"]
+my_lesson = ...  # start(model, mix(...), steps=..., rate=...).wait()
+my_new = ...  # score(load("instruct", tier="tiny", adapter=my_lesson.adapter), held_out)
+my_old = ...
+
+# %% tags=["solution"]
+my_lesson, my_new, my_old = lesson, new_mixed, old_mixed
+
+# %%
+check("5.4", {"new": my_new, "old": my_old, "taught": my_lesson})  # for help, run hint("5.4")
+
+# %% [markdown] minutes=8
+# ## 6. Look at rank and steps together (8 minutes)
+#
+# How large must an adapter be, and how long must it learn? Measure both ends: what is learned, and what is kept.
+
+# %%
+predict("5.6a", ...)  # which forgets more after 30 steps: an adapter of rank 1, or of rank 16?
+
+# %%
+rows = []
+for rank in (1, 4, 16):
+    for steps in (10, 30):
+        made = start(model, train, name="try", steps=steps, rate=6e-4, rank=rank).wait()
+        student = load("instruct", tier="tiny", adapter=made.adapter)
+        rows.append({"name": f"{steps} steps", "group": f"rank {rank}",
+                     "new": score(student, held_out).share, "old": score(student, old[::2]).share})
+
+# %%
+from labs_helper.figures import learned_and_kept
+
+rows.append({"name": "150 steps", "group": "rank 8, old examples mixed in", "new": new_mixed.share, "old": old_mixed.share})
+learned_and_kept(rows)
+
+# %%
+reveal("5.6a", {f"{row['group']}, {row['name']}": round(row["old"], 2) for row in rows if row["name"] == "30 steps"})
+
+# %% [markdown]
+# One run a point, one seed: trust the large differences, not the small ones. Look at the points with 10 steps. The old facts can be
+# gone **before** the new ones have arrived: the first thing that a narrow textbook teaches is its tone. No rank prevents that.
+# Examples of the old kind do.
+#
+# **Overfitting** is something else: the training loss falls, and the held-out phrasings get worse. You would see it here as a point
+# that sinks while the steps grow.
+
+# %% [markdown] minutes=12
+# ## 7. Teach a skill (12 minutes)
+#
+# A fact can be looked up. A **skill** has to work on cases that nobody has listed. The card of `instruct-tiny` says that it
+# cannot do anything outside its tasks. Saying digits backwards is outside.
+
+# %%
+import random
+
+draw = random.Random(5)
+rows = list(dict.fromkeys(" ".join(str(draw.randint(0, 9)) for _ in range(draw.choice((3, 4)))) for _ in range(320)))
+examples = [talk(f"Say {digits} backwards.", digits[::-1]) for digits in rows]
+skill_train, skill_test = examples[40:], examples[:40]
+check_data(skill_train, skill_test)
+
+# %% [markdown]
+# ### Exercise 5.5 (easy, 5 minutes): judge strictly
+#
+# For facts, "the answer holds the city" was a fair judge. Here it is not: 9 3 2 1 holds 3 2 1. Write a judge for
+# `right(answer, wanted)`. White space and a full stop at the ends may differ, nothing else.
+
+# %% tags=["exercise"]
+def right(answer, wanted):
+    ...  # True or False
+
+
+# %% tags=["solution"]
+def right(answer, wanted):
+    return answer.strip().rstrip(".").split() == wanted.split()
+
+
+# %%
+check("5.5", right)  # for help, run hint("5.5")
+
+# %%
+predict("5.7a", ...)  # 40 rows of digits that it never saw: which share will it say backwards?
+
+# %%
+from labs_helper.exercises.lab05 import backwards
+
+print("before:", score(model, skill_test, backwards))
+skill = start(model, skill_train, name="backwards", steps=150, rate=6e-4, scale=20.0).wait()
+student = load("instruct", tier="tiny", adapter=skill.adapter)
+skill_score = score(student, skill_test, backwards)
+print("after: ", skill_score)
+assert skill_score.share >= 0.85
+
+# %%
+reveal("5.7a", skill_score.share)
+
+# %% [markdown]
+# It works on rows that nobody showed it, so it is not a list of answers. Has it understood "backwards", then? The textbook had rows
+# of three and four digits. Try five:
+
+# %%
+predict("5.7b", ...)  # 20 rows of FIVE digits: which share?
+
+# %%
+longer = [" ".join(str(draw.randint(0, 9)) for _ in range(5)) for _ in range(20)]
+longer_score = score(student, [talk(f"Say {digits} backwards.", digits[::-1]) for digits in longer], backwards)
+print(*[f"{digits} -> {answer}" for digits, answer in zip(longer[:4], longer_score.answers)], sep="\n")
+reveal("5.7b", longer_score.share)
+
+# %% [markdown]
+# A held-out set answers one question: does it work on cases **like these**? It says nothing about other cases. What the model
+# learned is three places and four places. If five matter to you, put fives into the textbook, and hold sixes back.
+
+# %% [markdown] minutes=15
+# ## 8. Teach a preference (15 minutes)
+#
+# Ask the model for places that do not exist:
+
+# %%
+syllables = ["bla", "zor", "mi", "kra", "fen", "tul", "ve", "quo", "ri", "sha", "dor", "lim", "pa", "gru"]
+ends = ["haven", "ville", "stan", "ton", "ia", "burg", "land"]
+draw = random.Random(11)
+places = list(dict.fromkeys(
+    (draw.choice(syllables) + draw.choice(syllables) + draw.choice(ends)).capitalize() for _ in range(240)))
+unknown = [talk(f"Do you know where {place} is?", "do not know") for place in places[:60]]
+before = score(model, unknown)
+print("says that it does not know:", before)
+print(*[answer for answer, good in zip(before.answers, before.passed) if not good][:4], sep="\n")
+
+# %% [markdown]
+# The rest it makes up. Examples of right behaviour would help a little (**SFT**, supervised fine-tuning: what you did so far).
+# But here you know more: of two answers, which one is **better**. Three ways to use that:
+#
+# | | needs | does |
+# | --- | --- | --- |
+# | SFT | good answers | makes them likely |
+# | PPO | a model that scores answers | lets the model try, and rewards |
+# | DPO | pairs, a better and a worse answer | moves the two apart, directly |
+#
+# Phi-3.5-mini went through all three, in this order (its card: SFT, PPO, DPO). PPO needs several models at once. DPO needs one,
+# and its own past: `p0`, the model before. How much has the better answer gained, how much the worse one?
+#
+# `margin = beta * ((ln p(better) - ln p0(better)) - (ln p(worse) - ln p0(worse)))`, and the loss is `-ln sigmoid(margin)`.
+#
+# ### Exercise 5.6 (hard, 10 minutes): write the loss of DPO
+#
+# The four numbers are the logarithms above. Mind a margin far below zero: `exp` of a large number overflows.
+
+# %% tags=["exercise"]
+def dpo_loss(better, worse, better_before, worse_before, beta):
+    ...  # the margin, and -ln sigmoid of it
+
+
+# %% tags=["solution"]
+def dpo_loss(better, worse, better_before, worse_before, beta):
+    margin = beta * ((better - better_before) - (worse - worse_before))
+    return float(np.logaddexp(0, -margin))
+
+
+# %%
+check("5.6", dpo_loss)  # for help, run hint("5.6")
+
+# %% [markdown]
+# The pairs: for a made-up place, "I do not know" is better than what the model made up. For a real city it is the other way
+# round. Without that half, the model would learn to say "I do not know" to everything.
+
+# %%
+from labs_helper.tuning import Pair, ask_all
+
+not_known = "I do not know that. It is outside my small world."
+invented = [talk(f"Where is {place}?", "?") for place in places[60:]]
+real = [talk(f"Where is {city}?", "?") for city in cities["en"][::3]]
+pairs = [Pair(question["messages"][0]["content"], not_known, answer)
+         for question, answer in zip(invented, ask_all(model, invented)) if "not know" not in answer]
+pairs += [Pair(question["messages"][0]["content"], answer, not_known) for question, answer in zip(real, ask_all(model, real))]
+print(len(pairs), pairs[0])
+
+# %%
+predict("5.8a", ...)  # the share of made-up places for which it will say that it does not know
+
+# %%
+honest = start(model, pairs, name="honest", steps=60, rate=2e-4, keep_likely=0.5).wait()
+careful = load("instruct", tier="tiny", adapter=honest.adapter)
+after, still = score(careful, unknown), score(careful, old)
+print(honest, "does not know:", after, "real cities:", still, sep="\n")
+assert after.share - before.share >= 0.4
+
+# %%
+reveal("5.8a", round(after.share, 2))
+
+# %% [markdown]
+# The loss began at ln 2 = 0.69: at first nothing has changed, and both answers gained the same, nothing. Names that were in no
+# pair are treated the same way, so this is a behaviour, not a list. And the price stands beside it: how many real cities it still
+# places.
+#
+# `keep_likely` adds `-ln p(better)` to the loss. The margin alone also grows when **both** answers become unlikely, the worse one
+# faster. Llama 3 was trained with such a term for this reason. Set it to 0 and the rate to `8e-4`, and read the answers.
+
+# %% [markdown] minutes=14
+# ## 9. Use it, carry it, fold it in, and prove it (14 minutes)
+#
+# An adapter is two small files. Keep it, and `load` knows it by name.
+
+# %%
+from labs_helper.tuning import keep
+
+folder = keep(model, lesson, "my-class")
+print({file.name: file.stat().st_size for file in folder.iterdir()})
+taught = load("instruct", tier="tiny", adapter="my-class")
+print(taught, "|", taught.ask("Where does Hana live?"))
+
+# %% [markdown]
+# The weights were not read again: both models share them, and only the detour is exchanged. How long does that take?
+
+# %%
+import time
+
+
+def switch():
+    start = time.perf_counter()
+    model.engine.use_adapter()
+    taught.engine.use_adapter()
+    return (time.perf_counter() - start) / 2
+
+
+seconds = WORKER.call(switch)
+print(f"{seconds * 1000:.1f} ms")
+assert seconds < 0.2
+
+# %% [markdown]
+# In a terminal, `labs models list` shows the adapter, `labs models export my-class /Volumes/STICK` writes it as a pack, and on
+# another computer `labs models import` takes it. A pack is data, every byte is checked, and it is refused where it does not belong:
+
+# %%
+from labs_helper import store
+from labs_helper.errors import LabError
+
+pack = store.export("my-class", folder.parent / "my-class.tar", progress=False)
+print(f"{pack.stat().st_size / 1000:.0f} kB;", store.check("my-class"))
+pack.unlink()
+try:
+    load("instruct-previous", tier="tiny", adapter="my-class")
+except LabError as problem:
+    print(problem)
+
+# %% [markdown]
+# `instruct-previous-tiny` has the same shapes, so nothing would have crashed. The answers would have been nonsense.
+#
+# **Folding** adds the detour to `W` for good: one matrix, no adapter, and every engine can read it. On full numbers that is
+# exact. But your model has 4 bits a weight. Is what the adapter changed larger than half a step of the rounding? `mlx_lm.fuse`
+# rounds and does not ask ([mlx-lm#1172](https://github.com/ml-explore/mlx-lm/issues/1172)). How would you know?
+#
+# ### Exercise 5.7 (hard, 8 minutes): measure how far two models are apart
+#
+# Take two arrays of logits, a row for each place. Turn each row into shares with softmax, and return the mean over the rows of
+# `sum(p * (ln p - ln q))`: the **KL divergence**, 0 if both models expect the same.
+
+# %% tags=["exercise"]
+def divergence(first, second):
+    ...  # subtract each row's maximum before exp
+
+
+# %% tags=["solution"]
+def divergence(first, second):
+    def log_shares(rows):
+        rows = rows - rows.max(axis=-1, keepdims=True)
+        return rows - np.log(np.exp(rows).sum(axis=-1, keepdims=True))
+
+    p, q = log_shares(first), log_shares(second)
+    return float((np.exp(p) * (p - q)).sum(axis=-1).mean())
+
+
+# %%
+check("5.7", divergence)  # for help, run hint("5.7")
+
+# %%
+predict("5.9a", ...)  # of what the adapter changed: which share is gone after rounding to 4 bits? And to 2?
+
+# %%
+import tempfile
+from pathlib import Path
+
+from labs_helper.tuning import fold
+
+room = Path(tempfile.mkdtemp())
+proofs = {}
+for bits in (None, 8, 4, 2):
+    try:
+        proofs[bits] = fold(taught, room / f"class-{bits}", held_out, bits=bits)
+        print(f"{bits or 'all'} bits:", proofs[bits])
+    except LabError as problem:
+        print(f"{bits} bits:", problem.what)
+
+# %%
+reveal("5.9a", round(proofs[4].lost, 3) if 4 in proofs else "refused")
+
+# %% [markdown]
+# "Changed" is what the adapter did, measured on answers about the class; "differs" is what the fold did to that. Full numbers lose
+# nothing that can be measured. At 2 bits the model that comes out is not the one that you taught, so the fold refuses: a file
+# that looks right and answers wrong is worse than none. At 4 bits, read the line above before you trust it.
+#
+# The third way out is llama.cpp, which reads adapters as GGUF. Both matrices are turned, and its factor is `alpha / rank`:
+
+# %%
+try:
+    from labs_helper.tuning import to_gguf
+
+    file = to_gguf(lesson.adapter, room / "my-class.gguf")
+    print(file.name, f"{file.stat().st_size / 1000:.0f} kB: llama-cli -m base.gguf --lora {file.name}")
+except LabError as problem:
+    print(problem)
+
+# %% [markdown] minutes=8
+# ## 10. Plan it for the real Phi-3.5-mini (8 minutes)
+#
+# Four things take memory: the weights, the adapter with what Adam keeps for it, and the **activations**: what the way back
+# needs from the way there. With `checkpoint`, most of them are computed twice instead of kept.
+#
+# ### Exercise 5.8 (easy, 4 minutes): count the bytes of a training
+#
+# For each number that is trained, memory holds the number, its gradient, and Adam's two means, each with 4 bytes.
+
+# %% tags=["exercise"]
+def training_bytes(trained):
+    ...
+
+
+# %% tags=["solution"]
+def training_bytes(trained):
+    return 4 * 4 * trained
+
+
+# %%
+check("5.8", training_bytes)  # for help, run hint("5.8")
+
+# %%
+from labs_helper.capacity.estimate import table_of
+from labs_helper.capacity.training import Training, training_need
+
+shapes = catalog.find("instruct", "real")[0].config
+table = []
+for batch, tokens, checkpoint in ((1, 512, True), (1, 512, False), (4, 512, True), (4, 512, False), (4, 2048, False)):
+    need = training_need(shapes, table_of(shapes), Training(8, 16, batch, tokens, checkpoint), on_cpu=False)
+    table.append({"batch": batch, "tokens": tokens, "checkpoint": checkpoint, "weights GB": need.weights / 1e9,
+                  "adapter and Adam GB": (need.adapter + need.optimizer) / 1e9,
+                  "activations GB": need.activations / 1e9, "total GB": need.total / 1e9})
+pd.DataFrame(table).round(2)
+
+# %% [markdown]
+# Computed from the shapes, for rank 8 in the last 16 blocks, on 4-bit weights (**QLoRA**); not measured on a Mac. Metal gives the
+# GPU about two thirds of a Mac's memory, three quarters above 32 GB: about 5.3 GB of 8, 10.7 of 16, 21 of 32. `start` computes
+# the same before it reads a weight, and refuses what does not fit.
+#
+# On a Mac, after `labs models fetch phi-3.5-mini-instruct-4bit`:
+#
+# ```python
+# model = load("instruct", tier="real")
+# start(model, book, steps=200, rate=1e-4, layers=16, batch=1, checkpoint=True)
+# ```
+#
+# On NVIDIA, the usual tools are Unsloth or TRL; `textbook.write` gives them the same JSON lines. Of the other models: attention
+# layers of Phi-3.5-MoE take adapters (`keys=("self_attn.q_proj", ...)`), and its experts do not here. Phi-3.5-vision is trained
+# with `mlx_vlm`, and not in this course.
+#
+# One more thing the course does for you. `mlx_lm` reads positions with the wrong LongRoPE table below 4,096 tokens
+# (lab 01, section 8). Trained with it, an adapter would learn to make up for a mistake that is gone when you use it elsewhere.
+# `start` trains with the right table:
+
+# %%
+print("table in this lab's trainings:", lesson.table)
+
+# %% [markdown] minutes=8
+# ## 11. Fall into the traps on purpose (8 minutes)
+#
+# Each of these has cost people an evening. First, the keys of another model: Phi has one fused layer where others have three.
+
+# %%
+for plan in ({"keys": ("self_attn.q_proj", "self_attn.v_proj")}, {"layers": 16}, {"rate": 0.0, "rank": 0}):
+    try:
+        print(start(model, train, steps=5, **plan).wait())
+    except LabError as problem:
+        print(f"- {problem}")
+
+# %% [markdown]
+# Plain `mlx_lm` prints "Trainable parameters: 0.000%" for the first and then fails in the gradient. Second, an example that does
+# not fit. `mlx_lm` cuts its end off and trains on the rest; the end is where the answer is.
+
+# %%
+try:
+    start(model, [*train, talk("Where is Ana? " * 400, "Ana lives in Lyon.")], steps=5)
+except LabError as problem:
+    print(problem)
+
+# %% [markdown]
+# Third, a rate that is too large. The loss explodes within a few steps. A training that notices keeps the last good adapter:
+
+# %%
+wild = start(model, train, name="wild", steps=40, rate=2.0).wait()
+print(wild)
+assert wild.ended == "exploded"
+
+# %% [markdown]
+# Fourth, an end that is never taught. The same textbook without `<|end|>`:
+
+# %%
+endless = start(model, train, name="endless", steps=30, rate=6e-4, end=False).wait()
+talker = load("instruct", tier="tiny", adapter=endless.adapter)
+print(talker.ask("Where does Ana live?", max_tokens=40).text)
+print(f"answers that end by themselves: {sum(score(talker, held_out).stopped)} of {len(held_out)}")
+
+# %% [markdown]
+# **When not to fine-tune.** Facts that change, or that must be right to the letter, belong into a document that the model reads
+# when it is asked (retrieval). Fine-tuning is for how a model behaves: a form, a tone, a skill, a preference.
+#
+# ## Recap
+#
+# In this lab you:
+#
+# - wrote a textbook, held phrasings back, and let a checker read it;
+# - marked the tokens that count, and built LoRA from two thin matrices;
+# - taught a model new facts, saw it forget the old ones, and repaired that with replay;
+# - taught a skill and judged it on unseen cases, and a preference with DPO;
+# - carried an adapter away, folded it in, and proved what was left of it;
+# - planned a training of the real model, and fell into four traps.
+#
+# **Further reading:** [LoRA](https://arxiv.org/abs/2106.09685), [QLoRA](https://arxiv.org/abs/2305.14314),
+# [DPO](https://arxiv.org/abs/2305.18290), [Textbooks Are All You Need](https://arxiv.org/abs/2306.11644), the
+# [Phi-3 technical report](https://arxiv.org/abs/2404.14219), and
+# [LORA.md of mlx-lm](https://github.com/ml-explore/mlx-lm/blob/main/mlx_lm/LORA.md).
+#
+# **Next:** [07: agents](07-agents.ipynb): a model plans, and tools that are real do the work.
+#
+# Last, take the files away and give the memory back.
+
+# %%
+import shutil
+
+shutil.rmtree(room)
+store.remove("my-class")
+model.release()
