@@ -57,9 +57,9 @@ def _textbook(value: object) -> str:
                     answer=answer_of(example), least=LEAST_PHRASINGS
                 )
             )
-    return _(
-        "A textbook: {train} examples about {facts} facts, and {held} questions in words that it never saw."
-    ).format(train=len(train), facts=len(asked), held=len(held_out))
+    return _("A textbook: {train} examples about {facts} facts, and {held} questions in words it never saw.").format(
+        train=len(train), facts=len(asked), held=len(held_out)
+    )
 
 
 def _two_sets(value: object) -> tuple[list[Any], list[Any]]:
@@ -153,11 +153,9 @@ def _adapter_size(value: object) -> str:
                 continue
             whole = sum(inner * outer for inner, outer in shapes)
             hints = {
-                float(whole): _(
-                    "That is the full matrices. Two thin ones take their place: in x rank, and rank x out."
-                ),
+                float(whole): _("That is the full matrices. Two thin ones replace them: in x rank, and rank x out."),
                 float(rank * whole): _(
-                    "In x rank and rank x out are two matrices: add them, do not multiply in by out."
+                    "In x rank and rank x out are two matrices: add them. Do not multiply in by out."
                 ),
                 float(sum(rank * inner for inner, _outer in shapes)): _("That is A alone. B has rank x out numbers."),
                 float(sum(rank * outer for _inner, outer in shapes)): _("That is B alone. A has in x rank numbers."),
@@ -191,7 +189,7 @@ def _lesson(value: object) -> str:
     if shares["old"] < OLD_FLOOR:
         raise TryAgain(
             _(
-                "Old facts: {share:.2f} right, and {floor:.2f} are needed. Mix more old examples in, or lower the rate."
+                "Old facts: {share:.2f} right, and {floor:.2f} are needed. Mix in more old examples, or lower the rate."
             ).format(share=shares["old"], floor=OLD_FLOOR)
         )
     if size > MOST_ADAPTER:
@@ -394,9 +392,7 @@ def _divergence(value: object) -> str:
         except TryAgain:
             if not np.isfinite(np.asarray(raw, dtype=float)).all():
                 raise TryAgain(
-                    _("{call} is not finite: exp(900) is too large. Subtract each row's maximum first.").format(
-                        call=call
-                    )
+                    _("{call} is not finite: exp(900) is too large. Subtract the maximum first.").format(call=call)
                 ) from None
             raise
         if abs(answer - right) <= 1e-6:
@@ -459,7 +455,7 @@ def exercises() -> tuple[Exercise, ...]:
             _textbook,
             (
                 _(
-                    "Begin with facts as dicts, then write at least three questions with names in braces. fill() does the rest."
+                    "Begin with facts as dicts. Write at least three questions with names in braces; fill() does the rest."
                 ),
                 _("Hold out phrasings, not facts: the same facts, asked in words that are not in the training set."),
                 _('{"train": fill(ask, answer, facts), "held_out": fill(held, "{value}", facts)}'),
@@ -488,9 +484,7 @@ def exercises() -> tuple[Exercise, ...]:
             _("Teach it without making it forget"),
             _lesson,
             (
-                _(
-                    "Mix old examples in, with the answers that the model gives itself. Three quarters are not too many."
-                ),
+                _("Mix old examples in, with the model's own answers. Three quarters of them are not too many."),
                 _("A smaller rate moves the old less, and needs more steps."),
             ),
         ),
@@ -509,9 +503,7 @@ def exercises() -> tuple[Exercise, ...]:
             _dpo,
             (
                 _("First the margin: beta times the gain of the better answer less the gain of the worse one."),
-                _(
-                    "-ln sigmoid(m) is ln(1 + exp(-m)). For m far below 0 compute it as -m: NumPy's logaddexp(0, -m) does."
-                ),
+                _("-ln sigmoid(m) is ln(1 + exp(-m)). NumPy's logaddexp(0, -m) also copes with m far below 0."),
             ),
         ),
         Exercise(

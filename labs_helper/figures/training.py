@@ -94,9 +94,9 @@ def learned_and_kept(table: Table, *, title: str = "") -> Figure:
     axis.legend(fontsize=8, loc="best")
     grid(axis)
     best = max(rows, key=lambda row: float(row["new"]) + float(row["old"]))
-    takeaway = _(
-        "Up is learned, right is kept. Best in both: {group}, {name}, with {new:.2f} new and {old:.2f} old."
-    ).format(group=best["group"], name=best["name"], new=float(best["new"]), old=float(best["old"]))
+    takeaway = _("Up is learned, right is kept. Best in both: {group}, {name}: {new:.2f} new, {old:.2f} old.").format(
+        group=best["group"], name=best["name"], new=float(best["new"]), old=float(best["old"])
+    )
     text = text_table(
         [_("group"), _("point"), _("new"), _("old")],
         [[row["group"], row["name"], f"{float(row['new']):.2f}", f"{float(row['old']):.2f}"] for row in rows],

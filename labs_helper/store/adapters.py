@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from labs_helper import catalog
 from labs_helper.common import files
 from labs_helper.common.numbers import is_real, is_whole
 from labs_helper.common.translate import _
@@ -44,6 +45,8 @@ def folder(name: str) -> Path:
             _("{name!r} cannot be the name of an adapter.").format(name=name),
             _("Use letters, digits, dots and hyphens, such as my-school."),
         )
+    if name in {known for card in catalog.cards() for known in (card.name, card.role)}:
+        raise BadRequest(_("{name} is the name of a model.").format(name=name), _("Give the adapter another one."))
     return places.models_folders()[0] / "adapters" / name
 
 
@@ -191,7 +194,7 @@ def _check_tensors(path: Path, table: Table, rank: int, keys: tuple[str, ...] | 
         if len(shape) != 2 or shape[side] != rank:
             raise _refused(
                 path,
-                _("{name} has the shape {shape}, and the rank is {rank}").format(name=name, shape=shape, rank=rank),
+                _("{name} has the shape {shape}, the rank is {rank}").format(name=name, shape=shape, rank=rank),
             )
         other = name[:-1] + {"a": "b", "b": "a"}[found[3]]
         if other not in table:
@@ -239,13 +242,13 @@ def check(name: str) -> str:
     rank = settings["lora_parameters"]["rank"]
     listing = manifest.Manifest.read(path)
     if listing is None:
-        return _(
-            "{name} is a whole adapter of rank {rank} for {base}. It was made here and has no sums to compare."
-        ).format(name=name, rank=rank, base=base)
+        return _("{name} is a whole adapter of rank {rank} for {base}. It was made here: no sums to compare.").format(
+            name=name, rank=rank, base=base
+        )
     listing.check(path)
-    return _(
-        "{name} is a whole adapter of rank {rank} for {base}, and the SHA-256 sums of its files are right."
-    ).format(name=name, rank=rank, base=base)
+    return _("{name} is a whole adapter of rank {rank} for {base}; the SHA-256 sums of its files are right.").format(
+        name=name, rank=rank, base=base
+    )
 
 
 def remove(name: str) -> int:

@@ -215,7 +215,7 @@ def import_pack(pack: str | Path, progress: bool = True) -> Path:
 
 
 def _import_adapter(listing: manifest.Manifest, pack: Path, open_file: _Open) -> Path:
-    """Copy an adapter. It is checked as one before it gets its name; the model that it is for is asked when it is used."""
+    """Copy an adapter, checked before it gets its name. Whether it fits a model is checked when it is loaded."""
     folder = adapters.folder(listing.name)
     if folder.exists():
         if manifest.Manifest.read(folder) == listing:

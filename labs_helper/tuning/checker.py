@@ -1,4 +1,4 @@
-"""What is wrong with a textbook before anything is trained: length, doubles, leaks, other templates, missing answers."""
+"""What is wrong with a textbook before anything is trained: length, doubles, leaks, templates, missing answers."""
 
 from __future__ import annotations
 

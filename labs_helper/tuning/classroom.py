@@ -1,4 +1,4 @@
-"""What the notebook calls: start a lesson, ask many questions, keep an adapter. Everything in MLX runs in the worker."""
+"""What the notebook calls: start a lesson, ask many questions, keep an adapter. MLX runs in the worker."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ class Lesson:
         name: of the adapter.
         plan: how it is trained.
         steps: those that are done, as they come.
+        over: whether it has ended, in whatever way. Listeners hear of it before `wait` returns.
+        taught: the result, once it is there.
 
     Example:
         lesson = start(model, textbook, steps=100)
@@ -42,23 +44,15 @@ class Lesson:
 
     def __init__(self, name: str, plan: Plan) -> None:
         self.name, self.plan, self.steps = name, plan, list[Step]()
+        self.over = False
+        self.taught: Taught | None = None
         self._listeners: list[Callable[[Lesson], object]] = []
         self._job: Job[Taught] | None = None
-
-    @property
-    def done(self) -> bool:
-        """Whether it has ended."""
-        return self._job is not None and self._job.done
 
     @property
     def error(self) -> BaseException | None:
         """What it failed with, if it did."""
         return None if self._job is None else self._job.error
-
-    @property
-    def taught(self) -> Taught | None:
-        """The result, once it is there."""
-        return self._job.wait() if self.done and self.error is None and self._job is not None else None
 
     def stop(self) -> None:
         """End it after the step that is being computed. The adapter of that moment is kept."""
@@ -93,6 +87,12 @@ class Lesson:
 
     def _note(self, step: Step) -> None:
         self.steps.append(step)
+        self._tell()
+
+    def _end(self, result: Taught | BaseException) -> None:
+        self.over = True
+        if isinstance(result, Taught):
+            self.taught = result
         self._tell()
 
     def _tell(self) -> None:
@@ -179,8 +179,8 @@ def start(
             **options,
         )
 
-    def ended(_result: object) -> None:
-        lesson._tell()  # noqa: SLF001 - the lesson's own
+    def ended(result: Taught | BaseException) -> None:
+        lesson._end(result)  # noqa: SLF001 - the lesson's own
 
     lesson._began(WORKER.submit(work, on_done=ended, on_error=ended))  # noqa: SLF001 - the lesson's own
     return lesson

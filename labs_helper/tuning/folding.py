@@ -1,8 +1,8 @@
 """Fold an adapter into the weights, and prove that it is still there.
 
-W + scale * A B is a matrix like W. On full numbers the sum is exact. Rounded to 4 bits again, it may lose what the adapter
-had changed: its changes are often smaller than half a step of the rounding (ml-explore/mlx-lm#1172). So the result is
-asked before it gets its name, and one that has lost the adapter is refused.
+W + scale * A B is a matrix like W. On full numbers the sum is exact. Rounded to 4 bits again, it may lose what the
+adapter had changed: its changes are often smaller than half a step of the rounding (ml-explore/mlx-lm#1172). So the
+result answers questions before it gets its name, and one that has lost the adapter is refused.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
     from labs_helper.models.model import Model
 
-LOST = 0.1  # of what the adapter had changed: a folded model that differs by more than this has lost it
+# A folded model has lost the adapter if it differs by more than this share of what the adapter had changed, or if fewer
+# of its answers than this are the same.
+LOST, SAME = 0.1, 0.9
 _COPIED = ("tokenizer*", "special_tokens_map.json", "chat_template.jinja", "generation_config.json", "LICENSE*")
 
 
@@ -61,7 +63,7 @@ class Proof:
 
     def __str__(self) -> str:
         return _(
-            "the adapter changed {changed:.3f} nats a token; the folded model differs by {differs:.5f} ({lost:.1%}), and "
+            "the adapter changed {changed:.3f} nats a token; the fold differs by {differs:.5f} ({lost:.1%}), and "
             "{same} of {count} answers are the same"
         ).format(changed=self.changed, differs=self.differs, lost=self.lost, same=self.same, count=self.count)
 
@@ -141,7 +143,7 @@ def fold(
     Args:
         taught: a model with an adapter.
         target: a folder that does not exist yet.
-        questions: what the adapter has taught, for the proof.
+        questions: what the adapter has taught, and what the model knew before, for the proof.
         bits: round the result to 2, 3, 4, 6 or 8 bits; None keeps full numbers.
         group_size: weights that share a scale.
 
@@ -171,7 +173,7 @@ def _fold(engine: MLXText, target: Path, questions: list[Talk], bits: int | None
     with _part(target) as part:
         _write(engine, part, bits, group)
         proof = _prove(engine, MLXText(part), questions, 24)
-        if proof.lost > LOST:
+        if proof.lost > LOST or proof.same < SAME * proof.count:
             raise CheckpointRefused(
                 _("The folded model has lost the adapter: {proof}. Nothing was written.").format(proof=proof),
                 _("Fold with more bits, or without rounding (bits=None), or keep the adapter beside the model."),

@@ -1,7 +1,7 @@
 """An adapter as a GGUF file for llama.cpp, in the form of its own convert_lora_to_gguf.py.
 
-llama.cpp adds alpha / rank * B A x to W x, where mlx-lm adds scale * (x A) B. So both matrices are transposed, and alpha is
-scale * rank. The names are those of its phi3 (`blk.0.attn_qkv`), with `.lora_a` and `.lora_b` after `.weight`.
+llama.cpp adds alpha / rank * B A x to W x, where mlx-lm adds scale * (x A) B. So both matrices are transposed, and
+alpha is scale * rank. The names are those of its phi3 (`blk.0.attn_qkv`), with `.lora_a` and `.lora_b` after `.weight`.
 """
 
 from __future__ import annotations

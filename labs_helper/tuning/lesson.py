@@ -1,4 +1,4 @@
-"""Train an adapter with mlx-lm's trainer: a loss curve while it runs, a Stop that keeps what was learned, a way to go on.
+"""Train an adapter with mlx-lm's trainer: a loss at every step, a Stop that keeps what was learned, a way to go on.
 
 mlx-lm trains; here is what it leaves open or does differently from Phi:
 
@@ -48,8 +48,8 @@ class Plan:
     Attributes:
         steps: batches that are learned.
         rate: the learning rate of Adam; it falls in a half cosine to a tenth.
-        rank, scale, keys, layers: of the adapter; `layers` None takes all blocks of the model. mlx-lm's scale is 20; half
-            of it forgot less on `instruct-tiny` at the same rate.
+        rank, scale, keys, layers: of the adapter; `layers` None takes all blocks of the model. mlx-lm's scale is 20;
+            half of it forgot less on `instruct-tiny` at the same rate.
         batch: examples a step.
         seed: decides the start of A and the order of the examples.
         checkpoint: compute the activations twice to keep fewer of them in memory.
@@ -117,7 +117,7 @@ class Taught:
 
 
 class Exploded(Exception):
-    """The loss is no number any more, or far above where it began."""
+    """The loss is NaN or infinite, or far above where it began."""
 
 
 def check_plan(plan: Plan, config: Mapping[str, Any], count: int) -> Plan:
@@ -220,6 +220,7 @@ def teach(
     assert plan.layers is not None, "check_plan comes first"
     adapters.install(model, plan.rank, plan.scale, plan.keys, plan.layers)
     history: list[Step] = []
+    worst = 1.5 * math.log(engine.config["vocab_size"])  # well above the loss of a model that knows nothing
     kept = [adapters.arrays_of(model)]
     newest = list(kept)
     rate = optim.cosine_decay(plan.rate, plan.steps, plan.rate / 10)
@@ -233,7 +234,7 @@ def teach(
             value = float(train_info["train_loss"])
             step = Step(int(train_info["iteration"]), value, 1 / train_info["iterations_per_second"])
             history.append(step)
-            if not math.isfinite(value) or value > 3 * history[0].loss + 3:
+            if not math.isfinite(value) or value > max(1.5 * history[0].loss, worst):
                 raise Exploded
             # This loss was computed before the step's update, so it vouches for what there was before it.
             kept[0], newest[0] = newest[0], adapters.arrays_of(model)

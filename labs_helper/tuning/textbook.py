@@ -85,7 +85,7 @@ def mix(new: Sequence[Talk], old: Sequence[Talk], share: float = 0.5, seed: int 
 
     Args:
         new: all of them are taken.
-        old: so many are drawn, each at most once, that they make up `share` of the whole, if there are enough.
+        old: drawn from, each at most once, until they make up `share` of the whole or none is left.
         share: in 0 to 0.95.
         seed: decides the draw and the order.
 

@@ -16,8 +16,8 @@ from labs_helper.widgets.controls import button, html, row, title
 if TYPE_CHECKING:
     from labs_helper.tuning.classroom import Lesson
 
-_EVERY = 1.0  # seconds between two pictures at least
-_PICTURES = 12  # of one lesson at most: drawing takes time from the training
+_EVERY = 0.5  # seconds between two updates
+_DRAWING = 0.1  # of the time, at most, goes into pictures: it is taken from the training
 
 
 class LessonView(LabWidget):
@@ -29,7 +29,8 @@ class LessonView(LabWidget):
 
     def __init__(self, lesson: Lesson) -> None:
         self.lesson = lesson
-        self._last, self._drawing = 0.0, threading.Lock()
+        self._lock = threading.Lock()
+        self._last = self._next_picture = 0.0
         self.status, self.picture = html(), html()
         self.stop_button = button(_("Stop"), self.stop, _("Stop after this step. The adapter is kept."))
         super().__init__()
@@ -47,22 +48,25 @@ class LessonView(LabWidget):
         self.lesson.stop()
 
     def _heard(self, lesson: Lesson) -> None:
-        over = lesson.done or len(lesson.steps) == lesson.plan.steps
-        due = len(lesson.steps) % -(-lesson.plan.steps // _PICTURES) == 0 and time.monotonic() - self._last >= _EVERY
-        if over or due:
-            self._last = time.monotonic()
-            self._show(whole=True)
+        now = time.monotonic()
+        if lesson.over or now - self._last >= _EVERY:
+            self._last = now
+            self._show(whole=lesson.over or now >= self._next_picture)
 
     def _show(self, *, whole: bool) -> None:
-        with self._drawing:
+        with self._lock:
             self.status.value = f'<span role="status">{escape(self._words())}</span>'
             if whole and self.lesson.steps:
+                begun = time.monotonic()
                 self.picture.value = self._curve().html
-            self.stop_button.disabled = self.lesson.done or len(self.lesson.steps) == self.lesson.plan.steps
+                self._next_picture = time.monotonic() + (time.monotonic() - begun) / _DRAWING
+            self.stop_button.disabled = self.lesson.over
 
     def _words(self) -> str:
         if self.lesson.error is not None:
             return str(self.lesson.error)
+        if self.lesson.taught is not None:
+            return str(self.lesson.taught)
         if not self.lesson.steps:
             return _("Waiting for the first step ...")
         last = self.lesson.steps[-1]

@@ -153,8 +153,8 @@ print([model.engine.pieces.readable(token) for token in theirs[start:]])
 
 # %% [markdown]
 # Two things to know. `mask_prompt` is **off** unless you ask for it. And the example ends with one more token, `<|endoftext|>`.
-# That does no harm here, because `<|end|>` is in it as well. A data set written by hand that ends with `<|endoftext|>` alone
-# teaches Phi never to write the token that stops it. Section 11 shows what that sounds like.
+# That does no harm, because `<|end|>` is in it as well. Data sets written by hand often lack both. Section 11 tries what happens
+# then.
 
 # %% [markdown] minutes=12
 # ## 3. Build LoRA by hand (12 minutes)
@@ -276,8 +276,6 @@ new_narrow, old_narrow = score(taught, held_out), score(taught, old)
 print("new:", new_narrow)
 print("old:", old_narrow)
 assert new_narrow.share >= 0.9
-
-# %%
 reveal("5.4a", round(old_narrow.share, 2))
 
 # %%
@@ -318,8 +316,6 @@ taught = load("instruct", tier="tiny", adapter=lesson.adapter)
 new_mixed, old_mixed = score(taught, held_out), score(taught, old)
 print(lesson, "new:", new_mixed, "old:", old_mixed, sep="\n")
 assert new_mixed.share >= 0.9 and old_mixed.share >= 0.95
-
-# %%
 reveal("5.5a", round(new_mixed.share, 2))
 
 # %%
@@ -429,8 +425,6 @@ student = load("instruct", tier="tiny", adapter=skill.adapter)
 skill_score = score(student, skill_test, backwards)
 print("after: ", skill_score)
 assert skill_score.share >= 0.85
-
-# %%
 reveal("5.7a", skill_score.share)
 
 # %% [markdown]
@@ -523,14 +517,12 @@ careful = load("instruct", tier="tiny", adapter=honest.adapter)
 after, still = score(careful, unknown), score(careful, old)
 print(honest, "does not know:", after, "real cities:", still, sep="\n")
 assert after.share - before.share >= 0.4
-
-# %%
 reveal("5.8a", round(after.share, 2))
 
 # %% [markdown]
 # The loss began at ln 2 = 0.69: at first nothing has changed, and both answers gained the same, nothing. Names that were in no
-# pair are treated the same way, so this is a behaviour, not a list. And the price stands beside it: how many real cities it still
-# places.
+# pair are treated the same way, so this is a behaviour, not a list. The last line is the price: how many real cities
+# it still places.
 #
 # `keep_likely` adds `-ln p(better)` to the loss. The margin alone also grows when **both** answers become unlikely, the worse one
 # faster. Llama 3 was trained with such a term for this reason. Set it to 0 and the rate to `8e-4`, and read the answers.
@@ -625,18 +617,30 @@ room = Path(tempfile.mkdtemp())
 proofs = {}
 for bits in (None, 8, 4, 2):
     try:
-        proofs[bits] = fold(taught, room / f"class-{bits}", held_out, bits=bits)
+        proofs[bits] = fold(taught, room / f"class-{bits}", [*held_out, *old[::5]], bits=bits)
         print(f"{bits or 'all'} bits:", proofs[bits])
     except LabError as problem:
         print(f"{bits} bits:", problem.what)
-
-# %%
 reveal("5.9a", round(proofs[4].lost, 3) if 4 in proofs else "refused")
 
 # %% [markdown]
-# "Changed" is what the adapter did, measured on answers about the class; "differs" is what the fold did to that. Full numbers lose
-# nothing that can be measured. At 2 bits the model that comes out is not the one that you taught, so the fold refuses: a file
-# that looks right and answers wrong is worse than none. At 4 bits, read the line above before you trust it.
+# "Changed" is what the adapter did to the answers, about the class and about some cities. "Differs" is what the fold did to that.
+# Full numbers lose nothing that can be measured. Eight and four bits keep this adapter too: it was trained until its answers were
+# nearly certain, and the rounding does not reach that far. At 2 bits the result is not the model that you taught, so `fold`
+# refuses: a file that looks right and answers wrong is worse than none.
+#
+# So was the warning wrong? Try an adapter that changes little. Three steps:
+
+# %%
+faint = load("instruct", tier="tiny", adapter=start(model, book, name="faint", steps=3).wait().adapter)
+try:
+    print(fold(faint, room / "faint-4", held_out, bits=4))
+except LabError as problem:
+    print(problem.what)
+
+# %% [markdown]
+# Gone: the folded model is as far from the adapter as the model without it. Real adapters are often small changes of this kind, a
+# tone or a habit. Whether yours survives the rounding is a property of your adapter, so measure it.
 #
 # The third way out is llama.cpp, which reads adapters as GGUF. Both matrices are turned, and its factor is `alpha / rank`:
 
@@ -709,9 +713,9 @@ pd.DataFrame(table).round(2)
 print("table in this lab's trainings:", lesson.table)
 
 # %% [markdown] minutes=8
-# ## 11. Fall into the traps on purpose (8 minutes)
+# ## 11. Walk into the traps on purpose (8 minutes)
 #
-# Each of these has cost people an evening. First, the keys of another model: Phi has one fused layer where others have three.
+# People lose evenings to these. First, the keys of another model: Phi has one fused layer where others have three.
 
 # %%
 for plan in ({"keys": ("self_attn.q_proj", "self_attn.v_proj")}, {"layers": 16}, {"rate": 0.0, "rank": 0}):
@@ -742,11 +746,20 @@ assert wild.ended == "exploded"
 # Fourth, an end that is never taught. The same textbook without `<|end|>`:
 
 # %%
+predict("5.11a", ...)  # of 32 answers: how many will still end by themselves?
+
+# %%
 endless = start(model, train, name="endless", steps=30, rate=6e-4, end=False).wait()
 talker = load("instruct", tier="tiny", adapter=endless.adapter)
 print(talker.ask("Where does Ana live?", max_tokens=40).text)
-print(f"answers that end by themselves: {sum(score(talker, held_out).stopped)} of {len(held_out)}")
+reveal("5.11a", sum(score(talker, held_out).stopped))
 
+# %% [markdown]
+# Many guides promise an answer that never ends. Here the model still stops: it learned that long before, and a training of this
+# size does not take it away. A rougher one does: with 60 steps at a rate of `2e-3`, no answer ended when we tried, and most were
+# wrong as well. Teach the end all the same. It costs one token.
+
+# %% [markdown]
 # %% [markdown]
 # **When not to fine-tune.** Facts that change, or that must be right to the letter, belong into a document that the model reads
 # when it is asked (retrieval). Fine-tuning is for how a model behaves: a form, a tone, a skill, a preference.
@@ -760,7 +773,7 @@ print(f"answers that end by themselves: {sum(score(talker, held_out).stopped)} o
 # - taught a model new facts, saw it forget the old ones, and repaired that with replay;
 # - taught a skill and judged it on unseen cases, and a preference with DPO;
 # - carried an adapter away, folded it in, and proved what was left of it;
-# - planned a training of the real model, and fell into four traps.
+# - planned a training of the real model, and walked into four traps.
 #
 # **Further reading:** [LoRA](https://arxiv.org/abs/2106.09685), [QLoRA](https://arxiv.org/abs/2305.14314),
 # [DPO](https://arxiv.org/abs/2305.18290), [Textbooks Are All You Need](https://arxiv.org/abs/2306.11644), the

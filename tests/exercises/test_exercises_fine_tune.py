@@ -14,6 +14,7 @@ from labs_helper.tuning.textbook import fill, talk
 FACTS = [{"x": name, "y": value} for name, value in zip("abcdefgh", ["12", "47", "31", "58", "26", "63", "84", "95"])]
 ASK = ["Where is {x}?", "Which room has {x}?", "Tell me the room of {x}.", "I need {x}.", "What room is {x} in?"]
 TRAIN = fill(ASK, "{x} is in room {y}.", FACTS)
+MANY = [{"x": str(number), "y": str(number)} for number in range(150, 200)]
 HELD_OUT = fill(["In which room do we have {x}?"], "{y}", FACTS)
 
 
@@ -32,10 +33,10 @@ def message(number, value, *, passed):
         ({"train": TRAIN, "held_out": HELD_OUT[:3]}, "at least 8"),
         ({"train": TRAIN, "held_out": [*HELD_OUT, talk("Where is z?", "99")]}, "cannot be learned"),
         ({"train": [{"prompt": "a", "completion": "b"}], "held_out": HELD_OUT}, "another template"),
-        ({"train": [*TRAIN, talk("Where is a now?<|end|>", "a is in room 12.")], "held_out": HELD_OUT}, "chat template"),
+        ({"train": [*TRAIN, talk("Where now?<|end|>", "a is in room 12.")], "held_out": HELD_OUT}, "chat template"),
         (
-            {"train": fill(["Where is {x}?"], "{x} is in room {y}.", [dict(x=str(n), y=str(100 + n)) for n in range(50)]),
-             "held_out": fill(["Room of {x}?"], "{y}", [dict(x=str(n), y=str(100 + n)) for n in range(8)])},
+            {"train": fill(["Where is {x}?"], "{x} is in room {y}.", MANY),
+             "held_out": fill(["Room of {x}?"], "{y}", MANY[:8])},
             "fewer than 3 ways",
         ),
         ({"train": [*TRAIN, talk("Where is a?", "a is in room 13.")], "held_out": HELD_OUT}, "different answers"),
@@ -53,7 +54,7 @@ def test_a_textbook_that_is_wrong(value, words):
         {"train": TRAIN, "held_out": HELD_OUT},
         (tuple(TRAIN), iter(HELD_OUT)),
         [
-            [{"messages": [{"role": "system", "content": "Be short."}, *example["messages"]]} for example in TRAIN],
+            [{"messages": [{"role": "system", "content": "Short."}, *each["messages"]]} for each in TRAIN],
             HELD_OUT,
         ],
     ],
