@@ -760,7 +760,6 @@ reveal("5.11a", sum(score(talker, held_out).stopped))
 # wrong as well. Teach the end all the same. It costs one token.
 
 # %% [markdown]
-# %% [markdown]
 # **When not to fine-tune.** Facts that change, or that must be right to the letter, belong into a document that the model reads
 # when it is asked (retrieval). Fine-tuning is for how a model behaves: a form, a tone, a skill, a preference.
 #

@@ -95,9 +95,7 @@ def test_a_new_adapter_changes_nothing(model):
 
 
 def test_the_same_seed_gives_the_same_adapter(model):
-    first, second, other = (
-        start(model, BOOK, steps=3, seed=seed).wait().adapter.arrays for seed in (1, 1, 2)
-    )
+    first, second, other = (start(model, BOOK, steps=3, seed=seed).wait().adapter.arrays for seed in (1, 1, 2))
     name = "model.layers.3.mlp.down_proj.lora_b"
     same, differs = WORKER.call(
         lambda: (np.array(first[name]) - np.array(second[name]), np.array(first[name]) - np.array(other[name]))
