@@ -282,7 +282,7 @@ def _list() -> None:
     _print_table(rows)
 
 
-def _adapter_row(name: str) -> tuple[str, ...]:
+def _adapter_row(name: str) -> tuple[str, str, str, str, str, str, str, str]:
     from labs_helper import store
     from labs_helper.common.units import size
 

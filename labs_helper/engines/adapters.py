@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from labs_helper import store
 from labs_helper.common.translate import _
@@ -156,5 +156,5 @@ def arrays_of(model: Any) -> dict[str, mx.array]:
     """
     from mlx.utils import tree_flatten
 
-    named: list[tuple[str, mx.array]] = tree_flatten(model.parameters())
+    named = cast("list[tuple[str, mx.array]]", tree_flatten(model.parameters()))
     return {name: array for name, array in named if name.rsplit(".", 1)[-1] in ("lora_a", "lora_b")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from labs_helper.common.translate import _
@@ -318,24 +318,27 @@ def _dpo(value: object) -> str:
         right = dpo_loss(*case)
         if abs(answer - right) <= 1e-6 * max(1.0, right):
             continue
-        near: Callable[[float], bool] = lambda wrong, answer=answer: abs(answer - wrong) < 1e-6 * max(1.0, abs(wrong))  # noqa: E731
         margin = (better - better_before) - (worse - worse_before)
-        if near(_softplus(beta * margin)) and margin:
+        if _near(answer, _softplus(beta * margin)) and margin:
             why = _("The sign is turned: a larger margin must give a smaller loss.")
-        elif near(_softplus(-beta * (better - worse))):
+        elif _near(answer, _softplus(-beta * (better - worse))):
             why = _("The model before is missing: what counts is how much each answer gained.")
-        elif near(_softplus(-margin)):
+        elif _near(answer, _softplus(-margin)):
             why = _("beta is missing.")
-        elif near(beta * margin):
+        elif _near(answer, beta * margin):
             why = _("That is the margin. The loss is -ln sigmoid(margin).")
-        elif near(1 / (1 + math.exp(-max(-700.0, beta * margin)))):
+        elif _near(answer, 1 / (1 + math.exp(-max(-700.0, beta * margin)))):
             why = _("That is sigmoid(margin). Take minus its logarithm.")
-        elif near(-right):
+        elif _near(answer, -right):
             why = _("The minus before the logarithm is missing.")
         else:
             why = _("Margin: beta * ((better - better_before) - (worse - worse_before)). Loss: -ln sigmoid(margin).")
         raise TryAgain(_("{call} gave {answer:.4f}. {why}").format(call=call, answer=answer, why=why))
     return _("Right: ln 2 where nothing has changed, and less the more the better answer gains.")
+
+
+def _near(answer: float, wrong: float) -> bool:
+    return abs(answer - wrong) < 1e-6 * max(1.0, abs(wrong))
 
 
 def _softplus(value: float) -> float:
@@ -454,9 +457,7 @@ def exercises() -> tuple[Exercise, ...]:
             _("Write a textbook of your own"),
             _textbook,
             (
-                _(
-                    "Begin with facts as dicts. Write at least three questions with names in braces; fill() does the rest."
-                ),
+                _("Begin with facts as dicts and three questions or more with names in braces. fill() does the rest."),
                 _("Hold out phrasings, not facts: the same facts, asked in words that are not in the training set."),
                 _('{"train": fill(ask, answer, facts), "held_out": fill(held, "{value}", facts)}'),
             ),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from labs_helper.common.translate import _
-from labs_helper.engines.base import Request
+from labs_helper.engines.base import Message, Request
 from labs_helper.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def encode(engine: MLXText, example: Talk, *, whole: bool = False, end: bool = T
         encode(engine, talk("Who teaches maths?", "Ms. Alder."))
     """
     *before, last = example["messages"]
-    request = Request(tuple({"role": message["role"], "content": message["content"]} for message in before))
+    request = Request(tuple(Message(role=message["role"], content=message["content"]) for message in before))
     ids, start = engine.answered(request, last["content"])
     return Example(ids if end else ids[:-1], 1 if whole else start)
 

@@ -7,11 +7,15 @@ alpha is scale * rank. The names are those of its phi3 (`blk.0.attn_qkv`), with 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from labs_helper.common.translate import _
 from labs_helper.engines.adapters import Adapter
 from labs_helper.engines.worker import WORKER
 from labs_helper.errors import BadRequest, LabError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 NAMES = {
     "self_attn.qkv_proj": "attn_qkv",
@@ -58,7 +62,7 @@ def to_gguf(adapter: Adapter, file: str | Path) -> Path:
     return file
 
 
-def _arrays(adapter: Adapter) -> list[tuple[str, object]]:
+def _arrays(adapter: Adapter) -> list[tuple[str, np.ndarray]]:
     import mlx.core as mx
     import numpy as np
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from labs_helper.engines.base import Request
+from labs_helper.engines.base import Message, Request
 
 if TYPE_CHECKING:
     from labs_helper.engines.mlx_text import MLXText
@@ -39,7 +39,7 @@ def answers(engine: MLXText, questions: Sequence[Talk], max_tokens: int = 40) ->
     engine.load()
     prompts = []
     for example in questions:
-        asked = tuple({"role": m["role"], "content": m["content"]} for m in example["messages"][:-1])
+        asked = tuple(Message(role=m["role"], content=m["content"]) for m in example["messages"][:-1])
         prompts.append(list(engine.render(Request(asked)).ids))
     order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
     said = [Said("", stopped=False)] * len(prompts)

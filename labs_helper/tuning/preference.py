@@ -86,12 +86,13 @@ def likelihoods(engine: MLXText, examples: Sequence[Example]) -> list[float]:
     import mlx.core as mx
 
     engine.load()
-    values = []
+    values: list[float] = []
     for first in range(0, len(examples), _AT_ONCE):
         rows = examples[first : first + _AT_ONCE]
         engine.choose_table(max(map(len, rows)))
         spans = mx.array([[row.start, len(row)] for row in rows])
-        values += answer_likelihoods(engine.model, pad([row.ids for row in rows]), spans).tolist()
+        likely = answer_likelihoods(engine.model, pad([row.ids for row in rows]), spans)
+        values += [float(value.item()) for value in likely]
     return values
 
 

@@ -98,7 +98,7 @@ def test_a_mask_that_is_right(function):
     ("function", "words"),
     [
         (lambda shapes, rank: sum(a * b for a, b in shapes), "full matrices"),
-        (lambda shapes, rank: rank * sum(a * b for a, b in shapes), "do not multiply"),
+        (lambda shapes, rank: rank * sum(a * b for a, b in shapes), "Do not multiply"),
         (lambda shapes, rank: rank * sum(a for a, b in shapes), "That is A alone"),
         (lambda shapes, rank: rank * sum(b for a, b in shapes), "That is B alone"),
         (lambda shapes, rank: sum(a + b for a, b in shapes), "rank is missing"),
@@ -147,7 +147,7 @@ def scored(right, count=40, stopped=None):
     ("value", "words"),
     [
         ({"new": scored(30), "old": scored(40), "taught": Lesson()}, "Train longer"),
-        ({"new": scored(40), "old": scored(30), "taught": Lesson()}, "Mix more old"),
+        ({"new": scored(40), "old": scored(30), "taught": Lesson()}, "Mix in more old"),
         ({"new": scored(40), "old": scored(40), "taught": Lesson(Made(300_000))}, "smaller rank"),
         ({"new": scored(40, stopped=38), "old": scored(40), "taught": Lesson()}, "stop token"),
         ({"new": scored(5, 5), "old": scored(40), "taught": Lesson()}, "at least 20"),

@@ -12,9 +12,8 @@ from labs_helper.corrections import longrope
 from labs_helper.engines.worker import WORKER
 from labs_helper.errors import BadRequest, NotEnoughMemory
 from labs_helper.exercises import lab05
-from labs_helper.tuning import Pair, fill, score, start, talk
+from labs_helper.tuning import Pair, fill, preference, score, start, talk
 from labs_helper.tuning import lesson as lessons
-from labs_helper.tuning import preference
 from labs_helper.tuning.examples import encode, encode_all
 
 TOWNS = [{"x": "Zorp", "y": "a cat"}, {"x": "Quib", "y": "a dog"}]
