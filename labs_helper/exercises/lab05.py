@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from labs_helper.common.translate import _
@@ -17,6 +17,14 @@ from labs_helper.exercises.base import (
     kind,
     number,
     returned,
+)
+from labs_helper.exercises.tuning_formulas import (
+    adapter_size,
+    backwards,
+    counted,
+    divergence,
+    dpo_loss,
+    training_bytes,
 )
 from labs_helper.tuning.checker import check_data, normal
 from labs_helper.tuning.textbook import answer_of, question_of, trouble
@@ -84,15 +92,6 @@ def _two_sets(value: object) -> tuple[list[Any], list[Any]]:
 SPANS = ((5, 9), (1, 2), (12, 20), (3, 4))
 
 
-def counted(prompt: int, length: int) -> list[int]:
-    """1 for each target that belongs to the answer, 0 for the others.
-
-    Example:
-        counted(3, 5)      # [0, 0, 1, 1]
-    """
-    return [int(place >= prompt) for place in range(1, length)]
-
-
 def _flag(value: Any) -> int:
     """0 or 1, from a number or from True and False, also NumPy's."""
     return int(value) if str(value) in ("True", "False") else int(number(value, _("Each part")))
@@ -131,15 +130,6 @@ def _counted(value: object) -> str:
 # --- 5.3 Numbers in an adapter ---------------------------------------------------------------------------------
 
 SHAPES: tuple[tuple[tuple[int, int], ...], ...] = (((256, 768), (256, 256), (256, 1024), (512, 256)), ((10, 30),))
-
-
-def adapter_size(shapes: Sequence[tuple[int, int]], rank: int) -> int:
-    """Numbers in the two matrices of each layer.
-
-    Example:
-        adapter_size([(256, 768)], 8)      # 8192
-    """
-    return sum(rank * (inner + outer) for inner, outer in shapes)
 
 
 def _adapter_size(value: object) -> str:
@@ -253,15 +243,6 @@ JUDGED = (
 )
 
 
-def backwards(answer: str, wanted: str) -> bool:
-    """Whether the digits of an answer are those that are wanted, in their order, and no others.
-
-    Example:
-        backwards("3 2 1.", "3 2 1")      # True
-    """
-    return answer.strip().rstrip(".").split() == wanted.split()
-
-
 def _judge(value: object) -> str:
     function = a_function(value, "right")
     for answer, wanted, expected in JUDGED:
@@ -292,16 +273,6 @@ LIKELIHOODS = (
     (-1.0, -40.0, -2.0, -3.0, 0.1),
     (-900.0, -1.0, -2.0, -3.0, 1.0),
 )
-
-
-def dpo_loss(better: float, worse: float, better_before: float, worse_before: float, beta: float) -> float:
-    """-ln sigmoid of the margin.
-
-    Example:
-        dpo_loss(-2, -3, -2, -3, 0.1)      # 0.693: nothing has changed yet
-    """
-    margin = beta * ((better - better_before) - (worse - worse_before))
-    return math.log1p(math.exp(-abs(margin))) + max(0.0, -margin)
 
 
 def _dpo(value: object) -> str:
@@ -355,25 +326,6 @@ ROWS: tuple[tuple[list[list[float]], list[list[float]]], ...] = (
 )
 
 
-def divergence(first: Any, second: Any) -> float:
-    """The mean over the rows of sum p * (ln p - ln q); p and q are the softmax of two rows of logits.
-
-    Example:
-        divergence([[0, 0]], [[0, 0]])      # 0.0
-    """
-    total = 0.0
-    for one, other in zip(first, second):
-        p, q = _log_softmax(one), _log_softmax(other)
-        total += sum(math.exp(a) * (a - b) for a, b in zip(p, q))
-    return total / len(first)
-
-
-def _log_softmax(row: Sequence[float]) -> list[float]:
-    top = max(row)
-    total = math.log(sum(math.exp(value - top) for value in row)) + top
-    return [value - total for value in row]
-
-
 def _divergence(value: object) -> str:
     import numpy as np
 
@@ -421,15 +373,6 @@ def _divergence(value: object) -> str:
 COUNTS = (114_688, 3_821_079_552)
 
 
-def training_bytes(trained: int) -> int:
-    """Bytes for numbers that are trained: themselves, a gradient and Adam's two means, each in fp32.
-
-    Example:
-        training_bytes(1000)      # 16000
-    """
-    return 16 * trained
-
-
 def _training_bytes(value: object) -> str:
     function = a_function(value, "training_bytes")
     for trained in COUNTS:
@@ -447,6 +390,9 @@ def _training_bytes(value: object) -> str:
     return _("Right: {small:.1f} MB for this adapter, {large:.0f} GB if all of Phi-3.5-mini were trained.").format(
         small=training_bytes(COUNTS[0]) / 1e6, large=training_bytes(COUNTS[1]) / 1e9
     )
+
+
+__all__ = ["adapter_size", "backwards", "exercises"]  # the notebook goes on with the first two
 
 
 def exercises() -> tuple[Exercise, ...]:

@@ -219,35 +219,17 @@ def teach(
     model.freeze()
     assert plan.layers is not None, "check_plan comes first"
     adapters.install(model, plan.rank, plan.scale, plan.keys, plan.layers)
-    history: list[Step] = []
-    worst = 1.5 * math.log(engine.config["vocab_size"])  # well above the loss of a model that knows nothing
-    kept = [adapters.arrays_of(model)]
-    newest = list(kept)
+    watch = _Watch(model, 1.5 * math.log(engine.config["vocab_size"]), on_step, cancelled)
     rate = optim.cosine_decay(plan.rate, plan.steps, plan.rate / 10)
     start = time.perf_counter()
     ended = "finished"
-
-    class Watch(trainer.TrainingCallback):  # type: ignore[misc]  # mlx-lm has no types
-        """Hears of every step."""
-
-        def on_train_loss_report(self, train_info: dict[str, Any]) -> None:
-            value = float(train_info["train_loss"])
-            step = Step(int(train_info["iteration"]), value, 1 / train_info["iterations_per_second"])
-            history.append(step)
-            if not math.isfinite(value) or value > max(1.5 * history[0].loss, worst):
-                raise Exploded
-            # This loss was computed before the step's update, so it vouches for what there was before it.
-            kept[0], newest[0] = newest[0], adapters.arrays_of(model)
-            on_step(step)
-            if cancelled():
-                raise Stopped
 
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stack.callback(_clean, model)
         if begin is not None:
             model.load_weights(list(begin.arrays.items()), strict=False)
-            kept[0] = newest[0] = dict(begin.arrays)
+            watch.kept = watch.newest = dict(begin.arrays)
         if not adapters.arrays_of(model):
             raise BadRequest(
                 _("No layer of this model is called {keys}: nothing would be trained.").format(
@@ -273,17 +255,48 @@ def teach(
                     args=arguments,
                     loss=loss or answer_loss,
                     iterate_batches=batches or shuffled(plan.seed),
-                    training_callback=Watch(),
+                    training_callback=watch,
                 )
-                kept[0] = adapters.arrays_of(model)
+                watch.kept = watch.newest
             except Stopped:
                 ended = "stopped"
-                kept[0] = adapters.arrays_of(model)
+                watch.kept = watch.newest
             except Exploded:
                 ended = "exploded"
-    mx.eval(kept[0])
-    made = Adapter(name, plan.rank, plan.scale, plan.keys, plan.layers, kept[0])
-    return Taught(made, tuple(history), time.perf_counter() - start, ended, table, plan)
+    mx.eval(watch.kept)
+    made = Adapter(name, plan.rank, plan.scale, plan.keys, plan.layers, watch.kept)
+    return Taught(made, tuple(watch.history), time.perf_counter() - start, ended, table, plan)
+
+
+class _Watch:
+    """What mlx-lm's trainer tells after each step: its numbers are kept, and the run is ended where it must be.
+
+    Attributes:
+        history: the steps.
+        newest: the adapter after the last step.
+        kept: the adapter that is known to be good.
+    """
+
+    def __init__(
+        self, model: Any, worst: float, on_step: Callable[[Step], object], cancelled: Callable[[], bool]
+    ) -> None:
+        self._model, self._on_step, self._cancelled = model, on_step, cancelled
+        self._worst = worst  # well above the loss of a model that knows nothing
+        self.history: list[Step] = []
+        self.newest = self.kept = adapters.arrays_of(model)
+
+    def on_train_loss_report(self, train_info: Mapping[str, Any]) -> None:
+        """Called by the trainer."""
+        value = float(train_info["train_loss"])
+        step = Step(int(train_info["iteration"]), value, 1 / train_info["iterations_per_second"])
+        self.history.append(step)
+        if not math.isfinite(value) or value > max(1.5 * self.history[0].loss, self._worst):
+            raise Exploded
+        # This loss was computed before the step's update, so it vouches for the adapter before that.
+        self.kept, self.newest = self.newest, adapters.arrays_of(self._model)
+        self._on_step(step)
+        if self._cancelled():
+            raise Stopped
 
 
 def _clean(model: Any) -> None:
