@@ -395,6 +395,7 @@ def _training_bytes(value: object) -> str:
 __all__ = ["adapter_size", "backwards", "exercises"]  # the notebook goes on with the first two
 
 
+# Long because it is a list: title and hints of each exercise.
 def exercises() -> tuple[Exercise, ...]:
     """The exercises of lab 05, in their order, with titles and hints in the learner's language."""
     return (

@@ -230,42 +230,46 @@ def teach(
         if begin is not None:
             model.load_weights(list(begin.arrays.items()), strict=False)
             watch.kept = watch.newest = dict(begin.arrays)
-        if not adapters.arrays_of(model):
-            raise BadRequest(
-                _("No layer of this model is called {keys}: nothing would be trained.").format(
-                    keys=", ".join(plan.keys)
-                ),
-                _("Phi's layers are called {known}.").format(known=", ".join(LINEAR)),
-            )
-        arguments = trainer.TrainingArgs(
-            batch_size=plan.batch,
-            iters=plan.steps,
-            steps_per_report=1,
-            steps_per_save=plan.steps + 1,
-            adapter_file=scratch / "adapters.safetensors",  # it writes one at the end, whether one wants it or not
-            max_seq_length=int(engine.config["max_position_embeddings"]),
-            grad_checkpoint=plan.checkpoint,
-        )
+        _need_layers(model, plan)
         with _quiet(trainer), _uncompiled():
             try:
                 trainer.train(
                     model,
                     optim.Adam(learning_rate=rate),
                     examples,
-                    args=arguments,
+                    args=_arguments(trainer, plan, engine.config, scratch),
                     loss=loss or answer_loss,
                     iterate_batches=batches or shuffled(plan.seed),
                     training_callback=watch,
                 )
                 watch.kept = watch.newest
             except Stopped:
-                ended = "stopped"
-                watch.kept = watch.newest
+                ended, watch.kept = "stopped", watch.newest
             except Exploded:
                 ended = "exploded"
     mx.eval(watch.kept)
     made = Adapter(name, plan.rank, plan.scale, plan.keys, plan.layers, watch.kept)
     return Taught(made, tuple(watch.history), time.perf_counter() - start, ended, table, plan)
+
+
+def _need_layers(model: Any, plan: Plan) -> None:
+    if not adapters.arrays_of(model):
+        raise BadRequest(
+            _("No layer of this model is called {keys}: nothing would be trained.").format(keys=", ".join(plan.keys)),
+            _("Phi's layers are called {known}.").format(known=", ".join(LINEAR)),
+        )
+
+
+def _arguments(trainer: Any, plan: Plan, config: Mapping[str, Any], scratch: Path) -> Any:
+    return trainer.TrainingArgs(
+        batch_size=plan.batch,
+        iters=plan.steps,
+        steps_per_report=1,
+        steps_per_save=plan.steps + 1,
+        adapter_file=scratch / "adapters.safetensors",  # it writes one at the end, whether one wants it or not
+        max_seq_length=int(config["max_position_embeddings"]),
+        grad_checkpoint=plan.checkpoint,
+    )
 
 
 class _Watch:
