@@ -189,8 +189,8 @@ AUTHORS = {f"labs_helper/course/{name}.py" for name in ("authoring", "editions",
 
 
 def allowed(name: str) -> set[str]:
-    if name == "labs_helper/engines/llama_cpp.py":
-        return CORE | EXTRAS["x86"]  # the extra is for this engine
+    if name in ("labs_helper/engines/llama_cpp.py", "labs_helper/tuning/gguf_adapter.py"):
+        return CORE | EXTRAS["x86"]  # the extra is for llama.cpp
     if name in ("labs_helper/board/server.py", "labs_helper/board/listener.py"):
         return CORE | EXTRAS["board"]  # the instructor's side; a learner's machine never imports it
     if name in AUTHORS:
