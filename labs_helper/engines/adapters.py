@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import mlx.core as mx
 
 LINEAR = ("self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj")  # of a phi3 layer
+APART = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")  # of a phimoe layer
 
 
 @dataclass(frozen=True, eq=False)

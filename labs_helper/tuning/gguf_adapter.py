@@ -48,7 +48,9 @@ def to_gguf(adapter: Adapter, file: str | Path) -> Path:
     try:
         import gguf
     except ImportError as error:
-        raise LabError(_("The package gguf is not installed."), _("Install it: pip install 'labs-helper[x86]'.")) from error
+        raise LabError(
+            _("The package gguf is not installed."), _("Install it: pip install 'labs-helper[x86]'.")
+        ) from error
     writer = gguf.GGUFWriter(str(file), "phi3")
     writer.add_string("general.type", "adapter")
     writer.add_string("adapter.type", "lora")

@@ -27,7 +27,7 @@ from labs_helper.capacity.training import Training
 from labs_helper.common.translate import _
 from labs_helper.corrections import longrope
 from labs_helper.engines import adapters
-from labs_helper.engines.adapters import LINEAR, Adapter
+from labs_helper.engines.adapters import APART, LINEAR, Adapter
 from labs_helper.engines.base import Stopped
 from labs_helper.errors import BadRequest
 from labs_helper.tuning.examples import Example
@@ -253,10 +253,16 @@ def teach(
 
 
 def _need_layers(model: Any, plan: Plan) -> None:
-    if not adapters.arrays_of(model):
+    """Refuse layers that the model does not have: mlx-lm would leave them out silently."""
+    trained = {name.split(".", 3)[3].rsplit(".", 1)[0] for name in adapters.arrays_of(model)}
+    missing = [key for key in plan.keys if key not in trained]
+    if missing:
+        fused = any(name.endswith("qkv_proj") for name, _module in model.named_modules())
         raise BadRequest(
-            _("No layer of this model is called {keys}: nothing would be trained.").format(keys=", ".join(plan.keys)),
-            _("Phi's layers are called {known}.").format(known=", ".join(LINEAR)),
+            _("No layer of this model is called {keys}: nothing there would be trained.").format(
+                keys=", ".join(missing)
+            ),
+            _("Its layers are called {known}.").format(known=", ".join(LINEAR if fused else APART)),
         )
 
 

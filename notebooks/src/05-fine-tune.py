@@ -11,7 +11,7 @@
 #
 # | | with the bundled model | with the real Phi-3.5-mini |
 # | --- | --- | --- |
-# | time | 90 minutes; two minutes to run all cells | the same, and 10 to 30 minutes for one training |
+# | time | 90 minutes; two minutes to run all cells | the same, and the time of the trainings |
 # | free memory | 1.5 GB | section 10 computes it from the shapes |
 # | download | nothing | 2.15 GB, once, and only when you ask for it |
 #
@@ -30,8 +30,8 @@ model = load("instruct", tier="tiny")
 print(f"{model.name} learns in this notebook.")
 
 # %% [markdown]
-# This lab always teaches the bundled model, on every machine: one training takes seconds, so you can try things and fail. All
-# cells work with the real Phi-3.5-mini too; section 10 has its memory and its commands.
+# This lab always teaches the bundled model, on every machine: one training takes seconds, so you can try things and fail. For
+# the real Phi-3.5-mini, section 10 has the memory and the commands.
 
 # %% [markdown] minutes=12
 # ## 1. Write a small textbook (12 minutes)
@@ -374,7 +374,7 @@ reveal("5.6a", {f"{row['group']}, {row['name']}": round(row["old"], 2) for row i
 # %% [markdown]
 # One run a point, one seed: trust the large differences, not the small ones. Look at the points with 10 steps. The old facts can be
 # gone **before** the new ones have arrived: the first thing that a narrow textbook teaches is its tone. No rank prevents that.
-# Examples of the old kind do.
+# Examples of the old kind do. And rank 1 after 10 steps kept everything because it had learned nothing.
 #
 # **Overfitting** is something else: the training loss falls, and the held-out phrasings get worse. You would see it here as a point
 # that sinks while the steps grow.
@@ -639,8 +639,8 @@ except LabError as problem:
     print(problem.what)
 
 # %% [markdown]
-# Gone: the folded model is as far from the adapter as the model without it. Real adapters are often small changes of this kind, a
-# tone or a habit. Whether yours survives the rounding is a property of your adapter, so measure it.
+# Gone: the folded model is as far from the adapter as the model without it. That is what the reports about `mlx_lm.fuse`
+# describe. Whether yours survives the rounding depends on how much it changes, so measure it.
 #
 # The third way out is llama.cpp, which reads adapters as GGUF. Both matrices are turned, and its factor is `alpha / rank`:
 
@@ -701,12 +701,13 @@ pd.DataFrame(table).round(2)
 # start(model, book, steps=200, rate=1e-4, layers=16, batch=1, checkpoint=True)
 # ```
 #
-# On NVIDIA, the usual tools are Unsloth or TRL; `textbook.write` gives them the same JSON lines. Of the other models: attention
-# layers of Phi-3.5-MoE take adapters (`keys=("self_attn.q_proj", ...)`), and its experts do not here. Phi-3.5-vision is trained
-# with `mlx_vlm`, and not in this course.
+# On NVIDIA, people use Unsloth or TRL; `labs_helper.tuning.write` gives them the same JSON lines. Of the other models: the
+# attention of Phi-3.5-MoE takes adapters (`keys=("self_attn.q_proj", "self_attn.v_proj", "self_attn.o_proj")`; try it on
+# `load("moe")`), its experts do not in this course. For Phi-3.5-vision there is the trainer of `mlx_vlm`; this course does not
+# use it.
 #
 # One more thing the course does for you. `mlx_lm` reads positions with the wrong LongRoPE table below 4,096 tokens
-# (lab 01, section 8). Trained with it, an adapter would learn to make up for a mistake that is gone when you use it elsewhere.
+# ([lab 01](01-instruct.ipynb)). Trained with it, an adapter would learn to make up for a mistake that is gone when you use it elsewhere.
 # `start` trains with the right table:
 
 # %%
@@ -756,8 +757,8 @@ reveal("5.11a", sum(score(talker, held_out).stopped))
 
 # %% [markdown]
 # Many guides promise an answer that never ends. Here the model still stops: it learned that long before, and a training of this
-# size does not take it away. A rougher one does: with 60 steps at a rate of `2e-3`, no answer ended when we tried, and most were
-# wrong as well. Teach the end all the same. It costs one token.
+# size does not take it away. A rougher one does: with 60 steps at a rate of `2e-3`, none of 16 answers ended when we tried, and
+# 12 of them were wrong as well. Teach the end all the same. It costs one token.
 
 # %% [markdown]
 # **When not to fine-tune.** Facts that change, or that must be right to the letter, belong into a document that the model reads

@@ -136,6 +136,7 @@ def test_an_example_without_its_end_for_the_experiment(model):
     ("plan", "words"),
     [
         ({"keys": ("self_attn.q_proj",)}, "qkv_proj"),
+        ({"keys": ("self_attn.o_proj", "self_attn.v_proj")}, "No layer of this model is called self_attn.v_proj:"),
         ({"keys": ()}, "no layer"),
         ({"layers": 16}, "has 4"),
         ({"rank": 0}, "rank=0"),
@@ -148,6 +149,16 @@ def test_a_plan_that_cannot_work(model, plan, words):
     with pytest.raises(BadRequest, match=words):
         start(model, BOOK, **{"steps": 2, **plan}).wait()
     assert model.ask("Where is Lima?").text == "Lima is a city in Peru."  # nothing was left on the model
+
+
+def test_the_attention_of_a_mixture_of_experts_can_be_taught():
+    moe = load("moe", tier="tiny")
+    keys = ("self_attn.q_proj", "self_attn.v_proj", "self_attn.o_proj")
+    made = start(moe, BOOK, steps=12, rate=2e-3, keys=keys).wait()
+    assert made.history[-1].loss < made.history[0].loss / 3
+    assert load("moe", tier="tiny", adapter=made.adapter).ask("Who is Zorp?").text == "Zorp is a cat."
+    with pytest.raises(BadRequest, match=r"gate_up_proj.*q_proj"):
+        start(moe, BOOK, steps=1).wait()
 
 
 def test_a_training_that_does_not_fit_is_refused(model, monkeypatch):
