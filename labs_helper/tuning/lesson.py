@@ -259,10 +259,8 @@ def _need_layers(model: Any, plan: Plan) -> None:
     if missing:
         fused = any(name.endswith("qkv_proj") for name, _module in model.named_modules())
         raise BadRequest(
-            _("No layer of this model is called {keys}: nothing there would be trained.").format(
-                keys=", ".join(missing)
-            ),
-            _("Its layers are called {known}.").format(known=", ".join(LINEAR if fused else APART)),
+            _("No layer of this model is called {keys}: nothing would be trained.").format(keys=", ".join(missing)),
+            _("Phi's layers are called {known}.").format(known=", ".join(LINEAR if fused else APART)),
         )
 
 
