@@ -12,7 +12,7 @@
 # | | with the bundled model | with the real Phi-3.5-mini |
 # | --- | --- | --- |
 # | time | 90 minutes; two minutes to run all cells | the same, and the time of the trainings |
-# | free memory | 1.5 GB | section 10 computes it from the shapes |
+# | free memory | 1.5 GB | 1.5 GB for these cells; section 10 computes what its training takes |
 # | download | nothing | 2.15 GB, once, and only when you ask for it |
 #
 # Before this: [00: start the course](00-start-here.ipynb). Helpful: [01: Instruct](01-instruct.ipynb), sections 1 and 2.
