@@ -11,7 +11,7 @@
 #
 # | | with the bundled model | with the real Phi-3.5-mini |
 # | --- | --- | --- |
-# | time | 90 minutes; two minutes to run all cells | the same, and the time of the trainings |
+# | time | 2 hours; two minutes to run all cells | the same, and the time of the trainings |
 # | free memory | 1.5 GB | 1.5 GB for these cells; section 10 computes what its training takes |
 # | download | nothing | 2.15 GB, once, and only when you ask for it |
 #
@@ -33,8 +33,8 @@ print(f"{model.name} learns in this notebook.")
 # This lab always teaches the bundled model, on every machine: one training takes seconds, so you can try things and fail. For
 # the real Phi-3.5-mini, section 10 has the memory and the commands.
 
-# %% [markdown] minutes=12
-# ## 1. Write a small textbook (12 minutes)
+# %% [markdown] minutes=14
+# ## 1. Write a small textbook (14 minutes)
 #
 # Here is a class that no model has ever met. Eight people, eight cities.
 
@@ -156,8 +156,8 @@ print([model.engine.pieces.readable(token) for token in theirs[start:]])
 # That does no harm, because `<|end|>` is in it as well. Data sets written by hand often lack both. Section 11 tries what happens
 # then.
 
-# %% [markdown] minutes=12
-# ## 3. Build LoRA by hand (12 minutes)
+# %% [markdown] minutes=10
+# ## 3. Build LoRA by hand (10 minutes)
 #
 # A layer multiplies its input with a matrix `W`. Training all of `W` means keeping a gradient and two more numbers for every
 # weight. **LoRA** leaves `W` alone and adds a thin detour: `y = x W + scale * (x A) B`. `A` narrows the input to `rank` numbers,
@@ -220,8 +220,8 @@ block = [(256, 768), (256, 256), (256, 1024), (512, 256)]  # qkv, output, gate a
 numbers = 4 * by_formula(block, rank=8)
 print(f"{numbers:,} numbers in four blocks: {numbers / 3.93e6:.1%} of the model, {numbers * 4 / 1e6:.2f} MB")
 
-# %% [markdown] minutes=12
-# ## 4. Teach the class, and measure (12 minutes)
+# %% [markdown] minutes=10
+# ## 4. Teach the class, and measure (10 minutes)
 #
 # First measure what there is to lose. The old facts are where cities are, asked in a phrasing that the training will not use.
 # `score` asks everything at once and counts; the range behind it is the 95% interval.
@@ -287,8 +287,8 @@ for question in ("Where does Ana live?", "Where is Lima?", "What is 17 + 25?"):
 # textbook says that the answer to any question is "... lives in ...". This is **catastrophic forgetting**. It is the rule, not an
 # accident. Many tutorials miss it, because they judge a training by reading one answer about the new things.
 
-# %% [markdown] minutes=15
-# ## 5. Repair the forgetting (15 minutes)
+# %% [markdown] minutes=16
+# ## 5. Repair the forgetting (16 minutes)
 #
 # What a model should keep, it has to see. **Replay** mixes old examples in. You do not have the data that the model was trained
 # on? Ask the model: its own answers, to questions of the old kind, are the old data.
@@ -345,8 +345,8 @@ my_lesson, my_new, my_old = lesson, new_mixed, old_mixed
 # %%
 check("5.4", {"new": my_new, "old": my_old, "taught": my_lesson})  # for help, run hint("5.4")
 
-# %% [markdown] minutes=8
-# ## 6. Look at rank and steps together (8 minutes)
+# %% [markdown] minutes=7
+# ## 6. Look at rank and steps together (7 minutes)
 #
 # How large must an adapter be, and how long must it learn? Measure both ends: what is learned, and what is kept.
 
@@ -379,8 +379,8 @@ reveal("5.6a", {f"{row['group']}, {row['name']}": round(row["old"], 2) for row i
 # **Overfitting** is something else: the training loss falls, and the held-out phrasings get worse. You would see it here as a point
 # that sinks while the steps grow.
 
-# %% [markdown] minutes=12
-# ## 7. Teach a skill (12 minutes)
+# %% [markdown] minutes=11
+# ## 7. Teach a skill (11 minutes)
 #
 # A fact can be looked up. A **skill** has to work on cases that nobody has listed. The card of `instruct-tiny` says that it
 # cannot do anything outside its tasks. Saying digits backwards is outside.
@@ -653,8 +653,8 @@ try:
 except LabError as problem:
     print(problem)
 
-# %% [markdown] minutes=8
-# ## 10. Plan it for the real Phi-3.5-mini (8 minutes)
+# %% [markdown] minutes=7
+# ## 10. Plan it for the real Phi-3.5-mini (7 minutes)
 #
 # Four things take memory: the weights, the adapter with what Adam keeps for it, and the **activations**: what the way back
 # needs from the way there. With `checkpoint`, most of them are computed twice instead of kept.
@@ -713,8 +713,8 @@ pd.DataFrame(table).round(2)
 # %%
 print("table in this lab's trainings:", lesson.table)
 
-# %% [markdown] minutes=8
-# ## 11. Walk into the traps on purpose (8 minutes)
+# %% [markdown] minutes=6
+# ## 11. Walk into the traps on purpose (6 minutes)
 #
 # People lose evenings to these. First, the keys of another model: Phi has one fused layer where others have three.
 
