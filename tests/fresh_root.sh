@@ -25,7 +25,7 @@ if [ -z "${LABS_ROOT:-}" ]; then
   LABS_ROOT=$(mktemp -d "${2:-/var/tmp}/labs-root.XXXXXX")
   export LABS_ROOT
   # The mounts are in a namespace that is gone by then, so that nothing but the root's own files can be removed.
-  trap 'rm -rf --one-file-system "$LABS_ROOT"' EXIT
+  trap 'rm -rf --one-file-system "$LABS_ROOT" "$LABS_ROOT.log"' EXIT
   timeout --kill-after=20 "${LABS_SECONDS:-5400}" unshare --mount --pid --fork --kill-child "$0" "$way"
   exit
 fi
@@ -40,7 +40,7 @@ trap report EXIT
 
 # step NAME COMMAND: run it and note how it went. The first that fails ends the run, with the end of what it printed.
 step() {
-  local begun=$SECONDS how=worked log="$LABS_ROOT/tmp/step.log"
+  local begun=$SECONDS how=worked log="$LABS_ROOT.log" # beside it: mmdebstrap wants an empty folder
   echo "$1 ..."
   "${@:2}" >"$log" 2>&1 || how=FAILED
   table+=("$1|$how|$(awk "BEGIN { printf \"%.1f\", ($SECONDS - $begun) / 60 }")")
@@ -107,11 +107,11 @@ if [ "$way" = bare ]; then
   environment+=(PIP_ONLY_BINARY=:all:)
   step "make setup, from wheels only" inside "make setup"
   step "labs doctor" inside ".venv/bin/labs doctor"
-  cat "$LABS_ROOT/tmp/step.log"
+  cat "$LABS_ROOT.log"
   step "make lab, and every lab in its JupyterLab" inside "timeout 1800 .venv/bin/python tests/fresh_root_lab.py notebooks/0*.ipynb"
-  cat "$LABS_ROOT/tmp/step.log"
+  cat "$LABS_ROOT.log"
   step "make test${TESTS:+ TESTS=\"$TESTS\"}" inside "make test LIMIT= ${TESTS:+TESTS=\"$TESTS\"}"
-  tail -15 "$LABS_ROOT/tmp/step.log"
+  tail -15 "$LABS_ROOT.log"
   exit
 fi
 
@@ -125,8 +125,8 @@ PYTHON
   echo "$command"
   step "$name" inside "$command"
 done
-cat "$LABS_ROOT/tmp/step.log"
+cat "$LABS_ROOT.log"
 step "labs doctor" inside ".venv/bin/labs doctor"
-cat "$LABS_ROOT/tmp/step.log"
+cat "$LABS_ROOT.log"
 step "make lab, and lab 01 in its JupyterLab" inside "timeout 600 .venv/bin/python tests/fresh_root_lab.py notebooks/01-instruct.ipynb"
-cat "$LABS_ROOT/tmp/step.log"
+cat "$LABS_ROOT.log"
