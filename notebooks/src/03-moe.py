@@ -353,7 +353,7 @@ from labs_helper.figures import expert_load
 def joined(answers):
     """The records of all answers in one table, with the topic and the number of the conversation."""
     frames = [answer.routing.frame().assign(conversation=number) for number, answer in enumerate(answers)]
-    return pd.concat(frames, ignore_index=True).assign(topic=lambda all: all["conversation"].map(questions["topic"]))
+    return pd.concat(frames, ignore_index=True).assign(topic=lambda rows: rows["conversation"].map(questions["topic"]))
 
 
 talks = joined(answers)
