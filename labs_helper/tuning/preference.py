@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest
@@ -92,7 +92,7 @@ def likelihoods(engine: MLXText, examples: Sequence[Example]) -> list[float]:
         engine.choose_table(max(map(len, rows)))
         spans = mx.array([[row.start, len(row)] for row in rows])
         likely = answer_likelihoods(engine.model, pad([row.ids for row in rows]), spans)
-        values += [float(value.item()) for value in likely]
+        values += cast("list[float]", likely.tolist())
     return values
 
 
