@@ -35,7 +35,7 @@ check_setup("00")
 # test what people say about them. MLX is Apple's library for machine learning. It works on Macs, and more slowly on Linux.
 #
 # ![A map of the labs. 00 leads into a box with all the others. In the box, dashed arrows lead from 01 to 03, from 03 to 07, and
-# from 01 to 02. Four small dashed circles hold 04, 05, 06 and 08.](../images/course-map.svg)
+# from 01 to 02. 05 has no arrow. Three small dashed circles hold 04, 06 and 08.](../images/course-map.svg)
 #
 # Takeaway: every lab needs 00. A dashed arrow means that the earlier lab helps. Dashed circles are labs that do not exist yet.
 #
@@ -55,7 +55,7 @@ check_setup("00")
 #
 # - **Two hours:** 00, then sections 1 to 3 of 01, then sections 1, 2 and 8 of 02.
 # - **A day:** 00, 01 and 02.
-# - **Everything:** 00, 01, 02, 03, 07, in this order. That takes two days.
+# - **Everything:** 00, 01, 02, 03, 07, 05, in this order. That takes two days.
 
 # %% [markdown] minutes=3
 # ## 2. Run and stop a notebook (3 minutes)
