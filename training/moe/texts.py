@@ -146,7 +146,7 @@ class Texts(Steps):
         return self.draw(lambda: self.ordinary_text(own) if rng.random() < 0.5 else self.odd_text(own), "copied")
 
     def text_count(self, language: str):
-        """How many words a text has that stands in the question."""
+        """How many words a text in the question has."""
         text = self.text_to_copy(language)
         while " " not in text:
             text = self.text_to_copy(language)
