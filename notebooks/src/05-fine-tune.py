@@ -36,6 +36,8 @@ print(f"{model.name} learns in this notebook.")
 # %% [markdown] minutes=14
 # ## 1. Write a small textbook (14 minutes)
 #
+# *New words: [held-out](../docs/glossary.md#held-out).*
+#
 # Here is a class that no model has ever met. Eight people, eight cities.
 
 # %%
@@ -158,6 +160,8 @@ print([model.engine.pieces.readable(token) for token in theirs[start:]])
 
 # %% [markdown] minutes=10
 # ## 3. Build LoRA by hand (10 minutes)
+#
+# *New words: [LoRA](../docs/glossary.md#lora), [adapter](../docs/glossary.md#adapter).*
 #
 # A layer multiplies its input with a matrix `W`. Training all of `W` means keeping a gradient and two more numbers for every
 # weight. **LoRA** leaves `W` alone and adds a thin detour: `y = x W + scale * (x A) B`. `A` narrows the input to `rank` numbers,
@@ -289,6 +293,8 @@ for question in ("Where does Ana live?", "Where is Lima?", "What is 17 + 25?"):
 
 # %% [markdown] minutes=16
 # ## 5. Repair the forgetting (16 minutes)
+#
+# *New words: [replay](../docs/glossary.md#replay).*
 #
 # What a model should keep, it has to see. **Replay** mixes old examples in. You do not have the data that the model was trained
 # on? Ask the model: its own answers, to questions of the old kind, are the old data.
@@ -529,6 +535,8 @@ reveal("5.8a", round(after.share, 2))
 
 # %% [markdown] minutes=14
 # ## 9. Use it, carry it, fold it in, and prove it (14 minutes)
+#
+# *New words: [fold](../docs/glossary.md#fold).*
 #
 # An adapter is two small files. Keep it, and `load` knows it by name.
 
