@@ -32,8 +32,10 @@ _FILES = (
 # `data` whole, with the models: labs open its tables by name, and one that is missing shows only in a cell.
 _FOLDERS = ("labs_helper", "data", "images", "docs", ".devcontainer")
 _NOT = ("__pycache__", ".ipynb_checkpoints")
-# In the text of a notebook file: a link never runs over the end of a line, or of a JSON string.
+_TEACHING = "docs/teaching"  # left out of the folders: it has the answers to the questions that a class discusses
+# In a text: a link never runs over the end of a line, or of a notebook's JSON string.
 _TO_SOLUTIONS = re.compile(r"\[([^\]\[\"\n]*)\]\(solutions/[^)\"\n]*\)")
+_TO_TEACHING = re.compile(r"\[([^\]\[\"\n]*)\]\((?:docs/)?teaching/[^)\"\n]*\)")
 _TIME = (1980, 1, 1, 0, 0, 0)  # the same content makes the same zip, byte for byte
 
 
@@ -88,8 +90,12 @@ def contents(root: Path) -> dict[str, bytes]:
         for file in sorted((root / folder).rglob("*")):
             inside = file.relative_to(root)
             hidden = any(part.startswith(".") for part in file.relative_to(root / folder).parts)
-            if file.is_file() and not file.is_symlink() and not hidden and not set(_NOT) & set(inside.parts):
+            left_out = hidden or set(_NOT) & set(inside.parts) or inside.is_relative_to(_TEACHING)
+            if file.is_file() and not file.is_symlink() and not left_out:
                 files[inside.as_posix()] = file.read_bytes()
+    for name in [name for name in files if name.endswith(".md")]:
+        text = files[name].decode()
+        files[name] = _TO_TEACHING.sub(lambda link: _("{text} (in the repository)").format(text=link[1]), text).encode()
     sources = sorted((root / "notebooks" / "src").glob(SOURCES))
     if not sources:
         raise LabError(_("There are no sources in {folder}.").format(folder=root / "notebooks/src"), whole)

@@ -255,7 +255,9 @@ def solutions():
 
 def test_the_zip_holds_no_solution(unpacked):
     names = {path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*") if path.is_file()}
-    assert not [name for name in names if re.match(r"notebooks/(src|solutions|drafts)|tests/|training/", name)]
+    assert not [
+        name for name in names if re.match(r"notebooks/(src|solutions|drafts)|tests/|training/|docs/teaching/", name)
+    ]
     assert not [name for name in names if "__pycache__" in name or COPIES.strip("*") in name]
     answers = list(solutions())
     assert len(answers) > 10
