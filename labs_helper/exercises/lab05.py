@@ -1,31 +1,18 @@
-"""The exercises of lab 05. Results are judged, not texts: what a trained model answers, and how a function computes."""
+"""The exercises of lab 05. Results are judged, not texts: what a trained model answers, and how a function computes.
+
+Functions are tried on stored cases: right results, and those of common mistakes.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import operator
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from labs_helper.common.translate import _
-from labs_helper.exercises.base import (
-    Exercise,
-    NotYet,
-    TryAgain,
-    a_function,
-    as_list,
-    is_unfilled,
-    kind,
-    number,
-    returned,
-)
-from labs_helper.exercises.tuning_formulas import (
-    adapter_size,
-    backwards,
-    counted,
-    divergence,
-    dpo_loss,
-    training_bytes,
-)
+from labs_helper.exercises import diagnosis, stored
+from labs_helper.exercises.base import Exercise, NotYet, TryAgain, a_function, as_list, is_unfilled, kind, number
 from labs_helper.tuning.checker import check_data, normal
 from labs_helper.tuning.textbook import answer_of, question_of, trouble
 
@@ -89,8 +76,6 @@ def _two_sets(value: object) -> tuple[list[Any], list[Any]]:
 
 # --- 5.2 Where the loss counts -------------------------------------------------------------------------------
 
-SPANS = ((5, 9), (1, 2), (12, 20), (3, 4))
-
 
 def _flag(value: Any) -> int:
     """0 or 1, from a number or from True and False, also NumPy's."""
@@ -99,64 +84,80 @@ def _flag(value: Any) -> int:
 
 def _counted(value: object) -> str:
     function = a_function(value, "counted")
-    for prompt, length in SPANS:
-        call = f"counted({prompt}, {length})"
-        flags = [_flag(flag) for flag in as_list(returned(function(prompt, length)), what=call)]
-        right = counted(prompt, length)
-        if flags == right:
-            continue
-        if len(flags) == length:
-            why = _("There are {least} targets, not {length}: the first token is never predicted.").format(
-                least=length - 1, length=length
+    tried = stored.cases("5.2")
+    targets = {_call_of_counted(*case.arguments): len(case.right) for case in tried}
+
+    def read(answer: object, call: str) -> list[int]:
+        flags = [_flag(flag) for flag in as_list(answer, what=call)]
+        count = targets[call]
+        if len(flags) == count + 1:
+            raise TryAgain(
+                _(
+                    "{call} returned {flags}. There are {count} targets, not {length}: the first token is never "
+                    "predicted."
+                ).format(call=call, flags=flags, count=count, length=count + 1)
             )
-        elif len(flags) != length - 1:
-            why = _("It needs one number for each of the {count} targets.").format(count=length - 1)
-        elif flags == [1 - flag for flag in right]:
-            why = _("This counts the prompt and leaves the answer out. It is the other way round.")
-        elif flags == [int(place > prompt) for place in range(1, length)]:
-            why = _("The first token of the answer is missing: it is the target of the prompt's last token.")
-        elif flags == [int(place >= prompt - 1) for place in range(1, length)]:
-            why = _("The last token of the prompt counts as well. Targets are one place further than inputs.")
-        elif flags == [*right[:-1], 0]:
-            why = _("The last token is left out. It is <|end|>: without it the model never learns to stop.")
-        elif all(flags):
-            why = _("Everything counts, the prompt too.")
-        else:
-            why = _("Target number n is the token at place n. It counts if that place belongs to the answer.")
-        raise TryAgain(_("{call} gave {flags}. {why}").format(call=call, flags=flags, why=why))
+        if len(flags) != count:
+            raise TryAgain(
+                _("{call} returned {flags}. It needs one number for each of the {count} targets.").format(
+                    call=call, flags=flags[:20], count=count
+                )
+            )
+        return flags
+
+    diagnosis.judge(
+        function,
+        tried,
+        {
+            "exchanged": _("This counts the prompt and leaves the answer out. It is the other way round."),
+            "first left out": _(
+                "The first token of the answer is missing: it is the target of the prompt's last token."
+            ),
+            "one too early": _(
+                "The last token of the prompt counts as well. Targets are one place further than inputs."
+            ),
+            "end left out": _("The last token is left out. It is <|end|>: without it the model never learns to stop."),
+            "all": _("Everything counts, the prompt too."),
+            "": _("Target number n is the token at place n. It counts if that place belongs to the answer."),
+        },
+        call=_call_of_counted,
+        read=read,
+        close=operator.eq,
+    )
     return _("Right: the answer and its end count, and the question does not.")
+
+
+def _call_of_counted(prompt: int, length: int) -> str:
+    return f"counted({prompt}, {length})"
 
 
 # --- 5.3 Numbers in an adapter ---------------------------------------------------------------------------------
 
-SHAPES: tuple[tuple[tuple[int, int], ...], ...] = (((256, 768), (256, 256), (256, 1024), (512, 256)), ((10, 30),))
-
 
 def _adapter_size(value: object) -> str:
     function = a_function(value, "adapter_size")
-    for shapes in SHAPES:
-        for rank in (8, 3):
-            call = f"adapter_size({list(shapes)}, {rank})"
-            answer = number(returned(function(list(shapes), rank)), call)
-            right = adapter_size(shapes, rank)
-            if answer == right:
-                continue
-            whole = sum(inner * outer for inner, outer in shapes)
-            hints = {
-                float(whole): _("That is the full matrices. Two thin ones replace them: in x rank, and rank x out."),
-                float(rank * whole): _(
-                    "In x rank and rank x out are two matrices: add them. Do not multiply in by out."
-                ),
-                float(sum(rank * inner for inner, _outer in shapes)): _("That is A alone. B has rank x out numbers."),
-                float(sum(rank * outer for _inner, outer in shapes)): _("That is B alone. A has in x rank numbers."),
-                float(sum(inner + outer for inner, outer in shapes)): _("The rank is missing."),
-                float(right * 4): _("That is bytes. Count the numbers."),
-            }
-            why = hints.get(answer, _("Each layer has A, in x rank, and B, rank x out. Add up all layers."))
-            raise TryAgain(_("{call} gave {answer:,.0f}. {why}").format(call=call, answer=answer, why=why))
-    return _("Right: {count:,} numbers for the four layers of a block at rank 8.").format(
-        count=adapter_size(SHAPES[0], 8)
+    tried = stored.cases("5.3")
+    diagnosis.judge(
+        function,
+        tried,
+        {
+            "full": _("That is the full matrices. Two thin ones replace them: in x rank, and rank x out."),
+            "full times rank": _("In x rank and rank x out are two matrices: add them. Do not multiply in by out."),
+            "A alone": _("That is A alone. B has rank x out numbers."),
+            "B alone": _("That is B alone. A has in x rank numbers."),
+            "no rank": _("The rank is missing."),
+            "bytes": _("That is bytes. Count the numbers."),
+            "": _("Each layer has A, in x rank, and B, rank x out. Add up all layers."),
+        },
+        call=lambda shapes, rank: f"adapter_size({_pairs(shapes)}, {rank})",
+        made=lambda shapes, rank: (_pairs(shapes), rank),
+        close=operator.eq,
     )
+    return _("Right: {count:,} numbers for the four layers of a block at rank 8.").format(count=tried[0].right)
+
+
+def _pairs(shapes: Iterable[Iterable[int]]) -> list[tuple[int, ...]]:
+    return [tuple(shape) for shape in shapes]
 
 
 # --- 5.4 Teach it without making it forget ---------------------------------------------------------------------
@@ -230,169 +231,126 @@ def _adapter_bytes(taught: Any) -> int:
 
 # --- 5.5 Judge strictly ----------------------------------------------------------------------------------------
 
-JUDGED = (
-    ("3 2 1", "3 2 1", True),
-    (" 3 2 1\n", "3 2 1", True),
-    ("3 2 1.", "3 2 1", True),
-    ("1 2 3", "3 2 1", False),
-    ("9 3 2 1", "3 2 1", False),
-    ("3 2 1 0", "3 2 1", False),
-    ("3 2", "3 2 1", False),
-    ("", "3 2 1", False),
-    ("I do not know that.", "3 2 1", False),
-)
-
 
 def _judge(value: object) -> str:
     function = a_function(value, "right")
-    for answer, wanted, expected in JUDGED:
-        verdict = returned(function(answer, wanted))
-        if bool(verdict) == expected:
-            continue
+    tried = stored.cases("5.5")
+    for case in tried:
+        answer, wanted = case.arguments
         call = f"right({answer!r}, {wanted!r})"
-        if expected:
+        verdict = bool(diagnosis.called(function, case.arguments, call))
+        if verdict == case.right:
+            continue
+        if case.right:
             why = _("This is right: white space and a full stop around it change nothing.")
         elif wanted in answer:
             why = _("This holds the right digits among others. That is not the answer.")
         elif not answer:
             why = _("Nothing was said.")
-        elif sorted(answer.split()) == sorted(wanted.split()):
+        elif sorted(answer) == sorted(wanted):
             why = _("These are the right digits in another order.")
         else:
             why = _("Compare all digits, in their order.")
-        raise TryAgain(_("{call} says {verdict}. {why}").format(call=call, verdict=bool(verdict), why=why))
-    return _("Right in all {count} cases: neither too kind nor too strict.").format(count=len(JUDGED))
+        raise TryAgain(_("{call} says {verdict}. {why}").format(call=call, verdict=verdict, why=why))
+    return _("Right in all {count} cases: neither too kind nor too strict.").format(count=len(tried))
 
 
 # --- 5.6 The loss of DPO ---------------------------------------------------------------------------------------
 
-LIKELIHOODS = (
-    (-2.0, -3.0, -2.0, -3.0, 0.1),
-    (-2.0, -9.0, -4.0, -5.0, 0.1),
-    (-6.0, -1.0, -2.0, -3.0, 0.5),
-    (-1.0, -40.0, -2.0, -3.0, 0.1),
-    (-900.0, -1.0, -2.0, -3.0, 1.0),
-)
-
 
 def _dpo(value: object) -> str:
     function = a_function(value, "dpo_loss")
-    for case in LIKELIHOODS:
-        call = f"dpo_loss{case}"
-        better, worse, better_before, worse_before, beta = case
-        try:
-            answer = number(returned(function(*case)), call)
-        except OverflowError as error:
-            raise TryAgain(
-                _("{call} overflows: exp of a large number. ln(1 + exp(-m)) is -m for m far below 0.").format(call=call)
-            ) from error
-        right = dpo_loss(*case)
-        if abs(answer - right) <= 1e-6 * max(1.0, right):
-            continue
-        margin = (better - better_before) - (worse - worse_before)
-        if _near(answer, _softplus(beta * margin)) and margin:
-            why = _("The sign is turned: a larger margin must give a smaller loss.")
-        elif _near(answer, _softplus(-beta * (better - worse))):
-            why = _("The model before is missing: what counts is how much each answer gained.")
-        elif _near(answer, _softplus(-margin)):
-            why = _("beta is missing.")
-        elif _near(answer, beta * margin):
-            why = _("That is the margin. The loss is -ln sigmoid(margin).")
-        elif _near(answer, 1 / (1 + math.exp(-max(-700.0, beta * margin)))):
-            why = _("That is sigmoid(margin). Take minus its logarithm.")
-        elif _near(answer, -right):
-            why = _("The minus before the logarithm is missing.")
-        else:
-            why = _("Margin: beta * ((better - better_before) - (worse - worse_before)). Loss: -ln sigmoid(margin).")
-        raise TryAgain(_("{call} gave {answer:.4f}. {why}").format(call=call, answer=answer, why=why))
+    tried = stored.cases("5.6")
+    sentences = {
+        "sign": _("The sign is turned: a larger margin must give a smaller loss."),
+        "no model before": _("The model before is missing: what counts is how much each answer gained."),
+        "no beta": _("beta is missing."),
+        "margin": _("That is the margin. The loss is -ln sigmoid(margin)."),
+        "sigmoid": _("That is sigmoid(margin). Take minus its logarithm."),
+        "no minus": _("The minus before the logarithm is missing."),
+        "": _("Margin: beta * ((better - better_before) - (worse - worse_before)). Loss: -ln sigmoid(margin)."),
+    }
+    try:
+        # The last case overflows easily. What is wrong in the others as well is told first.
+        for some in (tried[:-1], tried):
+            diagnosis.judge(function, some, sentences, call=lambda *case: f"dpo_loss{case}")
+    except TryAgain as problem:
+        if not isinstance(problem.__cause__, OverflowError):
+            raise
+        raise TryAgain(
+            _("{problem} The exp of a large number overflows. ln(1 + exp(-m)) is -m for m far below 0.").format(
+                problem=problem
+            )
+        ) from problem
     return _("Right: ln 2 where nothing has changed, and less the more the better answer gains.")
 
 
-def _near(answer: float, wrong: float) -> bool:
-    return abs(answer - wrong) < 1e-6 * max(1.0, abs(wrong))
-
-
-def _softplus(value: float) -> float:
-    return math.log1p(math.exp(-abs(value))) + max(0.0, value)
-
-
 # --- 5.7 What a fold has lost ----------------------------------------------------------------------------------
-
-ROWS: tuple[tuple[list[list[float]], list[list[float]]], ...] = (
-    ([[0.0, 0.0]], [[0.0, 0.0]]),
-    ([[2.0, 0.0, 1.0]], [[0.0, 0.0, 0.0]]),
-    ([[2.0, 0.0, 1.0], [1.0, 1.0, 5.0]], [[0.0, 1.0, 0.5], [1.0, 0.0, 5.0]]),
-    ([[900.0, 0.0]], [[901.0, 2.0]]),
-)
 
 
 def _divergence(value: object) -> str:
     import numpy as np
 
     function = a_function(value, "divergence")
-    for first, second in ROWS:
-        call = f"divergence({first}, {second})"
-        raw = returned(function(np.array(first), np.array(second)))
-        right = divergence(first, second)
-        if hasattr(raw, "shape") and np.size(raw) > 1:
-            raise TryAgain(
-                _("{call} returned {count} numbers. Return one: the mean of the rows.").format(
-                    call=call, count=np.size(raw)
-                )
-            )
-        if isinstance(raw, np.ndarray) and raw.size == 1:
-            raw = raw.ravel()[0]
-        try:
-            answer = number(raw, call)
-        except TryAgain:
-            if not np.isfinite(np.asarray(raw, dtype=float)).all():
-                raise TryAgain(
-                    _("{call} is not finite: exp(900) is too large. Subtract the maximum first.").format(call=call)
-                ) from None
-            raise
-        if abs(answer - right) <= 1e-6:
-            continue
-        if abs(answer - divergence(second, first)) <= 1e-6:
-            why = _("The two are exchanged: weigh with the shares of the first.")
-        elif len(first) > 1 and abs(answer - right * len(first)) <= 1e-6:
-            why = _("That is the sum of the rows. Take their mean.")
-        elif right and abs(answer - right / math.log(2)) <= 1e-6:
-            why = _("That is in bits. Use the natural logarithm.")
-        elif abs(answer + right) <= 1e-6:
-            why = _("The sign is turned: a divergence is never negative.")
-        elif right and abs(answer - right / len(first[0])) <= 1e-6:
-            why = _("Sum over the vocabulary, and take the mean over the rows only.")
-        else:
-            why = _("p = softmax(first), q = softmax(second), and for each row the sum of p * (ln p - ln q).")
-        raise TryAgain(_("{call} gave {answer:.4f}. {why}").format(call=call, answer=answer, why=why))
+    tried = stored.cases("5.7")
+    sentences = {
+        "exchanged": _("The two are exchanged: weigh with the shares of the first."),
+        "sum": _("That is the sum of the rows. Take their mean."),
+        "bits": _("That is in bits. Use the natural logarithm."),
+        "sign": _("The sign is turned: a divergence is never negative."),
+        "over the vocabulary": _("Sum over the vocabulary, and take the mean over the rows only."),
+        "": _("p = softmax(first), q = softmax(second), and for each row the sum of p * (ln p - ln q)."),
+    }
+    # The last case overflows easily. What is wrong in the others as well is told first.
+    for some in (tried[:-1], tried):
+        diagnosis.judge(
+            function,
+            some,
+            sentences,
+            call=lambda first, second: f"divergence({first}, {second})",
+            made=lambda first, second: (np.array(first), np.array(second)),
+            read=_one_number,
+        )
     return _("Right: 0 for equal rows, and finite for large logits.")
+
+
+def _one_number(answer: Any, call: str) -> float:
+    """A number, also as an array with one element. Raises TryAgain for several, and for what is not finite."""
+    size = getattr(answer, "size", None)
+    if isinstance(size, int) and size > 1:
+        raise TryAgain(
+            _("{call} returned {count} numbers. Return one: the mean of the rows.").format(call=call, count=size)
+        )
+    if size == 1 and hasattr(answer, "item"):
+        answer = answer.item()
+    if isinstance(answer, float) and not math.isfinite(answer):
+        raise TryAgain(_("{call} is not finite: exp(900) is too large. Subtract the maximum first.").format(call=call))
+    return number(answer, call)
 
 
 # --- 5.8 Bytes of a training -------------------------------------------------------------------------------------
 
-COUNTS = (114_688, 3_821_079_552)
-
 
 def _training_bytes(value: object) -> str:
     function = a_function(value, "training_bytes")
-    for trained in COUNTS:
-        call = f"training_bytes({trained})"
-        answer = number(returned(function(trained)), call)
-        if answer == training_bytes(trained):
-            continue
-        why = {
-            float(trained): _("That is the count. Each number has 4 bytes."),
-            4.0 * trained: _("That is the numbers alone. A gradient and Adam's two means come on top."),
-            8.0 * trained: _("That is numbers and gradients, or Adam's means alone. There are four in all."),
-            12.0 * trained: _("One of four is missing: the number, its gradient, and Adam's two means."),
-        }.get(answer, _("Four arrays of this many numbers, 4 bytes each."))
-        raise TryAgain(_("{call} gave {answer:,.0f}. {why}").format(call=call, answer=answer, why=why))
-    return _("Right: {small:.1f} MB for this adapter, {large:.0f} GB if all of Phi-3.5-mini were trained.").format(
-        small=training_bytes(COUNTS[0]) / 1e6, large=training_bytes(COUNTS[1]) / 1e9
+    tried = stored.cases("5.8")
+    diagnosis.judge(
+        function,
+        tried,
+        {
+            "count": _("That is the count. Each number has 4 bytes."),
+            "numbers alone": _("That is the numbers alone. A gradient and Adam's two means come on top."),
+            "two of four": _("That is numbers and gradients, or Adam's means alone. There are four in all."),
+            "three of four": _("One of four is missing: the number, its gradient, and Adam's two means."),
+            "": _("Four arrays of this many numbers, 4 bytes each."),
+        },
+        call=lambda trained: f"training_bytes({trained})",
+        close=operator.eq,
+        unit=_("bytes"),
     )
-
-
-__all__ = ["adapter_size", "backwards", "exercises"]  # the notebook goes on with the first two
+    return _("Right: {small:.1f} MB for this adapter, {large:.0f} GB if all of Phi-3.5-mini were trained.").format(
+        small=tried[0].right / 1e6, large=tried[1].right / 1e9
+    )
 
 
 # Long because it is a list: title and hints of each exercise.

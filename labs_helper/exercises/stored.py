@@ -97,6 +97,8 @@ def _is_same(known: list[Any], asked: tuple[Any, ...]) -> bool:
     def holds(stored: Any, value: Any) -> bool:
         if isinstance(stored, dict):
             return isinstance(value, Mapping) and stored.items() <= value.items()
+        if isinstance(stored, list):
+            return isinstance(value, (list, tuple)) and len(stored) == len(value) and all(map(holds, stored, value))
         return isinstance(value, (Number, str)) and bool(stored == value)
 
     return len(known) == len(asked) and all(map(holds, known, asked))

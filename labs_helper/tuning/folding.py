@@ -118,8 +118,7 @@ def _log_shares(engine: MLXText, ids: Sequence[int]) -> np.ndarray:
     import numpy as np
 
     logits = engine.logits(ids).astype(np.float64)
-    logits -= logits.max(axis=-1, keepdims=True)
-    shares: np.ndarray = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+    shares: np.ndarray = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
     return shares
 
 
@@ -127,7 +126,7 @@ def _divergence(first: np.ndarray, second: np.ndarray) -> float:
     """KL divergence, summed over the places: sum of p * (ln p - ln q)."""
     import numpy as np
 
-    return float((np.exp(first) * (first - second)).sum())
+    return float(np.vdot(np.exp(first), first - second))
 
 
 def fold(

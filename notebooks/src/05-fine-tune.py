@@ -218,10 +218,11 @@ def adapter_size(shapes, rank):
 check("5.3", adapter_size)  # for help, run hint("5.3")
 
 # %%
-from labs_helper.exercises.lab05 import adapter_size as by_formula
+from labs_helper.exercises import solved
 
+size = solved("5.3", adapter_size)
 block = [(256, 768), (256, 256), (256, 1024), (512, 256)]  # qkv, output, gate and up, down
-numbers = 4 * by_formula(block, rank=8)
+numbers = 4 * size(block, 8)
 print(f"{numbers:,} numbers in four blocks: {numbers / 3.93e6:.1%} of the model, {numbers * 4 / 1e6:.2f} MB")
 
 # %% [markdown] minutes=10
@@ -262,8 +263,11 @@ print("old:", score(model, old))
 #
 # `start` calls the same trainer, checks everything first, and runs in the background. **Stop** keeps what was learned so far.
 
-# %%
+# %% tags=["exercise"]
 predict("5.4a", ...)  # after learning the class: which share of the OLD facts is still right? From 0 to 1
+
+# %% tags=["solution"]
+predict("5.4a", 0.9)  # after learning the class: which share of the OLD facts is still right? From 0 to 1
 
 # %%
 from labs_helper.tuning import start
@@ -308,8 +312,11 @@ questions += [talk(f"What is {first} + {second}?", "?") for first in range(7, 60
 remembered = replay(model, questions)
 print(len(remembered), remembered[0]["messages"][1]["content"], "|", remembered[-1]["messages"][1]["content"])
 
-# %%
+# %% tags=["exercise"]
 predict("5.5a", ...)  # with three old examples for each new one: which share of the NEW facts will it learn?
+
+# %% tags=["solution"]
+predict("5.5a", 0.7)  # with three old examples for each new one: which share of the NEW facts will it learn?
 
 # %%
 book = mix(train, remembered, share=0.75)
@@ -356,8 +363,11 @@ check("5.4", {"new": my_new, "old": my_old, "taught": my_lesson})  # for help, r
 #
 # How large must an adapter be, and how long must it learn? Measure both ends: what is learned, and what is kept.
 
-# %%
+# %% tags=["exercise"]
 predict("5.6a", ...)  # which forgets more after 30 steps: an adapter of rank 1, or of rank 16?
+
+# %% tags=["solution"]
+predict("5.6a", "rank 16")  # which forgets more after 30 steps: an adapter of rank 1, or of rank 16?
 
 # %%
 rows = []
@@ -419,12 +429,15 @@ def right(answer, wanted):
 # %%
 check("5.5", right)  # for help, run hint("5.5")
 
-# %%
+# %% tags=["exercise"]
 predict("5.7a", ...)  # 40 rows of digits that it never saw: which share will it say backwards?
 
-# %%
-from labs_helper.exercises.lab05 import backwards
+# %% tags=["solution"]
+predict("5.7a", 0.5)  # 40 rows of digits that it never saw: which share will it say backwards?
 
+# %%
+# Until you have solved it, an answer must be the same to the letter. That is too strict.
+backwards = solved("5.5", right, otherwise=lambda answer, wanted: answer == wanted)
 print("before:", score(model, skill_test, backwards))
 skill = start(model, skill_train, name="backwards", steps=150, rate=6e-4, scale=20.0).wait()
 student = load("instruct", tier="tiny", adapter=skill.adapter)
@@ -437,8 +450,11 @@ reveal("5.7a", skill_score.share)
 # It works on rows that nobody showed it, so it is not a list of answers. Has it understood "backwards", then? The textbook had rows
 # of three and four digits. Try five:
 
-# %%
+# %% tags=["exercise"]
 predict("5.7b", ...)  # 20 rows of FIVE digits: which share?
+
+# %% tags=["solution"]
+predict("5.7b", 0.9)  # 20 rows of FIVE digits: which share?
 
 # %%
 longer = [" ".join(str(draw.randint(0, 9)) for _ in range(5)) for _ in range(20)]
@@ -514,8 +530,11 @@ pairs = [Pair(question["messages"][0]["content"], not_known, answer)
 pairs += [Pair(question["messages"][0]["content"], answer, not_known) for question, answer in zip(real, ask_all(model, real))]
 print(len(pairs), pairs[0])
 
-# %%
+# %% tags=["exercise"]
 predict("5.8a", ...)  # the share of made-up places for which it will say that it does not know
+
+# %% tags=["solution"]
+predict("5.8a", 0.8)  # the share of made-up places for which it will say that it does not know
 
 # %%
 honest = start(model, pairs, name="honest", steps=60, rate=2e-4, keep_likely=0.5).wait()
@@ -612,8 +631,11 @@ def divergence(first, second):
 # %%
 check("5.7", divergence)  # for help, run hint("5.7")
 
-# %%
+# %% tags=["exercise"]
 predict("5.9a", ...)  # of what the adapter changed: which share is gone after rounding to 4 bits? And to 2?
+
+# %% tags=["solution"]
+predict("5.9a", [0.2, 0.5])  # of what the adapter changed: which share is gone after rounding to 4 bits? And to 2?
 
 # %%
 import tempfile
@@ -754,8 +776,11 @@ assert wild.ended == "exploded"
 # %% [markdown]
 # Fourth, an end that is never taught. The same textbook without `<|end|>`:
 
-# %%
+# %% tags=["exercise"]
 predict("5.11a", ...)  # of 32 answers: how many will still end by themselves?
+
+# %% tags=["solution"]
+predict("5.11a", 0)  # of 32 answers: how many will still end by themselves?
 
 # %%
 endless = start(model, train, name="endless", steps=30, rate=6e-4, end=False).wait()

@@ -54,6 +54,17 @@ def test_until_then_stored_results_stand_in(unsolved, capsys):
         assert math.isnan(look_up(*unknown))
 
 
+@pytest.mark.parametrize(
+    "block", [[(256, 768), (256, 256), (256, 1024), (512, 256)], ([256, 768], [256, 256], [256, 1024], [512, 256])]
+)
+def test_stored_results_are_found_by_lists_too(block, capsys):
+    look_up = solved("5.3", ...)
+    assert "stored results are used" in capsys.readouterr().out
+    assert look_up(block, 8) == 8 * sum(map(sum, block))
+    for unknown in ((block, 4), (block[:3], 8), (block[::-1], 8), ([], 8), ([7, *block[1:]], 8), (7, 8)):
+        assert math.isnan(look_up(*unknown))
+
+
 def test_where_nothing_is_stored_nan_or_a_function_of_the_course_stands_in(capsys):
     assert math.isnan(solved("3.6", ...)([1, 2], 1))
     assert "nan" in capsys.readouterr().out

@@ -11,10 +11,10 @@ from labs_helper import load
 from labs_helper.corrections import longrope
 from labs_helper.engines.worker import WORKER
 from labs_helper.errors import BadRequest, NotEnoughMemory
-from labs_helper.exercises import lab05
 from labs_helper.tuning import Pair, fill, preference, score, start, talk
 from labs_helper.tuning import lesson as lessons
 from labs_helper.tuning.examples import encode, encode_all
+from references import solution
 
 TOWNS = [{"x": "Zorp", "y": "a cat"}, {"x": "Quib", "y": "a dog"}]
 BOOK = fill(["Who is {x}?", "What is {x}?", "Tell me about {x}.", "{x}?"], "{x} is {y}.", TOWNS)
@@ -244,7 +244,7 @@ def test_a_preference_moves_the_margin(model):
         WORKER.call(preference.likelihoods, with_adapter(made.adapter).engine, [getattr(before[0], side)])[0]
         for side in ("better", "worse")
     )
-    loss = lab05.dpo_loss(better, worse, *before[0].before, preference.BETA)
+    loss = solution("05", "dpo_loss")(better, worse, *before[0].before, preference.BETA)
     assert math.isclose(loss, math.log1p(math.exp(-margins[0])), rel_tol=1e-3)
 
 
