@@ -141,7 +141,8 @@ def test_widgets_are_there_as_text_where_no_kernel_runs():
             data = output.get("data", {})
             assert VIEW not in data, "without a kernel this is an error message"
             shown += bool(
-                re.search(r"^(chat|compare|look|benchmarks)\(", "".join(cell["source"]), re.M) and data.get("text/html")
+                re.search(r"^(\w+ = )?(chat|compare|look|benchmarks)\(", "".join(cell["source"]), re.M)
+                and data.get("text/html")
             )
     assert shown >= 3
     # What the chat of the last section said: question and answer.

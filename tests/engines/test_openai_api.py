@@ -124,7 +124,7 @@ def test_a_schema_is_sent_and_an_answer_without_json_is_no_answer(point):
         assert point(fake.url).ask("Where?", schema=schema).text == '{"city": "Changsha"}'
         wished = fake.requests[0][2]["response_format"]
         assert wished["type"] == "json_schema" and wished["json_schema"]["schema"] == schema
-    with FakeEndpoint() as fake, pytest.raises(EndpointFailed, match="did not keep to it"):
+    with FakeEndpoint() as fake, pytest.raises(EndpointFailed, match="did not follow it"):
         point(fake.url).ask("Where?", schema=schema)
 
 
