@@ -268,11 +268,13 @@ class Page:
 
     def run_all(self, seconds: float) -> list[dict]:
         """Run all cells and return them: `source`, `count` and `outputs` of each code cell."""
-        self.driver.set_script_timeout(seconds)
-        self.driver.execute_async_script(
-            "const done = arguments[arguments.length - 1];"
-            "window.jupyterapp.commands.execute('notebook:run-all-cells').then(done, e => done(String(e)));"
+        # Asked again and again: one long answer would end with the driver's own limit.
+        self.driver.execute_script(
+            "window.labsRun = '';"
+            "const ended = () => { window.labsRun = 'ended'; };"
+            "window.jupyterapp.commands.execute('notebook:run-all-cells').then(ended, ended);"
         )
+        until(lambda: self.driver.execute_script("return window.labsRun;"), seconds, "all cells have run")
         until(lambda: self._status() == "idle", 30, "the kernel is idle after the last cell")
         return self.cells()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from lab import until, write_notebook
+from selenium.common.exceptions import ElementNotInteractableException
 from selenium.webdriver.common.by import By
 from test_widgets_in_browser import SLOW_MODEL
 
@@ -62,7 +63,10 @@ def test_two_tabs_and_a_restart_lose_nothing(server, open_cells, tmp_path, monke
     def clicked() -> bool:
         """Click in the first cell: a tab that nobody has clicked in has no current notebook."""
         for cell in driver.find_elements(By.CSS_SELECTOR, ".jp-Notebook .jp-InputArea-editor")[:1]:
-            cell.click()
+            try:
+                cell.click()
+            except ElementNotInteractableException:  # not drawn yet
+                return False
         return page._ready()
 
     until(clicked, 60, "the other notebook is drawn and its kernel is idle")

@@ -19,7 +19,7 @@ NOTEBOOKS = [
     for path in sorted((ROOT / folder).glob("[0-9]*.ipynb"))
     if ".copy-" not in path.name
 ]
-WIDGET = re.compile(r"^(?:chat|compare|look|experts|benchmarks)\(", re.M)
+WIDGET = re.compile(r"^(?:\w+ = )?(?:chat|compare|look|experts|benchmarks)\(", re.M)
 # What a person sees of each output: its size on the page, its words, and the pictures in it.
 OUTPUTS = """
 return [...document.querySelectorAll('.jp-OutputArea-output')].map(output => ({
