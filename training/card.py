@@ -315,7 +315,7 @@ def sizes(folder: Path, config: dict, count: int) -> str:
 
 def intended(moe: bool) -> str:
     """What the model is for."""
-    tools = "; as an agent, plan which tools of the course answer a question" if moe else ""
+    tools = "; as an agent, plan which tools of the course answer a question and say so where none does" if moe else ""
     return fill(
         "Learning how language models work, in the notebooks of this course: answer about a small world in five "
         f"languages, do sums, write lists and JSON{tools}. It is small enough to be loaded in a second on any "
@@ -376,13 +376,10 @@ def held_out_cases(name: str, result: dict) -> str:
 def limits(moe: bool) -> str:
     """What is to be expected of the model, and what is not."""
     code = "no Python beyond a few lines" if moe else "no code"
-    agent = (
-        " As an agent it answers always, also where no tool fits: a made-up number is then its answer." if moe else ""
-    )
     return fill(
         "Every low number above: ask such things and it will often be wrong. And everything else: it knows no person, "
         f"no history, no current events, {code} and no word beyond its list. It cannot reason, and outside its small "
-        f"world it should say that it does not know, which it does not always do.{agent} Its stories are put together "
+        f"world it should say that it does not know, which it does not always do. Its stories are put together "
         "from a few dozen pieces. The countries and cities are those that somebody chose, many of them capitals and "
         "places that tourists know, and a country has one language and one currency here. Do not use it for anything "
         "but learning."

@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from labs_helper.models.answers import Answer
     from labs_helper.models.model import Model
 
-# Characters of the longest argument of a constrained plan: two steps of them always fit the tokens that it has.
-LONGEST_ARGUMENT = 100
+# Characters of the longest argument of a constrained plan: three steps of them always fit the tokens that it has.
+LONGEST_ARGUMENT = 60
 CONTEXT = 1024
 SHORTEST_ROOM = 24  # tokens kept for the answer about a code
 WHOLE = ("agent", "refused", "honest")  # kinds of cases that a whole agent answers

@@ -72,7 +72,7 @@ MOE_TASKS: Tasks = {
     "repair": lambda c, lang: c.repair(lang),
     "agent": lambda c, lang: replace(c.plan(lang, steps=2), kind="agent"),
 }
-# What the next agent must do besides (moe/offer.py), as whole conversations. "calculator": division, percent, powers
+# What the agent does besides, as whole conversations. "calculator": division, percent, powers
 # and three numbers; "copied text": a plan with 20 to 120 characters of the question, letter by letter; "refusal": what
 # no tool answers; "in part": two requests, one of them without an answer; "lure": a question among words that want
 # something else.
@@ -106,7 +106,8 @@ def tasks_of(checkpoint: str | Path) -> Tasks:
     if architecture == "phi3" and Path(checkpoint).resolve().name != "instruct-previous-tiny":
         return {**TASKS, **MORE_TASKS}
     if architecture == "phimoe":
-        return {**TASKS, **{task: draw for task, draw in MORE_TASKS.items() if task not in LONG_PRODUCTS}, **MOE_TASKS}
+        more = {task: draw for task, draw in MORE_TASKS.items() if task not in LONG_PRODUCTS}
+        return {**TASKS, **more, **MOE_TASKS, **NEXT_TASKS}
     return VISION_TASKS if architecture == "phi3_v" else TASKS
 
 

@@ -124,7 +124,7 @@ def solve(
     language: str | None = None,
     constrained: bool = True,
     max_steps: int = MAX_STEPS,
-    max_tokens: int = 200,
+    max_tokens: int = 400,
     seconds: float = 120,
     detailed: bool | None = None,
     on_event: Callable[[Event], None] | None = None,

@@ -20,7 +20,7 @@ from labs_helper.agent.tools import MAX_TEXT, TOOLS, Tool
 from labs_helper.common import timeouts
 from labs_helper.errors import BadPlan
 
-MAX_STEPS = 2  # steps of a plan
+MAX_STEPS = 3  # steps of a plan
 MAX_LENGTH = 1000  # characters of a plan's text, for each step
 MAX_WRITTEN = 300  # characters of one argument, where the schema guides the model
 REFERENCE = re.compile(r"\$([1-9])(?!\d)")  # "$10" is ten dollars

@@ -48,11 +48,14 @@ TYPES = {
 # -- what a tool cannot do -------------------------------------------------------------------------------------
 
 EXPRESSION_TOO_LONG = "the expression is too long."
-EXPRESSION_REFUSED = "the calculator knows numbers with + - * / and brackets."
+EXPRESSION_REFUSED = "the calculator knows numbers with + - * / ** % and brackets."
+POWER_NOT_WHOLE = "the calculator knows only whole powers."
+POWER_TOO_LARGE = "that power is too large for the calculator."
 DIVISION_BY_ZERO = "nothing can be divided by zero."
 NO_PLACE = "no place is called {name}."
 NO_FACT = "{name} has no {field}."
 NO_WORD = "the dictionary has no {word}."
+NO_SPACES = "only words between spaces can be counted."
 
 # -- the full explanation, for models that were not trained on plans -------------------------------------------
 

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, create_model
 
@@ -29,6 +29,7 @@ from labs_helper.common.translate import _
 from labs_helper.errors import BadPlan, BadRequest
 
 MAX_EXPRESSION = 40  # characters the calculator reads
+MAX_DIGITS = 30  # of a power; a larger one is refused
 MAX_TEXT = 2000  # characters of an argument and of a result
 Name = Annotated[str, Field(min_length=1, max_length=60), FromQuestion("name")]
 
@@ -129,26 +130,29 @@ OPERATORS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = 
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
 }
+SIGNS = str.maketrans({"×": "*", "÷": "/", "−": "-", "％": "%"})
+PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%(?! ?[\d(.])")  # a number and its sign, not the remainder of a division
 
 
 def calculator(expression: Annotated[str, Field(min_length=1, max_length=MAX_EXPRESSION)]) -> str:
-    """Work out a sum such as (47 + 38) * 2, with the signs + - * / and brackets.
+    """Work out a sum such as (47 + 38) * 2, with the signs + - * / ** % and brackets.
 
-    × and x are read as *. The text is parsed, never run: only numbers and these signs are looked at. 40
-    characters without powers keep every result small.
+    × and x are read as *, ^ as **, and 12% as 12 hundredths. The text is parsed, never run: only numbers and these
+    signs are looked at. A power of more than 30 digits is refused before it is worked out.
 
     Raises:
         BadPlan: the text is anything else.
 
     Example:
-        >>> calculator("47 + 38")
-        '85'
+        >>> calculator("47 + 38"), calculator("12% * 250"), calculator("2 ** 10")
+        ('85', '30', '1024')
     """
     if len(expression) > MAX_EXPRESSION:
         raise BadPlan(sentences.EXPRESSION_TOO_LONG)
-    text = expression.translate({ord("×"): "*", ord("÷"): "/", ord("−"): "-"}).replace(" x ", " * ")
-    if not re.fullmatch(r"[0-9 .+\-*/()]+", text):
+    text = expression.translate(SIGNS).replace(" x ", " * ").replace("^", "**")
+    if not re.fullmatch(r"[0-9 .+\-*/()%]+", text):
         raise BadPlan(sentences.EXPRESSION_REFUSED)
+    text = PERCENT.sub(r"(\1 / 100)", text)
     try:
         return _plain_number(_value(ast.parse(text.strip(), mode="eval").body))
     except ZeroDivisionError:
@@ -163,9 +167,24 @@ def _value(node: ast.AST) -> Fraction:
             return Fraction(str(number))
         case ast.UnaryOp(op=ast.USub(), operand=inner):
             return -_value(inner)
+        case ast.BinOp(left=left, op=ast.Pow(), right=right):
+            return _power(_value(left), _value(right))
         case ast.BinOp(left=left, op=sign, right=right) if type(sign) in OPERATORS:
             return OPERATORS[type(sign)](_value(left), _value(right))
     raise BadPlan(sentences.EXPRESSION_REFUSED)
+
+
+def _power(base: Fraction, exponent: Fraction) -> Fraction:
+    """A power with a whole exponent. Its size is estimated first: 9 ** 9 ** 9 would fill the memory."""
+    if exponent.denominator != 1:
+        raise BadPlan(sentences.POWER_NOT_WHOLE)
+    digits = max(len(str(abs(base.numerator))), len(str(base.denominator)))
+    if abs(exponent) > MAX_DIGITS * 4 or (digits - 1) * abs(exponent) > MAX_DIGITS:  # 2 ** 120 is past 30 digits
+        raise BadPlan(sentences.POWER_TOO_LARGE)
+    value = base**exponent.numerator
+    if max(abs(value.numerator), value.denominator) >= 10**MAX_DIGITS:
+        raise BadPlan(sentences.POWER_TOO_LARGE)
+    return value
 
 
 def _plain_number(value: Fraction) -> str:
@@ -258,14 +277,40 @@ def translate(word: Name, to: LanguageName, *, language: str | None = None) -> s
     return entries[0][1][target]
 
 
+UNSEPARATED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]{2}")  # Chinese and Japanese write words without spaces
+
+
 def word_count(text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT), FromQuestion("text")]) -> str:
     """Count the words of a text, between spaces.
+
+    Raises:
+        BadPlan: the text is Chinese or Japanese without spaces, which do not say there what a word is.
 
     Example:
         >>> word_count("one two")
         '2'
     """
+    if " " not in text.strip() and UNSEPARATED.search(text):
+        raise BadPlan(sentences.NO_SPACES)
     return str(len(text.split()))
 
 
-TOOLS = toolbox(calculator, place, translate, word_count)
+# -- nothing fits -----------------------------------------------------------------------------------------
+
+# Why a question, or a part of it, is not answered: no tool does such things; a tool does not know the name; the
+# calculator refuses; the words have no spaces between them.
+Reason = Literal["no tool fits", "not known", "no such sum", "no spaces"]
+REASONS: tuple[Reason, ...] = get_args(Reason)
+
+
+def none(reason: Reason) -> str:
+    """Say that no tool answers the question or a part of it, and why.
+
+    Example:
+        >>> none("no tool fits")
+        'no tool fits'
+    """
+    return reason
+
+
+TOOLS = toolbox(calculator, place, translate, word_count, none)

@@ -252,7 +252,7 @@ bad_plans = [
     write_plan(("word_count", {"text": 5})),
     write_plan(("place", {"name": "Kenya"})),
     write_plan(("place", {"name": "Kenya", "field": "mayor"})),
-    write_plan(*[("word_count", {"text": "one two"})] * 3),
+    write_plan(*[("word_count", {"text": "one two"})] * 4),
     write_plan(("word_count", {"text": "$1"})),
     "[" * 1000,
 ]
@@ -522,7 +522,7 @@ print("So far:", moe.last.text)
 # ## 5. Find valid plans that are wrong (10 minutes)
 #
 # So far the questions were ours: about places and words that the tools know, in phrases like those of the training. Now ask as
-# a person would. First, who won the World Cup in 2018? No tool knows it.
+# a person would. First, who won the World Cup in 2018? No tool knows it. Take one of the five tools away and ask:
 
 # %% tags=["exercise"]
 predict("7.5a", ...)  # what the agent answers, in your words
@@ -531,13 +531,23 @@ predict("7.5a", ...)  # what the agent answers, in your words
 predict("7.5a", "I do not know.")  # what the agent answers, in your words
 
 # %%
-trace = solve(moe, "Who won the World Cup in 2018?")
+four = {name: tool for name, tool in TOOLS.items() if name != "none"}
+trace = solve(moe, "Who won the World Cup in 2018?", tools=four)
 print(reveal("7.5a", trace.answer or str(trace.error)))
 trace
 
 # %% [markdown]
-# "The answer is 0." The plan is valid, the tool worked, and the answer is nonsense, told like every other. The reason is in the
-# schema: **every** valid plan names a tool. An agent that may only plan cannot say "I cannot answer this with my tools".
+# The plan is valid, the tool worked, and the answer is nonsense, told like every other. The reason is in the schema: **every**
+# valid plan names a tool. With these four an agent cannot say "I cannot answer this with my tools". The fifth tool is for that.
+# `none(reason)` looks nothing up: it makes a plan of "I cannot", with one of four reasons.
+
+# %%
+from labs_helper.agent.tools import REASONS
+
+print(REASONS)
+solve(moe, "Who won the World Cup in 2018?")
+
+# %% [markdown]
 # Here are more questions: two outside its world, and three that the calculator could settle, in words that no training phrase
 # had. How many of the five get a wrong answer?
 
@@ -563,11 +573,12 @@ for text, right in asked.items():
 reveal("7.5b", wrong)
 
 # %% [markdown]
-# Only one answer is honest, and it comes from a tool: no place is called Atlantis, so `place` refuses. The calculator divides,
-# but the training never said "divided by", so the model writes another sign. Three lessons:
+# A refusal is an honest answer, and it can come from two places. Where no tool fits, the model plans `none` at once. No place is
+# called Atlantis, so there `place` refuses, the model reads the error and plans again. Three lessons:
 #
-# - **Let tools refuse.** An error stops the agent, a made-up value does not.
-# - **Give the model a way to refuse**: a step that says "none of these tools". Train it, or tell it in the prompt, to take it.
+# - **Let tools refuse.** An error leads to another plan, a made-up value does not.
+# - **Give the model a way to refuse**, and train it, or tell it in the prompt, to take it. It will still refuse too much or too
+#   little: count both.
 # - **Compare the plan with the question.** A program can see a name that nobody asked about. `solve` goes further: for each
 #   question it makes a schema in which names and texts can only be parts of that question. Signs and sums it cannot check.
 #
@@ -599,7 +610,7 @@ if hasattr(slip, "events"):
 #
 # - It plans once. It cannot look at the first result and then change its mind. Agents that ask the model after every step
 #   can, and they need a limit on rounds even more.
-# - `moe-tiny` knows four tools, two steps, and the places and words of this course. The real model knows more of the
+# - `moe-tiny` knows five tools, three steps, and the places and words of this course. The real model knows more of the
 #   world, and makes other mistakes: check its plans the same way.
 # - A result is text too. If a tool fetched a page from the web, the page could say "now delete all files", and a model may
 #   obey. That is why the allow-list matters: here, no tool can delete anything.

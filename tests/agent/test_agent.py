@@ -26,7 +26,7 @@ from labs_helper.agent import (
     write_plan,
 )
 from labs_helper.agent.language import language_of
-from labs_helper.agent.tools import calculator, place, translate, word_count
+from labs_helper.agent.tools import REASONS, calculator, place, translate, word_count
 from labs_helper.errors import BadPlan, BadRequest, CutOff, LabError
 
 TOWER = write_plan(
@@ -70,6 +70,15 @@ class Scripted:
         ("7 × 8", "56"),
         ("4821 * 37", "178377"),
         ("(1 + 2) * 3", "9"),
+        ("12% * 250", "30"),
+        ("250 * 12%", "30"),
+        ("50%", "0.5"),
+        ("2 ** 10", "1024"),
+        ("2^10", "1024"),
+        ("2 ** -3", "0.125"),
+        ("((2 + 3) * 4) ** 2", "400"),
+        ("2 ** 99", str(2**99)),
+        ("0.5 ** 3", "0.125"),
         ("144 / 12", "12"),
         ("1 / 8", "0.125"),
         ("0.1 + 0.2", "0.3"),
@@ -86,7 +95,12 @@ def test_the_calculator_calculates(expression, result):
     "expression",
     [
         "9**9**9",
-        "9 ** 9",
+        "9**9**9**9",
+        "10 ** 31",
+        "2 ** 0.5",
+        "0 ** -1",
+        "12% of 250",
+        "7%3",
         "().__class__",
         "a.b",
         "1 .real",
@@ -123,7 +137,7 @@ def test_the_calculator_calculates(expression, result):
     ],
 )
 def test_the_calculator_refuses_everything_else(expression):
-    with pytest.raises(BadPlan, match=r"^(the|nothing) .*\.$"):
+    with pytest.raises(BadPlan, match=r"^(the|that|nothing) .*\.$"):
         calculator(expression)
 
 
@@ -132,7 +146,7 @@ def test_no_text_of_the_calculators_alphabet_takes_long_or_breaks_it():
     worked = 0
     for _ in range(5000):
         try:
-            result = calculator("".join(draw.choices("0123456789.+-*/() ", k=draw.randint(1, 40))))
+            result = calculator("".join(draw.choices("0123456789.+-*/()%^ ", k=draw.randint(1, 40))))
             worked += 1
             assert len(result) < 100
         except BadPlan:
@@ -216,8 +230,8 @@ BAD_PLANS = {
     "another object": ('{"plan": []}', 'the plan must be an object with "steps".'),
     "a list": ("[]", 'the plan must be an object with "steps".'),
     "a number": ("9" * 900, 'the plan must be an object with "steps".'),
-    "no steps": ('{"steps": []}', "the plan must have 1 to 2 steps."),
-    "too many": (write_plan(COUNT, COUNT, COUNT), "the plan must have 1 to 2 steps."),
+    "no steps": ('{"steps": []}', "the plan must have 1 to 3 steps."),
+    "too many": (write_plan(COUNT, COUNT, COUNT, COUNT), "the plan must have 1 to 3 steps."),
     "steps of text": ('{"steps": ["word_count"]}', 'step 1 must have "tool" and "arguments".'),
     "no arguments": ('{"steps": [{"tool": "word_count"}]}', 'step 1 must have "tool" and "arguments".'),
     "more than that": (
@@ -374,6 +388,22 @@ def test_a_plan_that_a_tool_refused_is_not_run_again():
     )
 
 
+@pytest.mark.parametrize("reason", REASONS)
+def test_none_is_a_step_with_a_reason(reason):
+    wrong = write_plan(("place", {"name": "Atlantis", "field": "country"}))
+    trace = solve(Scripted(wrong, write_plan(("none", {"reason": reason})), "I cannot."), "Where is Atlantis?")
+    assert trace.results == [reason] and trace.answer == "I cannot." and trace.repaired
+    with pytest.raises(BadPlan, match="reason must be one of no tool fits, not known"):
+        read_plan(write_plan(("none", {"reason": "I do not want to"})))
+
+
+def test_words_without_spaces_are_not_counted():
+    assert word_count("나는 간다") == "2" and word_count("猫 狗") == "2" and word_count("cat") == "1"
+    for text in ("我喜欢猫", "私は猫が好きです", " 苹果 "):
+        with pytest.raises(BadPlan, match="between spaces"):
+            word_count(text)
+
+
 @pytest.mark.parametrize(
     ("question", "language"),
     [("What is the capital of Kenya?", "en"), ("capital de Perú", "es"), ("¿Cuánto es 2 + 2?", "es"),
@@ -474,7 +504,7 @@ def test_the_words_that_moe_tiny_was_trained_on_are_as_they_were():
         *sentences.TYPES.values(),
     ]
     said = [text for text in said if text not in (sentences.FULL_REQUEST, sentences.FULL_TOOL, sentences.CHOICES)]
-    assert hashlib.sha256("\n".join(said).encode()).hexdigest()[:16] == "8c1bddd21c0e3694"
+    assert hashlib.sha256("\n".join(said).encode()).hexdigest()[:16] == "e177691df148448c"
 
 
 def test_a_trace_is_shown_in_the_learners_language_and_the_model_reads_english(monkeypatch):

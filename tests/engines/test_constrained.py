@@ -18,7 +18,7 @@ from labs_helper.models.load import load
 from training.moe.corpus import MoeCorpus
 
 CHECKPOINT = course_folder() / "data" / "checkpoints" / "instruct-tiny"
-ASKED = {"system": system_prompt(), "schema": plan_schema(), "max_tokens": 160}
+ASKED = {"system": system_prompt(), "schema": plan_schema(max_steps=2), "max_tokens": 160}
 
 
 class Colour(BaseModel):
@@ -116,7 +116,7 @@ def test_every_plan_of_the_corpus_is_let_through_as_it_is_written(guide, tokeniz
         write_plan(("shell", {"command": "ls"})),
         write_plan(("word_count", {"text": 5})),
         write_plan(("place", {"name": "Kenya", "field": "mayor"})),
-        write_plan(*[("word_count", {"text": "a"})] * 3),
+        write_plan(*[("word_count", {"text": "a"})] * 4),
         write_plan(),
         write_plan(("word_count", {"text": "a"})) + " And more.",
         "Sure! " + write_plan(("word_count", {"text": "a"})),

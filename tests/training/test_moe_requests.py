@@ -9,10 +9,11 @@ import pytest
 
 from labs_helper.agent import error_turn, results_turn, solve
 from labs_helper.agent.language import language_of
+from labs_helper.agent.tools import REASONS
 from labs_helper.errors import BadPlan
 from training.grading import right
 from training.moe.corpus import MoeCorpus
-from training.moe.offer import NEXT, REASONS
+from training.moe.offer import NEXT
 from training.moe.phrasing import own_phrases
 from training.moe.plans import KINDS
 from training.moe.texts import LONGEST_TEXT

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 
 from labs_helper.agent.plan import Step, error_turn, results_turn, run_step, system_prompt, write_plan
+from labs_helper.agent.tools import REASONS
 from labs_helper.errors import BadPlan
 from training.cases import Case
-from training.moe.offer import NEXT, REASONS
+from training.moe.offer import NEXT
 from training.moe.texts import Texts
 from training.world import LANGUAGE_NAMES, fill, table
 
