@@ -122,26 +122,35 @@ def answer_to(model: Model, case: Case, task: str) -> tuple[str, list[Answer], b
     """What a model or its agent says to a case, its Answers, and whether the agent refused."""
     room = LONGEST_ANSWER.get(task, USUAL_ANSWER)
     if case.kind in WHOLE:
-        return answer_of_agent(model, asked_of(case), room, NEXT if task in NEXT_TASKS else PUBLISHED)
+        guided = task in NEXT_TASKS
+        return answer_of_agent(model, asked_of(case), room, NEXT if guided else PUBLISHED, guided)
     if case.task in ("needle", "count") and "pictures" not in case.details:
         room = min(room, CONTEXT - len(model.prompt(case.prompt)))
     pictures = [picture(scene) for scene in case.details.get("pictures", ())]
-    schema = plan_schema(max_written=LONGEST_ARGUMENT) if "(constrained)" in task else None
     try:
-        answers = [model.ask(case.prompt, images=pictures, max_tokens=room, schema=schema)]
+        answers = [model.ask(case.prompt, images=pictures, max_tokens=room, schema=schema_for(case, task))]
     except CutOff:
         answers = [model.last]  # half a plan, and graded as one
     return answers[0].text, answers, False
 
 
-def answer_of_agent(model: Model, question: str, room: int, offer: Offer) -> tuple[str, list[Answer], bool]:
-    """What an agent says to a question, planned freely; its Answers; and whether it refused."""
+def schema_for(case: Case, task: str) -> dict | None:
+    """What a plan must fit, in the tasks that guide it."""
+    if case.kind == "copied":
+        return plan_schema(NEXT.tools, NEXT.max_steps, question=asked_of(case))
+    return plan_schema(max_written=LONGEST_ARGUMENT) if "(constrained)" in task else None
+
+
+def answer_of_agent(
+    model: Model, question: str, room: int, offer: Offer, guided: bool = True
+) -> tuple[str, list[Answer], bool]:
+    """What an agent says to a question, with guided plans as in the course or without; its Answers; if it refused."""
     trace = solve(
         model,
         question,
         tools=offer.tools,
         max_steps=offer.max_steps,
-        constrained=False,
+        constrained=guided,
         detailed=False,
         max_tokens=room,
     )

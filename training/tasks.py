@@ -72,10 +72,10 @@ MOE_TASKS: Tasks = {
     "repair": lambda c, lang: c.repair(lang),
     "agent": lambda c, lang: replace(c.plan(lang, steps=2), kind="agent"),
 }
-# What the agent does besides, as whole conversations. "calculator": division, percent, powers
-# and three numbers; "copied text": a plan with 20 to 120 characters of the question, letter by letter; "refusal": what
-# no tool answers; "in part": two requests, one of them without an answer; "lure": a question among words that want
-# something else.
+# What the agent does besides, in whole conversations with plans guided by the schema, as the course does it.
+# "calculator": division, percent, powers and three numbers; "copied text": a plan with 20 to 120 characters of the
+# question, letter by letter; "refusal": what no tool answers; "in part": two requests, one of them without an answer;
+# "lure": a question among words that want something else.
 NEXT_TASKS: Tasks = {
     "calculator": lambda c, lang: c.asked(c.exact_sum, lang),
     "three steps": lambda c, lang: c.asked(c.three_steps, lang),
