@@ -65,7 +65,7 @@ test: $(READY) blas-note
 	$(PYTEST) $(TESTS) $(TWO) -m "not browser and not hub and not training" --nbval-lax --nbval-current-env --nbval-cell-timeout=60
 
 browser-test: $(READY)
-	$(PYTEST) tests -m browser --timeout=420 $(TWO)
+	$(PYTEST) tests -m browser --timeout=600 $(TWO)
 
 hub-test: $(HUB_READY)
 	$(PYTEST) tests -m hub

@@ -19,7 +19,7 @@ NOTEBOOKS = sorted(
 )
 # anywidget gives up when a page takes more than two seconds to start one. On a busy machine it may, once.
 TOO_BUSY = "[anywidget] Failed to initialize model."
-LIMIT = float(os.environ.get("LABS_NOTEBOOK_SECONDS", "280"))
+LIMIT = float(os.environ.get("LABS_NOTEBOOK_SECONDS", "420"))
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS or [pytest.param("", marks=pytest.mark.skip("no notebook yet"))])
