@@ -13,7 +13,7 @@ pytestmark = pytest.mark.browser
 # What learners open. The solved edition holds the same cells, and nbval runs both; LABS_BROWSER_ALL=1 opens it too.
 ALL = bool(os.environ.get("LABS_BROWSER_ALL"))
 PATTERN = "**/[0-9]*.ipynb" if ALL else "[0-9]*.ipynb"
-# Its trainings take minutes while a page draws them. nbval runs it, and the test of the zip; LABS_BROWSER_ALL=1 opens it.
+# Its trainings take minutes while a page draws them. nbval runs it, and so does the test of the zip.
 SLOW = ("05-fine-tune.ipynb",)
 NOTEBOOKS = sorted(
     path.relative_to(ROOT).as_posix()
