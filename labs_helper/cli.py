@@ -431,6 +431,7 @@ def _run_sheet(
     lunch: Annotated[str, _option("HH:MM", _("When lunch is, if the class still runs then; '' for none."))] = "12:30",
     skip: Annotated[list[str] | None, _option("LAB.SECTION", _("Leave a section out, for example 01.9."))] = None,
     pace: Annotated[float, _option("N", _("How much longer a class takes, for example 1.25."))] = 1.0,
+    core: Annotated[bool, typer.Option("--core", help=_("Leave out what the labs call optional."))] = False,
     plan: Annotated[str | None, _option("NAME", _("A plan of the teaching guide, for example half-day."))] = None,
 ) -> None:
     from labs_helper.course import timetable
@@ -440,7 +441,7 @@ def _run_sheet(
         return
     print(
         timetable.run_sheet(
-            labs, start=start or "09:00", pause=pause, work=work, lunch=lunch, skip=skip or (), pace=pace
+            labs, start=start or "09:00", pause=pause, work=work, lunch=lunch, skip=skip or (), pace=pace, core=core
         )
     )
 

@@ -26,6 +26,7 @@ class Lab:
         slug: the rest of its file names.
         roles: the models that it needs.
         minutes: working time, exercises included.
+        core: working time without what the lab calls optional; 0 where nothing is.
         exercises: whether `labs_helper.exercises` checks answers of this lab.
         tokens: of its longest request to a real model, prompt and answer together.
         views: of 336 x 336 pixels in a request, at most.
@@ -37,6 +38,7 @@ class Lab:
     roles: tuple[str, ...]
     minutes: int
     exercises: bool
+    core: int = 0
     tokens: int = 4096
     views: int = 0
 

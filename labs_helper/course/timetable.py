@@ -6,7 +6,7 @@ import json
 import re
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +14,9 @@ from labs_helper.catalog.labs import notebooks, pick
 from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest
 
-HEADING = re.compile(r"^#{1,6} +(.+?)(?: \(\d+ minutes?\))?\s*$", re.M)
+HEADING = re.compile(r"^#{1,6} +(.+?)(?: \((?:optional, )?\d+ minutes?\))?\s*$", re.M)
+# "(optional, 19 minutes)" of a part, "(optional, hard, 15 minutes)" of an exercise.
+OPTIONAL = re.compile(r"^(#{2,6}) .*?\(optional, (?:[\w -]+, )?(\d+) minutes?\)", re.M)
 LUNCH, LUNCH_MINUTES = "12:30", 60
 WORK = 75  # minutes between breaks in a plan: most sections take 20 to 30
 _EXERCISE = re.compile(r"^#{2,6} Exercise (\S+) \((.+?)\)", re.M)
@@ -28,11 +30,18 @@ class Section:
         title: its heading.
         minutes: from the metadata of its first cell.
         exercises: the exercises inside, each with its difficulty and its minutes.
+        optional: the minutes of what its headings call optional: the section itself, or parts and exercises in it.
     """
 
     title: str
     minutes: int
     exercises: tuple[str, ...] = ()
+    optional: int = 0
+
+    @property
+    def core(self) -> int:
+        """Minutes without what is optional."""
+        return self.minutes - self.optional
 
     @property
     def number(self) -> str:
@@ -55,10 +64,16 @@ def sections(notebook: Path) -> list[Section]:
         if "minutes" in cell["metadata"]:
             heading = HEADING.search(text)
             result.append(Section(heading[1] if heading else _("Without a heading"), int(cell["metadata"]["minutes"])))
-        exercises = tuple(f"{number} ({effort})" for number, effort in _EXERCISE.findall(text))
-        if exercises and result:
+        if result:
+            exercises = tuple(f"{number} ({effort})" for number, effort in _EXERCISE.findall(text))
+            # What is optional in an optional section counts once.
+            optional = sum(int(minutes) for _level, minutes in OPTIONAL.findall(text))
             last = result[-1]
-            result[-1] = Section(last.title, last.minutes, last.exercises + exercises)
+            result[-1] = replace(
+                last,
+                exercises=last.exercises + exercises,
+                optional=min(last.minutes, last.optional + optional),
+            )
     return result
 
 
@@ -87,6 +102,7 @@ class Plan:
         start: the time of the first section.
         end: the time by which it is over.
         pace: how much longer a class takes than the authors say.
+        core: whether the class leaves out what the labs call optional.
     """
 
     name: str
@@ -96,6 +112,7 @@ class Plan:
     start: str
     end: str
     pace: float
+    core: bool
 
 
 @cache
@@ -126,7 +143,13 @@ def planned(name: str, *, start: str | None = None, folder: Path | None = None) 
     for plan in plans():
         if plan.name == name:
             return run_sheet(
-                plan.labs, start=start or plan.start, work=WORK, skip=plan.skip, pace=plan.pace, folder=folder
+                plan.labs,
+                start=start or plan.start,
+                work=WORK,
+                skip=plan.skip,
+                pace=plan.pace,
+                core=plan.core,
+                folder=folder,
             )
     raise BadRequest(
         _("There is no plan {name!r}.").format(name=name[:40]),
@@ -143,6 +166,7 @@ def run_sheet(
     lunch: str = LUNCH,
     skip: Sequence[str] = (),
     pace: float = 1.0,
+    core: bool = False,
     folder: Path | None = None,
 ) -> str:
     """The timetable of a day, as lines of text.
@@ -155,6 +179,7 @@ def run_sheet(
         lunch: the time of an hour for lunch, if the class still runs then; "" for none.
         skip: sections to leave out, as "01.5": lab and number.
         pace: how much longer a class takes than the authors say, such as 1.25.
+        core: leave out what the labs call optional.
         folder: the notebooks folder; the course's by default.
 
     Raises:
@@ -178,14 +203,17 @@ def run_sheet(
         day.note(f"-- {notebook.stem} --")
         for section in sections(notebook):
             key = f"{notebook.stem[:2]}.{section.number}"
-            if key in left_out:
-                left_out.remove(key)
+            minutes = section.core if core else section.minutes
+            if key in left_out or not minutes:
+                left_out.discard(key)
                 day.note("  " + _("left out: {title}").format(title=section.title))
                 continue
-            day.spend(section.title, max(1, round(section.minutes * pace)))
+            day.spend(section.title, max(1, round(minutes * pace)))
             for name in section.exercises:
-                day.note("  " + _("exercise {name}").format(name=name))
-            total += section.minutes
+                optional = "(optional, " in name
+                sentence = _("left out: exercise {name}") if core and optional else _("exercise {name}")
+                day.note("  " + sentence.format(name=name))
+            total += minutes
     if left_out:
         raise BadRequest(
             _("There is no section {name}.").format(name=", ".join(sorted(left_out))),

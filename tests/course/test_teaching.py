@@ -11,6 +11,7 @@ import pytest
 
 from labs_helper import cli
 from labs_helper.catalog import find_lab, labs
+from labs_helper.catalog.labs import Lab
 from labs_helper.course import timetable
 from labs_helper.errors import BadRequest
 
@@ -34,8 +35,9 @@ def text(number: str) -> str:
 @pytest.mark.parametrize("number", LABS)
 def test_the_minutes_of_a_lab_add_up(number):
     """Sections make the lab, and the exercises of a section leave time to read it."""
-    found = sections(number)
-    assert sum(section.minutes for section in found) == find_lab(number).minutes
+    found, lab = sections(number), find_lab(number)
+    assert sum(section.minutes for section in found) == lab.minutes
+    assert sum(section.core for section in found) == (lab.core or lab.minutes)
     for section in found:
         exercises = sum(int(re.search(r"(\d+) minutes?\)", name)[1]) for name in section.exercises)
         assert exercises < section.minutes, f"{section.title}: {exercises} minutes of exercises in {section.minutes}"
@@ -48,17 +50,22 @@ def said(minutes: int) -> str:
     return " ".join([*parts, *([f"{rest} minutes"] if rest else [])])
 
 
+def time_of(lab: Lab) -> str:
+    """As the head of a lab, README and notebook 00 write it."""
+    return f"core {said(lab.core)}, everything {said(lab.minutes)}" if lab.core else said(lab.minutes)
+
+
 @pytest.mark.parametrize("number", LABS)
 def test_every_text_says_the_same_time(number):
     lab = find_lab(number)
     head = "".join(json.loads((ROOT / f"notebooks/{lab.stem}.ipynb").read_text("utf-8"))["cells"][0]["source"])
-    assert re.search(r"^\| time \| (.+?)[;|]", head, re.M)[1].strip() == said(lab.minutes)
+    assert re.search(r"^\| time \| (.+?)[;|]", head, re.M)[1].strip() == time_of(lab)
     (row,) = re.findall(rf"^\| \[{number} .*$", (ROOT / "README.md").read_text("utf-8"), re.M)
-    assert row.split("|")[-2].strip() == said(lab.minutes)
+    assert row.split("|")[-2].strip() == time_of(lab)
     cells = json.loads((ROOT / "notebooks/00-start-here.ipynb").read_text("utf-8"))["cells"]
     table = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
     (row,) = re.findall(rf"^\| \[?{number}\W.*$", table, re.M)
-    assert row.split("|")[-2].strip() == said(lab.minutes)
+    assert row.split("|")[-2].strip() == time_of(lab)
 
 
 # --- The guide of each lab -----------------------------------------------------------------------------------------
@@ -83,8 +90,10 @@ def test_each_lab_has_a_guide_with_every_part(number):
 
 @pytest.mark.parametrize("number", LABS)
 def test_the_guide_lists_the_sections_as_they_are(number):
-    listed = re.findall(r"^\| (\d+\. .+?) \|", text(number), re.M)
-    assert listed == [section.title for section in sections(number) if section.number]
+    listed = re.findall(r"^\| (\d+\. .+?) \| (optional)?", text(number), re.M)
+    assert listed == [
+        (section.title, "" if section.core else "optional") for section in sections(number) if section.number
+    ]
 
 
 @pytest.mark.parametrize("number", LABS)
@@ -124,7 +133,14 @@ def test_the_guide_lists_the_plans_as_they_are():
     rows = re.findall(r"^\| `(.+)$", (GUIDE / "README.md").read_text("utf-8"), re.M)
     listed = [[cell.strip(" `") for cell in row.strip(" |").split("|")] for row in rows]
     assert listed == [
-        [plan.name, plan.title, ", ".join(plan.labs), ", ".join(plan.skip), plan.start, plan.end]
+        [
+            plan.name,
+            plan.title,
+            ", ".join(plan.labs),
+            ", ".join([*["optional parts"] * plan.core, *plan.skip]),
+            plan.start,
+            plan.end,
+        ]
         for plan in timetable.plans()
     ]
 

@@ -72,6 +72,28 @@ def test_the_run_sheet_has_clock_times_breaks_and_exercises(notebooks):
     assert lines[-1].startswith("90 minutes")
 
 
+def test_the_core_leaves_out_what_the_headings_call_optional(tmp_path):
+    folder = tmp_path / "notebooks"
+    write(
+        folder,
+        "01-a.ipynb",
+        ("markdown", "# Title", {}),
+        ("markdown", "## 1. Begin (40 minutes)", {"minutes": 40}),
+        ("markdown", "### Exercise 1.1 (optional, hard, 15 minutes): count", {}),
+        ("markdown", "### Look closer (optional, 5 minutes)", {}),
+        ("markdown", "### Exercise 1.2 (easy, 5 minutes): add", {}),
+        ("markdown", "## 2. Go on (optional, 30 minutes)", {"minutes": 30}),
+        ("markdown", "### Exercise 1.3 (hard, 9 minutes): go", {}),
+    )
+    first, second = timetable.sections(folder / "01-a.ipynb")
+    assert (first.title, first.minutes, first.core) == ("1. Begin", 40, 20)
+    assert (second.title, second.minutes, second.core) == ("2. Go on", 30, 0)
+    core = timetable.run_sheet(folder=folder, core=True)
+    assert core.splitlines()[-1].startswith("20 minutes") and "left out: 2. Go on" in core
+    assert "left out: exercise 1.1" in core and "  exercise 1.2" in core and "1.3" not in core
+    assert timetable.run_sheet(folder=folder).splitlines()[-1].startswith("70 minutes")
+
+
 def test_the_run_sheet_without_breaks_and_over_midnight(notebooks):
     text = timetable.run_sheet(["02", "01"], start="23:30", pause=0, folder=notebooks)
     assert "break" not in text and "01:00" in text and text.index("02-b") < text.index("01-a")
@@ -99,7 +121,7 @@ def test_the_run_sheet_of_the_course(capsys):
 def test_every_lab_says_how_long_it_takes(path):
     assert sum(section.minutes for section in timetable.sections(path)) >= 10
     for cell in json.loads(path.read_text("utf-8"))["cells"]:
-        said = re.search(r"^## .*\((\d+) minutes?\)$", "".join(cell["source"]), re.M)
+        said = re.search(r"^## .*\((?:optional, )?(\d+) minutes?\)$", "".join(cell["source"]), re.M)
         if said:
             assert cell["metadata"]["minutes"] == int(said[1])
 
