@@ -20,6 +20,21 @@ from labs_helper.corrections import before_mlx
 
 before_mlx()
 
+# Tests of one file that take a minute each and share nothing costly: each may go to either worker.
+ALONE = ("::test_a_lab_runs_from_the_zip[", "::test_notebook_runs_and_its_chat_answers[")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """`--dist loadfile`, without one worker being left with all labs of a file at the end."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return nodeid if any(name in nodeid for name in ALONE) else super()._split_scope(nodeid)
+
+    return ByFile(config, log) if config.getoption("dist") == "loadfile" else None
+
 
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory) -> Path:
