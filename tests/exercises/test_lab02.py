@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from mistakes import forgets_return, prints
 
 from labs_helper.exercises import check, stored
 
@@ -94,15 +95,6 @@ def test_right_answers_pass(number, value):
 
 
 # --- Wrong answers -------------------------------------------------------------------------------------------------
-
-
-def forgets_return(*_arguments):
-    result = 1 + len(_arguments)
-    result += 1
-
-
-def prints(*_arguments):
-    print(42)
 
 
 def grid(*axes):

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from mistakes import forgets_return, prints
 
 from labs_helper.exercises import check, facts, stored
 
@@ -156,15 +157,6 @@ def test_right_answers_pass(number, value):
 
 
 # --- Wrong answers -------------------------------------------------------------------------------------------------
-
-
-def forgets_return(*_arguments):
-    result = 1 + len(_arguments)
-    result += 1
-
-
-def prints(*_arguments):
-    print(42)
 
 
 def full(test):

@@ -8,6 +8,7 @@ import re
 import time
 
 import pytest
+from mistakes import forgets_return, prints
 
 from labs_helper.agent.tools import calculator
 from labs_helper.errors import BadPlan
@@ -146,15 +147,6 @@ def lets_errors_out(expression):
     if len(expression) > 40:
         raise ValueError("too long")
     return by_tree(expression) if ast.parse(expression, mode="eval") else 0
-
-
-def forgets_return(expression):
-    result = len(str(expression))
-    result += 1
-
-
-def prints(expression):
-    print(by_tree(expression))
 
 
 WRONG = [

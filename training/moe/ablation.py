@@ -67,13 +67,23 @@ def questions(seed: int, each: int) -> list[tuple[str, Case]]:
     return found
 
 
-def accuracy(model, asked: list[tuple[str, Case]], without=()) -> dict[str, float]:
-    """Share of right answers by topic."""
-    good: dict[str, list[bool]] = {}
+def rights(model, asked: list[tuple[str, Case]], without=()) -> dict[str, list[bool]]:
+    """Whether each answer is right, by topic.
+
+    Args:
+        model: of `load`. asked: of `questions`. without: (layer, expert) pairs that are taken away.
+    """
+    found: dict[str, list[bool]] = {}
     for name, case in tqdm(asked, desc=f"without {list(without)}" if without else "all experts", mininterval=5):
         answer = model.ask(case.prompt, max_tokens=LONGEST_ANSWER.get(case.task, 112), without_experts=without)
-        good.setdefault(name, []).append(right(case, answer.text))
-    return {name: round(sum(found) / len(found), 4) for name, found in good.items()}
+        found.setdefault(name, []).append(right(case, answer.text))
+    return found
+
+
+def accuracy(model, asked: list[tuple[str, Case]], without=()) -> dict[str, float]:
+    """Share of right answers by topic."""
+    found = rights(model, asked, without)
+    return {name: round(sum(answers) / len(answers), 4) for name, answers in found.items()}
 
 
 def token_accuracy(run, encoder, asked: list[tuple[str, Case]], without=()) -> dict[str, float]:
@@ -90,15 +100,25 @@ def token_accuracy(run, encoder, asked: list[tuple[str, Case]], without=()) -> d
     return {name: round(float(np.concatenate(found).mean()), 4) for name, found in good.items()}
 
 
-def main() -> None:
+def options_of(program: str, description: str | None, each: int) -> argparse.ArgumentParser:
+    """The arguments that the measurements of experts share.
+
+    Args:
+        program: the module's name. description: its docstring. each: questions a topic, if nothing else is said.
+    """
     parser = argparse.ArgumentParser(
-        prog="python -m training.moe.ablation",
-        description=__doc__,
+        prog=f"python -m training.moe.{program}",
+        description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--seed", type=int, default=7, help="decides the conversations and the questions (default 7)")
-    parser.add_argument("--each", type=int, default=60, help="questions a topic (default 60)")
+    parser.add_argument("--seed", type=int, default=7, help="decides what is asked and taken away (default 7)")
+    parser.add_argument("--each", type=int, default=each, help=f"questions a topic (default {each})")
+    return parser
+
+
+def main() -> None:
+    parser = options_of("ablation", __doc__, each=60)
     parser.add_argument("--experts", type=int, default=1, help="how many to take away together (default 1)")
     options = parser.parse_args()
     from labs_helper import load

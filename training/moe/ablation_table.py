@@ -12,7 +12,6 @@ soon as it is known, and `weights` says which weights it belongs to.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import hashlib
 from collections.abc import Iterator
@@ -20,8 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.evaluate import LONGEST_ANSWER, right
-from training.moe.ablation import CHOSEN_ON, preferences, questions
+from training.moe.ablation import CHOSEN_ON, options_of, preferences, questions, rights
 from training.moe.corpus import TOPICS
 from training.moe.routing import cases, counts_of, through_mlx
 
@@ -54,14 +52,7 @@ def removals(preference: np.ndarray, seed: int) -> Iterator[tuple[str, str, Expe
 
 def main() -> None:
     """Measure, and write the file."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.moe.ablation_table",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--seed", type=int, default=7, help="decides conversations, questions and controls (default 7)")
-    parser.add_argument("--each", type=int, default=40, help="questions a topic (default 40)")
+    parser = options_of("ablation_table", __doc__, each=40)
     parser.add_argument("--file", type=Path, default=FILE)
     options = parser.parse_args()
     from labs_helper import load
@@ -76,18 +67,16 @@ def main() -> None:
         writer = csv.DictWriter(handle, COLUMNS, lineterminator="\n")
         writer.writeheader()
         for kind, prefers, gone in [("none", "", []), *removals(preference, options.seed)]:
-            for topic in [prefers] if "pair" in kind else TOPICS:
-                good = sum(
-                    right(
-                        case,
-                        model.ask(
-                            case.prompt, max_tokens=LONGEST_ANSWER.get(case.task, 112), without_experts=gone
-                        ).text,
-                    )
-                    for name, case in asked
-                    if name == topic
-                )
-                row = {"kind": kind, "prefers": prefers, "topic": topic, "right": good, "asked": options.each}
+            topics = [prefers] if "pair" in kind else TOPICS
+            found = rights(model, [(topic, case) for topic, case in asked if topic in topics], gone)
+            for topic in topics:
+                row = {
+                    "kind": kind,
+                    "prefers": prefers,
+                    "topic": topic,
+                    "right": sum(found[topic]),
+                    "asked": options.each,
+                }
                 row["layer"] = gone[0][0] if gone else ""
                 row["experts"] = " ".join(str(expert) for _layer, expert in gone)
                 writer.writerow({**row, "seed": options.seed, "weights": weights})

@@ -8,33 +8,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-SIZE, PATCH, CELL = 336, 14, 28
+from labs_helper.pictures import drawing
+
+SIZE, PATCH, CELL = drawing.SIDE, 14, drawing.CELL
 GLYPHS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-SHAPES = ("circle", "square", "triangle", "star", "diamond", "cross")
+SHAPES = tuple(drawing.OUTLINES)
 ICONS = ("house", "tree", "sun", "car", "cloud", "boat", "flower", "fish", "cup", "moon")
 PARTS = ("bar", "point", "slice")
 KINDS = ("none", *GLYPHS, *SHAPES, *ICONS, *PARTS)
-COLOURS = {
-    "red": (214, 40, 40),
-    "orange": (243, 130, 30),
-    "yellow": (248, 210, 40),
-    "green": (44, 150, 70),
-    "blue": (36, 92, 205),
-    "purple": (130, 62, 172),
-    "pink": (240, 132, 182),
-    "brown": (125, 78, 42),
-    "gray": (132, 132, 132),
-    "black": (22, 22, 22),
-    "white": (252, 252, 252),
-}
+COLOURS = {**drawing.COLOURS, "white": (252, 252, 252)}
 COLOUR_NAMES = tuple(COLOURS)
 KIND_INDEX, COLOUR_INDEX = ({name: i for i, name in enumerate(names)} for names in (KINDS, COLOUR_NAMES))
-SHAPE_COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "gray", "black")
+SHAPE_COLOURS = tuple(drawing.COLOURS)
 DARK_INKS = ("black", "red", "green", "blue", "purple", "brown")
 LIGHT_INKS = ("white", "yellow", "orange", "pink")
 NIGHT = ((20, 24, 44), (34, 34, 38), (16, 52, 44), (60, 24, 40))
 FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSerif", "DejaVuSerif-Bold")
-PLACES = (("top left", "top", "top right"), ("left", "middle", "right"), ("bottom left", "bottom", "bottom right"))
+PLACES = tuple(drawing.PLACES[row : row + 3] for row in (0, 3, 6))
 
 MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
 QUARTERS = ["Q1", "Q2", "Q3", "Q4"]
