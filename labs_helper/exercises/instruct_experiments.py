@@ -114,7 +114,7 @@ def dpo(value: object) -> str:
     ).format(count=len(tried))
 
 
-# --- 1.9 A temperature at which half of the draws are new ----------------------------------------------------
+# --- 1.9 A temperature at which half of the draws differ ----------------------------------------------------
 
 FEWEST_DRAWS = 20
 

@@ -198,8 +198,8 @@ def _language_cost(value: object) -> str:
     if name == max(given, key=lambda language: given[language]):
         raise TryAgain(
             _(
-                "{name} has the most tokens per character, but not the most tokens: {tokens} for the sentence. The "
-                "same meaning is what you pay for."
+                "{name} has the most tokens per character, but not the most tokens: {tokens} for the sentence. "
+                "You pay for the whole sentence."
             ).format(name=name, tokens=tokens[name])
         )
     raise TryAgain(
@@ -320,10 +320,10 @@ def _rope_table(value: object) -> str:
         function,
         tried,
         {
-            "exchanged": _("The two tables are exchanged: the short one is for requests that fit."),
+            "exchanged": _("You swapped the two tables: the short one is for requests that fit."),
             "prompt alone": _("The prompt fits, but the answer grows past the original length. Add max_tokens."),
             "answer alone": _("You looked at max_tokens alone. Add the tokens of the prompt."),
-            "one too strict": _("The request fits exactly, so the short table still holds."),
+            "one too strict": _("The request fits exactly, so the short table still applies."),
             "one too many": _("That request is one token too long for the short table."),
             "always 256": _("The original length is an argument: it is 4096 for the real model. Do not write 256."),
             "always 4096": _("The original length is an argument: it is 256 for the bundled model. Do not write 4096."),
@@ -345,8 +345,8 @@ def exercises() -> tuple[Exercise, ...]:
             _("Put words into the model's mouth"),
             _begun_answer,
             (
-                _("Two messages follow each other: the user's, finished, and the assistant's, begun."),
-                _("A finished message ends with <|end|> and a new line. A begun one ends with its last letter."),
+                _("The prompt holds two messages: the user's is complete, the assistant's has only begun."),
+                _("A complete message ends with <|end|> and a new line. The begun answer ends with its last letter."),
                 _(
                     'It starts like this: "<|user|>\\nWhat is the capital of Kenya?<|end|>\\n" and goes on with '
                     '"<|assistant|>\\n".'
@@ -440,7 +440,7 @@ def exercises() -> tuple[Exercise, ...]:
         ),
         Exercise(
             "1.9",
-            _("Find the temperature at which half of the draws are new"),
+            _("Find the temperature at which half of the draws differ"),
             instruct_experiments.half_new,
             (
                 _(

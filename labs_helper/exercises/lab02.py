@@ -146,7 +146,7 @@ def _reading(value: object) -> str:
     function = a_function(value, "error_rate")
     tried = stored.cases("2.6")
     places = _(
-        "You compare place by place. A missing or an extra character moves the rest, but it is one edit: insert or "
+        "You compare place by place. A missing or an extra character shifts the rest, but it is one edit: insert or "
         "delete it."
     )
     diagnosis.judge(
@@ -209,9 +209,7 @@ def _table(value: object) -> str:
             raise TryAgain(_rows(call, listed, len(frame), len(right)))
         table = dict(zip(as_list(frame["label"]), as_list(frame["value"]), strict=True))
         if any(isinstance(v, str) for v in table.values()):
-            raise TryAgain(
-                _("{call}: the values are text. Turn them into numbers, or nobody can add them up.").format(call=call)
-            )
+            raise TryAgain(_("{call}: the values are text. Turn them into numbers with int().").format(call=call))
         if list(table.values()) == list(right) or any(label in right.values() for label in table):
             raise TryAgain(_("{call}: label and value are exchanged.").format(call=call))
         if table != right:
@@ -386,7 +384,7 @@ def exercises() -> tuple[Exercise, ...]:
                     "left + (0 or 1)."
                 ),
                 _(
-                    "Start with row = [0, 1, 2, ...]. For each character read, make the next row of it. "
+                    "Start with row = [0, 1, 2, ...]. For each character read, compute the next row from it. "
                     "Divide at the end."
                 ),
             ),

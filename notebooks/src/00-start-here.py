@@ -10,11 +10,11 @@
 #
 # | | with the bundled model | with the real Phi-3.5-mini |
 # | --- | --- | --- |
-# | time | 25 minutes | 25 minutes and the download |
+# | time | 20 minutes | the same, and the download |
 # | free memory | 1 GB | 5 GB at 4 bits, 7 GB at 8, 11 GB at 16, on a Mac with Apple silicon; elsewhere 5 GB at 4 bits, through llama.cpp |
 # | download | nothing | 2.15 GB, once, and only when you ask for it |
 #
-# No account, no key and no network are needed. Every lab runs to its end without them.
+# You need no account, no key and no network. Every lab runs to its end without them.
 
 # %%
 from labs_helper import check_setup
@@ -22,28 +22,28 @@ from labs_helper import check_setup
 check_setup("00")
 
 # %% [markdown]
-# Read the table above. **OK** needs nothing. **NOTE** is good to know, and the labs work. **FIX** says what to do
-# before you go on.
+# Read the table above. **OK**: nothing to do. **NOTE**: good to know; the labs work all the same. **FIX**: do what the row
+# says before you go on.
 
-# %% [markdown] minutes=4
-# ## 1. Find your way through the course (4 minutes)
+# %% [markdown] minutes=3
+# ## 1. Find your way through the course (3 minutes)
 #
 # *New words: [MLX](../docs/glossary.md#mlx).*
 #
 # Phi-3.5 is a family of three small language models: one for text, one that also sees pictures, and one built from sixteen
 # experts. Microsoft published them in August 2024 under the MIT licence. In this course you run them, look inside them, and
-# test what people say about them. MLX is Apple's library for machine learning. It works on Macs, and more slowly on Linux.
+# test what is claimed about them. MLX is Apple's library for machine learning. It runs on Macs and, more slowly, on Linux.
 #
 # ![A map of the labs. 00 leads into a box with all the others. In the box, dashed arrows lead from 01 to 03, from 03 to 07, and
 # from 01 to 02. 05 has no arrow. Three small dashed circles hold 04, 06 and 08.](../images/course-map.svg)
 #
-# Takeaway: every lab needs 00. A dashed arrow means that the earlier lab helps. Dashed circles are labs that do not exist yet.
+# Takeaway: start with 00. A dashed arrow means that the earlier lab helps. Dashed circles are labs that do not exist yet.
 #
 # | lab | you will | time |
 # | --- | --- | --- |
-# | 00 | start the course (you are here) | 25 minutes |
-# | [01](01-instruct.ipynb) | ask Phi-3.5-mini questions and see how it answers | 2 hours 30 minutes |
-# | [02](02-vision.ipynb) | show Phi-3.5-vision pictures and find out what it cannot see | 2 hours 45 minutes |
+# | 00 | start the course (you are here) | 20 minutes |
+# | [01](01-instruct.ipynb) | ask Phi-3.5-mini questions and see how it answers | core 1 hour 30 minutes, everything 2 hours 30 minutes |
+# | [02](02-vision.ipynb) | show Phi-3.5-vision pictures and find out what it cannot see | core 1 hour 40 minutes, everything 2 hours 30 minutes |
 # | [03](03-moe.ipynb) | watch a router choose among sixteen experts | 2 hours 45 minutes |
 # | 04 | measure what fewer bits cost | not there yet |
 # | [05](05-fine-tune.ipynb) | teach a model something new, and measure what it forgets | 2 hours |
@@ -51,10 +51,11 @@ check_setup("00")
 # | [07](07-agents.ipynb) | run an agent whose tools are real | 1 hour 5 minutes |
 # | 08 | read a Phi model in NumPy | not there yet |
 #
-# Three routes:
+# The **core** of a lab is its main path. Parts that go deeper say *optional* in their headings, and nothing outside of them
+# needs them. Three routes:
 #
 # - **Two hours:** 00, then sections 1 to 3 of 01, then sections 1, 2 and 8 of 02.
-# - **A day:** 00, 01 and 02.
+# - **A day:** 00 and the cores of 01 and 02.
 # - **Everything:** 00, 01, 02, 03, 07, 05, in this order. That takes two days.
 
 # %% [markdown] minutes=3
@@ -69,14 +70,14 @@ check_setup("00")
 # triangles pointing right.](../images/toolbar.svg)
 #
 # 1. **Run** the selected cell. On the keyboard: Shift and Enter together.
-# 2. **Stop** what is running. The labs stop at the next token, and everything you made before stays.
+# 2. **Stop** what is running. A model stops at its next token, and your variables stay.
 # 3. **Restart** the kernel. It forgets all variables. Then run the cells again from the top.
 # 4. **Restart and run all** cells, from the first to the last.
 #
-# Takeaway: run the cells in their order. When something is confusing, use button 4.
+# Takeaway: run the cells in order. When something is confusing, use button 4.
 #
-# `[*]` on the left of a cell means that it is still running. Try it: run the next cell, press Stop while it counts, and look at
-# what stays. Or let it finish, which takes two seconds.
+# `[*]` on the left of a cell means that it is still running. Try it: run the next cell and press Stop while it counts. Or let it
+# finish; it takes two seconds.
 
 # %%
 import time
@@ -92,10 +93,10 @@ except KeyboardInterrupt:
 # If a cell ends with `NameError: name '...' is not defined`, a cell above it has not run since the kernel started. Run the cells
 # from the top.
 
-# %% [markdown] minutes=4
-# ## 3. Ask your first question, in three cells (4 minutes)
+# %% [markdown] minutes=3
+# ## 3. Ask your first question, in three cells (3 minutes)
 #
-# First, choose a model. `load` returns at once. The model is read from the disk when you ask something.
+# First, choose a model. `load` returns at once. The course reads the model from the disk when you first ask something.
 
 # %%
 from labs_helper import check, hint, load, predict, reveal
@@ -105,7 +106,7 @@ model
 
 # %% [markdown]
 # Second, ask. But **guess first:** how many tokens will the answer to "Where is Changsha?" take? A **token** is a piece of text,
-# often a word or a part of one. Put a number in place of the dots. Nobody grades it.
+# often a word or a part of one. Replace the dots with a number. Nobody grades it.
 
 # %% tags=["exercise"]
 predict("0.3a", ...)
@@ -121,17 +122,18 @@ answer
 reveal("0.3a", answer.generated_tokens)
 
 # %% [markdown]
-# More tokens than words: the tokenizer cuts rare names into pieces, and the stop mark counts too. Lab 01 shows them one by one.
+# There are more tokens than words: the tokenizer cuts rare names into pieces, and the invisible mark that ends an answer
+# counts too. Lab 01 shows them one by one.
 #
-# Third, look at what came back. `answer` is more than a text. It knows who answered, how many tokens were read and
-# written, and how fast.
+# Third, look at what came back. `answer` is more than a text. It says which model answered, how many tokens it read and
+# wrote, and how fast. Lab 01 explains the cache and the LongRoPE table.
 
 # %%
 assert "China" in answer.text or "Hunan" in answer.text
 answer.summary()
 
-# %% [markdown] minutes=3
-# ## 4. Know which model answered, and why (3 minutes)
+# %% [markdown] minutes=2
+# ## 4. Know which model answered, and why (2 minutes)
 #
 # *New words: [bundled model](../docs/glossary.md#bundled-model), [real model](../docs/glossary.md#real-model), [tier](../docs/glossary.md#tier).*
 
@@ -140,24 +142,27 @@ print(f"{answer.model} answered.")
 print(f"Why: {model.reason}.")
 
 # %% [markdown]
-# There are two kinds of models in this course.
+# This course has two kinds of models.
 #
-# - **The bundled model**, `instruct-tiny`, is part of the course. It has the architecture of Phi-3.5-mini and about
-#   a thousandth of its size. The course trained it on text that it made itself. It is *not* one of Microsoft's models. It
-#   was told where [91 cities](../data/world/cities.csv) are, a few facts about [41 countries](../data/world/countries.csv), some words in five
+# - **The bundled model**, `instruct-tiny`, comes with the course. It has the architecture of Phi-3.5-mini and about
+#   a thousandth of its size. We trained it on text that a program wrote. It is *not* one of Microsoft's models. It
+#   learned where [91 cities](../data/world/cities.csv) are, a few facts about [41 countries](../data/world/countries.csv), some words in five
 #   languages, a little arithmetic, and what it is. Section 5 shows what it does beyond that.
 # - **The real model**, Phi-3.5-mini-instruct, has 3.8 billion parameters and needs a download of 2.15 GB. On a Mac with Apple
 #   silicon it runs through MLX. On other computers it runs through llama.cpp: a model of its shape wrote 7.2 tokens a second on two
-#   x86 cores ([how this was measured](../docs/models.md#which-lab-on-which-machine)).
+#   x86 cores ([how we measured this](../docs/models.md#which-lab-on-which-machine)).
 #
 # The setting `LABS_MODELS` decides: `tiny` takes the bundled model, `real` takes the real one, and `auto` (the usual
 # setting) takes the real one only if it is already on this machine and fits into its memory. Nothing is downloaded unless
 # you ask for it. Every answer carries the name of the model that gave it.
-
-# %% [markdown] minutes=4
-# ## 5. Ask in five languages, and ask too much (4 minutes)
 #
-# The same question in English, Chinese, Korean, Japanese and Spanish.
+# A server can answer too. The end of [lab 01](01-instruct.ipynb) lists the hosted services, such as NVIDIA NIM and Azure AI
+# Foundry, with what is left of their Phi-3.5.
+
+# %% [markdown] minutes=3
+# ## 5. Ask in five languages, and ask too much (3 minutes)
+#
+# Here is one question in English, Chinese, Korean, Japanese and Spanish.
 
 # %%
 questions = ["Where is Nairobi?", "内罗毕在哪里?", "나이로비는 어디에 있나요?",
@@ -166,8 +171,8 @@ for question in questions:
     print(f"{question}  ->  {model.ask(question).text}")
 
 # %% [markdown]
-# Now three questions from outside its small world: how an engine works, and two cities that are not among its 91. One of them is
-# real and one is a legend. For how many of the three will it say that it does not know?
+# Now three questions from outside its small world: how an engine works, and where two cities are that are not among its 91.
+# One is real and one is a legend. For how many of the three will it say that it does not know?
 
 # %% tags=["exercise"]
 predict("0.5a", ...)
@@ -185,22 +190,23 @@ for question, text in zip(outside, said):
     print(f"{question}  ->  {text}")
 
 # %% [markdown]
-# The bundled model was trained to say "I do not know that" to questions of another kind. A question in a form that it knows gets an
-# answer in the form that it knows, with a city that it knows, true or not. It does not sound less sure. Large models make
-# the same mistake more rarely and more convincingly, and this course keeps asking one question because of it: **how would you notice?**
+# Where it does not say so, it tells you about another city and sounds just as sure as before. Its training taught it to say "I do
+# not know that" to other kinds of questions. "Where is ...?" is a kind that it knows, so it answers in the usual form, with a
+# city that it knows. Large models make this mistake less often and hide it better. So this course keeps asking: **how would you
+# notice?**
 #
 # Your turn: put your own question between the quotes.
 
 # %%
 model.ask("What is the capital of Kenya?")
 
-# %% [markdown] minutes=3
-# ## 6. Solve an exercise (3 minutes)
+# %% [markdown] minutes=2
+# ## 6. Solve an exercise (2 minutes)
 #
 # *New words: [stub](../docs/glossary.md#stub).*
 #
 # An exercise gives you a cell with three dots, `...`. Replace the dots with your answer and run the cell. Then run
-# the cell with `check`. It says what is right, or what to look at again. It never stops the notebook.
+# the cell with `check`. It says that you are right, or what to look at again. It never stops the notebook.
 #
 # ### Exercise 0.1 (very easy, 1 minute): copy a fact from an answer
 #
@@ -240,9 +246,9 @@ memory()
 # - `help(load)` prints what a function does, with an example. So does `load?` in a cell.
 # - `hint("0.1")` helps with an exercise. The solutions of every lab are in [solutions](solutions/00-start-here.ipynb).
 # - An error that starts with a plain sentence comes from the course. The sentence says what to do next. The kernel keeps
-#   running, and any model you loaded earlier still works.
+#   running, and the models that you loaded still work.
 # - The [glossary](../docs/glossary.md) explains terms, and [troubleshooting](../docs/troubleshooting.md) lists what went wrong for others.
-# - When nothing else helps: Restart and run all. To get an untouched copy of this lab, type `!labs reset 00` in a cell.
+# - When nothing else helps, restart and run all. To get an untouched copy of this lab, run `!labs reset 00` in a cell.
 #   If JupyterLab then says **File Changed**, choose Revert: Overwrite would bring the old file back.
 #
 # ## Recap
@@ -252,7 +258,7 @@ memory()
 # - checked this machine with `check_setup`;
 # - ran cells, and know how to stop them;
 # - asked a model with `load` and `ask`, and know which model answered;
-# - saw a model answer a question that it cannot answer;
+# - caught a model inventing an answer;
 # - solved an exercise with `check` and `hint`.
 #
 # **Further reading:** the [JupyterLab interface](https://jupyterlab.readthedocs.io/en/stable/user/interface.html);

@@ -1,28 +1,23 @@
-# %% [markdown]
+# %% [markdown] minutes=2
 # # Run Phi-3.5-mini Instruct and look inside it
 #
-# **You will do:** ask a model in five languages, see every token it reads and writes, put words into its mouth, compare
-# it with the model before it, hide facts in a long text, teach it a preference, and round its weights.
+# **You will do:** ask a model, see every token that it reads and writes, put words into its mouth, compare it with the
+# model before it, and hide facts in a long text. Optional: teach it a preference, and round its weights.
 #
 # **You will learn:** what a chat prompt really is, why answers stop (or do not), what temperature does, what a
-# language costs, how a context of 128K tokens works and what it costs, and how to tell evidence from luck.
+# language costs, what a context of 128K tokens costs, and how to tell evidence from luck.
 #
 # **You will need:**
 #
 # | | with the bundled model | with the real Phi-3.5-mini |
 # | --- | --- | --- |
-# | time | 2 hours 30 minutes; about a minute to run all cells | the same, and the download |
-# | machine | any laptop or Codespace | a Mac with Apple silicon; or Linux or Windows on x86, through llama.cpp |
+# | time | core 1 hour 30 minutes, everything 2 hours 30 minutes; a minute to run all cells | the same, and the download |
+# | machine | any laptop or Codespace | a Mac with Apple silicon; or Linux or Windows on x86, through llama.cpp: [how fast](../docs/models.md#which-lab-on-which-machine) |
 # | free memory | 1 GB | 8 GB at 4 bits, 11 GB at 8, 19 GB at 16 |
 # | download | nothing | 2.15 GB, once, and only when you ask for it |
 #
-# On two x86 cores llama.cpp wrote 7.2 tokens a second with a model of this shape:
-# [which lab on which machine](../docs/models.md#which-lab-on-which-machine).
-#
-# Run the cells from top to bottom. `NameError` means that a cell above has not run yet: choose Run > Run All Above
-# Selected Cell. Words that you do not know are in the [glossary](../docs/glossary.md).
-#
-# Before this: [00: start the course](00-start-here.ipynb).
+# Before this: [00: start the course](00-start-here.ipynb). You may skip any part whose heading says *optional*.
+# `NameError` means that a cell above has not run yet: choose Run > Run All Above Selected Cell.
 
 # %% [markdown] tags=["solution"]
 # **This is the solution edition.** The exercises are solved and all outputs are here. The edition for learners has the
@@ -42,25 +37,23 @@ instruct = load("instruct")
 print(f"{instruct.name} answers in this notebook. Why: {instruct.reason}.")
 
 # %% [markdown]
-# `instruct-tiny` is a small `phi3` model that we trained for this course. It has the architecture of Phi-3.5-mini. It
-# is not one of Microsoft's models, and it knows little: 41 countries, 91 cities, 68 words, some arithmetic. What you
-# learn here about prompts, tokens, memory and speed holds for the real model too. Where the two differ, the text says
-# so.
+# `instruct-tiny` is not one of Microsoft's models, and it knows little: 41 countries, 91 cities, 68 words, some
+# arithmetic. What you learn here about prompts, tokens, memory and speed holds for the real model too. Where the two
+# differ, the text says so.
 #
-# **Guess first.** Before a cell that surprises most people, you write down what you expect: replace the dots in
-# `predict` and run it. `reveal` shows your guess beside the result. Nobody grades a guess.
+# **Guess first.** Before a cell that surprises most people, write down what you expect: replace the dots in `predict`
+# and run it. `reveal` shows your guess beside the result. Nobody grades a guess.
 
-# %% [markdown] minutes=6
-# ## 1. Ask with the plain package (6 minutes)
+# %% [markdown] minutes=4
+# ## 1. Ask with the plain package (4 minutes)
 #
 # *New words: [weight](../docs/glossary.md#weight), [tokenizer](../docs/glossary.md#tokenizer), [token](../docs/glossary.md#token), [thread](../docs/glossary.md#thread), [stop token](../docs/glossary.md#stop-token), [layer](../docs/glossary.md#layer), [vocabulary](../docs/glossary.md#vocabulary).*
 #
 # `mlx_lm` runs language models on MLX. It needs two calls. `load` reads a folder: the weights and the tokenizer.
 # `stream_generate` makes one token after another.
 #
-# One rule first. MLX objects belong to the **thread** that made them; a thread is one line of work inside a program.
-# The cells make `raw_model`, so use it only in cells, never in a button. The helper that comes later keeps its own
-# model in its own thread.
+# MLX objects belong to the **thread** (a line of work inside a program) that made them. So use `raw_model` only in cells,
+# never in a button.
 
 # %%
 import mlx_lm
@@ -76,8 +69,8 @@ for part in mlx_lm.stream_generate(raw_model, raw_tokenizer, prompt_ids, max_tok
 print(f"\n\n{part.generation_tokens} tokens, ended by {part.finish_reason!r}")
 
 # %% [markdown]
-# The warning about `rope_parameters` is harmless: it asks for another spelling of the same settings. One thing the
-# plain package does read wrongly. Section 6 measures how much that matters.
+# The warning is harmless: it asks for another spelling of the same settings. But the package does misread another one:
+# see section 6.
 #
 # Now the same question through the helper:
 
@@ -87,24 +80,24 @@ assert "Nairobi" in answer.text
 answer
 
 # %% [markdown]
-# The last line says who answered, how many tokens it read and wrote, and how fast. The helper makes the same two calls.
-# It adds the right stop tokens, the right position table, a memory of what it has read, and a Stop that works at once.
+# The helper makes the same two calls. It adds the right stop tokens, the right position table, a cache of what it has
+# read, and a Stop that works at once.
 #
 # ![Six steps in a loop. 1: a speech bubble. 2: a row of blocks of different width. 3: a stack of layers. 4: four bars of
 # different height. 5: one block. 6: an arrow from the block back to the row of blocks.](../images/one-question.svg)
 #
-# Here is what happens to one question. (1) A template wraps your text. (2) The tokenizer cuts it into tokens. (3) All
+# The picture shows what happens to one question. (1) A template wraps your text. (2) The tokenizer cuts it into tokens. (3) The
 # layers of the model read them. (4) The model gives every token of its vocabulary a probability. (5) The program picks
-# one token and (6) adds it to the text. Then the loop starts again, until it picks a stop token.
+# one token and (6) adds it to the text. Then steps 3 to 6 repeat, until the program picks a stop token.
 #
-# Takeaway: a language model makes one token at a time, and each token depends on all tokens before it.
+# Takeaway: a language model makes one token at a time, and each depends on all tokens before it.
 
-# %% [markdown] minutes=17
-# ## 2. Read the exact prompt (17 minutes)
+# %% [markdown] minutes=18
+# ## 2. Read the exact prompt (18 minutes)
 #
 # *New words: [prompt](../docs/glossary.md#prompt), [special token](../docs/glossary.md#special-token), [system message](../docs/glossary.md#system-message).*
 #
-# The model never sees "a question". It sees one long text with markers in it. This is all of it:
+# The model never sees "a question". It sees one text with markers in it. This is all of it:
 
 # %%
 prompt = answer.prompt
@@ -113,12 +106,12 @@ for token_id, piece in zip(prompt.ids, prompt.pieces):
     print(f"{token_id:6}  {piece!r}")
 
 # %% [markdown]
-# Each line is one token: its id and its piece of text. A piece that begins a word carries the space before it.
-# `<|user|>`, `<|end|>` and `<|assistant|>` are **special tokens**: each is one token, and the helper makes sure that
-# nothing a person types becomes one. The new line after a marker belongs to the marker. The real Phi-3.5-mini has the
-# same markers with other ids: `<|end|>` is 32007.
+# First comes the prompt. Below it, each line is one token: its id and its piece of text. A piece that begins a word
+# carries the space before it. `<|user|>`, `<|end|>` and `<|assistant|>` are **special tokens**: each is
+# one token, and the helper makes sure that nothing a person types becomes one. The new line after a marker belongs to
+# the marker. The real Phi-3.5-mini has the same markers with other ids: `<|end|>` is 32007.
 #
-# A chat of several turns has the same form and is longer. A system message comes first.
+# A chat of several turns has the same form. A system message comes first.
 
 # %%
 dialogue = [
@@ -131,9 +124,9 @@ print(instruct.prompt(dialogue).text)
 print("Answer:", instruct.ask(dialogue).text)
 
 # %% [markdown]
-# The model gets the whole conversation as text, its own answers included. So what happens if you write the beginning of
-# its answer, and what you write does not fit the question? The question is `What is the capital of Kenya?` The answer
-# begins with `The capital of Peru is`. Which city comes next?
+# The model gets the whole conversation as text, its own answers included. So what happens if *you* begin its answer,
+# and your words do not fit the question? The question is `What is the capital of Kenya?` You begin the answer with
+# `The capital of Peru is`. Which city comes next?
 
 # %% tags=["exercise"]
 predict("1.2a", ...)  # a city, such as "Paris"
@@ -144,8 +137,8 @@ predict("1.2a", "Nairobi")  # a city, such as "Paris"
 # %% [markdown]
 # ### Exercise 1.1 (medium, 6 minutes): put words into the model's mouth
 #
-# Write that prompt as one Python text, without a system message: the finished question, then the assistant's message,
-# begun with `The capital of Peru is`. The next token must follow your last letter. `\n` is a new line.
+# Write that prompt as one Python string, without a system message: the whole question, then an answer that stops after
+# `The capital of Peru is`. The model goes on right after your last letter. `\n` is a new line.
 
 # %% tags=["exercise"]
 my_prompt = ...
@@ -160,7 +153,7 @@ my_prompt = (
 check("1.1", my_prompt)
 
 # %% [markdown]
-# Every exercise has hints. Run this cell again for the next hint.
+# Every exercise has hints. Run the next cell again for one more.
 
 # %%
 hint("1.1")
@@ -173,16 +166,15 @@ else:
 reveal("1.2a", written)
 
 # %% [markdown]
-# The question was about Kenya, and the model finished *your* sentence. It has no memory of what it "wanted" to say:
-# your words and its own look the same to it. Programs use this to force a form: begin the answer with `{` and JSON
-# follows. Attackers use it too, where an application lets them write into the assistant's turn.
+# The question was about Kenya, and the model finished *your* sentence: your words and its own look the same to it.
+# Programs use this to force a format: begin the answer with `{`, and JSON becomes likely. Attackers use it too, where
+# an application lets them write into the assistant's turn.
 #
 # ### Why an answer stops
 #
-# A model does not know that it has finished. It only makes the next token. The *program* stops when that token is a
-# **stop token**. In a chat this is `<|end|>`. If the program does not know it, the answer does not end there. It is the
-# problem that people report most with these models. Make it happen: tell the plain package that only `<|endoftext|>`
-# stops an answer.
+# A model cannot stop. It only makes the next token. The *program* stops when that token is a **stop token**. In a chat
+# this is `<|end|>`. If the program does not know that, the answer does not end there. Make it happen: tell the plain
+# package that only `<|endoftext|>` stops an answer.
 
 # %% tags=["exercise"]
 predict("1.2b", ...)  # what comes after the answer and its <|end|>: a few words
@@ -199,13 +191,12 @@ assert raw_tokenizer.convert_tokens_to_ids("<|end|>") in [part.token for part in
 reveal("1.2b", too_long)
 
 # %% [markdown]
-# It does not break off, and it does not write nonsense. It writes *your* side of the conversation too, answers that,
-# and asks again. Its training text is made of conversations, so a user's turn is what follows an answer. Some other
-# models make `<|endoftext|>` after `<|end|>`, and only the visible marker gives the fault away.
+# It does not fall silent. It writes *your* next question too, answers it, and asks again. Its training text consists of
+# conversations, and there a user's turn follows each answer.
 #
 # Two files hold the stop ids, and they can disagree. `config.json` of the real model lists only `<|endoftext|>`
 # (32000). `generation_config.json` lists all of them. Folders that were converted long ago lack the second file. One
-# line mends that: `add_eos_token("<|end|>")`. Then we drop the model; a real one gives back 2 GB.
+# call repairs that: `add_eos_token("<|end|>")`. Then the cell drops the model, which frees 2 GB if it is a real one.
 
 # %%
 raw_tokenizer.eos_token_ids = right_stops
@@ -240,9 +231,7 @@ check("1.2", stop_ids)  # for help, run hint("1.2")
 #
 # *New words: [logit](../docs/glossary.md#logit), [softmax](../docs/glossary.md#softmax), [temperature](../docs/glossary.md#temperature), [greedy](../docs/glossary.md#greedy), [seed](../docs/glossary.md#seed), [top-p](../docs/glossary.md#top-p).*
 #
-# `stream` hands over each token as soon as the model makes it. `print` with `flush=True` shows it at once.
-#
-# Before you run the next cell: at which number does the model stop?
+# `stream` hands over each token as soon as the model makes it. At which number will the model stop?
 
 # %% tags=["exercise"]
 predict("1.3a", ...)  # a number
@@ -258,12 +247,12 @@ last_number = int(instruct.last.text.replace(",", " ").split()[-1])
 reveal("1.3a", last_number)
 
 # %% [markdown]
-# It counts well and does not stop where you asked. `length` says what ended the answer: the limit of 200 tokens, and
-# not a stop token. To stop at 40, the model must look back at the question at the right moment, and it did not learn
-# that. The model card gives it 1.00 for counting, because that test only looks whether the numbers are in the answer.
-# Read how a score was made before you believe it.
+# It counts well and does not stop where you asked. `length` says what ended the answer: the limit of 200 tokens, not a
+# stop token. To stop at 40, the model must look back at the question at the right moment, and it did not learn that.
+# Yet the model card gives it 1.00 for counting: that test only checks that the numbers are in the answer. Find out how
+# a score was made before you believe it.
 #
-# You can always stop it yourself, at the next token: with a button, with the square in the toolbar, or from code.
+# You can stop an answer with a button, with the square in the toolbar, or from code.
 
 # %%
 for number, token in enumerate(instruct.stream("Count from 1 to 40."), start=1):
@@ -280,9 +269,9 @@ assert instruct.last.finish_reason == "cancelled"
 #
 # $$p_i = \frac{e^{z_i / T}}{\sum_j e^{z_j / T}}$$
 #
-# The smaller $T$, the more the largest logit wins. Nobody can divide by 0, so `temperature=0` means something else:
-# take the largest logit, always. This is called *greedy*, and it gives the same text every time. The token view shows
-# the probability of every token of a greedy answer, and what else was possible.
+# The smaller $T$, the more often the token with the largest logit wins. Dividing by 0 is impossible, so `temperature=0`
+# means something else: always take the largest logit. This is called *greedy*, and it gives the same text every time.
+# Here is the probability of each token in a greedy answer.
 
 # %%
 from labs_helper.figures import bars, token_view
@@ -291,8 +280,8 @@ suggestion = instruct.ask("Suggest a city to visit.", max_tokens=24, top_logprob
 token_view(suggestion)
 
 # %% [markdown]
-# The frame of the sentence is certain. The first piece of the city's name is not. Here are the six likeliest
-# pieces at that place, with the formula above at three temperatures:
+# The model is sure of "You could visit" and unsure how the city's name begins. Here are the six likeliest pieces at that
+# place, with the formula above at three temperatures:
 
 # %%
 import math
@@ -308,8 +297,8 @@ bars(rows, x="piece", y="percent", group="temperature", unit="per cent, among th
      takeaway="A low temperature favours the likeliest piece; a high one levels them.")
 
 # %% [markdown]
-# Now draw whole answers. The **seed** starts the random numbers: the same seed draws the same text again. Twenty draws
-# at temperature 1: how many different texts?
+# Now draw whole answers. The **seed** starts the random numbers: the same seed draws the same text again. How many
+# different texts will twenty draws at temperature 1 give?
 
 # %% tags=["exercise"]
 predict("1.3b", ...)  # a number from 1 to 20
@@ -318,8 +307,9 @@ predict("1.3b", ...)  # a number from 1 to 20
 predict("1.3b", 15)  # a number from 1 to 20
 
 # %%
-def draw(seed, temperature):
-    return instruct.ask("Suggest a city to visit.", max_tokens=24, temperature=temperature, seed=seed).text
+def draw(seed, temperature, top_p=1.0):
+    options = {"temperature": temperature, "top_p": top_p, "seed": seed}
+    return instruct.ask("Suggest a city to visit.", max_tokens=24, **options).text
 
 
 draws = [draw(seed, 1.0) for seed in range(1, 21)]
@@ -328,27 +318,24 @@ assert draws[3] == draw(4, 1.0)
 reveal("1.3b", len(set(draws)))
 
 # %% [markdown]
-# The training text held exactly 91 such sentences, one for each city. How many draws are none of them, at temperature 1
-# and at temperature 1.5?
+# Different, but are they true? The training text held exactly 91 such sentences, one for each city. Count the draws that
+# are none of these, at temperature 1 and at 1.5. The third line keeps 1.5 and adds `top_p=0.9`: the program then draws
+# only from the likeliest tokens, as many as make up 90% of the probability.
 
 # %%
 from labs_helper.agent.world import index, table, told
 
 learned = {f"You could visit {city['en']}, in {city['country']}." for city in table("cities")}
-for temperature, texts in ((1.0, draws), (1.5, [draw(seed, 1.5) for seed in range(1, 21)])):
+for temperature, top_p in ((1.0, 1.0), (1.5, 1.0), (1.5, 0.9)):
+    texts = [draw(seed, temperature, top_p) for seed in range(1, 21)]
     invented = [text for text in texts if text not in learned]
-    print(f"temperature {temperature:g}: {len(invented)} of {len(texts)} are new sentences", *invented[:4], sep="\n    ")
+    print(f"temperature {temperature}, top_p {top_p}: {len(invented)} of 20 are invented", *invented[:4], sep="\n    ")
 
 # %% [markdown]
-# The model draws a name piece by piece. One unlikely piece is enough, and the rest of the name follows from it, whether
-# or not there is such a city. `top_p` cuts off that end: only the likeliest tokens, together as probable as `top_p`,
-# may be drawn. For facts, take temperature 0. For a story, 0.7 to 1 with `top_p=0.9` is a usual start.
-
-# %%
-story = instruct.ask("Tell me a short story about a cat.", temperature=0.9, top_p=0.9, seed=7)
-print(story.text)
-
-# %% [markdown]
+# The program draws an answer piece by piece. One unlikely piece is enough: the rest follows from it, whether or not there
+# is such a city. `top_p` cuts off the unlikely pieces. For facts, take temperature 0. For a story, people often start
+# at 0.7 to 1 with `top_p=0.9`.
+#
 # ### Exercise 1.3 (medium, 6 minutes): apply a temperature by hand
 #
 # Four tokens have the logits below. Compute their four probabilities at temperature 0.5, in the same order.
@@ -376,8 +363,8 @@ check("1.3", probabilities)  # for help, run hint("1.3")
 #
 # *New words: [byte token](../docs/glossary.md#byte-token).*
 #
-# Time, memory and hosted prices all count tokens. One sentence does not have the same number of tokens in every
-# language. The next cell counts one in three languages. How many times as many tokens as English does Korean need?
+# Time, memory and price grow with the number of tokens, and the same sentence takes more tokens in some languages than in
+# others. The next cell counts one sentence in three. Korean needs how many times as many tokens as English?
 
 # %% tags=["exercise"]
 predict("1.4a", ...)  # a number, such as 1.5
@@ -398,19 +385,19 @@ display(reveal("1.4a", round(tokens["Korean"] / tokens["English"], 1)))
 token_counts(tokens, texts=sentences)
 
 # %% [markdown]
-# The sentences say the same, and one costs about twice as much. Look at the pieces:
+# The three sentences mean the same, and one costs about twice as much as the others. Look at the pieces:
 
 # %%
 for sentence in [*sentences.values(), "鼹鼠"]:
     print(" | ".join(instruct.tokenize(sentence).pieces))
 
 # %% [markdown]
-# English words are often one token. Chinese and Korean fall into single characters. The last line (a mole, the animal)
-# shows two characters that the vocabulary lacks: it spells them in **bytes**, written `<0x..>`, three for each of
-# these two. The first piece of a text is a space that the tokenizer puts there.
+# An English word is often one token. Chinese and Korean are cut into single characters. The last line (a mole, the
+# animal) shows two characters that the vocabulary lacks: the tokenizer spells them in **bytes**, written `<0x..>`,
+# three for each. The first piece of a text is a space that the tokenizer puts there.
 #
-# This vocabulary of 2,560 was made from all five languages in about equal parts. The real one has 32,011 tokens; its
-# matrix is padded to 32,064 rows. Load the real model, run the cell again, and see who pays more there.
+# This vocabulary of 2,560 was made from all five languages in about equal parts. The real one has 32,011 tokens. If you
+# have the real model, count with `load("instruct", tier="real")` and see which language costs most there.
 #
 # ### Exercise 1.4 (easy, 5 minutes): compute what a language costs
 #
@@ -418,20 +405,21 @@ for sentence in [*sentences.values(), "鼹鼠"]:
 
 # %% tags=["exercise"]
 ratios = {"English": ..., "Chinese": ..., "Korean": ...}
-dearest = ...
+costliest = ...
 
 # %% tags=["solution"]
 ratios = {name: tokens[name] / len(sentence) for name, sentence in sentences.items()}
-dearest = max(tokens, key=tokens.get)
+costliest = max(tokens, key=tokens.get)
 
 # %%
-check("1.4", (ratios, dearest))  # for help, run hint("1.4")
+check("1.4", (ratios, costliest))  # for help, run hint("1.4")
 
 # %% [markdown]
-# Chinese has the highest ratio here and Korean the longest sentence. You pay for the sentence, not for the ratio.
+# Chinese has the most tokens per character here, and Korean the most tokens. You pay for the sentence, not for the
+# ratio.
 
-# %% [markdown] minutes=26
-# ## 5. Compare it with the model before it (26 minutes)
+# %% [markdown] minutes=29
+# ## 5. Compare it with the model before it (29 minutes)
 #
 # *New words: [parameter](../docs/glossary.md#parameter), [context](../docs/glossary.md#context), [chance level](../docs/glossary.md#chance-level).*
 #
@@ -441,22 +429,20 @@ check("1.4", (ratios, dearest))  # for help, run hint("1.4")
 # Hungarian, Italian, Japanese, Korean, Norwegian, Polish, Portuguese, Russian, Spanish, Swedish, Thai, Turkish and
 # Ukrainian.
 #
-# Microsoft's cookbook showed the step with one question, 长沙在哪里? (Where is Changsha?), asked to both models through
-# GitHub Models. That service closed on 30 July 2026. You can ask here.
-#
-# Two bundled models play the parts. They have the same architecture, size, tokenizer and kinds of task. They differ in
-# what they have read:
+# Microsoft's cookbook showed the progress with one question, 长沙在哪里? (Where is Changsha?), asked through GitHub
+# Models. That service closed on 30 July 2026. Here two bundled models stand for the two releases. They have the same
+# architecture, size, tokenizer and kinds of task, but they have read different texts:
 #
 # | | `instruct-previous-tiny` | `instruct-tiny` |
 # | --- | --- | --- |
 # | text in English | 92% | 24% |
 # | text in each of the other four languages | 2% | 19% |
-# | facts that the other languages mention | one in ten | all |
+# | facts told in those four languages | one in ten | all |
 # | steps of training | 1,750 | 8,000 |
 # | tokens read | 6 million | 28 million |
 #
-# So three causes act together: more languages, more facts in them, and longer training. What you see shows the effect
-# of what a model was taught. It says nothing about the size of that effect in the real models.
+# So they differ in three ways at once: languages, facts in them, and length of training. The comparison shows that what
+# a model was taught matters. It says nothing about how much it matters in the real models.
 
 # %%
 from labs_helper import compare
@@ -469,8 +455,7 @@ comparison = compare([previous, bundled], questions).wait()
 comparison
 
 # %% [markdown]
-# All five questions say "Where is Changsha?". All right answers say "Changsha is a city in Hunan, China." And the other
-# answers?
+# All five questions mean "Where is Changsha?". What do the wrong answers mean?
 
 # %%
 meanings = {
@@ -483,9 +468,9 @@ for answer in comparison.frame().query("model == @previous.name")["answer"]:
         print(f"{answer}\n    {meanings.get(answer, '(no translation here: ask a translator)')}")
 
 # %% [markdown]
-# Only the Korean answer is honest. In Chinese and Japanese the previous model answers a question that nobody asked,
-# fluently and with confidence. And Spanish is right. Why? Look at what it was taught. The rule that chose one fact in
-# ten is known, so you can ask of each city: did a text in *this* language ever tell this model where it is?
+# A wrong answer can be honest: "I do not know that." The others fluently answer a question that nobody asked. And in
+# Spanish the previous model is right. Why? We know the rule that chose one fact in ten. So you can ask of each city: did
+# a text in *this* language ever tell this model where it is?
 
 # %%
 taught = {}  # language -> the cities that its text told the previous model about; and those that it never mentions
@@ -500,8 +485,9 @@ for language in ("zh", "ko", "ja", "es"):
     print(f"{language}: told about {len(seen)} cities, never about {len(unseen)}; Changsha: {'Changsha' in seen}")
 
 # %% [markdown]
-# It was told about Changsha in Spanish alone, which explains the one right answer. Now count: the cities it was told about in a language, against cities whose country no text in that language gave. English told it all 91 places.
-# Can it use in one language what it was told in another?
+# Of the four languages, only Spanish told it about Changsha. One city proves little, so ask about many: cities that a
+# language told it about, and cities whose country no text in that language gave. English told it about all 91. Can it
+# use in one language what it learned in another?
 
 # %% tags=["exercise"]
 predict("1.5a", ...)  # two percentages, such as [70, 30]: right answers on told and on never told cities
@@ -545,21 +531,22 @@ assert told_share > never_share + 15 and share["never told", bundled.name] > 90
 display(reveal("1.5a", [told_share, never_share]))
 bars(share.reset_index(name="per cent"), x="the previous model was", y="per cent", group="model", unit="per cent right",
      title="Where is this city? Right answers", maximum=100, decimals=0,
-     takeaway="What a language never told the previous model, it can hardly say in that language.")
+     takeaway="The previous model rarely knows in one language what only another language told it.")
 
 # %% [markdown]
-# Knowledge did not travel between languages. Asked in English, the previous model knows these places. It finds hardly any in a language that never told it. Spanish does a little better: it writes many names as English does. And being
-# told is not enough: look at Korean. A fact that appears a few times in 2% of a short training does not stick.
+# Knowledge hardly crossed from one language to another. Asked in English, the previous model knows these places. Asked
+# in a language that never mentioned them, it rarely does. Spanish does a little better, perhaps because it writes many
+# names as English does. And being told is not enough: look at Korean. A few mentions in 2% of a short training can be
+# too few.
 #
-# So "0 of 4 in Chinese" would have said little about ability. It says: nobody told it. Before you compare two
-# models, ask what each of them has read. `instruct-tiny` was told every one of these facts in all five languages,
-# so its near 100% is memory.
+# So a wrong answer in Chinese says little about a model's ability. Before you compare two models, ask what each has read.
+# `instruct-tiny` was told every one of these facts in all five languages: its score is memory.
 #
 # ### What was published
 #
-# Microsoft's model card compares the two real models. All scores are from Microsoft's own tests: compare
-# them within a table only. The first chart shows MMLU, school and university questions with four choices, in nine
-# languages.
+# Microsoft's model card compares the two real models. All scores come from Microsoft's own tests, so compare them only
+# within a table. The first chart shows MMLU, school and university questions with four choices, in nine languages.
+# Which language gained most?
 
 # %% tags=["exercise"]
 predict("1.5b", ...)  # the language that gained most
@@ -579,32 +566,44 @@ display(reveal("1.5b", f"{gains.index[0]}, {gains.iloc[0]} points; last: {gains.
 chart
 
 # %% [markdown]
-# Dutch, Arabic and Ukrainian gain 8 to 10 points. French and Italian lose a little (61.7 to 61.1, and 63.1 to 62.8).
-# The next chart has all multilingual tests: **MMLU** and the harder **MMLU-Pro** (choices), **MGSM** (school arithmetic
-# in words), **MLQA** and **TyDi QA** (find the answer in a text), **UDPOS** (name the kind of each word), **XCOPA**
-# (cause or effect) and **XStoryCloze** (the right end of a story). XCOPA and XStoryCloze offer two choices, so guessing
-# gives 50.
+# Dutch, Arabic and Ukrainian gain 8 to 10 points. French and Italian lose a little. The next chart has all multilingual
+# tests:
+#
+# | test | asks for |
+# | --- | --- |
+# | MMLU, and the harder MMLU-Pro | the right choice: school and university questions |
+# | MGSM | the result of school arithmetic in words |
+# | MLQA, TyDi QA | the answer in a text |
+# | UDPOS | the kind of each word |
+# | XCOPA, XStoryCloze | the cause or effect, the right end of a story: two choices, so guessing gives 50 |
 
 # %%
 benchmark_chart("multilingual_overview", phis,
                 takeaway="The average rises from 52.3 to 55.2; two tests, UDPOS and XStoryCloze, fall.")
 
 # %% [markdown]
-# Better on average does not mean better everywhere. Korean, which you tested live, has a table of its own on the
-# card: six rows, average 29.99 before and 35.62 after. Look at KMMLU-HARD before you read on.
+# Better on average does not mean better everywhere. In the card's Korean table, look at KMMLU-HARD.
 
 # %%
 benchmark_chart("korean_benchmarks", phis,
                 takeaway="The average rises from 30.0 to 35.6. On KMMLU-HARD both models do no better than guessing.")
 
 # %% [markdown]
-# How good is a small model? In the card's main table, Phi-3.5-mini with 3.8 billion parameters averages 61.4, just
-# above the 61.0 of Llama-3.1-8B. A gap of 0.4 may be chance. That it keeps up with a model of twice its size is not.
+# How good is a small model? In the card's main table Phi-3.5-mini, with 3.8 billion parameters, averages 61.4 and
+# Llama-3.1-8B 61.0. A gap of 0.4 decides nothing, but on these tests the model keeps up with one of twice its size.
 #
-# ### Exercise 1.5 (hard, 15 minutes): find the misprints
+# The explorer holds all published figures. Choose a table, a test and models.
+
+# %%
+from labs_helper import benchmarks
+
+benchmarks()
+
+# %% [markdown]
+# ### Exercise 1.5 (optional, hard, 18 minutes): find the misprints
 #
-# The card prints some scores in more than one table, and they do not always agree. The average under a column can tell
-# which one is right: take the mean again. First, the scores that are printed with two values:
+# The card prints some scores in more than one table, and the two do not always agree. The average under a column can
+# tell which one is right: take the mean again. First, the scores that are printed with two values:
 
 # %%
 from labs_helper.catalog import tables
@@ -623,8 +622,8 @@ both[both.value_main != both.value_other][["model", "benchmark", "value_main", "
 # of long texts (summaries and questions, SQuALITY among them), with the row *Long context* of the category table beside
 # it.
 #
-# One warning. An average of many tests hardly moves when one score changes by a point, so sometimes both values round
-# to the printed average. Then that average decides nothing: use the other table.
+# One warning. The average of many tests hardly moves when one score changes by a point, so sometimes both values round
+# to the printed average. Then it decides nothing: use the other table.
 
 # %%
 def means(table):
@@ -660,29 +659,21 @@ misprints = [
 # %%
 check("1.5", misprints)  # for help, run hint("1.5")
 
-# %% [markdown]
-# The explorer holds the whole collection of published figures. Choose a table, a test and models.
-
-# %%
-from labs_helper import benchmarks
-
-benchmarks()
-
-# %% [markdown] minutes=29
-# ## 6. Look at long context (29 minutes)
+# %% [markdown] minutes=34
+# ## 6. Look at long context (34 minutes)
 #
 # *New words: [attention](../docs/glossary.md#attention), [head](../docs/glossary.md#head), [key and value](../docs/glossary.md#key-and-value), [RoPE](../docs/glossary.md#rope), [original length](../docs/glossary.md#original-length), [LongRoPE](../docs/glossary.md#longrope), [loss](../docs/glossary.md#loss), [null result](../docs/glossary.md#null-result), [needle in a haystack](../docs/glossary.md#needle-in-a-haystack), [RULER](../docs/glossary.md#ruler), [KV cache](../docs/glossary.md#kv-cache).*
 #
-# How does a token use the tokens before it? By **attention**. In every layer each token makes three lists of numbers: a
-# *query* (what am I looking for?), a *key* (what do I offer?) and a *value* (what I pass on). Its query is compared
-# with the keys of all tokens before it, and it takes most from the values whose keys fit best. Several **heads** do
-# this side by side, each looking for something else.
+# How does a token use the tokens before it? By **attention**. In every layer the model computes three lists of numbers
+# for each token: a *query* (what am I looking for?), a *key* (what do I offer?) and a *value* (what do I pass on?). It
+# compares the query with the keys of all tokens before, and takes most from the values whose keys fit best. Several
+# **heads** do this side by side.
 #
-# A key must also say *where* its token is. Phi uses **RoPE**: it turns pairs of numbers by an angle that grows with the
-# position, each pair at its own speed. Phi-3.5-mini has an *original length* of 4,096 tokens. To reach 131,072,
-# **LongRoPE** slows the turning down, each pair by its own factor. There are two tables of factors: a short one up to
-# the original length, a long one beyond. The bundled model does the same on a small scale: original length 256, largest
-# 1,024.
+# A key must also say *where* its token is. Phi uses **RoPE**: it rotates pairs of numbers by an angle that grows with
+# the position, each pair at its own speed. Phi-3.5-mini has an *original length* of 4,096 tokens. To reach 131,072,
+# **LongRoPE** slows the rotation down, each pair by its own factor. There are two tables of factors: a short one up to
+# the original length, a long one beyond. The bundled model does the same on a small scale: its original length is 256
+# tokens, its largest 1,024.
 
 # %%
 from labs_helper.figures import rope_tables
@@ -696,15 +687,40 @@ rope_tables(scaling["short_factor"], scaling["long_factor"], original=original,
 # %% [markdown]
 # In the real model the long factors reach 64.8, and the short ones stay small.
 #
-# The plain package (mlx-lm 0.32.2) never reads the short table. It uses the long one at every length. How much does the
-# wrong table hurt? We let the model read three texts of over 800 tokens, with each table, and measure at every position
-# how badly it predicts the next token. That is its **loss**: 0 means that it was sure of what came.
+# The plain package (mlx-lm 0.32.2) never reads the short table. The helper picks the right one for each request and says
+# which: `answer.rope_table`. The table must not change in the middle of an answer, because the cached keys were rotated
+# with the old one.
+#
+# ### Exercise 1.6 (medium, 5 minutes): choose the RoPE table
+#
+# Write the rule: the short table when the whole request fits into the original length, else the long one. A request
+# is the prompt and the longest answer.
 
 # %% tags=["exercise"]
-predict("1.6a", ...)  # from which position on do the two tables differ: a number of tokens
+def choose_table(prompt_tokens, max_tokens, original):
+    ...  # return "short" or "long"
+
 
 # %% tags=["solution"]
-predict("1.6a", 256)  # from which position on do the two tables differ: a number of tokens
+def choose_table(prompt_tokens, max_tokens, original):
+    return "short" if prompt_tokens + max_tokens <= original else "long"
+
+
+# %%
+check("1.6", choose_table)  # for help, run hint("1.6")
+
+# %% [markdown]
+# ### Measure the wrong table (optional, 6 minutes)
+#
+# How much does the wrong table hurt? The model reads three texts of over 800 tokens, with each table, and the cell
+# measures at every position how badly it predicts the next token. That is its **loss**: 0 means that it was sure of
+# what came. At which position do the losses first differ by more than 0.05?
+
+# %% tags=["exercise"]
+predict("1.6a", ...)  # a number of tokens
+
+# %% tags=["solution"]
+predict("1.6a", 256)  # a number of tokens
 
 # %%
 import random
@@ -751,35 +767,15 @@ display(reveal("1.6a", differ[0]))
 figure
 
 # %% [markdown]
-# Inside the original length the wrong table costs this model nothing we can measure. That is a null result with a known
-# reason: our training read every fourth short text with the long table, so this model copes with either. It never read
-# a long text with the short table, and there it fails. Nothing like that is known about the training of the real model,
-# and how much the long table hurts its short answers is not measured here.
+# Not at 256, the original length, but well beyond it.
 #
-# The helper picks the table for each request and says which: `answer.rope_table`. The rule looks at the whole request.
-# The table must not change while an answer is being written: the keys in memory were turned with the old one.
+# Within the original length the long table, the wrong one, costs this model nothing that we can measure. That is a null
+# result with a known reason: in training, every fourth short text was read with the long table, so this model copes
+# with either. It never read a long text with the short table, and there it fails. Nobody outside knows whether the real
+# model was trained like that, and this course has not measured what the long table does to its short answers.
 
 # %%
 raw_model = raw_tokenizer = None  # gives the memory back
-
-# %% [markdown]
-# ### Exercise 1.6 (medium, 5 minutes): choose the RoPE table
-#
-# Write the rule: the short table when the whole request fits into the original length, else the long one. A request
-# is the prompt and the largest answer.
-
-# %% tags=["exercise"]
-def choose_table(prompt_tokens, max_tokens, original):
-    ...  # return "short" or "long"
-
-
-# %% tags=["solution"]
-def choose_table(prompt_tokens, max_tokens, original):
-    return "short" if prompt_tokens + max_tokens <= original else "long"
-
-
-# %%
-check("1.6", choose_table)  # for help, run hint("1.6")
 
 # %% [markdown]
 # ### Find a needle in a haystack
@@ -816,9 +812,9 @@ print(f"{bundled.name} found {total:.0f} of {len(needles)} codes.")
 needle_heatmap(needles, takeaway="Nearly every code is found, at every depth and with either table.")
 
 # %% [markdown]
-# Impressive? Look for a way to pass this test without understanding it. The text holds one number of four digits. A
-# model that copies *any* number it sees gets full marks. A test that can be passed like that proves little. So put a
-# second code in, somebody else's, and ask for Ana's. Forty texts: how often is it right?
+# Impressive? Look for a way to pass this test without understanding it. The text holds only one number. A model that
+# copies *any* number that it sees gets full marks, so this test proves little. Now put somebody else's code in as well,
+# and ask for Ana's. In how many of forty texts will the model be right?
 
 # %% tags=["exercise"]
 predict("1.6b", ...)  # a number from 0 to 40
@@ -827,6 +823,8 @@ predict("1.6b", ...)  # a number from 0 to 40
 predict("1.6b", 40)  # a number from 0 to 40
 
 # %%
+import random
+
 people = [person["en"] for person in table("people") if person["en"] != "Ana"]
 
 
@@ -855,14 +853,11 @@ bars(rows, x="text", y="found", title="Ana's code found, beside other codes", un
      takeaway="With other codes around, Ana's is found about as often as by guessing.")
 
 # %% [markdown]
-# The perfect score was an illusion. The model finds *a* code and copies it without a fault. It does not find out whose
-# code it is: with one other code it is right about half the time, with three others about a quarter. That is what
-# picking blindly gives. Its training had up to four codes in a text, and still it did not learn to tie a name to a
-# number.
+# The perfect score was an illusion. The model finds *a* code and copies it correctly. It does not find out whose code
+# it is: compare the bars with the guessing marks. Its training had up to four codes in a text, and still it did not
+# learn to connect a name with a number.
 #
-# The lesson is about tests. Vary the one thing that the test is meant to measure, and ask what a strategy without any
-# understanding would score.
-#
+# So vary the one thing that a test is meant to measure, and ask what a strategy without any understanding would score.
 # Is a result better than guessing? Count how often luck alone does as well:
 
 # %%
@@ -876,11 +871,18 @@ for others, row in zip((1, 3), rows):
     print(f"{others} other: {row['found']} of {asked}; guessing does as well in {luck:.0%} of all tries")
 
 # %% [markdown]
-# ### Exercise 1.7 (hard, 12 minutes): judge a needle test of your own
+# For the real model, the card prints **RULER**, harder tasks of this kind, from 4K to 128K tokens.
+
+# %%
+benchmark_chart("long_context", ["Phi-3.5-mini-instruct"], test="RULER",
+                takeaway="From 94.3 at 4K down to 63.6 at 128K: accepting a long text is not the same as using it.")
+
+# %% [markdown]
+# ### Exercise 1.7 (optional, hard, 12 minutes): judge a needle test of your own
 #
-# Can you help it? Change *one* thing in `crowded`: Ana's code always last, other people's codes in words, another
-# language, a longer text, "Ana's secret code" in place of "The secret code of Ana". Guess first. Ask at least 20 times.
-# The verdict is `"better than guessing"` if luck does as well in fewer than 5% of all tries, else
+# Can you help the model? Change *one* thing in `crowded`: Ana's code always last, other people's codes in words, another
+# language, a longer text, or "Ana's secret code" in place of "The secret code of Ana". Guess first. Ask at least 20
+# times. The verdict is `"better than guessing"` if luck does as well in fewer than 5% of all tries, else
 # `"no better than guessing"`. Either is a result.
 
 # %% tags=["exercise"]
@@ -907,19 +909,11 @@ print(f"{found} of {asked}; guessing does as well in {luck:.1%} of all tries")
 check("1.7", (others, asked, found, verdict))  # for help, run hint("1.7")
 
 # %% [markdown]
-# For the real model, the card prints **RULER**, from 4K to 128K tokens. It has harder tasks of this kind, needles among
-# other needles included.
-
-# %%
-benchmark_chart("long_context", ["Phi-3.5-mini-instruct"], test="RULER",
-                takeaway="From 94.3 at 4K down to 63.6 at 128K: it accepts a long text, and uses less of it.")
-
-# %% [markdown]
-# ### What a long context costs
+# ### See what a long context costs
 #
-# For every token, each layer keeps the key and the value, so that it need not compute them again: the **KV cache**. For
+# Each layer keeps the key and the value of every token, so that it need not compute them again: the **KV cache**. For
 # Phi-3.5-mini that is 2 (key and value) x 32 layers x 32 heads x 96 numbers x 2 bytes = 393,216 bytes a token. The
-# 4-bit weights take 2.15 GB. At how many tokens does the cache take more than the weights?
+# 4-bit weights take 2.15 GB. From how many tokens on does the cache take more than the weights?
 
 # %% tags=["exercise"]
 predict("1.6c", ...)  # a number of tokens
@@ -936,16 +930,15 @@ kv_cache({"Phi-3.5-mini": (32, 32, 96)}, bits=(16,), weights={"Phi-3.5-mini": 2.
          takeaway="From about 5,500 tokens on, the text takes more memory than the model; 128K do not fit into 32 GB.")
 
 # %% [markdown]
-# The lines of the Macs are all of their memory. The system and other programs need a share of it, so stay well below.
+# The horizontal lines show a Mac's whole memory. The system and other programs need a share of it, so stay well below.
 
-# %% [markdown] minutes=9
-# ## 7. Measure the prompt cache (9 minutes)
+# %% [markdown] minutes=4
+# ## 7. Measure the prompt cache (4 minutes)
 #
 # *New words: [prompt cache](../docs/glossary.md#prompt-cache), [prefill](../docs/glossary.md#prefill).*
 #
-# In a chat, every turn sends the whole conversation again. Its beginning is the same as before, and the keys and
-# values of that part are still in the cache. So the model reads only what is new. Reading a prompt is called
-# **prefill**.
+# In a chat, every turn sends the whole conversation again. Its beginning has not changed, and the keys and values of
+# that part are still in the cache. So the model reads only what is new. Reading a prompt is called **prefill**.
 
 # %%
 conversation, turns = [], []
@@ -961,9 +954,9 @@ assert turns[-1].prefilled_tokens < turns[-1].prompt_tokens / 2
 prefill(turns, takeaway="The conversation grows with every turn; what is read this turn does not.")
 
 # %% [markdown]
-# Each turn reads its question, the markers, and the last token of the answer before: the model made that token and
-# never read it. Now edit question 4 ("And Cairo?" becomes "And Rome?") and ask turn 5 again. The prompt has about 72
-# tokens. How many must the model read?
+# In each turn the model reads the new question, its markers, and the `<|end|>` of its last answer: it made that token
+# but never read it. Now edit question 4 ("And Cairo?" becomes "And Rome?") and ask turn 5 again. The prompt has about
+# 72 tokens. How many must the model read?
 
 # %% tags=["exercise"]
 predict("1.7a", ...)  # a number of tokens
@@ -979,9 +972,9 @@ assert 0 < again.cached_tokens < again.prompt_tokens
 reveal("1.7a", again.prefilled_tokens)
 
 # %% [markdown]
-# Not the whole conversation: only what follows the first changed token. All keys and values before it still hold, since
-# a token looks back and never ahead. So an edit near the end is cheap. A system message comes first of all, so a new
-# one makes the model read everything again:
+# Not the whole conversation: only what follows the last unchanged token. The keys and values before it are still right,
+# since a token looks back and never ahead. So an edit near the end is cheap. A system message comes first, so a new one
+# makes the model read everything again:
 
 # %%
 short = [{"role": "system", "content": "Answer in one word."}, *conversation[:-1]]
@@ -990,10 +983,10 @@ print(f"{changed.prefilled_tokens} of {changed.prompt_tokens} prompt tokens read
 assert changed.cached_tokens < 8
 
 # %% [markdown]
-# The same happens when a chat grows past the original length: the other RoPE table makes every stored key wrong.
+# The same happens when a chat grows past the original length: with the other RoPE table every cached key is wrong.
 
-# %% [markdown] minutes=19
-# ## 8. Teach it a preference (19 minutes)
+# %% [markdown] minutes=17
+# ## 8. Teach it a preference (optional, 17 minutes)
 #
 # *New words: [pre-training](../docs/glossary.md#pre-training), [SFT](../docs/glossary.md#sft), [fine-tuning](../docs/glossary.md#fine-tuning), [PPO](../docs/glossary.md#ppo), [reward model](../docs/glossary.md#reward-model), [DPO](../docs/glossary.md#dpo), [log-probability](../docs/glossary.md#log-probability), [synthetic data](../docs/glossary.md#synthetic-data).*
 #
@@ -1008,21 +1001,21 @@ assert changed.cached_tokens < 8
 # | 3. **PPO**, proximal policy optimization | its own answers, scored by a *reward model*: `Peru.` 0.8, `Lima is big.` 0.1 | the score |
 # | 4. **DPO**, direct preference optimization | pairs that people ranked: `Peru` before `Lima is a city in Peru.` | the order |
 #
-# After step 1 a model continues text and does not answer. Step 2 makes it answer, and make `<|end|>`. In step 3 answers
-# with a high score become likelier, in small steps, so that the model stays near where it was. The **reward model**
-# is a second model that learned from people's rankings. Step 4 does without it and learns from the pairs themselves.
+# After step 1 a model continues text and does not answer. Step 2 teaches it to answer, and to end with `<|end|>`. Step 3
+# makes answers with a high score likelier, in small steps, so that the model does not change too much. The **reward
+# model** is a second model that learned from people's rankings. Step 4 needs none and learns from the pairs themselves.
 #
-# Phi-3.5-mini-instruct went through all four: pre-training on 3.4 trillion tokens took 10 days on 512 H100 GPUs, with
+# Phi-3.5-mini-instruct went through all four. Pre-training on 3.4 trillion tokens took 10 days on 512 H100 GPUs, with
 # text up to October 2023. Besides filtered web pages the card lists synthetic, "textbook-like" text, written to teach.
-# The bundled model has had step 2 alone, on nothing but synthetic text. You can read how such text is made:
-# `training/corpus.py` in the repository fills a few hundred phrasings with the facts of a table. That is also why
-# this model is fluent and knows nothing else: it is as good as its textbook.
+# The bundled model had only step 2, on nothing but synthetic text. You can read how such text is made:
+# `training/corpus.py` in the repository fills a few hundred phrasings with the facts of a table. That is why this
+# model is fluent and knows nothing else. It can only be as good as its textbook.
 #
 # ### The loss of DPO
 #
-# DPO compares two **log-probabilities**: the logarithm of how likely the model finds a whole answer, summed over its
-# tokens. It takes them under the model and under a frozen copy from before. The *gap* is how much the better answer has
-# gained, minus how much the worse one has. **Beta** says how strongly a gap counts:
+# DPO works with **log-probabilities**: the logarithm of how likely a model finds a whole answer, summed over its tokens.
+# It needs four: of the better and the worse answer, each under the model and under a frozen copy from before. The *gap*
+# is how much the better answer has gained, minus how much the worse one has. **Beta** says how strongly a gap counts:
 #
 # $$\text{loss} = -\ln \sigma(\beta \cdot \text{gap}), \qquad \sigma(x) = \frac{1}{1 + e^{-x}}$$
 #
@@ -1053,12 +1046,14 @@ check("1.8", dpo_loss)  # for help, run hint("1.8")
 # %% [markdown]
 # ### One pair, eight steps
 #
-# Now do it for real. We take a copy of the model and one pair. To "Where is Lima?", `Peru` is the better answer and
-# `Lima is a city in Peru.` the worse one: we would like it to be brief. First, the log-probability of an answer:
+# Now train. Take a copy of the model and one pair. For "Where is Lima?", `Peru` is the better answer and
+# `Lima is a city in Peru.` the worse one, because we want brief answers. First, the log-probability of an answer:
 
 # %%
+import mlx.core as mx
 import mlx.nn as nn
 import mlx.optimizers as optim
+from mlx_lm.utils import dequantize_model
 
 student, student_tokenizer = mlx_lm.load(str(bundled.path))
 dequantize_model(student)  # weights of 4 bits cannot move in small steps
@@ -1083,9 +1078,9 @@ frozen = [log_probability(student, pair[0], text).item() for text in pair[1:]]
 print(f"log-probability: better {frozen[0]:.1f}, worse {frozen[1]:.3f}")
 
 # %% [markdown]
-# The model finds the long answer nearly certain (a log-probability near 0) and the short one nearly impossible. Eight
-# steps of training follow, on this pair alone. Then we ask other questions. After one pair about Lima, how will it
-# answer "Where is Hanoi?"
+# The model finds the long answer nearly certain (a log-probability near 0) and the short one nearly impossible. Now come
+# eight steps of training on this pair alone, and then other questions. After one pair about Lima, how will it answer
+# "Where is Hanoi?"
 
 # %% tags=["exercise"]
 predict("1.8a", ...)  # the answer, in its words
@@ -1126,17 +1121,16 @@ for question, old, new in zip(others_asked, before, after):
     print(f"{question}\n    before: {old}\n    after:  {new}")
 
 # %% [markdown]
-# The model learned the pair, and something that we did not mean. Look at Hanoi: the answer got short, and the country
-# is gone. One pair cannot say *what* was better about `Peru`. "Stop early" fits it as well as "name only the country",
-# and the weights took the easier way. Questions that look different kept their answers. This is why post-training takes
-# many thousands of pairs of many kinds, and why people measure a model again after it, on everything that it could do
-# before.
+# The model learned the pair, and something that we did not intend. Look at Hanoi: the answer got short, and the country
+# is gone. One pair cannot say *what* was better about `Peru`. "Stop early" fits it as well as "name only the country".
+# Questions that look different kept their answers. This is why post-training takes many thousands of pairs of many
+# kinds, and why people then test again everything that the model could do before.
 
 # %%
 student = student_tokenizer = optimizer = gradient = None  # gives the memory back
 
-# %% [markdown] minutes=10
-# ## 9. Convert weights to fewer bits (10 minutes)
+# %% [markdown] minutes=7
+# ## 9. Convert weights to fewer bits (optional, 7 minutes)
 #
 # *New words: [4 bits](../docs/glossary.md#4-bits), [checkpoint](../docs/glossary.md#checkpoint), [group](../docs/glossary.md#group), [scale](../docs/glossary.md#scale), [bias of a group](../docs/glossary.md#bias-of-a-group), [perplexity](../docs/glossary.md#perplexity).*
 #
@@ -1144,13 +1138,14 @@ student = student_tokenizer = optimizer = gradient = None  # gives the memory ba
 # **groups**, and keeps for each group a *scale*, a *bias* (the smallest value) and a small whole number for each
 # weight: value = scale x number + bias. With 4 bits there are 16 such numbers, with 2 bits four.
 #
-# A warning about this experiment. The bundled model has been rounded to 4 bits already, and writing its weights out in
-# full brings nothing back. So 4 bits **must** look harmless here: the 16 values of a group fit again. What the first
-# rounding cost, this cannot show. The [model card](../data/checkpoints/instruct-tiny/MODEL_CARD.md) can: it measured
-# the model before and after. Rounding further, to 3 and 2 bits, is a fair test.
+# A warning about this experiment. The bundled model is already rounded to 4 bits, and writing its weights out in full
+# brings nothing back. So 4 bits **must** look harmless here: the 16 values of a group fit again. The experiment cannot
+# show what the first rounding cost. The [model card](../data/checkpoints/instruct-tiny/MODEL_CARD.md) can: it has the
+# scores before and after. Rounding further, to 3 and 2 bits, is a fair test.
 #
-# Two measures. **Perplexity** of a text: among how many tokens the model hesitates on average; 1 means that it saw each
-# one coming. And twenty questions. Which number of bits is the lowest at which it still answers all of them?
+# You will use two measures. The first is the **perplexity** of a text: the number of tokens among which the model
+# hesitates on average. At 1 it saw each token coming. The second is twenty questions. What is the lowest number of bits
+# at which the model still answers all of them?
 
 # %% tags=["exercise"]
 predict("1.9a", ...)  # 4, 3 or 2
@@ -1186,8 +1181,8 @@ for bits in (4, 3, 2):
         print(f"{bits} bits: {refused}")
 
 # %% [markdown]
-# `convert` is the course's own: it compares both models on a text and refuses a result that predicts it much worse. It
-# refused 2 bits. Four values in a group are too few for this model. Now the questions, to those that passed:
+# `convert` belongs to this course: it compares both models on a text and refuses a result that predicts it much worse.
+# It refused 2 bits: four values in a group are too few for this model. Now ask those that passed:
 
 # %%
 def right_of_twenty(model):
@@ -1200,11 +1195,10 @@ print(f"written out in full: {right_of_twenty(bundled)} of 20;", ", ".join(f"{b}
 reveal("1.9a", min(bits for bits, n in scores.items() if n == 20))
 
 # %% [markdown]
-# Perplexity sees a loss at 3 bits, and so does the share of places at which the likeliest token is the same. Twenty
-# questions see none: facts that a model knows by heart have room to spare. A measure that does not move is no proof
-# that nothing was lost.
+# At 3 bits perplexity rises, and the likeliest token changes at more places. The twenty questions show no loss:
+# the model knows these facts by heart. A measure that does not move does not prove that nothing was lost.
 #
-# How large is it?
+# How large are the files?
 
 # %%
 def weight_bytes(path):
@@ -1217,10 +1211,9 @@ for path in (full, *(result.path for result in made.values())):
 assert weight_bytes(folder / "4bit") < weight_bytes(full) / 4
 
 # %% [markdown]
-# Why 6 bits and not 4? Each group of 32 weights also keeps its scale and bias, here of 32 bits each: 64 / 32 = 2
-# bits more for each weight. The bundled models do this because 32-bit scales are much faster on Linux. The real model
-# has 16-bit scales and groups of 64: 4 + 32 / 64 = 4.5 bits. A smaller group follows the weights more closely and
-# costs more.
+# Why 6 bits and not 4? Each group of 32 weights also keeps its scale and bias, 32 bits each: 64 / 32 = 2 more bits for
+# each weight. The bundled models do this because 32-bit scales are much faster on Linux. The real model has 16-bit
+# scales and groups of 64: 4 + 32 / 64 = 4.5 bits. A smaller group follows the weights more closely and costs more.
 #
 # For the real models, in a terminal, from a folder that you downloaded from the hub (7.6 GB for Phi-3.5-mini, two bytes
 # for each parameter):
@@ -1229,22 +1222,27 @@ assert weight_bytes(folder / "4bit") < weight_bytes(full) / 4
 # labs models convert downloads/Phi-3.5-mini-instruct models/my-phi-4bit
 # ```
 #
-# Then `load("models/my-phi-4bit")` loads it. The same command converts the vision model, whose tower keeps its numbers,
-# and the mixture of experts, whose routers keep 8 bits. mlx-lm's own `mlx_lm.convert` does neither. Worse, it silently
+# Then `load("models/my-phi-4bit")` loads it. The same command converts the vision model, without rounding its tower, and
+# the mixture of experts, with 8 bits for its routers. mlx-lm's own `mlx_lm.convert` does neither, and it silently
 # misreads some settings.
 #
-# You rarely need to convert. `mlx-community/Phi-3.5-mini-instruct-4bit` is ready made, and `labs` fetches that one. It
+# You rarely need to convert. `mlx-community/Phi-3.5-mini-instruct-4bit` exists already, and `labs` fetches that one. It
 # is one of the older folders of section 2; the helper adds the missing stop ids.
 
-# %% [markdown] minutes=11
-# ## 10. Find a temperature, then chat freely (11 minutes)
+# %%
+import shutil
+
+shutil.rmtree(folder)  # gives the disk back
+
+# %% [markdown] minutes=10
+# ## 10. Find a temperature, then chat freely (10 minutes)
 #
-# In section 3 nearly every draw at temperature 1 was new. At 0 all are the same. Somewhere between, half are new.
+# In section 3 nearly all draws at temperature 1 were different. At 0 all are the same.
 #
-# ### Exercise 1.9 (medium, 7 minutes): find the temperature at which half of the draws are new
+# ### Exercise 1.9 (medium, 7 minutes): find the temperature at which half of the draws differ
 #
 # Find a temperature at which 20 draws of "Suggest a city to visit." with 20 seeds give 8 to 12 different texts. Use
-# `draw`.
+# `draw` from section 3.
 
 # %% tags=["exercise"]
 predict("1.9b", ...)  # a temperature
@@ -1268,24 +1266,22 @@ display(reveal("1.9b", "no temperature yet" if temperature is ... else temperatu
 check("1.9", (temperature, draws))  # for help, run hint("1.9")
 
 # %% [markdown]
-# That is low, compared with the usual 0.7. The right temperature depends on how sure the model is. Here 91 cities are
+# That is low, compared with the usual 0.7. The right temperature depends on how sure the model is. Here many names are
 # about equally likely, so a little is enough.
 #
-# Now chat. Write in any of the five languages. Try a system message, another temperature, and Stop during "Count from 1
-# to 40." The button calls return at once, since the model works in its own thread. Without widgets:
-# `instruct.ask("...")`.
+# Now chat, in any of the five languages. Try a system message, another temperature, and Stop during "Count from 1 to 40."
+# Without widgets: `instruct.ask("...")`.
 
 # %%
 from labs_helper import chat
 
 chat(instruct).send("Where is Changsha?").wait().send("And Lima?").wait()
 
-# %% [markdown]
-# ## Know the limits, and the other routes
+# %% [markdown] minutes=2
+# ## Know the limits, and the other routes (2 minutes)
 #
-# **Limits.** A model of 3.8 billion parameters cannot store much of the world: the card itself advises to add search
-# where facts matter. It answers best in English, it knows nothing after October 2023, and it states wrong things in the
-# same calm voice as right ones. You saw the last in section 5.
+# **Limits.** A model of 3.8 billion parameters cannot store much of the world: the card itself advises adding search
+# where facts matter. It answers best in English, and it knows nothing after October 2023.
 #
 # **Other routes to Phi-3.5.** The helper speaks to any server with an OpenAI-compatible address: set `LABS_ENDPOINT`
 # ([settings](../docs/settings.md)).
@@ -1304,11 +1300,9 @@ chat(instruct).send("Where is Changsha?").wait().send("And Lima?").wait()
 # In this lab you:
 #
 # - read the exact prompt, put words into a model's mouth, and saw why `<|end|>` must stop an answer;
-# - streamed, stopped and sampled, and found the temperature at which half of the draws are new;
-# - counted what a language costs in tokens;
-# - compared two models by what each was taught, and checked a published table until its misprints showed;
-# - measured LongRoPE's two tables, and broke a perfect needle test;
-# - measured the prompt cache, taught a preference with one pair, and rounded weights until they failed.
+# - sampled, and found the temperature at which half of the draws differ;
+# - counted what a language costs, and compared two models by what each was taught;
+# - chose between LongRoPE's two tables, broke a perfect needle test, and measured the prompt cache.
 #
 # **Further reading:** the [Phi-3 technical report](https://arxiv.org/abs/2404.14219), the
 # [LongRoPE paper](https://arxiv.org/abs/2402.13753), the [DPO paper](https://arxiv.org/abs/2305.18290), the
@@ -1316,14 +1310,10 @@ chat(instruct).send("Where is Changsha?").wait().send("And Lima?").wait()
 # [model card](https://huggingface.co/microsoft/Phi-3.5-mini-instruct) and the source of
 # [mlx-lm](https://github.com/ml-explore/mlx-lm).
 #
-# **Next:** [02: show a picture and check what is seen](02-vision.ipynb). The list of labs is in
-# [00: start the course](00-start-here.ipynb).
+# **Next:** [02: show a picture and check what the model sees](02-vision.ipynb).
 #
 # Last, give the memory back.
 
 # %%
-import shutil
-
 for model in (previous, bundled, instruct):
     model.release()
-shutil.rmtree(folder)

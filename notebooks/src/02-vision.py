@@ -1,22 +1,23 @@
-# %% [markdown]
+# %% [markdown] minutes=3
 # # Show Phi-3.5-vision a picture and check what it sees
 #
 # **You will do:** ask about pictures, cut them into tiles, catch the plain package misreading wide pictures, and try the
-# seven uses that the model's card names, from a small machine to a clip of ten frames.
+# seven uses that the model's card names.
 #
-# **You will learn:** how a picture becomes tokens and what it costs, how a vision model fails and how to notice, how a chart
-# becomes a table again, and how to choose frames of a clip.
+# **You will learn:** how a picture becomes tokens and what it costs, how a vision model fails and how to notice, how to turn a
+# chart back into a table, and how to choose frames of a clip.
 #
 # **You will need:**
 #
 # | | with the bundled model | with the real Phi-3.5-vision |
 # | --- | --- | --- |
-# | time | 2 hours 45 minutes; 2 minutes to run all cells | the same, and the download |
+# | time | core 1 hour 40 minutes, everything 2 hours 30 minutes; 2 minutes to run all cells | the same, and the download |
 # | free memory | 1 GB | 10 GB at 4 bits, 16 GB at 8, on a Mac with Apple silicon; elsewhere [a server](../docs/models.md) |
 # | download | nothing | 2.33 GB, once, and only when you ask for it |
 #
-# Before this: [00: start the course](00-start-here.ipynb). Helpful: [01: Instruct](01-instruct.ipynb), sections 2 and 6.
-# The [glossary](../docs/glossary.md) explains the terms.
+# Before this: [00: start the course](00-start-here.ipynb). Helpful: [01: Instruct](01-instruct.ipynb), sections 2 and 6. You
+# may skip any part whose heading says *optional*. The [glossary](../docs/glossary.md) explains the terms. The end of lab 01 lists
+# hosted services, NVIDIA NIM and Azure AI Foundry among them, with what is left of their Phi-3.5.
 
 # %%
 from labs_helper import check_setup
@@ -30,17 +31,17 @@ vision = load("vision")
 print(f"{vision.name} answers in this notebook. Why: {vision.reason}.")
 
 # %% [markdown]
-# `vision-tiny` has the architecture of Phi-3.5-vision (`phi3_v`) and about a thousandth of its size. This course trained it
-# on pictures that the project draws: shapes, signs, charts, tables, pairs and short clips. It has never seen a photograph.
+# `vision-tiny` has the architecture of Phi-3.5-vision (`phi3_v`) and about a thousandth of its size. We trained it on pictures
+# that a program drew: shapes, signs, charts, tables, pairs and short clips. It has never seen a photograph.
 # **It is often wrong, and this lab shows you where.** Its [model card](../data/checkpoints/vision-tiny/MODEL_CARD.md) counts
 # the errors, task by task.
 #
-# What you learn here about tiles, tokens, prompts and speed holds for the real model too. What you learn about mistakes is
-# about `vision-tiny`; the methods for finding them hold for every model. Where the two differ, the text says so.
+# What you learn here about tiles, tokens, prompts and speed holds for the real model too. The mistakes are those of
+# `vision-tiny`, but you can look for mistakes in the same way in any model.
 #
-# The card of Phi-3.5-vision names seven uses. This lab tries each, and so do its pictures:
+# The card of Phi-3.5-vision names seven uses. This lab tries them all:
 #
-# | use | in the list | section |
+# | use | in the list below | section |
 # | --- | --- | --- |
 # | little memory and computing power | memory | 4 |
 # | quick answers | latency | 5 |
@@ -50,8 +51,8 @@ print(f"{vision.name} answers in this notebook. Why: {vision.reason}.")
 # | comparing several pictures | compare | 9 |
 # | summarising a clip | clip | 10 |
 #
-# Both models can answer questions about the pictures in the next list. `picture("...")` finds one by its name, with a question
-# and the true answer.
+# Both models can answer questions about the pictures in the next list. `picture("...")` finds a picture by its name. It comes
+# with a question and the true answer.
 
 # %%
 from IPython.display import display
@@ -62,8 +63,8 @@ from labs_helper.pictures.gallery import course_pictures, picture
 both = [shot for shot in course_pictures() if shot.models == "both" and shot.set != "crossing"]
 listing([{"picture": shot.name, "use": shot.scenario, "question": shot.question} for shot in both])
 
-# %% [markdown] minutes=6
-# ## 1. Ask about a picture (6 minutes)
+# %% [markdown] minutes=3
+# ## 1. Ask about a picture (3 minutes)
 
 # %%
 sign = picture("three-words.png")
@@ -76,10 +77,10 @@ print("Truth:  ", sign.answer)
 print("Answer: ", answer.text)
 
 # %% [markdown]
-# `images=` takes a picture of the course, a path, or a picture from Pillow or NumPy. Several go into a list.
+# `images=` takes a picture of the course, a path, or a picture from Pillow or NumPy. For several pictures, pass a list.
 #
 # **Guess first.** The prompt holds your question, the chat markers and the picture. How many of its tokens are the picture?
-# Put a number in place of the dots. Nobody grades a guess. Writing it down makes you notice what surprises you.
+# Replace the dots with a number. Nobody grades a guess. If you write it down, you notice what surprises you.
 
 # %% tags=["exercise"]
 predict("2.1a", ...)
@@ -91,19 +92,19 @@ predict("2.1a", 100)
 display(reveal("2.1a", sum(answer.image_tokens)), answer)
 
 # %% [markdown]
-# Nearly the whole prompt is the picture. The next section counts its tokens one by one.
+# Nearly the whole prompt is the picture. The next section counts its tokens.
 
-# %% [markdown] minutes=18
-# ## 2. See how a picture becomes tokens (18 minutes)
+# %% [markdown] minutes=15
+# ## 2. See how a picture becomes tokens (15 minutes)
 #
 # *New words: [CLIP tower](../docs/glossary.md#clip-tower), [tile](../docs/glossary.md#tile), [global view](../docs/glossary.md#global-view), [patch](../docs/glossary.md#patch), [cell of a picture](../docs/glossary.md#cell-of-a-picture), [projection](../docs/glossary.md#projection), [separator](../docs/glossary.md#separator), [crop](../docs/glossary.md#crop), [frame](../docs/glossary.md#frame).*
 #
-# The part of the model that sees is a **tower**, a transformer for pictures. The real model uses a **CLIP** tower, trained
-# on pairs of pictures and captions until each picture landed near its own caption ([Radford et al. 2021](https://arxiv.org/abs/2103.00020)).
-# So its vectors say what a caption would say. The tower of `vision-tiny` has the same form, but learned from drawings.
+# The part of the model that sees is a **tower**, a transformer for pictures. The real model uses a **CLIP** tower. It learned
+# from pairs of pictures and captions to give a picture and its own caption similar vectors
+# ([Radford et al. 2021](https://arxiv.org/abs/2103.00020)). The tower of `vision-tiny` has the same form, but learned from drawings.
 #
-# The tower takes squares of 336 x 336 pixels and nothing else. So a picture is scaled, its ratio of width to height kept,
-# filled up with white, and cut into **tiles** of that size. One more view, the **global view**, shows all of it in one tile.
+# The tower only takes squares of 336 x 336 pixels. So the processor scales a picture without changing its shape, pads it with
+# white, and cuts it into **tiles** of that size. One more tile, the **global view**, shows the whole picture.
 
 # %%
 from labs_helper.figures import tile_view
@@ -111,17 +112,18 @@ from labs_helper.figures import tile_view
 tile_view(picture("huge-sign.png"), num_crops=4)
 
 # %% [markdown]
-# The tower cuts a tile into 24 x 24 patches of 14 pixels. Four neighbours merge into one **cell**: 12 x 12 cells of 28 pixels,
-# 144 vectors. A small network, the **projection**, gives each vector the width that the language model expects. From there on
-# the model treats it like the vector of a token. Learned **separators** mark the lines: one at the end of each line of
-# cells, and one between the tiles and the global view.
+# The tower cuts a tile into 24 x 24 patches of 14 pixels. Four neighbours merge into one **cell**. So a tile has 12 x 12 cells
+# of 28 pixels, and gives 144 vectors. A small network, the **projection**, gives each vector the width that the language model
+# expects. From there on the model treats it like the vector of a token. Learned **separators** mark the end of each line of
+# cells, and one more marks the border between the tiles and the global view.
 #
-# `num_crops` is the largest number of tiles. The card advises 16 for one picture and 4 for several frames. The real model's
-# files say 4, the bundled model's say 1.
+# `num_crops` limits the number of tiles. The card advises 16 for one picture and 4 for several frames. The default of the real
+# model is 4, that of the bundled model 1.
 #
 # ### Exercise 2.1 (medium, 8 minutes): write the cost of a picture as a function
 #
-# A picture has `rows` x `columns` tiles. How many tokens does it cost? A line of cells runs through all tiles of a row.
+# A picture has `rows` x `columns` tiles. How many tokens does it cost? A line of cells runs through all tiles of a row, so it
+# ends once.
 
 # %% tags=["exercise"]
 def picture_tokens(rows, columns):
@@ -145,8 +147,8 @@ check("2.1", picture_tokens)
 hint("2.1")
 
 # %% [markdown]
-# Compare your function with a real request. The prompt marks the places of picture 1 with the id -1 and those of picture 2
-# with -2. No token has these ids: the vectors of the picture go there.
+# Compare your function with a real request. In the prompt, the id -1 marks each place where a vector of picture 1 goes, and -2
+# those of picture 2. No token has these ids.
 
 # %%
 prompt = vision.prompt(sign.question, images=sign)
@@ -156,10 +158,10 @@ print(prompt.text)
 
 # %% [markdown]
 # The tag `<|image_1|>` belongs in the user's turn, before the question, with a new line after it. The card of
-# Phi-3.5-vision gives this form.
+# Phi-3.5-vision prescribes this.
 #
-# **One vector for 28 x 28 pixels: is that fine enough to read?** `draw_word` draws a word with each letter in the middle of a
-# cell. `down=` moves it by pixels.
+# **Can one vector for 28 x 28 pixels be enough to read?** `draw_word` draws a word with each letter in the middle of a cell.
+# `down=28` moves it down by 28 pixels.
 
 # %%
 from labs_helper.figures import side_by_side
@@ -168,7 +170,7 @@ from labs_helper.pictures.drawing import draw_bars, draw_shapes, draw_word
 side_by_side([draw_word("TAXI"), draw_word("TAXI", down=14)])
 
 # %% [markdown]
-# A cell is 28 pixels high. Move the word down, 4 pixels at a time. At which shift does the model first misread it?
+# A cell is 28 pixels high. Move the word down, a few pixels at a time. At which shift does the model first misread TAXI?
 
 # %% tags=["exercise"]
 predict("2.2a", ...)
@@ -186,19 +188,19 @@ failed = [row["pixels down"] for row in moved if "TAXI" not in row["TAXI"]]
 display(reveal("2.2a", failed[0] if failed else "never"), listing(moved))
 
 # %% [markdown]
-# The same word, the same size, a few pixels lower, and `vision-tiny` reads nonsense. At 28 pixels it reads again. So the
-# word is not too low. It fails where the letters lie on the border between two lines of cells and each cell gets half a letter.
-# The period of 28 pixels points to that. Nearly all pictures of its training kept letters away from these borders, so little
-# taught it to join two halves. Nobody has tested the real model for this here.
+# The same word, the same size, a few pixels lower, and `vision-tiny` reads nonsense. At 28 pixels, one whole cell, it reads
+# correctly again. So the word is not too low. The model fails where the letters cross the border between two lines of cells,
+# and each cell gets half a letter. Nearly all its training pictures kept letters away from these borders, so it hardly learned
+# to join two halves. Nobody has tested the real model for this here.
 #
-# So what? Before you trust a vision model with a kind of picture, move the picture a little and ask again.
+# Before you trust a vision model with a kind of picture, move the picture a little and ask again.
 
 # %% [markdown] minutes=24
 # ## 3. Find out where the plain package goes wrong (24 minutes)
 #
-# `mlx_vlm` runs such models on MLX. You need two calls: `load` and `generate`. One repair comes before them, because the
-# package has the sizes of the real tower built in and the bundled tower is smaller. As in lab 01, call a model that
-# you loaded yourself from cells only, not from widgets.
+# `mlx_vlm` runs such models on MLX. You need two calls: `load` and `generate`. The cell first repairs one thing: the package
+# has the sizes of the real tower built in, and the bundled tower is smaller. As in lab 01, use a model that you loaded
+# yourself only in cells, not in widgets.
 
 # %%
 import mlx_vlm
@@ -213,11 +215,11 @@ raw = mlx_vlm.generate(raw_model, raw_processor, prompt.text, image=[str(sign.pa
 print(raw.text)
 
 # %% [markdown]
-# For a square picture in one tile and a prompt in the card's form, the plain package is right. With other pictures or prompts,
+# With a square picture in one tile and a prompt in the card's form, the plain package works. With other pictures or prompts,
 # three things go wrong (mlx-vlm 0.7.10).
 #
-# **1. A word is lost.** Without a new line after the tag, the first token after the picture disappears. The package's own
-# prompt builder writes the tag in exactly this way.
+# **1. It loses a word.** Without a new line after the tag, the first token after the picture disappears. The package's own
+# prompt builder writes no new line.
 
 # %%
 def tail(processor, text):
@@ -229,8 +231,8 @@ print(tail(raw_processor, "<|user|>\n<|image_1|>\nRead the blue word.<|end|>\n<|
 print(tail(raw_processor, "<|user|>\n<|image_1|>Read the blue word.<|end|>\n<|assistant|>\n"))
 
 # %% [markdown]
-# Does the lost word change the answers? Ask about six words, with the new line and without. How many of the six does the model
-# read right without it?
+# Does the lost word change the answers? Ask about six words, with the new line and without it. Without it, how many of the six
+# does the model read correctly?
 
 # %% tags=["exercise"]
 predict("2.3a", ...)
@@ -250,13 +252,13 @@ for word in words:
 display(reveal("2.3a", right["without"]), right)
 
 # %% [markdown]
-# For this question the lost word changes nothing: "the sign." is enough. That is how such a mistake goes unnoticed.
-# Other questions may need their first word; nobody has measured them here.
+# For this question the lost word changes nothing: what is left, "the sign.", is enough. That is how such a mistake goes
+# unnoticed. Other questions may need their first word; nobody has measured them here.
 #
-# **2. Pictures are stretched** to whole tiles. The processor that Microsoft published keeps the ratio and fills up with white.
+# **2. It stretches pictures** to whole tiles. The processor that Microsoft published keeps their shape and pads them with white.
 #
-# **3. The tiles are shuffled.** With more than one column of tiles, the package joins lines of the picture from the wrong
-# parts. This dashboard shows both.
+# **3. It shuffles the tiles.** With more than one column of tiles, the package puts lines of the picture in the wrong places. This
+# dashboard shows both.
 
 # %%
 from labs_helper.figures import wrong_order
@@ -264,8 +266,8 @@ from labs_helper.figures import wrong_order
 wrong_order(picture("dashboard.png"), num_crops=4)
 
 # %% [markdown]
-# Does stretching change the answers? Now put each of the six words into a picture twice as wide as high, once with its ratio
-# kept and once stretched to a square. How many of the six does the model read when they are stretched?
+# Does stretching change the answers? Draw each of the six words in a picture twice as wide as high. Ask about it as it is, and
+# stretched to a square. How many of the six can the model read stretched?
 
 # %% tags=["exercise"]
 predict("2.3b", ...)
@@ -283,17 +285,17 @@ print(f"ratio kept: {kept} of 6, stretched: {stretched} of 6")
 reveal("2.3b", stretched)
 
 # %% [markdown]
-# Stretching by two is enough to ruin the reading: `vision-tiny` has never seen letters of this form. How much the real model
-# suffers is not known.
+# `vision-tiny` cannot read letters stretched to twice their height: it has never seen such shapes. How well the real model reads
+# them is not known.
 #
-# The street is exactly four times as wide as high. Nothing is stretched there, so you see the shuffling alone.
+# The next picture, a street, is exactly four times as wide as high. Nothing is stretched there, so you see only the shuffling.
 
 # %%
 wrong_order(picture("street.png"), num_crops=4)
 
 # %% [markdown]
-# How many of the picture's vectors end up wrong? The plain tower and the repaired one look at the same pixels of the street.
-# `vectors` returns what each makes of them, one row a token.
+# How many of the picture's vectors are wrong? Give the plain tower and the repaired one the same pixels, and compare the vectors
+# that they return, one for each token.
 
 # %%
 import mlx.core as mx
@@ -322,10 +324,17 @@ for name, crops in (("sign.png", 1), ("street.png", 4), ("street.png", 16)):
 
 # %% [markdown]
 # With one tile nothing is wrong, so tests with one tile find nothing. The helper uses the repaired tower, its own processor
-# and its own prompt. It also separates what the package mixes up: a second question about *another* picture never gets the
-# memory of the first.
+# and its own prompt. It also keeps the pictures apart: after a question about one picture, a question about *another* never
+# gets the cached vectors of the first.
 #
-# ### Exercise 2.2 (hard, 12 minutes): put the tiles in order
+# You are done with the plain package. Free its memory.
+
+# %%
+repairs.undo()
+del raw_model, raw_processor, fixed_model
+
+# %% [markdown]
+# ### Exercise 2.2 (optional, hard, 12 minutes): put the tiles in order
 #
 # The tower returns the cells tile by tile: an array of shape `(rows * columns, 12, 12, channels)`, row by row. Turn it into
 # one picture of shape `(rows * 12, columns * 12, channels)`.
@@ -346,18 +355,11 @@ def join_tiles(tiles, rows, columns):
 # %%
 check("2.2", join_tiles)  # for help, run hint("2.2")
 
-# %% [markdown]
-# You are done with the plain package. Give its memory back.
-
-# %%
-repairs.undo()
-del raw_model, raw_processor, fixed_model
-
-# %% [markdown] minutes=15
-# ## 4. Use 1: little memory and computing power (15 minutes)
+# %% [markdown] minutes=12
+# ## 4. Use 1: little memory and computing power (12 minutes)
 #
-# Each tile adds pixels to read, tokens, time and memory. `num_crops` sets the limit. Which grows fastest
-# from 1 to 16: tokens, seconds to the first token, or peak memory? And do more tiles make the answer better?
+# Each tile adds tokens, time and memory. What grows fastest from `num_crops=1` to 16: tokens, seconds to the first token, or
+# peak memory? And do more tiles make the answer better?
 
 # %% tags=["exercise"]
 predict("2.4a", ...)  # "tokens", "seconds" or "memory"
@@ -378,25 +380,30 @@ growth = {name: costs[-1][name] / costs[0][name] for name in ("tokens", "first_t
 display(reveal("2.4a", {name: round(times, 1) for name, times in growth.items()}), crops_cost(costs))
 
 # %% [markdown]
-# The seconds grow faster than the tokens: each token of the prompt also looks at all tokens before it. Now the answers.
+# The seconds grow faster than the tokens. One reason: each token of the prompt looks at all tokens before it. Now the answers.
 
 # %%
 listing(answers)
 
 # %% [markdown]
-# More tiles break `vision-tiny`. It was trained with one tile. With many, it starts a list "1: ... 2: ...", the form in which it
-# learned to describe the frames of a clip. It seems to take tiles for frames. So everything below uses its own
-# setting.
+# More tiles break `vision-tiny`, which was trained with one tile. With many, it may start a list "1: ... 2: ...", the form in
+# which it learned to describe the frames of a clip. It seems to take tiles for frames. So everything below uses one tile.
 #
-# For the real model the card advises up to 16 tiles. Try it if you have it: `small-print.png` has print that is far too small
-# for one tile. Ask with 1, 4 and 16 tiles and compare with its text (`picture("small-print.png").alt`). Nobody has run this for
+# For the real model the card advises up to 16 tiles. Try it if you have it: the letters of `small-print.png` are far too small
+# for one tile. Ask with 1, 4 and 16 tiles and compare with its text, `picture("small-print.png").alt`. Nobody has run this for
 # the course yet.
 #
-# ### Exercise 2.3 (medium, 8 minutes): find the smallest letters that the model reads
+# Fewer bits for each weight save memory too. `labs models convert downloads/Phi-3.5-vision-instruct models/my-vision-4bit` makes
+# a 4-bit model of the published one. It rounds the language part and leaves the tower and the projection alone: they hold less
+# than a tenth of the weights, and what the tower misses the rest of the model cannot recover. Section 9 of lab 01 shows what
+# rounding does.
+
+# %% [markdown]
+# ### Exercise 2.3 (optional, medium, 8 minutes): find the smallest letters that the model reads
 #
-# The cheapest picture is a small one. How small may its letters be? Count for several sizes how many of the six words in
-# `words` the model reads (`draw_word(word, size=...)`). Hand in `scores`, a dict of {size: words}, and `smallest`, the smallest
-# size at which it reads all six.
+# A small picture costs least. How small may its letters be? For several sizes, count how many of the six words in `words` the
+# model reads (`draw_word(word, size=...)`). Hand in `scores`, a dict of {size: words}, and `smallest`, the smallest size at
+# which it reads all six.
 
 # %% tags=["exercise"]
 scores = ...  # {32: 6, ...}
@@ -412,17 +419,11 @@ smallest = min(size for size, score in scores.items() if score == len(words))
 # %%
 check("2.3", (scores, smallest))  # for help, run hint("2.3")
 
-# %% [markdown]
-# The other way to save is to store the weights in fewer bits. `labs models convert downloads/Phi-3.5-vision-instruct
-# models/my-vision-4bit` makes a 4-bit model of the published one. It rounds the language part and leaves the tower and the
-# projection alone: they hold less than a tenth of the weights, and detail lost there is lost for good. Section 9 of lab 01
-# shows what rounding does.
-
-# %% [markdown] minutes=12
-# ## 5. Use 2: quick answers (12 minutes)
+# %% [markdown] minutes=11
+# ## 5. Use 2: quick answers (optional, 11 minutes)
 #
-# The second use is an answer within a fixed time. The first token waits until the model has read the whole prompt: the tower,
-# then all tokens of the picture. Every token after it takes about the same time.
+# The second use is an answer within a fixed time. The first token has to wait until the tower has seen the picture and the model
+# has read the whole prompt. Every token after it takes about the same time.
 
 # %%
 waits = []
@@ -434,10 +435,10 @@ for name in ("one-shape.png", "yes-or-no.png", "sign.png"):
 listing(waits)
 
 # %% [markdown]
-# Nearly all of the time passes before the first token. A shorter answer hardly helps here; fewer picture tokens do.
+# Most of the time passes before the first token. So a shorter answer hardly helps here.
 #
-# Now ask a second question about the same picture, in the same conversation. How many tokens of the prompt does the model
-# have to read this time? The whole prompt has about 340.
+# Now ask a second question about the same picture, in the same conversation. How many tokens of the prompt must the model read
+# this time? The whole prompt has about 340.
 
 # %% tags=["exercise"]
 predict("2.5a", ...)
@@ -459,15 +460,15 @@ for turn in (one, two):
           f"first token after {turn.seconds_to_first_token:.2f} s")
 
 # %% [markdown]
-# The picture is in the prompt cache, so the second answer costs a fraction. If your program has several questions about one
+# The picture is in the prompt cache, so the model reads only the new question. If your program has several questions about one
 # picture, ask them in one conversation.
 #
 # ### Exercise 2.4 (easy, 6 minutes): find how many frames are answered within a second
 #
 # A camera sends frames, and the first token must come within one second. Measure `seconds_to_first_token` for 1, 2, 3 ... frames
-# until one is too late. One picture may stand for all frames of a measurement, but take a new one for the next: a picture
-# that was just read comes from the cache. `[draw_word("3")] * 3` are three frames. Hand in `waits`, a dict of {frames: seconds},
-# and `most`, the largest number that is in time on this machine.
+# until one is too late. All frames of one measurement may be the same picture: `[draw_word("3")] * 3` are three frames. But take
+# a new picture for each measurement, since the cache holds the one before. Hand in `waits`, a dict of {frames: seconds}, and
+# `most`, the largest number of frames that is in time on this machine.
 
 # %% tags=["exercise"]
 waits = ...  # {1: 0.2, ...}
@@ -484,8 +485,8 @@ most = max((count for count, seconds in waits.items() if seconds <= 1), default=
 # %%
 check("2.4", (waits, most))  # for help, run hint("2.4")
 
-# %% [markdown] minutes=15
-# ## 6. Use 3: general image understanding (15 minutes)
+# %% [markdown] minutes=13
+# ## 6. Use 3: general image understanding (13 minutes)
 
 # %%
 scene = picture("everyday-things.png")
@@ -494,9 +495,9 @@ print("Truth: ", scene.answer)
 print("Answer:", vision.ask(scene.question, images=scene).text)
 
 # %% [markdown]
-# All of it is right, if you accept that `vision-tiny` names a house by its roof. Pictures like this one, and questions like this
-# one, are what it was trained for. Now leave that world by one step. What will it say about **an empty white picture**? And
-# **where is the triangle** in a picture without one?
+# All of it is right, if you accept that `vision-tiny` gives a house the colour of its roof. It was trained for pictures and
+# questions like these. Now take one step out of that world. What will it say about **an empty white picture**? And **where is
+# the triangle** in a picture without one?
 
 # %% tags=["exercise"]
 predict("2.6a", ...)  # the place where it finds the triangle, or "none"
@@ -516,12 +517,12 @@ display(reveal("2.6a", told["no triangle"]), side_by_side([shot for shot, _quest
 listing([{"picture": name, "question": pictures[name][1], "answer": text} for name, text in told.items()])
 
 # %% [markdown]
-# Four confident answers, and hardly a true word in them. The model never says "I do not know" and never doubts your question: its
-# training never asked for the place of a thing that was not there. Larger models fall for leading questions too. So ask
-# for things that are not there, and count how often a model finds them.
+# Four confident answers, and almost nothing in them is true. The model never says "I do not know" and never doubts your question:
+# its training never asked for the place of a thing that was not there. So test every vision model like this: ask for things
+# that are not there, and count how often it finds them.
 #
-# The next pictures are from its world again. In the third answer, `--1-/--23/---4/-5--` is how `vision-tiny` counts: it writes
-# down the four rows of the picture, numbers each star, and reads off the total.
+# The next pictures are from its world again. Look at how `vision-tiny` counts in the third answer: it writes down the rows of the
+# picture, numbers each star in them, and takes the last number as the total.
 
 # %%
 rows = []
@@ -534,9 +535,9 @@ listing(rows)
 # %% [markdown]
 # ### Exercise 2.5 (medium, 8 minutes): draw a picture that the model misreads
 #
-# Draw shapes from its world so that it describes them wrongly. Then say how: `"colour"`, `"shape"`, `"place"`, `"missing"` (a thing is
-# not named) or `"invented"` (a thing is named that is not there). Each mistake asks for another remedy, so the kind matters
-# more than the count. A place is one of nine names, or a point such as `(112, 168)`, in pixels of 336.
+# Draw shapes from its world so that it describes them wrongly. Then name the kind of mistake: `"colour"`, `"shape"`, `"place"`,
+# `"missing"` (it leaves out a thing) or `"invented"` (it names a thing that is not there). Each kind needs its own remedy. A place
+# is one of nine names, or a point such as `(112, 168)` in the 336 x 336 pixels.
 
 # %% tags=["exercise"]
 things = ...  # [("red", "circle", "top left"), ...]
@@ -551,18 +552,44 @@ kind = "place"
 # %%
 check("2.5", (things, said, kind))  # for help, run hint("2.5")
 
-# %% [markdown] minutes=16
-# ## 7. Use 4: read text in pictures (16 minutes)
+# %% [markdown] minutes=17
+# ## 7. Use 4: read text in pictures (17 minutes)
 #
 # *New words: [OCR](../docs/glossary.md#ocr), [character error rate](../docs/glossary.md#character-error-rate).*
 #
-# Reading text in pictures is called **OCR**, optical character recognition. The truth is a text, so you can measure an answer
-# letter by letter. The **character error rate** is the number of edits (replace, insert, delete) that turn what was read into
-# the truth, divided by the length of the truth.
+# Reading text in pictures is called **OCR**, optical character recognition. Here are seven words and numbers. How many will the
+# model get wrong?
+
+# %%
+lines = picture("lines.png")
+lines
+
+# %% tags=["exercise"]
+predict("2.7a", ...)
+
+# %% tags=["solution"]
+predict("2.7a", 0)
+
+# %%
+said = vision.ask(lines.question, images=lines, max_tokens=80).text
+wrong_words = [pair for pair in zip(lines.answer.split(), said.split()) if pair[0] != pair[1]]
+print(f"Truth:  {lines.answer}\nAnswer: {said}")
+reveal("2.7a", len(wrong_words))
+
+# %% [markdown]
+# The mistake does not look like one: in place of the last word the model writes the word before it again. Perhaps that is because
+# a language model continues with something likely, and what it has just written is likely. This is a guess. What is sure: **an
+# answer that looks clean may still be wrong**, so compare a sample with the truth before you trust a reader.
 #
-# ### Exercise 2.6 (medium, 12 minutes): measure how well a text was read
+# Each script has its own letters, and a tower reads those that it was trained on. `vision-tiny` knows capital letters and digits.
+# With the real model, try `sign-korean.png`, `sign-chinese.png`, `receipt.png` and `note.png`.
+
+# %% [markdown]
+# ### Exercise 2.6 (optional, medium, 13 minutes): measure how well a text was read
 #
-# Write the function. `error_rate("OPFN", "OPEN")` is 0.25: one edit, four characters.
+# The truth is a text, so you can measure an answer letter by letter. The **character error rate** is the smallest number of edits
+# (replace, insert, delete) that turn what was read into the truth, divided by the length of the truth. Write the function.
+# `error_rate("OPFN", "OPEN")` is 0.25: one edit, four characters.
 
 # %% tags=["exercise"]
 def error_rate(read, truth):
@@ -582,42 +609,18 @@ def error_rate(read, truth):
 # %%
 check("2.6", error_rate)  # for help, run hint("2.6")
 
-# %% [markdown]
-# Here are seven words and numbers. How many will the model get wrong?
-
-# %%
-lines = picture("lines.png")
-lines
-
-# %% tags=["exercise"]
-predict("2.7a", ...)
-
-# %% tags=["solution"]
-predict("2.7a", 0)
-
-# %%
-said = vision.ask(lines.question, images=lines, max_tokens=80).text
-wrong_words = [pair for pair in zip(lines.answer.split(), said.split()) if pair[0] != pair[1]]
-reveal("2.7a", len(wrong_words))
-
 # %%
 from labs_helper.exercises import solved
 
 measured = solved("2.6", error_rate)
-print(f"Truth:  {lines.answer}\nAnswer: {said}\nerror rate: {measured(said, lines.answer):.2f}")
+print(f"error rate: {measured(said, lines.answer):.2f}")
 
 # %% [markdown]
-# One mistake, and of a kind that people do not make: the last word is not misread, it is replaced by the word before it. A person who
-# cannot read a word leaves a gap. A language model goes on with something likely, and what it has just written is likely.
-# This cause is a guess. The fact to keep: **an answer that looks clean may still be wrong**, so compare a sample with
-# the truth before you trust a reader. Compare only what is printed in the picture: in `It says ZEBRA.` the first two words come from
-# the training, and counting their letters would make every reader look better.
-#
-# Each script has its own letters, and a tower reads what it was trained on. `vision-tiny` knows capital letters and digits. With
-# the real model, try `sign-korean.png`, `sign-chinese.png`, `receipt.png` and `note.png`.
+# Compare only what is printed in the picture. The first two words of `It says ZEBRA.` come from the training, not from the sign.
+# Counting their letters makes every reader look better.
 
-# %% [markdown] minutes=17
-# ## 8. Use 5: understand charts and tables (17 minutes)
+# %% [markdown] minutes=15
+# ## 8. Use 5: understand charts and tables (15 minutes)
 
 # %%
 chart = picture("bars.png")
@@ -627,7 +630,7 @@ print(listed.text)
 
 # %% [markdown]
 # All four values are right. But does the model read the **bars**, or the **numbers printed above them**? Take the numbers away and
-# ask again: five charts with printed values, and the same five without, 16 values in all. How many does it get right without?
+# ask again. Five charts have 16 values in all. How many does the model get right when the values are not printed?
 
 # %% tags=["exercise"]
 predict("2.8a", ...)
@@ -652,10 +655,10 @@ display(reveal("2.8a", hits[False]), side_by_side([draw_bars(truth), draw_bars(t
 listing(rows, takeaway=f"With printed values {hits[True]} of 16 right, without {hits[False]} of 16.")
 
 # %% [markdown]
-# So the success on `bars.png` was OCR. `vision-tiny` does not measure bars at all, and without numbers it babbles instead of saying so.
-# All charts of its training had their values printed. Every chart test that prints the values has the same trap: a good reader
-# scores without looking at the bars. If you have the real model, run the cell above with it. A model that measures bars gives
-# values near the truth, not exact ones.
+# So the success on `bars.png` was OCR. Without numbers, `vision-tiny` babbles instead of saying that it cannot tell. All charts in
+# its training had their values printed. Every chart test that prints the values has the same flaw: a good reader scores
+# without looking at the bars. If you have the real model, run the cell above with it. A model that measures bars gives values
+# near the truth, not exact ones.
 #
 # ### Exercise 2.7 (medium, 10 minutes): turn an answer into a table
 #
@@ -688,16 +691,16 @@ print(grid.question, "->", vision.ask(grid.question, images=grid, max_tokens=90)
 print("Truth:", grid.alt)
 
 # %% [markdown]
-# `vision-tiny` writes down the whole row before it names the cell. It was taught to: copying from its own text is easier than
-# looking at the picture again. Larger models often gain from such working too. You ask for it ("First list all values, then ...").
+# `vision-tiny` writes down the whole row before it names the cell. We trained it to, because copying from its own text is easier than
+# looking at the picture again. With a large model, try the same by asking: "First list all values, then ...".
 #
-# In practice, ask for one value when you need one, and check sums: a column that does not add up was misread. With the real
-# model, try `dashboard.png`, `temperatures.png`, `timetable.png` and the two pages of `stock-page`.
+# In practice, check the sums: if a column does not add up, the model misread it. With the real model, try `dashboard.png`,
+# `temperatures.png`, `timetable.png` and the two pages of `stock-page`.
 
-# %% [markdown] minutes=16
-# ## 9. Use 6: compare several pictures (16 minutes)
+# %% [markdown] minutes=14
+# ## 9. Use 6: compare several pictures (14 minutes)
 #
-# Several pictures go into one prompt, numbered by their order. The order is all that the model knows of "first" and "second".
+# Several pictures go into one prompt, numbered in their order. Only that order tells the model which is "first" and "second".
 
 # %%
 before, after = picture("pair-colour-1.png"), picture("pair-colour-2.png")
@@ -707,9 +710,9 @@ print("Answer: ", vision.ask(before.question, images=[before, after]).text)
 print("Swapped:", vision.ask(before.question, images=[after, before]).text)
 
 # %% [markdown]
-# The model lists both pictures place by place, marks what is `different`, and then concludes. When you swap the pictures, the
-# other answer is right, and the model gives that one. Impressive? **Show it the same picture twice.** Four pairs with one change, four without. How many of
-# the four pairs without a change get a difference all the same?
+# The model lists both pictures place by place, marks what is `different`, and then concludes. Swap the pictures, and the opposite
+# answer is right; the model gives it. Impressive? **Show it the same picture twice.** Ask about four pairs with one change and
+# four without. In how many of the four equal pairs will the model find a difference?
 
 # %% tags=["exercise"]
 predict("2.9a", ...)
@@ -731,18 +734,18 @@ alarms = sum(" different" in pair["answer"] or " is " in pair["answer"] for pair
 display(reveal("2.9a", alarms), listing(pairs))
 
 # %% [markdown]
-# It finds every change, and it finds one where there is none: "The pink triangle is pink in the second picture." Every pair of its
-# training had a difference, so it always reports one. Finding all four changes proves nothing: **a test without equal pairs cannot
-# show false alarms.**
+# It finds changes where there are none, such as "The pink triangle is pink in the second picture." Every pair in its training had
+# a difference, so it learned to report one. It also finds the changes that are there, but that proves little: **a test without
+# equal pairs cannot show false alarms.**
 #
-# Now read the list and ignore the conclusion. At each place it names two things, and where nothing changed they are the same two.
-# The model sees better than it concludes, so a program can conclude for it.
+# Now read the list and ignore the conclusion. At each place it names two things, and where nothing changed they are the same.
+# The model sees better than it concludes, so let a program conclude.
 #
 # ### Exercise 2.8 (medium, 10 minutes): trust the list, not the conclusion
 #
-# Write a function that returns the places, in order, at which the list names two different things. From `First and second:
-# left red star, red star; bottom left pink star, blue star different. The ...` it returns `["bottom left"]`. A thing is a colour and a shape, or
-# `nothing`. The mark `different` is the model's opinion: ignore it.
+# Write a function that returns, in order, the places at which the list names two different things. From `First and second:
+# left red star, red star; bottom left pink star, blue star different. The ...` it returns `["bottom left"]`. A thing is a colour
+# and a shape, or `nothing`. Ignore the mark `different`: it is part of the conclusion.
 
 # %% tags=["exercise"]
 def differences(answer):
@@ -764,21 +767,21 @@ def differences(answer):
 # %%
 check("2.8", differences)  # for help, run hint("2.8")
 
-# %% [markdown] minutes=13
-# ## 10. Use 7: summarise a clip (13 minutes)
+# %% [markdown] minutes=12
+# ## 10. Use 7: summarise a clip (12 minutes)
 #
 # *New words: [keyframe](../docs/glossary.md#keyframe).*
 #
-# The model sees pictures, not films. Somebody must choose a few frames of a clip. The plain package accepts a clip and silently
-# drops its frames, so choose them yourself.
+# The model sees pictures, not films, so you choose a few frames of a clip. (The plain package accepts a clip and silently drops
+# its frames.)
 #
-# Frames at equal distances miss what happens in between. The other way is to look for **change**: keep the first frame, then
+# Frames at equal distances miss what happens in between. Another way is to look for **change**: keep the first frame, then
 # those that differ most from the frame before.
 #
 # ### Exercise 2.9 (medium, 8 minutes): choose keyframes by change
 #
 # `changes[i]` says how much frame `i` differs from the one before; `changes[0]` is 0. Return the numbers of `count` frames in
-# the order of time: the first frame, and those with the largest changes. A shorter clip gives all its frames.
+# order of time: the first frame, and those with the largest changes. If the clip has fewer frames, return all of them.
 
 # %% tags=["exercise"]
 def pick_frames(changes, count):
@@ -795,8 +798,8 @@ def pick_frames(changes, count):
 check("2.9", pick_frames)  # for help, run hint("2.9")
 
 # %% [markdown]
-# This rule finds cuts. It is blind to slow movement, in which no single step is large. The helper takes the first and the last
-# frame, then again and again the one that looks least like any frame already chosen
+# This rule finds cuts. It misses slow movement, in which no single step is large. The helper starts with the first and the last
+# frame. Then it adds, one by one, the frame that looks least like those already chosen
 # ([Gonzalez 1985](https://doi.org/10.1016/0304-3975(85)90224-5), farthest first). `method="cuts"` is close to your rule.
 
 # %%
@@ -812,8 +815,8 @@ print("Answer:", told.text)
 print(f"{len(told.image_tokens)} frames, {sum(told.image_tokens)} of {told.prompt_tokens} tokens, {told.seconds:.1f} s")
 
 # %% [markdown]
-# In the list of frames, `different` follows a thing that was not there in the frame before. So what happens if the clip
-# runs **backwards**, and what if **only one frame** is left?
+# In the list of frames, `different` follows a thing that was not there in the frame before. What happens if the clip runs
+# **backwards**? And what will the model say if you send **only one frame**?
 
 # %% tags=["exercise"]
 predict("2.10a", ...)  # what it says of a single frame
@@ -828,19 +831,19 @@ display(reveal("2.10a", single))
 print("Backwards:", backwards)
 
 # %% [markdown]
-# Backwards, it tells the opposite direction: the order is what it goes by. But from a single frame it makes a clip. It invents two
-# more frames, and something has to happen in them. Every clip of its training had three to five frames and one event. So check the
-# numbers in the list: if they go beyond the frames that you sent, the rest is invented too.
+# Backwards, it reports the opposite direction: it goes by the order of the frames. But from a single frame it makes up a clip. It
+# invents more frames, and something happens in them. Every clip in its training had three to five frames and one event. So
+# check the numbers in the list: if they go beyond the frames that you sent, do not believe the rest either.
 #
-# More frames are not always better. Each costs its 313 tokens, and twelve nearly fill the 4,096 tokens of the original length.
+# More frames are not always better. Each costs 313 tokens, and thirteen nearly fill the 4,096 tokens of the original length.
 
-# %% [markdown] minutes=8
-# ## 11. Read the published figures (8 minutes)
+# %% [markdown] minutes=6
+# ## 11. Read the published figures (optional, 6 minutes)
 #
 # *New words: [chance level](../docs/glossary.md#chance-level).*
 #
-# Microsoft's card has tables for the real model: single pictures, several pictures (BLINK) and clips (Video-MME). All are
-# Microsoft's own runs, so compare within a table only. First: what did Phi-3.5-vision gain over Phi-3-vision?
+# Microsoft's card has tables for the real model: single pictures, several pictures (BLINK) and clips (Video-MME). Microsoft ran
+# all these tests itself, so compare scores only within a table. First: what did Phi-3.5-vision gain over Phi-3-vision?
 
 # %%
 from labs_helper.figures import benchmark_chart
@@ -865,7 +868,8 @@ benchmark_chart("vision_single_image", ["Phi-3.5-vision-instruct", "InternVL-2-4
 # | AI2D, ChartQA | school diagrams, charts |
 # | POPE | is this thing in the picture, yes or no: guessing gives 50 |
 #
-# **BLINK** has 14 parts with questions about one or several pictures. In how many of the 14 is the model less than two points from guessing?
+# **BLINK** has 14 parts with questions about one or several pictures. In how many of the 14 is the model less than two points
+# above guessing?
 
 # %% tags=["exercise"]
 predict("2.11a", ...)
@@ -882,19 +886,19 @@ display(reveal("2.11a", len(guessed)), blink)
 guessed
 
 # %% [markdown]
-# In these parts a coin, or a die with four sides, would do as well. And look at how few questions make up a bar: BLINK's
-# validation set has 1,901, about 136 a part. At that size luck alone moves a score by some 4 points (one standard error). So
-# the parts with 54.1 (two choices), 37.3 (three) and 29.2 (four) may be guesses too.
+# In these parts guessing would do about as well. And each bar stands for few questions: BLINK's validation set has 1,901, about
+# 136 a part. At that size luck alone moves a score by some 4 points (one standard error). So the parts with 54.1 (two
+# choices), 37.3 (three) and 29.2 (four) may be guesses too.
 
 # %%
 benchmark_chart("vision_video_mme", takeaway="The longer the clip, the lower the score; guessing gives 25.")
 
 # %% [markdown]
-# Why do scores fall with length? One likely reason: a few frames stand for an hour. Long clips may also just get harder questions.
-# The table cannot tell the two apart. An experiment could: the same questions, with more frames.
+# Why do scores fall with length? One likely reason: the model sees only a few frames of an hour. Or long clips may come with harder
+# questions. The table cannot tell the two apart. An experiment could: the same questions, with more frames.
 
-# %% [markdown] minutes=5
-# ## 12. Look around (5 minutes)
+# %% [markdown] minutes=4
+# ## 12. Look around (4 minutes)
 #
 # Choose pictures, upload your own, change their order and ask. You see the tiles and the cost before you ask. Without widgets:
 # `vision.ask("...", images=["..."])`.
@@ -904,19 +908,18 @@ from labs_helper import look
 
 look(vision, images=[picture("three-words.png")], prompt="Which words are written here?")
 
-# %% [markdown]
+# %% [markdown] minutes=1
 # ## Recap
 #
 # In this lab you:
 #
-# - computed what a picture costs, and measured tokens, seconds and memory over `num_crops`;
-# - saw the plain package lose a word, stretch a picture and shuffle its tiles, and put the tiles in order;
+# - computed what a picture costs, and measured how tokens, seconds and memory grow with `num_crops`;
+# - saw the plain package lose a word, stretch a picture and shuffle its tiles;
 # - found where a small model fails: letters on a border, several tiles, leading questions, bars without numbers, equal pictures;
-# - measured reading errors, made a chart into a table, overruled a wrong conclusion by the list before it, and chose keyframes;
-# - compared published scores with guessing.
+# - turned a chart back into a table, let a program correct a wrong conclusion, and chose keyframes.
 #
 # **Take with you:** test with cases that can fail. An empty picture, a thing that is not there, two equal pictures and a chart without
-# numbers each took one line, and each showed more than the successes did.
+# numbers each took a line or two, and each showed more than the successes did.
 #
 # **Further reading:** the [Phi-3 technical report](https://arxiv.org/abs/2404.14219), the
 # [CLIP paper](https://arxiv.org/abs/2103.00020), [BLINK](https://arxiv.org/abs/2404.12390), the

@@ -156,7 +156,7 @@ WRONG = [
     ("1.6", choose(lambda p, m, o: p + m <= 4096), "256 for the bundled"),
     ("1.6", choose(lambda p, m, o: p + m < o), "exactly"),
     ("1.6", choose(lambda p, m, o: p + m <= o + 1), "one token too long"),
-    ("1.6", choose(lambda p, m, o: p + m > o), "exchanged"),
+    ("1.6", choose(lambda p, m, o: p + m > o), "swapped"),
     ("1.6", lambda p, m, o: p + m <= o, "must return"),
     ("1.6", forgets_return, "return in front"),
     ("1.6", prints, "in place of print"),
