@@ -88,6 +88,7 @@ def _drop_output() -> None:
 
 def _app() -> typer.Typer:
     app = _group(_("Tools of the Phi-3.5 labs."), completion=True)
+    app.callback(invoke_without_command=True, no_args_is_help=False)(_by_default)
     app.command("doctor", help=_("Check this machine for the labs."))(_doctor)
     app.command("reset", help=_("Restore a lab as it was handed out. Your version is kept beside it."))(_reset)
     app.command("progress", help=_("Show which exercises passed."))(_progress)
@@ -181,6 +182,22 @@ def _model_names(incomplete: str) -> list[str]:
 
 
 # -- for learners -----------------------------------------------------------------------------------------------
+
+
+def _by_default(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help=_("Show the version."))] = False,
+) -> None:
+    if version:
+        import labs_helper
+
+        print(labs_helper.__version__)
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        from labs_helper.exercises import progress
+
+        print(context.get_help(), end="\n\n")
+        print(progress.standing())
 
 
 def _doctor(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import shutil
 import signal
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+import labs_helper
 from labs_helper import cli
+from labs_helper.exercises import all_exercises, progress
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = "# %% [markdown] minutes=5\n# # Count\n\n# %%\n6 * 7\n"
@@ -89,7 +92,6 @@ def test_notebooks_are_built_and_checked(course, capsys):
 @pytest.mark.parametrize(
     "words",
     [
-        [],
         ["fly"],
         ["reset"],
         ["workshop"],
@@ -131,7 +133,7 @@ def test_a_bug_is_not_hidden(monkeypatch):
         cli.main(["doctor"])
 
 
-@pytest.mark.parametrize("words", [["models"], ["progress"], ["--help"]], ids=" ".join)
+@pytest.mark.parametrize("words", [[], ["models"], ["progress"], ["--help"]], ids=" ".join)
 def test_a_reader_that_has_enough_is_no_error(words, tmp_path):
     """What `labs progress | head -0` does: nobody reads the pipe."""
     reading, writing = os.pipe()
@@ -187,6 +189,34 @@ def test_help_names_every_command(capsys):
             assert cli.main([group, name, "--help"]) == 0
             # Each says what it does between the usage and the options.
             assert capsys.readouterr().out.split("\n\n")[1].strip().endswith(".")
+
+
+def test_alone_it_says_what_it_can_do_and_where_the_person_is(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("LABS_PROGRESS", "on")
+    monkeypatch.setenv("LABS_DATA_DIR", str(tmp_path))
+    first, second = list(all_exercises())[:2]
+    assert cli.main([]) == 0
+    shown = capsys.readouterr().out
+    assert "\n  doctor " in shown and shown.splitlines()[-1].startswith("0 of ") and f"Next: {first}, " in shown
+    assert progress.record(first, "passed") == ""
+    assert cli.main([]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("1 of ") and f"Next: {second}, " in last
+    (notebook,) = re.findall(r"\(notebooks/(\S+)\)", last)
+    assert (ROOT / "notebooks" / notebook).is_file()
+
+
+def test_alone_it_helps_although_the_progress_cannot_be_read(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("LABS_DATA_DIR", str(tmp_path))
+    progress.progress_file().write_bytes(b"not a database, and long enough to be read as one" * 40)
+    assert cli.main([]) == 1
+    shown = capsys.readouterr()
+    assert "\n  doctor " in shown.out and "cannot be read" in shown.err
+
+
+def test_its_version(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == labs_helper.__version__
 
 
 def test_help_comes_in_the_language_of_the_moment(capsys, monkeypatch):

@@ -486,6 +486,36 @@ def report(lab: str | None = None) -> str:
     )
 
 
+def standing() -> str:
+    """How many exercises passed, and the first one that has not, in a line.
+
+    Raises:
+        LabError: the progress file cannot be read.
+
+    Example:
+        print(standing())  # 3 of 37 exercises passed. Next: 1.3, Apply a temperature (notebooks/01-instruct.ipynb).
+    """
+    from labs_helper.catalog import labs
+    from labs_helper.exercises import all_exercises
+
+    known, noted = all_exercises(), entries()
+    left = [number for number in known if number not in noted or noted[number].passed_at is None]
+    counted = _n("{passed} of {count} exercise passed.", "{passed} of {count} exercises passed.", len(known)).format(
+        passed=len(known) - len(left), count=len(known)
+    )
+    if not left:
+        return counted
+    number = left[0]
+    lab = next(lab for lab in labs() if lab.number == normal(number.partition(".")[0]))
+    return (
+        counted
+        + " "
+        + _("Next: {number}, {title} (notebooks/{file}.ipynb).").format(
+            number=number, title=known[number].title, file=lab.stem
+        )
+    )
+
+
 def _state(entry: Entry | None) -> str:
     if entry is None:
         return _("not tried")
