@@ -1,11 +1,12 @@
-"""`python -m benchmarks [instruct|vision|moe|memory|real] [...]`: run one, or the first three; the rest goes to it."""
+"""`python -m benchmarks [instruct|vision|moe|memory|real|serve] [...]`: run one, or the first three in turn."""
 
 import sys
 
-from benchmarks import bench_instruct, bench_memory, bench_moe, bench_real, bench_vision
+from benchmarks import bench_instruct, bench_memory, bench_moe, bench_real, bench_serve, bench_vision
 
 BENCHMARKS = {"instruct": bench_instruct.main, "vision": bench_vision.main, "moe": bench_moe.main}
-ASKED_FOR = {"memory": bench_memory.main, "real": bench_real.main}  # minutes, and gigabytes of memory and disk
+# Minutes, and gigabytes of memory and disk; or a server that wants the machine for itself.
+ASKED_FOR = {"memory": bench_memory.main, "real": bench_real.main, "serve": bench_serve.main}
 
 if len(sys.argv) > 1 and sys.argv[1] in BENCHMARKS | ASKED_FOR:
     (BENCHMARKS | ASKED_FOR)[sys.argv.pop(1)]()

@@ -116,7 +116,7 @@ def make_gguf(folder: str | Path, layers: int | None = None, seed: int = 0) -> P
     import gguf
     import numpy as np
 
-    from training.to_gguf import names, settings, vocabulary
+    from labs_helper.serving.gguf_model import names, settings, vocabulary
 
     folder = Path(folder)
     folder.mkdir(parents=True)

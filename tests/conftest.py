@@ -86,7 +86,7 @@ def moe(tiny_moe):
 def tiny_gguf(tmp_path_factory) -> Path:
     """The folder of instruct-tiny as one GGUF file in fp32, shared: do not change it."""
     from labs_helper import catalog
-    from training.to_gguf import convert
+    from labs_helper.serving.gguf_model import convert
 
     source = catalog.course_folder() / "data/checkpoints/instruct-tiny"
     return convert(source, tmp_path_factory.mktemp("gguf") / "instruct-tiny", tokenizer=False).parent

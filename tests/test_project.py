@@ -187,9 +187,12 @@ def imported(name: str) -> set[str]:
 # Authors make the notebooks; a learner's machine never runs these.
 AUTHORS = {f"labs_helper/course/{name}.py" for name in ("authoring", "editions", "execution")}
 
+LLAMA_CPP = {f"labs_helper/{name}.py" for name in ("engines/llama_cpp", "serving/child", "serving/gguf_model")}
+LLAMA_CPP.add("labs_helper/tuning/gguf_adapter.py")
+
 
 def allowed(name: str) -> set[str]:
-    if name in ("labs_helper/engines/llama_cpp.py", "labs_helper/tuning/gguf_adapter.py"):
+    if name in LLAMA_CPP:
         return CORE | EXTRAS["x86"]  # the extra is for llama.cpp
     if name in ("labs_helper/board/server.py", "labs_helper/board/listener.py"):
         return CORE | EXTRAS["board"]  # the instructor's side; a learner's machine never imports it

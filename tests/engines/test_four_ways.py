@@ -17,7 +17,7 @@ from PIL import Image
 
 from labs_helper import catalog
 from labs_helper.models.load import load
-from training.to_gguf import convert
+from labs_helper.serving.gguf_model import convert
 
 TINY = catalog.course_folder() / "data/checkpoints/instruct-tiny"
 QUESTIONS = (

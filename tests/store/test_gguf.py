@@ -15,8 +15,8 @@ from labs_helper.engines import gguf_tokenizer
 from labs_helper.errors import CheckpointRefused, ModelNotHere, NotEnoughMemory
 from labs_helper.models.load import load
 from labs_helper.models.selection import choose
+from labs_helper.serving.gguf_model import convert
 from labs_helper.store import gguf
-from training.to_gguf import convert
 
 TINY = catalog.course_folder() / "data/checkpoints/instruct-tiny"
 

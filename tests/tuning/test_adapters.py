@@ -261,7 +261,7 @@ def test_llama_cpp_answers_the_same_with_the_adapter(model, made, tmp_path):
     pytest.importorskip("xllamacpp", exc_type=ImportError)  # not installed, or without libgomp
     from labs_helper.engines.base import Request
     from labs_helper.engines.llama_cpp import LlamaCpp
-    from training.to_gguf import convert
+    from labs_helper.serving.gguf_model import convert
 
     base = convert(model.path, tmp_path / "base")
     adapter = to_gguf(made.adapter, tmp_path / "zorp.gguf")

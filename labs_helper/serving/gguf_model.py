@@ -1,6 +1,4 @@
-"""Write a small phi3 checkpoint as a GGUF file, to compare llama.cpp with MLX on the same weights.
-
-Usage: python -m training.to_gguf data/checkpoints/instruct-tiny FOLDER [--kind f32|f16|q8_0]
+"""Write a small phi3 checkpoint as a GGUF file, so that llama.cpp serves the same weights as MLX.
 
 For checkpoints of this project's size and make: everything is held in memory, and quantized weights are expanded.
 The tensors' names and the settings are those of llama.cpp's own converter (conversion/phi.py in its repository).
@@ -8,13 +6,19 @@ The tensors' names and the settings are those of llama.cpp's own converter (conv
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from labs_helper.common.translate import _
+from labs_helper.common.types import Config
+from labs_helper.engines.worker import WORKER
+from labs_helper.errors import LabError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _LAYER = {
     "self_attn.qkv_proj": "attn_qkv",
@@ -41,26 +45,38 @@ def names(layers: int) -> dict[str, str]:
 def convert(source: str | Path, folder: str | Path, kind: str = "f32", tokenizer: bool = True) -> Path:
     """Write `folder`/NAME.gguf from a checkpoint folder and return its path.
 
-    kind: how matrices are stored, "f32", "f16" or "q8_0"; norms and tables are fp32 always.
-    tokenizer: put tokenizer.json and the chat template beside it, as the engine prefers them.
+    Args:
+        source: the checkpoint's folder.
+        folder: where to write; made if it is missing.
+        kind: how matrices are stored, "f32", "f16" or "q8_0"; norms and tables are fp32 always.
+        tokenizer: put tokenizer.json and the chat template beside it, as the engine prefers them.
+
+    Raises:
+        LabError: the package gguf is not installed.
 
     Example:
-        convert("data/checkpoints/instruct-tiny", "gguf/instruct-tiny")
+        convert(store.locate(catalog.find("instruct-tiny")[0]), "gguf/instruct-tiny")
     """
-    import gguf
+    try:
+        import gguf
+    except ImportError as error:
+        raise LabError(
+            _("The package gguf is not installed."), _("Install it: pip install 'labs-helper[x86]'.")
+        ) from error
+    import numpy as np
 
     source, folder = Path(source), Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     file = folder / f"{source.name}.gguf"
+    arrays = WORKER.call(_arrays, source, config)
     writer = gguf.GGUFWriter(str(file), "phi3")
     writer.add_name(f"{source.name} phi-3")  # llama.cpp looks for "phi-3" to know how special tokens take spaces
     settings(writer, config)
     vocabulary(writer, source, config)
     quantization = gguf.GGMLQuantizationType[kind.upper()]
-    weights = _weights(source)
     for old, new in names(config["num_hidden_layers"]).items():
-        array = _array(weights, config, old)
+        array = arrays[old]
         if array.ndim == 1:
             writer.add_tensor(f"{new}.weight", array)
         else:
@@ -81,7 +97,7 @@ def convert(source: str | Path, folder: str | Path, kind: str = "f32", tokenizer
     return file
 
 
-def settings(writer, config: dict) -> None:
+def settings(writer: Any, config: Config) -> None:
     """Write what config.json says under llama.cpp's names.
 
     Example:
@@ -105,11 +121,11 @@ def settings(writer, config: dict) -> None:
         writer.add_rope_scaling_attn_factors(math.sqrt(1 + math.log(longer) / math.log(original)))
 
 
-def vocabulary(writer, source: Path, config: dict) -> None:
+def vocabulary(writer: Any, source: Path, config: Config) -> None:
     """Write the pieces, with scores that bring about the same merges: the earlier a merge, the higher its score.
 
     Example:
-        vocabulary(gguf.GGUFWriter("model.gguf", "phi3"), Path("data/checkpoints/instruct-tiny"), config)
+        vocabulary(gguf.GGUFWriter("model.gguf", "phi3"), store.locate(card), config)
     """
     from gguf import TokenType
 
@@ -142,35 +158,17 @@ def vocabulary(writer, source: Path, config: dict) -> None:
     writer.add_chat_template((source / "chat_template.jinja").read_text(encoding="utf-8"))
 
 
-def _weights(source: Path) -> dict:
-    from labs_helper.corrections import before_mlx
-
-    before_mlx()
+def _arrays(source: Path, config: Config) -> dict[str, np.ndarray[Any, Any]]:
     import mlx.core as mx
+    import numpy as np
 
-    return mx.load(str(source / "model.safetensors"))  # lazy: only what is used is read
-
-
-def _array(weights: dict, config: dict, name: str) -> np.ndarray:
-    import mlx.core as mx
-
-    array = weights[f"{name}.weight"]
-    if f"{name}.scales" in weights:
-        how = config["quantization"]
-        scales, biases = weights[f"{name}.scales"], weights[f"{name}.biases"]
-        array = mx.dequantize(array, scales, biases, group_size=how["group_size"], bits=how["bits"])
-    return np.array(array.astype(mx.float32))
-
-
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(description="Write a small phi3 checkpoint as a GGUF file.")
-    parser.add_argument("source")
-    parser.add_argument("folder")
-    parser.add_argument("--kind", default="f32", choices=("f32", "f16", "q8_0"))
-    options = parser.parse_args()
-    print(convert(options.source, options.folder, options.kind))
-
-
-if __name__ == "__main__":
-    main()
+    weights: dict[str, mx.array] = mx.load(str(source / "model.safetensors"))  # type: ignore[assignment]  # one file
+    found = {}
+    for name in names(config["num_hidden_layers"]):
+        array = weights[f"{name}.weight"]
+        if f"{name}.scales" in weights:
+            how = config["quantization"]
+            scales, biases = weights[f"{name}.scales"], weights[f"{name}.biases"]
+            array = mx.dequantize(array, scales, biases, group_size=how["group_size"], bits=how["bits"])
+        found[name] = np.array(array.astype(mx.float32))
+    return found

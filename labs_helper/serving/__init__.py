@@ -1,0 +1,42 @@
+"""Serving: model servers that belong to a notebook, many clients at once, and what goes wrong between them.
+
+| module | job |
+| --- | --- |
+| `server` | start a model server as a child process on loopback, read its log, kill it, start it again, end it |
+| `child` | what runs in that process |
+| `gguf_model` | a bundled text model as a GGUF file, for llama.cpp's server |
+| `load` | many clients ask at once; what each of them waited for |
+| `retry` | when to ask again, and after how long |
+| `proxy` | what a server for a class has in front of it: a key, a bound, one model |
+| `costs` | what tokens cost, at prices that you fill in |
+
+Names are resolved on first use: looking at prices should not import an HTTP library.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from labs_helper.serving.costs import Bill, Prices, bill
+    from labs_helper.serving.load import Reply, Run, load_test
+    from labs_helper.serving.proxy import Gate, gate
+    from labs_helper.serving.retry import Backoff
+    from labs_helper.serving.server import ModelServer, serve
+
+_HOMES = {
+    **dict.fromkeys(("Bill", "Prices", "bill"), "costs"),
+    **dict.fromkeys(("Gate", "gate"), "proxy"),
+    **dict.fromkeys(("Reply", "Run", "load_test"), "load"),
+    "Backoff": "retry",
+    **dict.fromkeys(("ModelServer", "serve"), "server"),
+}
+
+__all__ = ["Backoff", "Bill", "Gate", "ModelServer", "Prices", "Reply", "Run", "bill", "gate", "load_test", "serve"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
