@@ -6,6 +6,7 @@ Each function imports what it draws with, so importing this package is cheap.
 from labs_helper.figures.ablation import ablation, pair_ablation
 from labs_helper.figures.bars import bars, token_counts
 from labs_helper.figures.base import Figure
+from labs_helper.figures.bits import by_bits, error_by_size
 from labs_helper.figures.cache import kv_bytes_per_token, kv_cache, prefill
 from labs_helper.figures.context import loss_by_position, needle_heatmap, rope_tables
 from labs_helper.figures.expert_costs import cost_quality, expert_memory, family, hit_rates
@@ -25,9 +26,11 @@ __all__ = [
     "bars",
     "benchmark_chart",
     "benchmark_table",
+    "by_bits",
     "compare_experts",
     "cost_quality",
     "crops_cost",
+    "error_by_size",
     "expert_load",
     "expert_map",
     "expert_memory",
