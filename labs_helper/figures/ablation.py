@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labs_helper.catalog import course_folder
+from labs_helper.common.numbers import wilson
 from labs_helper.common.translate import _
 from labs_helper.figures.base import Figure, Row
 from labs_helper.figures.canvas import canvas
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     Cells = Sequence[Sequence[Row]]
 
-SURE = 1.96  # standard deviations that hold 95% of a normal distribution
-
 
 def ablation_file() -> Path:
     """The file with the counts.
@@ -32,21 +30,6 @@ def ablation_file() -> Path:
         ablation_file().name      # 'moe_ablation.csv'
     """
     return course_folder() / "data" / "measured" / "moe_ablation.csv"
-
-
-def wilson(right: int, asked: int) -> tuple[float, float]:
-    """The 95% interval of a share: what the true one may be, after `right` of `asked`.
-
-    Source: Wilson 1927. It also holds for shares near 0 and 1, where the usual formula gives an interval of nothing.
-
-    Example:
-        >>> [round(share, 2) for share in wilson(40, 40)]
-        [0.91, 1.0]
-    """
-    share, z = right / asked, SURE**2 / asked
-    middle = (share + z / 2) / (1 + z)
-    spread = SURE * math.sqrt(share * (1 - share) / asked + z / (4 * asked)) / (1 + z)
-    return middle - spread, middle + spread
 
 
 def ablation(*, takeaway: str = "") -> Figure:

@@ -81,7 +81,9 @@ def _hurt(full: RoundedModel, name: str, bits: int, group: int, before: Reading,
     return Hurt(name, full.sizes[name], distance.divergence, distance.same)
 
 
-def spend(gains: Mapping[str, float], weights: Mapping[str, int], extra: float) -> tuple[str, ...]:
+def spend(
+    gains: Mapping[str, float], weights: Mapping[str, int], extra: float, *, worst: bool = False
+) -> tuple[str, ...]:
     """The layers that should get more bits: those that gain most for each bit, until the budget is spent.
 
     Greedy, as mlx-lm's dynamic quantization: a threshold on the gain for each weight. The best choice is a knapsack
@@ -91,6 +93,7 @@ def spend(gains: Mapping[str, float], weights: Mapping[str, int], extra: float) 
         gains: what more bits save in each layer, such as its divergence.
         weights: the count of weights of each layer.
         extra: how many weights may get more bits.
+        worst: begin with those that gain least for each weight, as a control.
 
     Raises:
         BadRequest: a layer has no count of weights.
@@ -103,7 +106,7 @@ def spend(gains: Mapping[str, float], weights: Mapping[str, int], extra: float) 
             _("The layer {name!r} has no count of weights.").format(name=missing[0]), _("Give one for each layer.")
         )
     chosen, left = [], extra
-    for name in sorted(gains, key=lambda name: gains[name] / weights[name], reverse=True):
+    for name in sorted(gains, key=lambda name: gains[name] / weights[name], reverse=not worst):
         if weights[name] <= left and gains[name] > 0:
             chosen.append(name)
             left -= weights[name]

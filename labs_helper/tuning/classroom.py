@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from labs_helper import store
 from labs_helper.capacity import training as memory
+from labs_helper.common.numbers import wilson
 from labs_helper.common.translate import _
 from labs_helper.engines import adapters
 from labs_helper.engines.adapters import Adapter
@@ -254,12 +254,12 @@ class Score:
     @property
     def low(self) -> float:
         """The lower end of the 95% interval (Wilson 1927)."""
-        return max(0.0, _wilson(self.right, self.count, -1))
+        return wilson(self.right, self.count)[0]
 
     @property
     def high(self) -> float:
         """The upper end of it."""
-        return min(1.0, _wilson(self.right, self.count, 1))
+        return wilson(self.right, self.count)[1]
 
     def __str__(self) -> str:
         return _("{right} of {count} right: {share:.2f} (95%: {low:.2f} to {high:.2f})").format(
@@ -267,15 +267,6 @@ class Score:
         )
 
     __repr__ = __str__
-
-
-def _wilson(right: int, count: int, side: int) -> float:
-    z = 1.96
-    middle, spread = (
-        right / count + z * z / (2 * count),
-        z * math.sqrt(right / count * (1 - right / count) / count + z * z / (4 * count * count)),
-    )
-    return (middle + side * spread) / (1 + z * z / count)
 
 
 def holds(answer: str, wanted: str) -> bool:

@@ -31,6 +31,16 @@ LOSSES = [
     {"position": p, "table": t, "loss": 1 + p / 100 * (t == "short")} for p in (32, 96) for t in ("short", "long")
 ]
 CELLS = [{"length": n, "depth": d, "score": 1 - d / 4} for n in (64, 256, 512) for d in (0, 0.5, 1)]
+BY_BITS = [
+    {"group": name, "bits": bits, "value": bits / 16, "low": bits / 20, "high": min(1, bits / 14)}
+    for name in ("sums", "한국어")
+    for bits in (16, 4, 2)
+]
+ERRORS = [
+    {"group": group, "bits": bits, "bits per weight": bits + 1, "error": 2.0**-bits}
+    for group in ("32", "64")
+    for bits in (2, 4)
+]
 ANSWER = SimpleNamespace(
     model="fake",
     tokens=(
@@ -56,6 +66,8 @@ ALL = {
     "prefill": lambda: figures.prefill(TURNS),
     "benchmark_chart": lambda: figures.benchmark_chart("multilingual_by_language", test="MGSM"),
     "benchmark_table": lambda: figures.benchmark_table("long_context"),
+    "by_bits": lambda: figures.by_bits(BY_BITS, what="share right"),
+    "error_by_size": lambda: figures.error_by_size(ERRORS),
 }
 
 
@@ -342,3 +354,18 @@ def test_doctest_examples():
             module = importlib.import_module(f"{package.__name__}.{info.name}")
             result = doctest.testmod(module)
             assert result.failed == 0, module.__name__
+
+
+def test_by_bits_says_what_is_left_and_refuses_what_it_cannot_tell_apart():
+    shown = figures.by_bits(BY_BITS, what="share right")
+    assert "From 16 bits to 2: sums: 1 -> 0.125" in shown.takeaway and "한국어" in shown.text
+    zero = [{"group": "a", "bits": bits, "value": value} for bits, value in ((8, 0.0), (4, 0.1))]
+    assert "0.1" in figures.by_bits(zero, what="nats", log=True).text
+    with pytest.raises(BadRequest, match="8 groups"):
+        figures.by_bits([{"group": str(n), "bits": 4, "value": 1} for n in range(8)], what="x")
+    with pytest.raises(BadRequest):
+        figures.by_bits([], what="x")
+
+
+def test_error_by_size_tells_what_a_bit_is_worth():
+    assert "divides the error by 2.0" in figures.error_by_size(ERRORS).takeaway

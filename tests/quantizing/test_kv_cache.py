@@ -18,9 +18,10 @@ def test_without_rounding_it_answers_as_ever(model):
     assert list(told.answers) == [model.ask(question, max_tokens=24).text for question in asked]
 
 
-def test_two_bits_hurt_more_than_eight(model):
-    eight, two = (score_with_cache(model, NEEDLES, bits=bits) for bits in (8, 2))
-    assert eight.right >= 3 > two.right
+def test_two_bits_hurt_sums_more_than_eight(model):
+    asked = questions("sums")[:12:2]
+    eight, two = (score_with_cache(model, asked, bits=bits, max_tokens=80) for bits in (8, 2))
+    assert eight.right >= 5 and two.right <= eight.right - 2
 
 
 def test_the_bytes_of_a_token(model):

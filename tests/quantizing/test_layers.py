@@ -33,6 +33,7 @@ def test_bits_are_spent_where_they_are_worth_most():
     assert spend(gains, weights, extra=110) == ("b", "c")  # what is left does not hold the large one
     assert spend(gains, weights, extra=120) == ("b", "c", "a")
     assert spend(gains, weights, extra=0) == ()
+    assert spend(gains, weights, extra=110, worst=True) == ("a", "c")
 
 
 def test_a_layer_without_a_size_is_refused():

@@ -257,3 +257,10 @@ def test_peoples_questions_are_counted_by_task_and_language(monkeypatch):
     assert set(as_people_ask(str(CHECKPOINTS / "instruct-tiny"))["tasks"]) == {
         task for task in tasks if task.startswith("instruct")
     }
+
+
+def test_the_questions_of_lab_04_are_held_out_cases_and_in_sync():
+    """If this fails after a change of the corpus: python -m training.held_out."""
+    from training import held_out
+
+    assert held_out.FILE.read_text(encoding="utf-8") == held_out.text()
