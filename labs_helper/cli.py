@@ -194,10 +194,10 @@ def _by_default(
         print(labs_helper.__version__)
         raise typer.Exit
     if context.invoked_subcommand is None:
-        from labs_helper.exercises import progress
+        from labs_helper.exercises import report
 
         print(context.get_help(), end="\n\n")
-        print(progress.standing())
+        print(report.standing())
 
 
 def _doctor(
@@ -225,9 +225,9 @@ def _reset(
 def _progress(
     lab: Annotated[str | None, _lab(_("One lab, for example 01."))] = None,
 ) -> None:
-    from labs_helper.exercises import progress
+    from labs_helper.exercises import report
 
-    print(progress.report(lab))
+    print(report.report(lab))
 
 
 def _board_by_default(context: typer.Context) -> None:
@@ -493,13 +493,10 @@ def _zip(
 def _slides(
     lab: Annotated[str, _lab(_("For example 01."))],
     destination: Annotated[Path | None, _option("FILE", _("An HTML file; in dist/ by default."), "--to")] = None,
-    reveal: Annotated[
-        str | None, _option("URL", _("Where reveal.js is; without it, slides need the internet."))
-    ] = None,
 ) -> None:
     from labs_helper.course import slides
 
-    print(_("Written: {path}").format(path=slides.slides(lab, destination, reveal=reveal)))
+    print(_("Written: {path}").format(path=slides.slides(lab, destination)))
 
 
 def _link(

@@ -196,6 +196,8 @@ def allowed(name: str) -> set[str]:
         return CORE | EXTRAS["x86"]  # the extra is for llama.cpp
     if name in ("labs_helper/board/server.py", "labs_helper/board/listener.py"):
         return CORE | EXTRAS["board"]  # the instructor's side; a learner's machine never imports it
+    if name in ("labs_helper/course/slides.py", "labs_helper/course/deck/__init__.py"):
+        return CORE | EXTRAS["slides"]
     if name in AUTHORS:
         return CORE | EXTRAS["dev"]
     if name.startswith(("labs_helper/", "notebooks/")):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -14,60 +12,95 @@ from labs_helper.course.timetable import HEADING, lab_notebooks
 from labs_helper.errors import LabError
 
 _KINDS = ("fragment", "notes", "skip", "slide")  # tags of cells, which are also nbconvert's slide types
-_ASKS = re.compile(r"^(check|hint)\(", re.M)
+_ASKS = re.compile(r"^(check|hint|check_setup|predict)\(", re.M)  # nothing to show, or an answer
+_UP_TO_IMAGES = re.compile(r"(\]\(|\bsrc=\")(?:\.\./)+images/")
+_SECTION = re.compile(r"^## (\d+)\. ")
 
 
-def slides(lab: str, destination: Path | None = None, *, reveal: str | None = None, folder: Path | None = None) -> Path:
-    """Write the slides of a lab, as one HTML file for a browser, with the stored outputs of the solution edition.
+def slides(lab: str, destination: Path | None = None, *, folder: Path | None = None) -> Path:
+    """Write the slides of a lab, as one HTML file that needs nothing else, with the outputs of the solution edition.
 
     Every cell tagged `slide` begins a slide, `fragment` a step of one, `notes` speaker's notes; `skip` leaves a cell
-    out. A notebook without such a tag gets a slide for each heading. Answers of exercises are left out either way.
+    out. A notebook without such a tag gets a slide for each heading, and one for each cell of code after the first of
+    a slide. Answers of exercises are left out either way, and so is the check of the machine. The speaker's notes of a
+    section also hold what the teaching guide says about it.
 
     Args:
         lab: its number or file name.
         destination: the HTML file; in `dist/` by default.
-        reveal: where the browser finds reveal.js: an address, or a folder as seen from the file. nbconvert's own
-            choice is a server on the internet.
         folder: the notebooks folder; the course's by default.
 
     Raises:
         BadRequest: there is no such lab.
-        LabError: its solution edition is not here.
+        LabError: its solution edition is not here, or a package that slides are made of.
 
     Example:
         slides("01")      # dist/01-instruct.slides.html
     """
-    from nbconvert import SlidesExporter
+    import nbformat
+
+    from labs_helper.course.deck import Deck
 
     learner = lab_notebooks([lab], folder=folder)[0]
-    notebook = learner.parent / "solutions" / learner.name
-    if not notebook.exists():
+    path = learner.parent / "solutions" / learner.name
+    if not path.exists():
         raise LabError(
-            _("{path} is not here.").format(path=notebook),
+            _("{path} is not here.").format(path=path),
             _("Slides show stored outputs: use the whole repository, not the zip."),
         )
     destination = destination or learner.parent.parent / "dist" / f"{learner.stem}.slides.html"
-    exporter = SlidesExporter()
-    if reveal:
-        exporter.reveal_url_prefix = reveal
-    content = json.loads(notebook.read_text("utf-8"))
-    _mark_slides(content["cells"])
-    html, _resources = exporter.from_file(io.StringIO(json.dumps(content)), {"metadata": {"name": learner.stem}})
+    notebook = nbformat.read(path, as_version=4)
+    guide = learner.parent.parent / "docs" / "teaching" / f"{learner.stem[:2]}.md"
+    notebook.cells = _with_notes(notebook.cells, guide.read_text("utf-8") if guide.is_file() else "")
+    _mark_slides(notebook.cells)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":  # nbconvert takes no picture from above the folder that it is told
+            cell.source = _UP_TO_IMAGES.sub(r"\1images/", cell.source)
+    titles = (HEADING.search(cell.source) for cell in notebook.cells if cell.cell_type == "markdown")
+    title = next((heading[1] for heading in titles if heading), learner.stem)
+    html, _resources = Deck(title).from_notebook_node(notebook, {"metadata": {"path": str(learner.parent.parent)}})
     destination.parent.mkdir(parents=True, exist_ok=True)
     write_whole(destination, html.encode())
     return destination
 
 
-def _mark_slides(cells: list[dict[str, Any]]) -> None:
+def _with_notes(cells: list[Any], guide: str) -> list[Any]:
+    """The cells, with what the guide says of a section as notes after its heading."""
+    from nbformat.v4 import new_markdown_cell
+
+    told: list[Any] = []
+    for cell in cells:
+        told.append(cell)
+        number = _SECTION.match(cell.source) if cell.cell_type == "markdown" else None
+        if number and (notes := _notes(guide, number[1])):
+            told.append(new_markdown_cell(notes, metadata={"tags": ["notes"]}))
+    return told
+
+
+def _notes(guide: str, number: str) -> str:
+    """What the guide's tables say of a section: misconceptions that its cells answer, and what to do, as a list."""
+    rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in guide.splitlines() if line.startswith("|")]
+    found = [[part.strip() for part in row] for row in rows]
+    in_short = [row[1] for row in found if len(row) == 2 and row[0].startswith(f"{number}. ")]
+    here = re.compile(rf"\bsection {number}\b")
+    thought = [f"{row[0]} {row[2]}" for row in found if len(row) == 3 and here.search(row[1])]
+    return "\n".join(f"- {text}" for text in in_short + thought)
+
+
+def _mark_slides(cells: list[Any]) -> None:
     """Turn tags into the slide types that nbconvert knows."""
     tags = [set(cell["metadata"].get("tags", [])) for cell in cells]
-    tagged = any(own.intersection(_KINDS) for own in tags)
+    tagged = any(own & {"slide", "fragment"} for own in tags)
+    code_before = False  # on this slide
     for cell, own in zip(cells, tags, strict=True):
-        text = "".join(cell["source"])
-        if {"solution", "skip"} & own or (cell["cell_type"] == "code" and _ASKS.search(text)):
+        text, is_code = "".join(cell["source"]), cell["cell_type"] == "code"
+        kind = "-"
+        if {"solution", "skip"} & own or (is_code and _ASKS.search(text)) or not text.strip():
             kind = "skip"
-        elif tagged:
+        elif tagged or "notes" in own:
             kind = next((kind for kind in _KINDS if kind in own), "-")
-        else:
-            kind = "slide" if cell["cell_type"] == "markdown" and HEADING.match(text) else "-"
+        elif HEADING.match(text) if not is_code else code_before:
+            kind = "slide"
+        if kind != "skip":
+            code_before = is_code or (code_before and kind != "slide")
         cell["metadata"]["slideshow"] = {"slide_type": kind}

@@ -192,6 +192,9 @@ def test_what_is_not_an_address_is_refused(hub):
         workshop.pull_link(hub, "https://git.example.org/a/labs")
 
 
+LABS = sorted(path.stem[:2] for path in (ROOT / "notebooks/src").glob("*.py"))
+
+
 class Slides(HTMLParser):
     """The texts of the slides of a page."""
 
@@ -224,11 +227,50 @@ def test_slides_from_tags(notebooks, tmp_path):
         ("markdown", "Left out", {"tags": ["skip"]}),
         ("code", "answer = 42", {"tags": ["solution"]}),
     )
-    made = slides.slides("01", tmp_path / "x.html", reveal="reveal.js", folder=notebooks).read_text("utf-8")
+    made = slides.slides("01", tmp_path / "x.html", folder=notebooks).read_text("utf-8")
     shown = Slides(made).slides
     assert len(shown) == 2 and "First" in shown[0] and "Goes on" in shown[0] and "Second" in shown[1]
     assert "Left out" not in made and "answer = 42" not in made
-    assert "reveal.js/dist/reveal.js" in made.replace("'", '"')
+
+
+class Addresses(HTMLParser):
+    """Everything that a browser would fetch for a page, and where its links lead."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.fetched, self.links, self.formulas = [], [], 0
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        named = dict(attrs)
+        self.formulas += tag == "math"
+        self.fetched += [named[key] for key in ("src", "srcset", "poster", "data") if named.get(key)]
+        if tag == "link":
+            self.fetched.append(named["href"])
+        if tag == "a" and "href" in named:
+            self.links.append(named["href"])
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_slides_need_no_other_file_and_no_server(tmp_path, lab):
+    made = slides.slides(lab, tmp_path / "x.html").read_text("utf-8")
+    page = Addresses(made)
+    assert [address[:60] for address in page.fetched if not address.startswith("data:")] == []
+    assert [
+        address[:60] for address in re.findall(r"url\(['\"]?([^)]*)", made) if not address.startswith(("data:", "#"))
+    ] == []
+    assert "@import" not in made and [link for link in page.links if not link.startswith("https://")] == []
+    assert "Ready for lab" not in made  # what check_setup says of the author's machine
+    if lab == "01":
+        assert page.formulas > 2 and page.fetched[0].startswith("data:image/svg+xml")
+
+
+def test_the_notes_of_a_slide_are_those_of_the_teaching_guide(tmp_path):
+    made = slides.slides("01", tmp_path / "x.html").read_text("utf-8")
+    second = made.partition("2. Read the exact prompt")[2].partition("</section>")[0]
+    notes = " ".join(re.sub("<[^>]*>", "", second.partition('class="notes"')[2].partition("</aside>")[0]).split())
+    assert "predict before the stop token goes" in notes and "The program stops." in notes
+    assert "to use their sentences" not in notes
 
 
 def test_slides_without_tags_begin_at_headings(tmp_path, capsys):

@@ -12,7 +12,7 @@ import pytest
 
 from labs_helper import cli, doctor
 from labs_helper.errors import BadRequest, LabError
-from labs_helper.exercises import check, progress
+from labs_helper.exercises import check, progress, report
 
 RIGHT, WRONG = (1, 40, 20, "no better than guessing"), (1, 40, 20, "better than guessing")  # of exercise 1.7
 
@@ -58,7 +58,7 @@ def test_labs_progress(capsys, data):
     assert cli.main(["progress", "77"]) == 1
     assert "BadRequest" in capsys.readouterr().err
     with pytest.raises(BadRequest):
-        progress.report("x")
+        report.report("x")
 
 
 def test_it_survives_restarts_and_parallel_notebooks(data):
@@ -160,7 +160,7 @@ def test_it_can_be_switched_off_and_says_so(data, monkeypatch):
     monkeypatch.setenv("LABS_PROGRESS", "off")
     check("1.7", RIGHT)
     assert not data.exists()
-    assert "LABS_PROGRESS is off" in progress.report()
+    assert "LABS_PROGRESS is off" in report.report()
 
 
 def test_without_a_setting_it_is_in_the_folder_of_a_persons_data(monkeypatch, tmp_path):

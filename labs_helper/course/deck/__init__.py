@@ -1,0 +1,114 @@
+"""How nbconvert writes slides that need nothing but their file: the template beside this, and what fills it."""
+
+from __future__ import annotations
+
+import base64
+import re
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import pass_context
+from nbconvert import SlidesExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+from labs_helper.common.translate import _
+from labs_helper.errors import LabError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from importlib.resources.abc import Traversable
+
+    from nbformat import NotebookNode
+
+
+class _Renderer(IPythonRenderer):  # type: ignore[misc]  # nbconvert has no types
+    """Formulas as MathML, which browsers draw without a program."""
+
+    def inline_math(self, body: str) -> str:
+        return _mathml(body, "inline")
+
+    def block_math(self, body: str) -> str:
+        return _mathml(body, "block")
+
+    def link(self, text: str, url: str, title: str | None = None) -> str:
+        """Another file of the course is not where the slides are: its name stays, without the link."""
+        return super().link(text, url, title) if url.startswith(("https://", "http://")) else text
+
+
+def _mathml(formula: str, display: str) -> str:
+    from latex2mathml.converter import convert
+
+    return convert(formula.strip(), display=display)
+
+
+class Deck(SlidesExporter):  # type: ignore[misc]  # nbconvert has no types
+    """Slides as one HTML file: no server, no kernel, no other file.
+
+    Args:
+        title: what the browser's window is called.
+
+    Raises:
+        LabError: the packages with reveal.js and for formulas are not installed.
+
+    Example:
+        html, _resources = Deck("Instruct").from_notebook_node(notebook, {"metadata": {"path": "notebooks"}})
+    """
+
+    def __init__(self, title: str, **settings: Any) -> None:
+        super().__init__(
+            template_name="deck",
+            extra_template_basedirs=[str(Path(__file__).parent.parent)],
+            embed_images=True,
+            **settings,
+        )
+        self._deck = {"title": title, **_parts()}
+
+    def default_filters(self) -> Iterator[tuple[str, Any]]:
+        """nbconvert's filters, with formulas of ours."""
+        yield from super().default_filters()
+        yield "markdown2html", self.markdown2html
+
+    @pass_context
+    def markdown2html(self, context: Mapping[str, Any], source: str) -> str:
+        """A markdown cell as HTML, its pictures inside."""
+        renderer = _Renderer(
+            escape=False,
+            attachments=context.get("cell", {}).get("attachments", {}),
+            embed_images=True,
+            path=context["resources"]["metadata"].get("path", ""),
+            exclude_anchor_links=True,
+        )
+        return str(MarkdownWithMath(renderer=renderer).render(source))
+
+    def from_notebook_node(
+        self, nb: NotebookNode, resources: dict[str, Any] | None = None, **settings: Any
+    ) -> tuple[str, dict[str, Any]]:
+        """The page, and nbconvert's notes about it."""
+        html, notes = super().from_notebook_node(nb, {**(resources or {}), "deck": self._deck}, **settings)
+        return html, notes
+
+
+def _parts() -> dict[str, str]:
+    """The programs and styles of reveal.js, as they are in the package that brings them."""
+    try:
+        import latex2mathml  # noqa: F401, only whether it is there
+
+        folder = resources.files("sphinx_revealjs") / "_static" / "revealjs"
+    except ImportError as error:
+        raise LabError(
+            _("Slides need the packages sphinx-revealjs and latex2mathml."),
+            _("Install them: pip install sphinx-revealjs latex2mathml"),
+        ) from error
+    styles = [folder / "dist" / "reveal.css", folder / "dist" / "theme" / "white-contrast.css"]
+    return {
+        # The theme's own font is another file: the system's is read as well.
+        "styles": re.sub(r"@import[^;]*;", "", "\n".join(path.read_text("utf-8") for path in styles)),
+        "reveal": _inline(folder / "dist" / "reveal.js"),
+        "notes": _inline(folder / "plugin" / "notes" / "notes.js"),
+    }
+
+
+def _inline(program: Traversable) -> str:
+    """A program as an address that holds it: written into the page, its text could end the element that holds it."""
+    return "data:text/javascript;base64," + base64.b64encode(program.read_bytes()).decode()
