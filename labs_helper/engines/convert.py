@@ -153,7 +153,10 @@ def convert(
     rounds = recipe is not None or bits < 16
     plan = _Plan(4 if recipe else bits, group, recipe, config["model_type"]) if rounds else None
     needed = _expected_bytes(table, plan, dtype)
-    with _collecting(destination) as part, staging.disk_errors(str(destination)):
+    with (
+        staging.making(destination, _("Name a folder where you can write.")) as part,
+        staging.disk_errors(str(destination)),
+    ):
         staging.need_disk(part, needed, str(destination))
         # The result as a whole, and the largest layer twice while it is read and rounded.
         require_memory(needed + 2 * _largest_layer(table), _("Converting {name}").format(name=source.name))
@@ -403,23 +406,6 @@ def _convert(
 
 
 # -- files ------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _collecting(destination: Path) -> Iterator[Path]:
-    """An empty folder beside the destination, for this process alone. It is gone afterwards, unless it was renamed."""
-    try:
-        with files.collecting(destination, resume=False) as part:
-            yield part
-    except files.InUse:
-        raise BadRequest(
-            _("Another program is making {folder} right now.").format(folder=destination), _("Wait until it is done.")
-        ) from None
-    except OSError as error:
-        raise BadRequest(
-            _("{folder} cannot be made ({reason}).").format(folder=destination, reason=error.strerror),
-            _("Name a folder where you can write."),
-        ) from error
 
 
 def _copy_files(source: Path, part: Path) -> None:

@@ -42,6 +42,33 @@ def staging(card: ModelCard, *, resume: bool = True) -> Iterator[Path]:
         ) from None
 
 
+@contextlib.contextmanager
+def making(folder: Path, advice: str) -> Iterator[Path]:
+    """An empty folder beside one that a learner named, for this process alone. It is gone afterwards, unless finished.
+
+    Args:
+        folder: what is made; `files.finish` gives it its name.
+        advice: what to do where it cannot be made.
+
+    Raises:
+        BadRequest: another program makes the same folder, or the disk does not take it.
+
+    Example:
+        with making(Path("models/my-phi-4bit"), _("Name a folder where you can write.")) as part: ...
+    """
+    try:
+        with files.collecting(folder, resume=False) as part:
+            yield part
+    except files.InUse:
+        raise BadRequest(
+            _("Another program is making {folder} right now.").format(folder=folder), _("Wait until it is done.")
+        ) from None
+    except OSError as error:
+        raise BadRequest(
+            _("{folder} cannot be made ({reason}).").format(folder=folder, reason=error.strerror or error), advice
+        ) from error
+
+
 def need_disk(folder: Path, count: int, what: str) -> None:
     """Check that the file system of a folder takes this many bytes.
 
