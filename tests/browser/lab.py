@@ -278,6 +278,17 @@ class Page:
         until(lambda: self._status() == "idle", 30, "the kernel is idle after the last cell")
         return self.cells()
 
+    def in_kernel(self, code: str) -> None:
+        """Run code in the notebook's kernel, beside its cells."""
+        ended = self.driver.execute_async_script(
+            "const [code, done] = arguments;"
+            "const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;"
+            "kernel.requestExecute({code, silent: true}).done"
+            ".then(reply => done(reply.content.status), error => done(String(error)));",
+            code,
+        )
+        assert ended == "ok", ended
+
     def cells(self) -> list[dict]:
         """The code cells as JupyterLab holds them now."""
         return self.driver.execute_script(
