@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from labs_helper import store
@@ -31,6 +31,7 @@ class Training:
         batch, tokens: examples in a step, and the length of the longest.
         checkpoint: keep only what goes into each layer, and compute the rest again on the way back.
         keys: the layers of a block that have an adapter.
+        kind: "lora"; "dora", which also learns a number for each row of a matrix; "full", which learns whole matrices.
 
     Example:
         Training(rank=8, layers=32, batch=1, tokens=512)
@@ -42,6 +43,7 @@ class Training:
     tokens: int
     checkpoint: bool = False
     keys: Sequence[str] = KEYS
+    kind: str = "lora"
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,8 @@ class TrainingNeed:
 
     Attributes:
         weights: of the model; they do not change.
-        adapter: the two matrices of each layer, in fp32.
-        optimizer: a gradient and Adam's two means for each number of the adapter.
+        adapter: what learns, in fp32: the two matrices of each layer, or whole ones.
+        optimizer: a gradient and Adam's two means for each of these numbers.
         activations: what the way back needs of the way there.
     """
 
@@ -77,8 +79,8 @@ class TrainingNeed:
         )
 
 
-def adapter_parameters(config: Config, rank: int, layers: int, keys: Sequence[str] = KEYS) -> int:
-    """Numbers in an adapter: rank x (numbers in + numbers out) for each layer that has one.
+def adapter_parameters(config: Config, rank: int, layers: int, keys: Sequence[str] = KEYS, kind: str = "lora") -> int:
+    """Numbers that learn: rank x (in + out) for each layer with an adapter, in x out for a whole matrix.
 
     Example:
         adapter_parameters(config, rank=8, layers=4)      # 114688 for instruct-tiny
@@ -88,15 +90,19 @@ def adapter_parameters(config: Config, rank: int, layers: int, keys: Sequence[st
     head = hidden // heads
     key_values = int(config.get("num_key_value_heads") or heads) * head
     widths = {
-        "self_attn.qkv_proj": hidden + hidden + 2 * key_values,
-        "self_attn.q_proj": hidden + hidden,
-        "self_attn.k_proj": hidden + key_values,
-        "self_attn.v_proj": hidden + key_values,
-        "self_attn.o_proj": hidden + hidden,
-        "mlp.gate_up_proj": hidden + 2 * wide,
-        "mlp.down_proj": wide + hidden,
+        "self_attn.qkv_proj": (hidden, hidden + 2 * key_values),
+        "self_attn.q_proj": (hidden, hidden),
+        "self_attn.k_proj": (hidden, key_values),
+        "self_attn.v_proj": (hidden, key_values),
+        "self_attn.o_proj": (hidden, hidden),
+        "mlp.gate_up_proj": (hidden, 2 * wide),
+        "mlp.down_proj": (wide, hidden),
     }
-    return layers * rank * sum(widths.get(key, 0) for key in keys)
+    pairs = [widths[key] for key in keys if key in widths]
+    if kind == "full":
+        return layers * sum(inner * outer for inner, outer in pairs)
+    lengths = sum(outer for _inner, outer in pairs) if kind == "dora" else 0
+    return layers * (rank * sum(inner + outer for inner, outer in pairs) + lengths)
 
 
 def training_need(config: Config, table: Table, training: Training, *, on_cpu: bool) -> TrainingNeed:
@@ -113,7 +119,7 @@ def training_need(config: Config, table: Table, training: Training, *, on_cpu: b
     """
     weights, _expanded = estimate.weight_bytes(config, table, on_cpu)
     width = 4 if on_cpu else 2
-    numbers = adapter_parameters(config, training.rank, training.layers, training.keys)
+    numbers = adapter_parameters(config, training.rank, training.layers, training.keys, training.kind)
     hidden, wide = int(config["hidden_size"]), int(config["intermediate_size"])
     places = training.batch * training.tokens
     scores = _SCORES * int(config["num_attention_heads"]) * training.tokens * places
@@ -150,7 +156,7 @@ def _fitting(config: Config, table: Table, training: Training, on_cpu: bool, roo
         _("It fits with batch=1 and checkpoint=True."): (1, True),
     }
     for advice, (batch, checkpoint) in changed.items():
-        smaller = Training(training.rank, training.layers, batch, training.tokens, checkpoint, training.keys)
+        smaller = replace(training, batch=batch, checkpoint=checkpoint)
         if training_need(config, table, smaller, on_cpu=on_cpu).total <= room:
             return advice
     return _("Shorten the examples, teach fewer layers, or close other programs.")

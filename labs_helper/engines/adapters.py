@@ -19,18 +19,21 @@ if TYPE_CHECKING:
 
 LINEAR = ("self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj")  # of a phi3 layer
 APART = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")  # of a phimoe layer
+KINDS = ("lora", "dora", "full")  # mlx-lm's words: --fine-tune-type
+_PARTS = ("lora_a", "lora_b", "m", "whole")  # what learns: LoRA's two matrices, DoRA's lengths, a whole matrix
 
 
 @dataclass(frozen=True, eq=False)
 class Adapter:
-    """The low-rank matrices of an adapter, and how they are used. The same object is the same adapter.
+    """What a training has changed, and how it is used. The same object is the same adapter.
 
     Attributes:
         name: what people call it.
-        rank, scale: of every pair of matrices: W x + scale * (x A) B.
+        rank, scale: of every pair of matrices: W x + scale * (x A) B. They mean nothing to the kind "full".
         keys: which layers of a block have one.
         layers: how many blocks have them, from the last one.
         arrays: the matrices by name, as mlx-lm writes them.
+        kind: "lora"; "dora", which also learns the length of each row of W; or "full", a copy of W that learns.
 
     Example:
         Adapter("school", 8, 20.0, LINEAR, 4, arrays)
@@ -43,6 +46,7 @@ class Adapter:
     layers: int
     arrays: dict[str, mx.array] = field(repr=False)
     path: Path | None = None
+    kind: str = "lora"
 
     @property
     def parameters(self) -> int:
@@ -53,7 +57,7 @@ class Adapter:
     def config(self) -> Config:
         """What mlx-lm reads from adapter_config.json."""
         return {
-            "fine_tune_type": "lora",
+            "fine_tune_type": self.kind,
             "num_layers": self.layers,
             "lora_parameters": {
                 "rank": self.rank,
@@ -120,20 +124,44 @@ def put_on(model: Any, adapter: Adapter) -> None:
     Example:
         put_on(model, adapter)
     """
-    install(model, adapter.rank, adapter.scale, adapter.keys, adapter.layers)
+    install(model, adapter.rank, adapter.scale, adapter.keys, adapter.layers, adapter.kind)
     model.load_weights(list(adapter.arrays.items()), strict=False)
 
 
-def install(model: Any, rank: int, scale: float, keys: tuple[str, ...], layers: int) -> None:
-    """Give the named layers of the last blocks a fresh pair of matrices each. B is zero: the answers do not change.
+def install(model: Any, rank: int, scale: float, keys: tuple[str, ...], layers: int, kind: str = "lora") -> None:
+    """Give the named layers of the last blocks something that learns. The answers do not change yet: B is zero.
 
     Example:
         install(model, 8, 20.0, LINEAR, 4)
     """
+    if kind == "full":
+        _install_copies(model, keys, layers)
+        return
     from mlx_lm.tuner.utils import linear_to_lora_layers
 
     settings = {"rank": rank, "scale": scale, "dropout": 0.0, "keys": list(keys)}
-    linear_to_lora_layers(model, layers, settings)
+    linear_to_lora_layers(model, layers, settings, use_dora=kind == "dora")
+
+
+def _install_copies(model: Any, keys: tuple[str, ...], layers: int) -> None:
+    """Full fine-tuning of the named layers, on copies: the weights are shared with other engines."""
+    from mlx.utils import tree_unflatten
+
+    from labs_helper.engines.copied_linear import CopiedLinear
+
+    for block in model.layers[-layers:]:
+        copies = [(name, CopiedLinear(module)) for name, module in block.named_modules() if name in keys]
+        if copies:
+            block.update_modules(tree_unflatten(copies))
+
+
+def changed(model: Any) -> list[tuple[str, Any]]:
+    """The layers that an adapter has changed, by name. Each has its own layer inside, as `linear`, and `fuse`.
+
+    Example:
+        [name for name, module in changed(model)]
+    """
+    return [(name, module) for name, module in model.named_modules() if "lora_a" in module or "whole" in module]
 
 
 def take_off(model: Any) -> None:
@@ -144,7 +172,7 @@ def take_off(model: Any) -> None:
     """
     from mlx.utils import tree_unflatten
 
-    plain = [(name, module.linear) for name, module in model.named_modules() if "lora_a" in module]
+    plain = [(name, module.linear) for name, module in changed(model)]
     if plain:
         model.update_modules(tree_unflatten(plain))
 
@@ -158,4 +186,4 @@ def arrays_of(model: Any) -> dict[str, mx.array]:
     from mlx.utils import tree_flatten
 
     named = cast("list[tuple[str, mx.array]]", tree_flatten(model.parameters()))
-    return {name: array for name, array in named if name.rsplit(".", 1)[-1] in ("lora_a", "lora_b")}
+    return {name: array for name, array in named if name.rsplit(".", 1)[-1] in _PARTS}

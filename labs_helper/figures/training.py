@@ -8,20 +8,28 @@ from typing import TYPE_CHECKING
 from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest
 from labs_helper.figures.base import Figure, records
-from labs_helper.figures.canvas import STYLES, annotate, canvas, grid, latin, plot_line
+from labs_helper.figures.canvas import STYLES, Style, annotate, canvas, grid, latin, plot_line
 from labs_helper.figures.text import joined, text_table
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from labs_helper.figures.base import Table
 
 _SMOOTH = 5  # steps that the thick line is the mean of
 
 
-def loss_curve(runs: Mapping[str, Sequence[float]], *, title: str = "") -> Figure:
+def loss_curve(
+    runs: Mapping[str, Sequence[float]],
+    *,
+    held_out: Mapping[str, Sequence[tuple[int, float]]] | None = None,
+    title: str = "",
+) -> Figure:
     """Draw the loss of one or more trainings over their steps.
 
     Args:
         runs: name -> the loss of each step, in nats for a token.
+        held_out: name -> the loss of examples that were not trained, as (step, loss); a dashed line.
         title: a line above the picture.
 
     Raises:
@@ -42,22 +50,37 @@ def loss_curve(runs: Mapping[str, Sequence[float]], *, title: str = "") -> Figur
         plot_line(axis, steps, smooth, style, 0, latin(name))
         rows += [{"run": name, "step": step, "loss": loss} for step, loss in zip(steps, losses)]
         lines.append([name, len(losses), f"{losses[0]:.2f}", f"{smooth[-1]:.2f}"])
-    axis.set_xlabel(_("step"))
-    axis.set_ylabel(_("loss (nats a token)"))
-    axis.set_ylim(bottom=0)
-    axis.set_title(latin(title))
-    if len(shown) > 1:
-        axis.legend(fontsize=8)
-    grid(axis)
-    takeaway = " ".join(
+    words = [
         _("{name}: {first} at the first of {count} steps, {last} over the last five.").format(
             name=name, count=count, first=first, last=last
         )
         for name, count, first, last in lines
-    )
+    ]
+    for style, (name, points) in zip(STYLES * len(shown), ((name, (held_out or {}).get(name, ())) for name in shown)):
+        if len(points):
+            words.append(_held_out(axis, name, points, style))
+            rows += [{"run": name, "step": step, "held out": loss} for step, loss in points]
+    axis.set_xlabel(_("step"))
+    axis.set_ylabel(_("loss (nats a token)"))
+    axis.set_ylim(bottom=0)
+    axis.set_title(latin(title))
+    if len(words) > 1:
+        axis.legend(fontsize=8)
+    grid(axis)
+    takeaway = " ".join(words)
     table = text_table([_("run"), _("steps"), _("first loss"), _("last loss")], lines, right=range(1, 4))
     alt = _("Line chart of the loss over the steps. {takeaway}").format(takeaway=takeaway)
     return Figure.from_matplotlib(fig, alt=alt, takeaway=takeaway, text=joined(table, takeaway), rows=rows)
+
+
+def _held_out(axis: Axes, name: str, points: Sequence[tuple[int, float]], style: Style) -> str:
+    """Draw the held-out loss of one run with a mark at each measurement. Returns what it shows in words."""
+    steps, losses = [step for step, _loss in points], [loss for _step, loss in points]
+    label = _("{name}, held out").format(name=latin(name))
+    plot_line(axis, steps, losses, style._replace(line=(0, (4, 2))), 4, label)
+    return _(
+        "{name}, held out: {first:.2f} at first, lowest after step {step} ({least:.2f}), {last:.2f} at last."
+    ).format(name=name, first=losses[0], step=steps[losses.index(min(losses))], least=min(losses), last=losses[-1])
 
 
 def learned_and_kept(table: Table, *, title: str = "") -> Figure:

@@ -34,6 +34,7 @@ class Lesson:
         name: of the adapter.
         plan: how it is trained.
         steps: those that are done, as they come.
+        held_out: the loss of held-out examples, as (step, loss), as it comes.
         over: whether it has ended, in whatever way. Listeners hear of it before `wait` returns.
         taught: the result, once it is there.
 
@@ -44,6 +45,7 @@ class Lesson:
 
     def __init__(self, name: str, plan: Plan) -> None:
         self.name, self.plan, self.steps = name, plan, list[Step]()
+        self.held_out: list[tuple[int, float]] = []
         self.over = False
         self.taught: Taught | None = None
         self._listeners: list[Callable[[Lesson], object]] = []
@@ -89,6 +91,10 @@ class Lesson:
         self.steps.append(step)
         self._tell()
 
+    def _note_held_out(self, step: int, loss: float) -> None:
+        self.held_out.append((step, loss))
+        self._tell()
+
     def _end(self, result: Taught | BaseException) -> None:
         self.over = True
         if isinstance(result, Taught):
@@ -113,6 +119,7 @@ def start(
     *,
     name: str = "lesson",
     begin: Adapter | None = None,
+    held_out: Sequence[Talk] = (),
     whole: bool = False,
     end: bool = True,
     beta: float = preference.BETA,
@@ -126,9 +133,10 @@ def start(
         examples: conversations, or pairs of a better and a worse answer (then the loss is DPO's).
         name: of the adapter that comes out.
         begin: an adapter to go on from.
+        held_out: conversations whose loss is measured every `every` steps, and never trained.
         whole, end: see `examples.encode`; for experiments with what goes wrong.
         beta, keep_likely: of DPO; see `preference.preference_loss`.
-        **plan: the fields of `Plan`: steps, rate, rank, scale, keys, layers, batch, seed, checkpoint.
+        **plan: the fields of `Plan`: steps, rate, rank, scale, keys, layers, batch, seed, checkpoint, kind, every.
 
     Raises:
         BadRequest: the plan or the examples make no sense as they are.
@@ -150,8 +158,13 @@ def start(
         _fits(begin, asked)
     talks = not isinstance(next(iter(examples), None), Pair)
     checked = lessons.check_plan(asked, engine.config, len(examples))
+    if held_out and not talks:
+        raise BadRequest(
+            _("The held-out loss is measured on conversations, not on pairs."), _("Leave held_out away, and use score.")
+        )
     encoded: list[Any] = encode_all(engine, list(examples), whole=whole, end=end) if talks else []  # type: ignore[arg-type]
-    longest = max(map(len, encoded)) if talks else _longest_pair(engine, examples)
+    unseen = encode_all(engine, list(held_out)) if held_out else []
+    longest = max(map(len, [*encoded, *unseen])) if talks else _longest_pair(engine, examples)
     memory.require_training(engine.path, checked.shape(longest, 1 if talks else 2))
     lesson = Lesson(name, checked)
 
@@ -166,15 +179,17 @@ def start(
                 "loss": preference.preference_loss(beta, keep_likely),
                 "batches": preference.pair_batches(checked.seed),
             }
-        table = lessons.table_of(engine.config, whole_set)
+        table = lessons.table_of(engine.config, [*whole_set, *unseen])
         return lessons.teach(
             engine,
             whole_set,
             checked,
             name=name,
             begin=begin,
+            held_out=unseen,
             table=table,
             on_step=lesson._note,  # noqa: SLF001 - the lesson's own
+            on_held_out=lesson._note_held_out,  # noqa: SLF001 - the lesson's own
             cancelled=job.cancelled,
             **options,
         )
@@ -198,6 +213,7 @@ def _fits(begin: Adapter, plan: Plan) -> None:
         (_("rank"), begin.rank, plan.rank),
         (_("scale"), begin.scale, plan.scale),
         (_("keys"), set(begin.keys), set(plan.keys)),
+        (_("kind"), begin.kind, plan.kind),
     ):
         if has != wanted:
             raise BadRequest(
@@ -336,10 +352,20 @@ def replay(model: Model, questions: Sequence[Talk], max_tokens: int = 80) -> lis
 def keep(model: Model, taught: Taught | Adapter, name: str = "") -> Path:
     """Write an adapter into the models folder. `load(..., adapter=name)` and `labs models` know it from then on.
 
+    Raises:
+        BadRequest: it is not a LoRA adapter, or its name cannot be used.
+
     Example:
         keep(model, lesson.wait(), "school")
     """
     adapter = taught.adapter if isinstance(taught, Taught) else taught
+    if adapter.kind != "lora":
+        raise BadRequest(
+            _("{name} is of the kind {kind!r}, and files hold the kind 'lora'.").format(
+                name=adapter.name, kind=adapter.kind
+            ),
+            _("Fold it into the weights with fold(), or train a LoRA adapter."),
+        )
     name = name or adapter.name
     base = model.card.name
     target = store.adapters.folder(name)

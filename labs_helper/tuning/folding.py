@@ -11,7 +11,7 @@ import contextlib
 import io
 import math
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from labs_helper.engines import adapters
 from labs_helper.engines.mlx_text import MLXText
 from labs_helper.engines.worker import WORKER
 from labs_helper.errors import BadRequest, CheckpointRefused
+from labs_helper.store import staging
 from labs_helper.tuning import measure
 from labs_helper.tuning.classroom import engine_of
 from labs_helper.tuning.examples import encode
@@ -169,7 +170,8 @@ def fold(
 
 
 def _fold(engine: MLXText, target: Path, questions: list[Talk], bits: int | None, group: int) -> Proof:
-    with _part(target) as part:
+    advice = _("Free some space, or name a folder in a place where you may write.")
+    with staging.making(target, advice) as part:
         _write(engine, part, bits, group)
         proof = _prove(engine, MLXText(part), questions, 24)
         if proof.lost > LOST or proof.same < SAME * proof.count:
@@ -181,22 +183,6 @@ def _fold(engine: MLXText, target: Path, questions: list[Talk], bits: int | None
     return proof
 
 
-@contextlib.contextmanager
-def _part(target: Path) -> Iterator[Path]:
-    try:
-        with files.collecting(target, resume=False) as part:
-            yield part
-    except files.InUse:
-        raise BadRequest(
-            _("Another program is making {folder} right now.").format(folder=target), _("Wait until it is done.")
-        ) from None
-    except OSError as error:
-        raise BadRequest(
-            _("{folder} cannot be made ({reason}).").format(folder=target, reason=error.strerror or error),
-            _("Free some space, or name a folder in a place where you may write."),
-        ) from error
-
-
 def _write(engine: MLXText, part: Path, bits: int | None, group: int) -> None:
     import mlx.core as mx
     from mlx.utils import tree_unflatten
@@ -205,9 +191,7 @@ def _write(engine: MLXText, part: Path, bits: int | None, group: int) -> None:
     assert engine.adapter is not None, "checked before"
     model, config = load_model(engine.path, lazy=True, trust_remote_code=False)
     adapters.put_on(model, engine.adapter)
-    folded: list[tuple[str, Any]] = [
-        (name, module.fuse(dequantize=True)) for name, module in model.named_modules() if "lora_a" in module
-    ]
+    folded: list[tuple[str, Any]] = [(name, module.fuse(dequantize=True)) for name, module in adapters.changed(model)]
     model.update_modules(tree_unflatten(folded))
     model = dequantize_model(model)
     model.set_dtype(mx.float32)

@@ -45,6 +45,11 @@ def to_gguf(adapter: Adapter, file: str | Path) -> Path:
             _("llama.cpp's phi3 has no layer {key!r}.").format(key=unknown[0]),
             _("Only adapters of phi3 models can be written."),
         )
+    if adapter.kind != "lora":
+        raise BadRequest(
+            _("llama.cpp has no adapters of the kind {kind!r}.").format(kind=adapter.kind),
+            _("Fold it into the weights with fold(), and convert the folder."),
+        )
     try:
         import gguf
     except ImportError as error:

@@ -53,6 +53,8 @@ class Plan:
         batch: examples a step.
         seed: decides the start of A and the order of the examples.
         checkpoint: compute the activations twice to keep fewer of them in memory.
+        kind: "lora"; "dora"; or "full", which trains whole matrices and takes far more memory.
+        every: steps between two measurements of the held-out loss.
     """
 
     steps: int = 100
@@ -64,10 +66,12 @@ class Plan:
     batch: int = 8
     seed: int = 0
     checkpoint: bool = False
+    kind: str = "lora"
+    every: int = 10
 
     def shape(self, tokens: int, sides: int = 1) -> Training:
         """What decides the memory: with the longest example, and the number of answers to a question."""
-        return Training(self.rank, self.layers or 0, self.batch * sides, tokens, self.checkpoint, self.keys)
+        return Training(self.rank, self.layers or 0, self.batch * sides, tokens, self.checkpoint, self.keys, self.kind)
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ class Taught:
         seconds: of all steps together.
         ended: "finished", "stopped" or "exploded".
         table: LongRoPE's table that was active.
+        held_out: the loss of examples that were not trained, as (step, loss); empty if none were given.
     """
 
     adapter: Adapter
@@ -97,6 +102,7 @@ class Taught:
     ended: str
     table: str | None = None
     plan: Plan = field(default_factory=Plan)
+    held_out: tuple[tuple[int, float], ...] = ()
 
     def __str__(self) -> str:
         ends = {
@@ -146,12 +152,18 @@ def check_plan(plan: Plan, config: Mapping[str, Any], count: int) -> Plan:
         ("rate", plan.rate, 0.0, math.inf),
         ("rank", plan.rank, 1, int(config["hidden_size"])),
         ("batch", plan.batch, 1, 4096),
+        ("every", plan.every, 1, 1_000_000),
     ):
         if not least <= value <= most:
             raise BadRequest(
                 _("{name}={value} is out of range.").format(name=name, value=value),
                 _("Use a number from {least} to {most}.").format(least=least, most=most),
             )
+    if plan.kind not in adapters.KINDS:
+        raise BadRequest(
+            _("There is no kind of training {kind!r}.").format(kind=plan.kind),
+            _("Use one of these: {kinds}.").format(kinds=", ".join(adapters.KINDS)),
+        )
     if not plan.keys:
         raise BadRequest(_("The plan names no layer to train."), _("Use keys such as {key}.").format(key=LINEAR[0]))
     return replace(plan, layers=layers)
@@ -185,10 +197,12 @@ def teach(
     *,
     name: str = "adapter",
     begin: Adapter | None = None,
+    held_out: Sequence[Any] = (),
     loss: Callable[..., Any] | None = None,
     batches: Callable[..., Iterator[Any]] | None = None,
     table: str | None = None,
     on_step: Callable[[Step], object] = lambda step: None,
+    on_held_out: Callable[[int, float], object] = lambda step, loss: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Taught:
     """Train an adapter on an engine's weights, which stay as they are. Runs in the worker's thread.
@@ -199,9 +213,11 @@ def teach(
         plan: checked by `check_plan`.
         name: of the adapter.
         begin: an adapter to go on from; None starts afresh.
+        held_out: examples whose loss is measured every `plan.every` steps, and never trained.
         loss, batches: other than next-token prediction; see `preference`.
         table: the LongRoPE table, from `table_of`.
         on_step: called after each step.
+        on_held_out: called after each measurement, with the number of steps and the loss.
         cancelled: asked after each step.
 
     Example:
@@ -218,8 +234,8 @@ def teach(
     mx.random.seed(plan.seed)
     model.freeze()
     assert plan.layers is not None, "check_plan comes first"
-    adapters.install(model, plan.rank, plan.scale, plan.keys, plan.layers)
-    watch = _Watch(model, 1.5 * math.log(engine.config["vocab_size"]), on_step, cancelled)
+    adapters.install(model, plan.rank, plan.scale, plan.keys, plan.layers, plan.kind)
+    watch = _Watch(model, 1.5 * math.log(engine.config["vocab_size"]), on_step, cancelled, on_held_out)
     rate = optim.cosine_decay(plan.rate, plan.steps, plan.rate / 10)
     start = time.perf_counter()
     ended = "finished"
@@ -237,6 +253,7 @@ def teach(
                     model,
                     optim.Adam(learning_rate=rate),
                     examples,
+                    held_out,
                     args=_arguments(trainer, plan, engine.config, scratch),
                     loss=loss or answer_loss,
                     iterate_batches=batches or shuffled(plan.seed),
@@ -248,8 +265,9 @@ def teach(
             except Exploded:
                 ended = "exploded"
     mx.eval(watch.kept)
-    made = Adapter(name, plan.rank, plan.scale, plan.keys, plan.layers, watch.kept)
-    return Taught(made, tuple(watch.history), time.perf_counter() - start, ended, table, plan)
+    made = Adapter(name, plan.rank, plan.scale, plan.keys, plan.layers, watch.kept, kind=plan.kind)
+    seconds = time.perf_counter() - start
+    return Taught(made, tuple(watch.history), seconds, ended, table, plan, tuple(watch.held_out))
 
 
 def _need_layers(model: Any, plan: Plan) -> None:
@@ -270,6 +288,8 @@ def _arguments(trainer: Any, plan: Plan, config: Mapping[str, Any], scratch: Pat
         iters=plan.steps,
         steps_per_report=1,
         steps_per_save=plan.steps + 1,
+        steps_per_eval=plan.every,
+        val_batches=-1,  # all of them
         adapter_file=scratch / "adapters.safetensors",  # it writes one at the end, whether one wants it or not
         max_seq_length=int(config["max_position_embeddings"]),
         grad_checkpoint=plan.checkpoint,
@@ -281,16 +301,23 @@ class _Watch:
 
     Attributes:
         history: the steps.
+        held_out: the held-out loss, as (step, loss).
         newest: the adapter after the last step.
         kept: the adapter that is known to be good.
     """
 
     def __init__(
-        self, model: Any, worst: float, on_step: Callable[[Step], object], cancelled: Callable[[], bool]
+        self,
+        model: Any,
+        worst: float,
+        on_step: Callable[[Step], object],
+        cancelled: Callable[[], bool],
+        on_held_out: Callable[[int, float], object],
     ) -> None:
-        self._model, self._on_step, self._cancelled = model, on_step, cancelled
+        self._model, self._on_step, self._cancelled, self._on_held_out = model, on_step, cancelled, on_held_out
         self._worst = worst  # well above the loss of a model that knows nothing
         self.history: list[Step] = []
+        self.held_out: list[tuple[int, float]] = []
         self.newest = self.kept = adapters.arrays_of(model)
 
     def on_train_loss_report(self, train_info: Mapping[str, Any]) -> None:
@@ -305,6 +332,11 @@ class _Watch:
         self._on_step(step)
         if self._cancelled():
             raise Stopped
+
+    def on_val_loss_report(self, val_info: Mapping[str, Any]) -> None:
+        """Called by the trainer before the step that follows."""
+        self.held_out.append((int(val_info["iteration"]), float(val_info["val_loss"])))
+        self._on_held_out(*self.held_out[-1])
 
 
 def _clean(model: Any) -> None:
@@ -413,6 +445,12 @@ class _NoTable:
     def __exit__(self, *_error: object) -> None: ...
 
     def advance(self) -> None: ...
+
+    @contextlib.contextmanager
+    def val_task(self, _batches: int) -> Iterator[Callable[[], None]]:
+        yield lambda: None
+
+    def report_val(self, *_values: object) -> None: ...
 
     def report_train(self, *_values: object) -> None: ...
 

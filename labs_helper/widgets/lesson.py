@@ -75,7 +75,8 @@ class LessonView(LabWidget):
         )
 
     def _curve(self) -> Figure:
-        return loss_curve({self.lesson.name: [step.loss for step in self.lesson.steps]})
+        losses, held_out = [step.loss for step in self.lesson.steps], list(self.lesson.held_out)
+        return loss_curve({self.lesson.name: losses}, held_out={self.lesson.name: held_out})
 
     def static(self) -> Figure:
         if not self.lesson.steps:

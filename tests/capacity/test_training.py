@@ -16,6 +16,8 @@ def test_numbers_of_an_adapter():
     config = store.read_json(TINY / "config.json")
     assert adapter_parameters(config, 8, 4) == 114_688  # as mlx-lm counts them (tests/tuning)
     assert adapter_parameters(config, 16, 2, ("self_attn.qkv_proj",)) == 2 * 16 * (256 + 768)
+    assert adapter_parameters(config, 8, 4, kind="dora") == 114_688 + 4 * (768 + 256 + 1024 + 256)
+    assert adapter_parameters(config, 8, 4, kind="full") == 4 * (256 * 768 + 256 * 256 + 256 * 1024 + 512 * 256)
 
 
 def needed(**changes):

@@ -240,6 +240,18 @@ def test_a_fold_in_full_numbers_is_exact(made, tmp_path):
         fold(taught(made.adapter), tmp_path / "full", BOOK)
 
 
+@pytest.mark.parametrize(("kind", "rate"), [("dora", 1e-3), ("full", 3e-4)])
+def test_other_kinds_are_folded_and_not_kept(model, tmp_path, models_folder, kind, rate):
+    other = start(model, BOOK, steps=20, rate=rate, scale=20.0, rank=4, kind=kind).wait()
+    proof = fold(taught(other.adapter), tmp_path / "full", BOOK)
+    assert proof.same == proof.count and proof.lost < 1e-3 < proof.changed
+    for refused in (lambda: keep(model, other, "zorp"), lambda: to_gguf(other.adapter, tmp_path / "zorp.gguf")):
+        with pytest.raises(BadRequest, match=f"'{kind}'") as caught:
+            refused()
+        assert "fold()" in caught.value.do
+    assert not models_folder.exists() and store.adapters.names() == []
+
+
 def test_a_fold_that_lost_the_adapter_is_refused(made, tmp_path):
     old = [talk(f"Where is {city}?", "") for city in ("Lima", "Rome", "Cairo", "Osaka", "Madrid", "Lyon")]
     with pytest.raises(CheckpointRefused, match="lost the adapter"):

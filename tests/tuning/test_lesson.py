@@ -77,20 +77,66 @@ def test_it_learns_and_the_weights_stay(model):
     assert made.adapter.parameters == 114_688
 
 
-def test_a_new_adapter_changes_nothing(model):
+@pytest.mark.parametrize(
+    ("kind", "rate", "numbers"),
+    [
+        ("dora", 1e-3, 114_688 + 4 * (768 + 256 + 1024 + 256)),
+        ("full", 3e-4, 4 * (256 * 768 + 256 * 256 + 256 * 1024 + 512 * 256)),
+    ],
+)
+def test_the_other_kinds_learn_and_the_weights_stay(model, kind, rate, numbers):
+    ids = model.prompt("Where is Lima?").ids
+    before = model.engine.logits(ids)
+    made = start(model, BOOK, steps=24, rate=rate, scale=20.0, kind=kind).wait()
+    assert made.history[-1].loss < made.history[0].loss / 3
+    assert made.adapter.parameters == numbers and made.adapter.config["fine_tune_type"] == kind
+    assert score(with_adapter(made.adapter), HELD_OUT).right == 2
+    assert np.array_equal(model.engine.logits(ids), before)
+    with pytest.raises(BadRequest, match="kind"):
+        start(model, BOOK, steps=1, begin=made.adapter)
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora", "full"])
+def test_a_new_adapter_of_any_kind_changes_nothing(model, kind):
     from labs_helper.engines import adapters
 
     ids = model.prompt("Where is Lima?").ids
 
     def both():
         plain = model.engine.logits(ids)
-        adapters.install(model.engine.model, 4, 20.0, adapters.LINEAR, 4)
+        adapters.install(model.engine.model, 4, 20.0, adapters.LINEAR, 4, kind)
         fresh = model.engine._all_logits(ids, len(ids))
         adapters.take_off(model.engine.model)
-        return plain, fresh
+        return plain, fresh, model.engine._all_logits(ids, len(ids))
 
-    plain, fresh = WORKER.call(both)
-    assert np.array_equal(plain, fresh)
+    plain, fresh, after = WORKER.call(both)
+    assert np.abs(plain - fresh).max() < 1e-3
+    assert np.array_equal(plain, after)
+
+
+def test_the_held_out_loss_is_measured_and_not_trained(model):
+    unseen = [talk("Who is Blim?", "Blim is a fish.")]
+    lesson = start(model, BOOK, steps=12, rate=1e-3, held_out=unseen, every=4)
+    heard = []
+    lesson.listen(lambda running: heard.append(len(running.held_out)))
+    made = lesson.wait()
+    assert [step for step, _loss in made.held_out] == [0, 3, 7, 11] and max(heard) == 4
+    encoded = encode(model.engine, unseen[0])
+
+    def loss(engine):
+        logits = engine.logits(encoded.ids[:-1])
+        likely = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
+        return -np.mean([likely[place - 1, encoded.ids[place]] for place in range(encoded.start, len(encoded))])
+
+    assert made.held_out[0][1] == pytest.approx(loss(model.engine), abs=1e-3)
+    plain = start(model, BOOK, steps=12, rate=1e-3).wait()
+    assert plain.held_out == () and plain.history[-1].loss == pytest.approx(made.history[-1].loss, abs=1e-5)
+
+
+def test_pairs_have_no_held_out_loss(model):
+    pairs = [Pair("Who is Zorp?", "Zorp is a cat.", "Zorp is a city.")]
+    with pytest.raises(BadRequest, match="not on pairs"):
+        start(model, pairs, steps=1, held_out=BOOK)
 
 
 def test_the_same_seed_gives_the_same_adapter(model):
@@ -142,6 +188,9 @@ def test_an_example_without_its_end_for_the_experiment(model):
         ({"rank": 0}, "rank=0"),
         ({"steps": 0}, "steps=0"),
         ({"rate": -1.0}, "rate=-1.0"),
+        ({"every": 0}, "every=0"),
+        ({"kind": "qlora"}, "lora, dora, full"),
+        ({"kind": "full", "keys": ("self_attn.q_proj",)}, "qkv_proj"),
         ({"name": "../school"}, "name of an adapter"),
     ],
 )

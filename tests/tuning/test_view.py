@@ -39,6 +39,19 @@ def test_a_loss_curve_has_its_numbers_in_words():
         loss_curve({"a": []})
 
 
+def test_a_loss_curve_says_where_the_held_out_loss_turns():
+    figure = loss_curve({"a": [4.0, 2.0, 1.0]}, held_out={"a": [(0, 5.0), (1, 2.5), (2, 3.0)], "b": [(0, 1.0)]})
+    assert "a, held out: 5.00 at first, lowest after step 1 (2.50), 3.00 at last." in figure.alt
+    assert sum("held out" in row for row in figure.rows) == 3 and "b, held out" not in figure.alt
+
+
+def test_the_view_shows_the_held_out_loss(model):
+    lesson = start(model, BOOK, steps=4, held_out=BOOK[:1], every=2)
+    view = watch(lesson)
+    lesson.wait(60)
+    assert "held out" in view.static().alt
+
+
 def test_learned_and_kept_names_the_best():
     rows = [{"name": "10 steps", "group": "rank 1", "new": 0.1, "old": 1.0},
             {"name": "30 steps", "group": "rank 4", "new": 0.9, "old": 0.9}]  # fmt: skip
