@@ -97,7 +97,7 @@ def _route(value: object) -> str:
             "absolute best": _(
                 "You divide by |best|. The larger of |gate| and best divides; it matters where gates are negative."
             ),
-            "absolute gate": _("You divide by |gate|. The larger of |gate| and best divides."),
+            "absolute gate": _("You divide by |gate|. Divide by the larger of |gate| and best."),
             "no scale": _("The difference must be divided: (best - gate) / max(|gate|, best)."),
             "jitter once": _("The limit is 2 * jitter. You took jitter."),
             "not shared": _("A weight is a share: divide exp(best) by the sum over the near ones."),
@@ -245,9 +245,9 @@ def _information(value: object) -> str:
         read=read,
         close=lambda answer, right: diagnosis.near(answer, right, 1e-4),
     )
-    return _("Right for all {count} tables: 1 where the row tells the column, 0 where it tells nothing.").format(
-        count=len(tried)
-    )
+    return _(
+        "Right for all {count} tables: 1 where the row tells you the column, 0 where it tells you nothing."
+    ).format(count=len(tried))
 
 
 # --- 3.5 An expert whose loss is seen ------------------------------------------------------------------------------
@@ -256,11 +256,11 @@ def _information(value: object) -> str:
 def _losses(value: object) -> str:
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
         raise TryAgain(
-            _("Hand in two finds: check('3.5', (seen, unseen)). I was given {kind}.").format(kind=kind(value))
+            _("Hand in two triples: check('3.5', (seen, unseen)). I was given {kind}.").format(kind=kind(value))
         )
     finds = as_list(value)
     if len(finds) != 2:
-        raise TryAgain(_("Hand in two finds, (seen, unseen). I was given {count}.").format(count=len(finds)))
+        raise TryAgain(_("Hand in two triples, (seen, unseen). I was given {count}.").format(count=len(finds)))
     seen, unseen = (_find(find, name) for find, name in zip(finds, ("seen", "unseen"), strict=True))
     lost, spared = _loss(*seen, "seen"), _loss(*unseen, "unseen")
     if not lost.sure:
@@ -453,7 +453,7 @@ def exercises() -> tuple[Exercise, ...]:
         ),
         Exercise(
             "3.5",
-            _("Find an expert whose loss is seen, and one whose loss is not"),
+            _("Find an expert that is missed, and one that is not"),
             _losses,
             (
                 _("right_without(topic, [(layer, expert)]) asks the six questions of one topic, in a second or two."),

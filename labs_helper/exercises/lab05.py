@@ -48,9 +48,10 @@ def _textbook(value: object) -> str:
             )
         if max(len(asked[answer]) for answer in taught) < LEAST_PHRASINGS:
             raise TryAgain(
-                _("The fact {answer!r} is asked in fewer than {least} ways. With one way it learns a sentence.").format(
-                    answer=answer_of(example), least=LEAST_PHRASINGS
-                )
+                _(
+                    "Your textbook asks for the fact {answer!r} in fewer than {least} ways. From one way the model "
+                    "learns a sentence."
+                ).format(answer=answer_of(example), least=LEAST_PHRASINGS)
             )
     return _("A textbook: {train} examples about {facts} facts, and {held} questions in words it never saw.").format(
         train=len(train), facts=len(asked), held=len(held_out)
@@ -244,7 +245,7 @@ def _judge(value: object) -> str:
         if case.right:
             why = _("This is right: white space and a full stop around it change nothing.")
         elif wanted in answer:
-            why = _("This holds the right digits among others. That is not the answer.")
+            why = _("This contains the right digits, but others too. That is not the answer.")
         elif not answer:
             why = _("Nothing was said.")
         elif sorted(answer) == sorted(wanted):
@@ -262,7 +263,7 @@ def _dpo(value: object) -> str:
     function = a_function(value, "dpo_loss")
     tried = stored.cases("5.6")
     sentences = {
-        "sign": _("The sign is turned: a larger margin must give a smaller loss."),
+        "sign": _("The sign is wrong: a larger margin must give a smaller loss."),
         "no model before": _("The model before is missing: what counts is how much each answer gained."),
         "no beta": _("beta is missing."),
         "margin": _("That is the margin. The loss is -ln sigmoid(margin)."),
@@ -294,10 +295,10 @@ def _divergence(value: object) -> str:
     function = a_function(value, "divergence")
     tried = stored.cases("5.7")
     sentences = {
-        "exchanged": _("The two are exchanged: weigh with the shares of the first."),
+        "exchanged": _("The two are swapped: weigh with the shares of the first."),
         "sum": _("That is the sum of the rows. Take their mean."),
         "bits": _("That is in bits. Use the natural logarithm."),
-        "sign": _("The sign is turned: a divergence is never negative."),
+        "sign": _("The sign is wrong: a divergence is never negative."),
         "over the vocabulary": _("Sum over the vocabulary, and take the mean over the rows only."),
         "": _("p = softmax(first), q = softmax(second), and for each row the sum of p * (ln p - ln q)."),
     }
@@ -338,8 +339,8 @@ def _training_bytes(value: object) -> str:
         function,
         tried,
         {
-            "count": _("That is the count. Each number has 4 bytes."),
-            "numbers alone": _("That is the numbers alone. A gradient and Adam's two means come on top."),
+            "count": _("That is the count. Each number takes 4 bytes."),
+            "numbers alone": _("That is the numbers alone. Add a gradient and Adam's two means for each."),
             "two of four": _("That is numbers and gradients, or Adam's means alone. There are four in all."),
             "three of four": _("One of four is missing: the number, its gradient, and Adam's two means."),
             "": _("Four arrays of this many numbers, 4 bytes each."),
@@ -426,7 +427,7 @@ def exercises() -> tuple[Exercise, ...]:
             _("Count the bytes of a training"),
             _training_bytes,
             (
-                _("Every number that is trained has a gradient, and Adam keeps a mean of it and a mean of its square."),
+                _("Every number that learns has a gradient, and Adam keeps a mean of it and a mean of its square."),
                 _("4 bytes x 4 arrays x the count"),
             ),
         ),

@@ -31,18 +31,18 @@ def specialisation(
     takeaway: str = "",
     experts: int = EXPERTS,
 ) -> Figure:
-    """Measure whether experts take sides: how much a token's first expert tells about the topic, against chance.
+    """Measure whether experts specialise: how much a token's first expert tells about the topic, against chance.
 
     The number is the normalised mutual information of topic and expert, in each layer: 0 if the expert says nothing
     about the topic, 1 if it gives it away. A small sample shows a little of it even where there is nothing, so the
-    topics are also dealt out to the conversations at random, many times: that is chance. Every topic counts the same.
+    topics are also shuffled among the conversations, many times: that is chance. Every topic counts the same.
 
     Args:
         frame: frames of `routing`, joined, with two more columns: `by` and `unit`.
         by: the column with the topic (or language).
         unit: the column that tells conversations apart.
-        shuffles: how often the topics are dealt out.
-        seed: of the dealing.
+        shuffles: how often the topics are shuffled.
+        seed: of the shuffling.
         takeaway: the sentence below.
         experts: how many a layer has.
 
@@ -59,17 +59,17 @@ def specialisation(
     topics, topic_of, unit_of_row = _topics(frame, by, unit)
     counts = counted(frame, experts, unit_of_row)
     layers = layers_of(frame)
-    information, dealt = information_and_chance(counts, topic_of, shuffles, seed)
-    rows = _layer_rows(layers, information, dealt)
+    information, shuffled = information_and_chance(counts, topic_of, shuffles, seed)
+    rows = _layer_rows(layers, information, shuffled)
     best = int(information.argmax())
     shares = by_topic(counts, topic_of)[:, best]
     top = rows[best]
     summary = _(
         "In layer {layer} the first expert and the {by} share {information:.2f} of their information (0: none, 1: "
-        "all); dealt out at random it is {chance:.2f}, and below {most:.2f} in 95 of 100 deals."
+        "all); with shuffled topics it is {chance:.2f}, and below {most:.2f} in 95 of 100 shuffles."
     ).format(layer=top["layer"], by=by, information=top["information"], chance=top["chance"], most=top["chance_95"])
     table = text_table(
-        [_("layer"), _("mutual information"), _("chance"), _("95% of deals below"), "p"],
+        [_("layer"), _("mutual information"), _("chance"), _("95% of shuffles below"), "p"],
         [[r["layer"], *(f"{r[key]:.3f}" for key in ("information", "chance", "chance_95", "p"))] for r in rows],
         right=range(5),
     )
@@ -111,16 +111,16 @@ def _topics(frame: pandas.DataFrame, by: str, unit: str) -> tuple[list[object], 
     return topics, topic_of, unit_of_row
 
 
-def _layer_rows(layers: Sequence[int], information: Floats, dealt: Floats) -> list[Row]:
+def _layer_rows(layers: Sequence[int], information: Floats, shuffled: Floats) -> list[Row]:
     import numpy as np
 
     return [
         {
             "layer": layer,
             "information": float(information[i]),
-            "chance": float(dealt[:, i].mean()),
-            "chance_95": float(np.quantile(dealt[:, i], 0.95)),
-            "p": float((1 + (dealt[:, i] >= information[i]).sum()) / (1 + len(dealt))),
+            "chance": float(shuffled[:, i].mean()),
+            "chance_95": float(np.quantile(shuffled[:, i], 0.95)),
+            "p": float((1 + (shuffled[:, i] >= information[i]).sum()) / (1 + len(shuffled))),
         }
         for i, layer in enumerate(layers)
     ]
@@ -135,7 +135,7 @@ def _draw(shares: Floats, rows: Sequence[Row], topics: Sequence[object], by: str
 
 def _draw_information(axis: Axes, rows: Sequence[Row], by: str) -> None:
     places = range(len(rows))
-    lines = (("information", _("measured")), ("chance_95", _("95% of random deals stay below")))
+    lines = (("information", _("measured")), ("chance_95", _("95% of shuffles stay below")))
     for (key, words), style in zip(lines, STYLES, strict=False):
         values = [row[key] for row in rows]
         axis.plot(places, values, color=style.colour, linestyle=style.line, marker=style.mark, label=words)

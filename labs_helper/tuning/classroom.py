@@ -18,7 +18,7 @@ from labs_helper.engines.worker import WORKER, Job
 from labs_helper.errors import BadRequest
 from labs_helper.tuning import lesson as lessons
 from labs_helper.tuning import measure, preference
-from labs_helper.tuning.examples import encode_all
+from labs_helper.tuning.examples import Example, encode_all
 from labs_helper.tuning.lesson import Plan, Step, Taught
 from labs_helper.tuning.preference import Pair
 from labs_helper.tuning.textbook import Talk, answer_of, question_of
@@ -158,20 +158,15 @@ def start(
         _fits(begin, asked)
     talks = not isinstance(next(iter(examples), None), Pair)
     checked = lessons.check_plan(asked, engine.config, len(examples))
-    if held_out and not talks:
-        raise BadRequest(
-            _("The held-out loss is measured on conversations, not on pairs."), _("Leave held_out away, and use score.")
-        )
     encoded: list[Any] = encode_all(engine, list(examples), whole=whole, end=end) if talks else []  # type: ignore[arg-type]
-    unseen = encode_all(engine, list(held_out)) if held_out else []
+    unseen = _unseen(engine, held_out, talks=talks)
     longest = max(map(len, [*encoded, *unseen])) if talks else _longest_pair(engine, examples)
     memory.require_training(engine.path, checked.shape(longest, 1 if talks else 2))
     lesson = Lesson(name, checked)
 
     def work(job: Job[Taught]) -> Taught:
         engine.load(longest)
-        options: dict[str, Any] = {}
-        whole_set = encoded
+        whole_set, options = encoded, dict[str, Any]()
         if not talks:
             reference = MLXText(engine.path, adapter=begin, shared=engine)
             whole_set = preference.encode_pairs(reference, list(examples))  # type: ignore[arg-type]
@@ -194,11 +189,17 @@ def start(
             **options,
         )
 
-    def ended(result: Taught | BaseException) -> None:
-        lesson._end(result)  # noqa: SLF001 - the lesson's own
-
+    ended = lesson._end  # noqa: SLF001 - the lesson's own
     lesson._began(WORKER.submit(work, on_done=ended, on_error=ended))  # noqa: SLF001 - the lesson's own
     return lesson
+
+
+def _unseen(engine: MLXText, held_out: Sequence[Talk], *, talks: bool) -> list[Example]:
+    if held_out and not talks:
+        raise BadRequest(
+            _("The held-out loss is measured on conversations, not on pairs."), _("Leave held_out out, and use score.")
+        )
+    return encode_all(engine, held_out) if held_out else []
 
 
 def _longest_pair(engine: MLXText, pairs: Sequence[Any]) -> int:

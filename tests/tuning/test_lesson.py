@@ -93,7 +93,7 @@ def test_the_other_kinds_learn_and_the_weights_stay(model, kind, rate, numbers):
     assert score(with_adapter(made.adapter), HELD_OUT).right == 2
     assert np.array_equal(model.engine.logits(ids), before)
     with pytest.raises(BadRequest, match="kind"):
-        start(model, BOOK, steps=1, begin=made.adapter)
+        start(model, BOOK, steps=1, scale=20.0, begin=made.adapter)
 
 
 @pytest.mark.parametrize("kind", ["lora", "dora", "full"])
