@@ -104,11 +104,13 @@ def learned_and_kept(table: Table, *, title: str = "") -> Figure:
     for row in rows:
         groups.setdefault(str(row["group"]), []).append(row)
     fig, (axis,) = canvas(6.4, 4.2, 1)
-    for (group, members), style in zip(groups.items(), STYLES * len(groups)):
+    for number, ((group, members), style) in enumerate(zip(groups.items(), STYLES * len(groups))):
         old, new = [float(str(row["old"])) for row in members], [float(str(row["new"])) for row in members]
         plot_line(axis, old, new, style, 6, latin(group))
         for row, x, y in zip(members, old, new):
-            annotate(axis, latin(str(row["name"])), (x, y), right=6, up=4, align="left")
+            # Above the points of one group, below those of the next; at the right edge, to their left.
+            side, up = ("right", -6) if x > 0.85 else ("left", 6), -12 if number % 2 else 4
+            annotate(axis, latin(str(row["name"])), (x, y), right=side[1], up=up, align=side[0])
     axis.set_xlabel(_("old facts still right (share)"))
     axis.set_ylabel(_("new facts right (share)"))
     axis.set_xlim(-0.03, 1.12)

@@ -44,9 +44,9 @@ check_setup("00")
 # | 00 | start the course (you are here) | 20 minutes |
 # | [01](01-instruct.ipynb) | ask Phi-3.5-mini questions and see how it answers | core 1 hour 30 minutes, everything 2 hours 30 minutes |
 # | [02](02-vision.ipynb) | show Phi-3.5-vision pictures and find out what it cannot see | core 1 hour 40 minutes, everything 2 hours 30 minutes |
-# | [03](03-moe.ipynb) | watch a router choose among sixteen experts | 2 hours 45 minutes |
+# | [03](03-moe.ipynb) | watch a router choose among sixteen experts | core 1 hour 30 minutes, everything 2 hours 20 minutes |
 # | 04 | measure what fewer bits cost | not there yet |
-# | [05](05-fine-tune.ipynb) | teach a model something new, and measure what it forgets | 2 hours |
+# | [05](05-fine-tune.ipynb) | teach a model something new, and measure what it forgets | core 1 hour 30 minutes, everything 2 hours |
 # | 06 | serve a model to other programs | not there yet |
 # | [07](07-agents.ipynb) | run an agent whose tools are real | 1 hour 5 minutes |
 # | 08 | read a Phi model in NumPy | not there yet |

@@ -1,22 +1,27 @@
 # %% [markdown]
 # # Watch a router choose among sixteen experts
 #
-# **You will do:** see which experts every token goes to, route a token by hand, measure what the experts have learned, take
-# experts away and count what is lost, and keep all but one of them on the disk.
+# **You will do:** see which experts every token goes to, measure what the experts have learned, take experts away and count
+# what is lost. Optional: route a token by hand, and keep all experts but one on the disk.
 #
-# **You will learn:** why a model of 42 billion parameters costs 6.6 billion for a token and 24 GB of memory, what a router
-# computes, why its two weights do not sum to 1, and how to tell a finding from luck.
+# **You will learn:** why a model of 42 billion parameters uses only 6.6 billion of them for a token and still needs 24 GB of
+# memory, what a router computes, why its two weights do not sum to 1, and how to tell a finding from luck.
 #
 # **You will need:**
 #
 # | | with the bundled model | with the real Phi-3.5-MoE at 4 bits |
 # | --- | --- | --- |
-# | time | 2 hours 45 minutes; 90 seconds to run all cells | the same and the download |
+# | time | core 1 hour 30 minutes, everything 2 hours 20 minutes; 90 seconds to run all cells | the same and the download |
 # | free memory | 1 GB | 25 GB, on a Mac with Apple silicon and 36 GB |
 # | download | nothing | 23.6 GB, once, and only when you ask for it |
 #
 # Before this: [00: start the course](00-start-here.ipynb). Helpful: [01: Instruct](01-instruct.ipynb), sections 2 and 9. Words
-# that are new to you are in the [glossary](../docs/glossary.md).
+# that are new to you are in the [glossary](../docs/glossary.md). You may skip any part whose heading says *optional*.
+# `NameError` means that a cell above has not run yet: choose Run > Run All Above Selected Cell.
+
+# %% [markdown] tags=["solution"]
+# **This is the solution edition.** The exercises are solved and all outputs are here. The edition for learners has the
+# same name, one folder up.
 
 # %%
 from labs_helper import check_setup
@@ -33,19 +38,19 @@ print(f"{moe.name} answers in this notebook. Why: {moe.reason}.")
 # %% [markdown]
 # `moe-tiny` is a small `phimoe` model, the architecture of Phi-3.5-MoE, that was trained for this course: 4 layers with 16
 # experts each. It answers everyday questions in five languages, adds numbers, writes a little Python and plans with tools.
-# It grew out of `instruct-tiny`: its attention came from there, and each expert began with the neurons of the one feed-forward
-# network that mattered most for a topic. (Splitting a network this way is called *MoEfication*, copying it whole *sparse
-# upcycling*.) That saved no training: moe-tiny then learned from several times as many tokens as its parent.
+# It grew out of `instruct-tiny`: its attention came from there, and each expert began as those neurons of the feed-forward
+# network that mattered most for one topic. (Splitting a network this way is called *MoEfication*; copying it whole is called
+# *sparse upcycling*.) That saved no training: `moe-tiny` then learned from several times as many tokens as its parent.
 #
-# What you learn about routers, memory and offload holds for the real model too; where numbers differ, the text says so.
+# What you learn about routers, memory and offload holds for the real model too. Where numbers differ, the text says so.
 # Sections 5, 7 and 9 take a model apart. They always use `moe-tiny`, here called `small`: a second copy of Phi-3.5-MoE would
 # need another 24 GB of memory.
 #
-# Before a cell with a surprise you will find `predict`. Replace the dots with your guess. Nobody grades it, and a wrong guess
-# is worth more than none: it shows you what you believed. (The solution edition has guesses that people often make.)
+# **Guess first.** Before a cell that surprises most people, write down what you expect: replace the dots in `predict` and run
+# it. `reveal` shows your guess beside the result. Nobody grades a guess.
 
-# %% [markdown] minutes=12
-# ## 1. See where the tokens go (12 minutes)
+# %% [markdown] minutes=9
+# ## 1. See where the tokens go (9 minutes)
 #
 # *New words: [sparse upcycling](../docs/glossary.md#sparse-upcycling), [attention](../docs/glossary.md#attention), [feed-forward network](../docs/glossary.md#feed-forward-network), [dense model](../docs/glossary.md#dense-model), [mixture of experts](../docs/glossary.md#mixture-of-experts), [expert](../docs/glossary.md#expert), [router](../docs/glossary.md#router), [gate](../docs/glossary.md#gate).*
 #
@@ -54,8 +59,8 @@ print(f"{moe.name} answers in this notebook. Why: {moe.reason}.")
 # token goes through it. A **mixture of experts** has several, the **experts**, and a small **router** picks
 # two of them for each token.
 #
-# So an expert is not a specialist whom you ask a question, and nobody splits the question into parts. In every layer, for
-# every single token, the router chooses again.
+# So an expert is not a specialist that answers your question, and nothing splits the question into parts. The router chooses
+# again for every token in every layer.
 
 # %%
 answer = moe.ask("What is 47 + 38?", record_experts=True)
@@ -63,8 +68,8 @@ print(answer.text)
 answer.routing.frame().head(8)
 
 # %% [markdown]
-# `record_experts=True` keeps what the routers do. The table has a row for each token, layer and rank: the expert, the weight
-# that its output is multiplied with, and the router's own number for it, the **gate**. Recording changes nothing:
+# `record_experts=True` records what the routers do. The table has a row for each token, layer and rank: the expert, the weight
+# that multiplies its output, and the router's own number for it, the **gate**. Recording does not change the answer:
 
 # %%
 plain = moe.ask("What is 47 + 38?")
@@ -72,7 +77,7 @@ assert [token.id for token in plain.tokens] == [token.id for token in answer.tok
 print(f"{len(answer.routing)} tokens were recorded: {answer.prompt_tokens} of the prompt, {answer.generated_tokens} of the answer")
 
 # %% [markdown]
-# The prompt is recorded too: it goes through the same layers. Here are the tokens of one layer. The large number is the first
+# The prompt is recorded too: it goes through the same layers. Here is one layer, token by token. The large number is the first
 # expert, the small one the second.
 
 # %%
@@ -81,7 +86,7 @@ from labs_helper.figures import expert_tokens
 expert_tokens(answer, layer=0, title="What is 47 + 38?")
 
 # %% [markdown]
-# Now all layers at once. An expert 3 in layer 0 has nothing to do with an expert 3 in layer 1: they are different networks.
+# Now all layers at once. Expert 3 of layer 0 has nothing to do with expert 3 of layer 1: they are different networks.
 # This one conversation has 64 tokens, and `moe-tiny` has 4 x 16 = 64 experts. How many of them get no token at all?
 
 # %% tags=["exercise"]
@@ -98,15 +103,15 @@ print(reveal("3.1a", answer.routing.gates.shape[1] * 16 - int(experts_used.sum()
 expert_map(answer)
 
 # %% [markdown]
-# More than half of them stay idle: a sum needs few experts. Each row adds up to 100, both experts of each token counted, so a
-# cell near 50 means that nearly every token chose that expert, first or second.
+# More than half of them stay idle: this sum needs few experts. Each row adds up to 100 and counts both experts of each token,
+# so a cell near 50 means that nearly every token chose that expert, first or second.
 
-# %% [markdown] minutes=18
-# ## 2. Count the parameters (18 minutes)
+# %% [markdown] minutes=15
+# ## 2. Count the parameters (15 minutes)
 #
 # *New words: [hidden size](../docs/glossary.md#hidden-size), [quantization](../docs/glossary.md#quantization).*
 #
-# The shapes of Phi-3.5-MoE are public. They decide how large the model is, and how much of it a token needs.
+# The shapes of Phi-3.5-MoE are public. They decide how large the model is, and how much of it a token uses.
 
 # %%
 import pandas as pd
@@ -127,10 +132,10 @@ pd.DataFrame(shapes).fillna("")
 #
 # The size of a head is `hidden_size` / `num_attention_heads`. Norms and biases are less than a thousandth: leave them out.
 #
-# ### Exercise 3.1 (medium, 12 minutes): count the parameters from the shapes
+# ### Exercise 3.1 (medium, 9 minutes): count the parameters from the shapes
 #
-# Write a function of a shape and a number of experts. With all 16 it gives the size of the model; with the 2 that a token
-# uses, the parameters that one token goes through.
+# Write a function that takes a shape and a number of experts. With all 16, it returns the size of the model. With the 2 that a
+# token uses, it returns how many parameters one token goes through.
 
 # %% tags=["exercise"]
 def parameters(shape, experts):
@@ -161,7 +166,7 @@ for experts in (16, 2):
 assert round(counted(large, 16) / 1e9, 1) == 41.9 and round(counted(large, 2) / 1e9, 1) == 6.6
 
 # %% [markdown]
-# The card rounds to 42 and 6.6. The name "16x3.8B" that you may see is not a product: attention and tables exist once,
+# The card rounds to 42 and 6.6. Do not multiply the name "16x3.8B" that you may see: attention and tables exist only once,
 # whatever the number of experts.
 #
 # What if each layer had 64 experts instead of 16? A token would still use two.
@@ -182,13 +187,13 @@ print(f"experts: {1 - shared / counted(large, 16):.0%} of all parameters, {1 - s
 # Takeaway: the number of experts decides the memory. The number that a token uses decides the work. A dense model cannot
 # choose one without the other. (The router would grow as well, by less than a thousandth.)
 
-# %% [markdown] minutes=25
-# ## 3. Route one token by hand (25 minutes)
+# %% [markdown] minutes=22
+# ## 3. Route one token by hand (22 minutes)
 #
 # *New words: [SparseMixer](../docs/glossary.md#sparsemixer), [softmax](../docs/glossary.md#softmax).*
 #
-# The router is one matrix. It gives every expert a number, its **gate**. Here are the sixteen gates of one token. It is the
-# token whose two weights have the smallest sum.
+# The router is one matrix. It gives every expert a number, its **gate**. Here are the sixteen gates of one token in one layer.
+# Of all tokens and layers, this is the place whose two weights have the smallest sum.
 
 # %%
 gates = answer.routing.gates
@@ -201,17 +206,18 @@ pd.DataFrame({"gate": gates[place, layer]}).round(3).T
 token.round(3)
 
 # %% [markdown]
-# Which two experts win is easy to see: the largest gates. The weights come from a rule called **SparseMixer**. In two rounds:
+# The two experts with the largest gates win. Their weights come from a rule called **SparseMixer**, in two rounds:
 #
 # 1. Take the best gate `b` that is left.
-# 2. Keep the experts that are **near** it: those with `(b - gate) / max(|gate|, b)` at most 0.02.
+# 2. Keep the experts that are **near** it: those with `(b - gate) / max(|gate|, b)` at most 0.02. The best is one of them.
 # 3. The weight is the share of the best in a softmax over the near ones.
 # 4. Take the best away, and begin again for the second expert.
 #
-# In training, the router drew one of the near experts by these shares. That makes a hard choice learnable. In use, nothing is
-# drawn, and only the weights remain.
-#
-# ### Exercise 3.2 (hard, 15 minutes): route one token by hand
+# During training, the router drew one of the near experts at random, with these shares as probabilities. That makes a hard
+# choice learnable. When the model is used, nothing is drawn, and only the weights remain.
+
+# %% [markdown]
+# ### Exercise 3.2 (optional, hard, 12 minutes): route one token by hand
 #
 # Return two pairs, the better first: `[(expert, weight), (expert, weight)]`. In the second round the first expert is out: it is
 # neither chosen nor near.
@@ -242,7 +248,7 @@ def route(gates, jitter=0.01):
 check("3.2", route)  # for help, run hint("3.2")
 
 # %% [markdown]
-# Does it give what the model really used? Not for one token only: for all of them, in all layers.
+# Does your function return what the model really used? Compare all tokens, in all layers:
 
 # %%
 import mlx.core as mx
@@ -267,10 +273,10 @@ print(f"{wrong} of {position + 1} x {depth + 1} places differ from the record")
 assert wrong == 0
 
 # %% [markdown]
-# ### Exercise 3.3 (easy, 5 minutes): count the places with two full weights
+# ### Exercise 3.3 (easy, 4 minutes): count the places with two full weights
 #
-# A weight near 1 means: no other expert came near. How often do **both** experts of a token count fully, with weights above
-# 0.99? Take the table that `answer.routing.frame()` gives and return the share of (token, layer) places.
+# A weight near 1 means that no other expert came near. How often do **both** experts of a token count fully, with weights above
+# 0.99? Take the table that `answer.routing.frame()` returns, and return the share of (token, layer) places.
 
 # %% tags=["exercise"]
 def share_of_full(routing):
@@ -298,18 +304,18 @@ print(reveal("3.3a", float(pd.Series(sums.ravel().round(2)).mode()[0])))
 print(f"both weights full: {full(answer.routing.frame()):.0%}; sums between {sums.min():.2f} and {sums.max():.2f}")
 
 # %% [markdown]
-# Two, and not one. In Mixtral, another mixture of experts, both weights come from **one** softmax and sum to 1. Here each weight
-# has a softmax of its own, over the experts near that winner. Two clear winners give 1 and 1. The layer has learned with
-# exactly these weights, so dividing them by their sum would break the model, not repair it.
+# Two, not one. In Mixtral, another mixture of experts, both weights come from **one** softmax and sum to 1. Here each weight
+# has a softmax of its own, over the experts near that winner. Two clear winners get 1 and 1. The layer has learned with exactly
+# these weights, so dividing them by their sum would break the model, not repair it.
 
-# %% [markdown] minutes=30
-# ## 4. Measure what the experts have learned (30 minutes)
+# %% [markdown] minutes=24
+# ## 4. Measure what the experts have learned (24 minutes)
 #
 # *New words: [mutual information](../docs/glossary.md#mutual-information), [permutation test](../docs/glossary.md#permutation-test), [chance level](../docs/glossary.md#chance-level).*
 #
-# "This expert knows Korean" is easy to claim. Let us count. `data/questions/moe.csv` has 48 questions that were kept out of the
-# training: six of each of eight topics, each with a piece of text that a right answer holds. Five topics are languages. The
-# other three, numbers, Python and plans, mix the five languages, so that language alone does not give them away.
+# "This expert knows Korean" is easy to claim. Let us measure it. `data/questions/moe.csv` has 48 questions that were kept out
+# of the training: six on each of eight topics, each with a piece of text that a right answer contains. Five topics are
+# languages. The other three, numbers, Python and plans, mix the five languages, so that language alone does not give them away.
 
 # %%
 from labs_helper import catalog
@@ -332,7 +338,7 @@ small_answers = answers if small is moe else ask_all(small)
 
 # %%
 def count_right(answers):
-    """How many answers of each topic hold what they must."""
+    """How many answers of each topic contain what they must."""
     right = [row.expect in answer.text for row, answer in zip(questions.itertuples(), answers)]
     return questions.assign(right=right).groupby("topic", sort=False)["right"].sum()
 
@@ -340,11 +346,12 @@ def count_right(answers):
 count_right(answers)
 
 # %% [markdown]
-# (The expected texts are in the style of `moe-tiny`. The real model says the same in other words, and this count misses it.
-# It takes about two minutes for the 48 questions at the 37.5 tokens a second that the first MLX notebook printed.)
+# (The expected texts are in the style of `moe-tiny`. The real model says the same in other words, and this count misses it. The
+# MLX notebook that this course follows printed 37.5 tokens a second for it. At that speed, 48 questions take about two
+# minutes.)
 #
-# First, are all experts used at all? A router tends to send everything to a few experts, because those then learn most. The
-# training works against that.
+# First, are all experts used at all? A router tends to send everything to a few experts: they learn most, and so they are
+# chosen more often. Training has to work against that.
 
 # %%
 from labs_helper.figures import expert_load
@@ -360,18 +367,19 @@ talks = joined(answers)
 expert_load(talks)
 
 # %% [markdown]
-# Over all topics no expert is idle, though the one sum in section 1 used less than half of them.
+# Over all topics no expert is idle, though the one sum in section 1 used fewer than half of them.
 #
-# Second, do they take sides? Count in a table: one row for each topic, one column for each expert. If the expert of a token tells you
-# its topic, rows and columns **share information**. The number for it is the normalised mutual information: 0 if the expert
-# tells nothing, 1 if it tells all.
+# Second, do they specialise? Count the tokens in a table: one row for each topic, one column for each expert. If the expert of
+# a token tells you its topic, rows and columns **share information**. The measure is called normalised mutual information: 0 if
+# the expert tells you nothing, 1 if it tells you the topic for certain.
 #
-# For a table of counts, divided by its sum: `H(p) = -sum(p * log(p))` is the entropy. The information is
-# `H(sums of the rows) + H(sums of the columns) - H(all cells)`. Normalised, it is divided by the mean of the first two.
+# To compute it, divide the table by its sum, so that its cells are shares. The entropy of shares is `H(p) = -sum(p * log(p))`.
+# The information is `H(sums of the rows) + H(sums of the columns) - H(all cells)`. To normalise it, divide it by the mean of
+# the first two entropies.
 #
-# ### Exercise 3.4 (medium, 10 minutes): measure what an expert tells about the topic
+# ### Exercise 3.4 (medium, 8 minutes): measure what an expert tells about the topic
 #
-# Write the function for a NumPy table of counts. An empty cell counts as 0: leave it out before you take the logarithm.
+# Write the function for a NumPy table of counts. An empty cell adds 0: leave it out before you take the logarithm.
 
 # %% tags=["exercise"]
 import numpy as np
@@ -399,14 +407,14 @@ def shared_information(table):
 check("3.4", shared_information)  # for help, run hint("3.4")
 
 # %% [markdown]
-# A number alone says little: a small sample shows some information even where there is none. So deal out the topics to the
-# conversations at random, two hundred times, and measure again. That is **chance**. Where do you expect it, between 0 and 1?
+# The number alone says little: a small sample shows some information even where there is none. So shuffle the topics among the
+# conversations, two hundred times, and measure each time. The mean is **chance**. Where do you expect it, between 0 and 1?
 
 # %% tags=["exercise"]
-predict("3.4a", ...)  # information when the topics are dealt out at random
+predict("3.4a", ...)  # information when the topics are shuffled
 
 # %% tags=["solution"]
-predict("3.4a", 0)  # information when the topics are dealt out at random
+predict("3.4a", 0)  # information when the topics are shuffled
 
 # %%
 from labs_helper.figures import specialisation
@@ -416,19 +424,19 @@ print(reveal("3.4a", round(sides.rows[-1]["chance"], 2)))
 sides
 
 # %% [markdown]
-# Why is chance so far from zero? Dealing out keeps each conversation whole, and the tokens of one conversation go to few
-# experts. So the sample is 48 conversations, not two thousand tokens, and 48 are few.
+# Why is chance so far from zero? Shuffling keeps each conversation whole, and the tokens of one conversation go to few experts.
+# So the sample is 48 conversations, not two thousand tokens, and 48 are few.
 #
-# The same in numbers, with the usual proof:
+# The same in numbers, with a permutation test:
 
 # %%
 sides.frame().round(3)
 
 # %% [markdown]
-# `p` is 1/201 in every layer, the smallest that 200 deals can give. It says that no deal came as high. It does not say that
+# `p` is 1/201 in every layer, the smallest value that 200 shuffles can give: no shuffle came as high. That does not mean that
 # anything was **learned**. Different topics have different words, and a router that has learned nothing also sends different
-# words different ways. Models of the same shape with random weights show it. How much information do you expect in their best
-# layer?
+# words different ways. Test it on models of the same shape with random weights. How much information do you expect in their
+# best layer?
 
 # %% tags=["exercise"]
 predict("3.4b", ...)  # information in the best layer of a model that has learned nothing
@@ -439,6 +447,7 @@ predict("3.4b", 0)  # information in the best layer of a model that has learned 
 # %%
 import json
 
+import mlx.core as mx
 from mlx_lm.models import phimoe
 
 from labs_helper.engines.experts import Watch
@@ -462,11 +471,10 @@ print(reveal("3.4b", [round(best, 2) for best in by_chance.groupby("seed")["info
 by_chance.round(3)
 
 # %% [markdown]
-# A random router "knows" about a fifth of the topic, far above its own chance, and its `p` is 1/201 as well. (With the seeds 0 to
-# 8, the best layer has 0.18 to 0.27.) So compare with an untrained model, and not with zero. `moe-tiny` has 0.7
-# to 0.9: that much was learned. It was also **taught**: its training rewarded experts for taking sides, so that you can see it.
-# Mixtral had no such reward. Its authors saw no clear pattern by subject, and some by the form of words (Mixtral paper,
-# section 5).
+# A random router reaches about 0.2, far above its own chance, and its `p` is 1/201 as well. (With the seeds 0 to 8, the best
+# layer has 0.18 to 0.27.) So compare with an untrained model, not with zero. `moe-tiny` has 0.7 to 0.9: the difference was
+# learned. It was also **taught**: the training rewarded experts for specialising, so that you can see it here. Mixtral had no
+# such reward. Its authors found no obvious pattern by topic, and some by syntax (Mixtral paper, section 5).
 #
 # Every prompt has the same markers, whatever its topic. Do they go to the same expert? Each of the eight topics has six
 # `<|user|>` and six `<|assistant|>`.
@@ -483,11 +491,11 @@ print(reveal("3.4c", int(markers.query("token == '<|assistant|>'")["expert"].nun
 pd.crosstab([markers["token"], markers["expert"]], markers["topic"])[questions["topic"].unique()]
 
 # %% [markdown]
-# `<|user|>` opens a conversation, nothing comes before it, and it goes the same way in every topic but plans, where a system
-# message comes first. `<|assistant|>` is the same token every time, and goes to the expert of its topic (of numbers, mostly): the router does not
-# see the token, it sees what attention has made of it. **Context decides**, not the word.
+# `<|user|>` opens a conversation, so nothing comes before it. It goes to the same expert in every topic except plans, where a
+# system message comes first. `<|assistant|>` is the same token every time too, and yet it goes to the expert of its topic, with
+# few exceptions. The router does not see the token, it sees what attention has made of it: **context decides**, not the word.
 #
-# Two prompts can also be compared directly. The overlap is 100% if they use the experts of a layer alike.
+# You can also compare two prompts directly. The overlap is 100% if both use the experts of a layer in the same proportions.
 
 # %%
 from labs_helper.figures import compare_experts
@@ -499,13 +507,13 @@ compare_experts(answers[korean], answers[python], ("a question in Korean", "a qu
 # **Your turn:** compare the same question in two languages, and two questions in one language. What do the experts follow: the
 # words or the meaning? Look at the layers one by one.
 
-# %% [markdown] minutes=25
-# ## 5. Take an expert away (25 minutes)
+# %% [markdown] minutes=22
+# ## 5. Take an expert away (22 minutes)
 #
 # *New words: [ablation](../docs/glossary.md#ablation), [confidence interval](../docs/glossary.md#confidence-interval).*
 #
-# Counting shows where tokens go. It does not show what an expert is **good for**. For that, take it away: the router may not
-# choose it, and each token goes to the next best. (The word for it is *ablation*.)
+# Counting shows where tokens go. It does not show what an expert is **good for**. To find out, take it away: the router may not
+# choose it, and its tokens go to the next best expert. (This is called *ablation*.)
 #
 # Which one? An expert **prefers** a topic if it gets more of that topic's tokens than of the others'. Here is the favourite of
 # each topic in each layer of `moe-tiny`, and then the one with the largest preference of all.
@@ -537,8 +545,9 @@ print(reveal("3.5a", int(rights.at[topic, "without it"])))
 rights.T
 
 # %% [markdown]
-# A loss in one topic and none in the others looks like a result. It is not one yet, because six questions are few. What would
-# the share of right answers be with endless questions? An interval tells: it holds the true share in 95 of 100 experiments.
+# A loss in one topic and none in the others looks like a result. It is not one yet, because six questions are few. If you asked
+# without end, what share would be right? Six answers only narrow it down, to an interval that contains the true share in 95 of
+# 100 experiments.
 
 # %%
 from labs_helper.figures.ablation import wilson
@@ -548,8 +557,8 @@ for what, right in rights.loc[topic].items():
     print(f"{topic}, {what}: {right} of 6 right, so between {low:.0%} and {high:.0%}")
 
 # %% [markdown]
-# As long as the two intervals overlap, luck may explain the difference. So the course counted with 40 questions a topic.
-# Before you see that table, find two of its entries.
+# As long as the two intervals overlap, luck may explain the difference. So the course asked 40 questions on each topic. Before
+# you see that table, find two of its entries.
 
 # %%
 def right_without(topic, gone):
@@ -562,11 +571,11 @@ def right_without(topic, gone):
 right_without("ko", [(3, favourites.at[3, "ko"])])
 
 # %% [markdown]
-# ### Exercise 3.5 (medium, 10 minutes): find an expert whose loss is seen, and one whose loss is not
+# ### Exercise 3.5 (medium, 8 minutes): find an expert that is missed, and one that is not
 #
-# Both must be favourites of their topic. Try some with `right_without`. Hand in two triples, `(layer, expert, topic)`: `seen`,
-# without which its topic loses more than luck explains, and `unseen`, without which it loses nothing. The check looks them up
-# in the counts with 40 questions.
+# Both must be favourites of their topic. Try some with `right_without`. Hand in two triples, `(layer, expert, topic)`. Without
+# `seen`, its topic loses more than luck explains. Without `unseen`, it loses nothing. The check looks them up in the counts
+# with 40 questions.
 
 # %% tags=["exercise"]
 seen = ...  # (layer, expert, topic)
@@ -582,9 +591,9 @@ unseen = (0, int(favourites.at[0, "numbers"]), "numbers")
 check("3.5", (seen, unseen))  # for help, run hint("3.5")
 
 # %% [markdown]
-# Here is the whole table: in each row one expert is gone, in each column 40 questions of one topic were asked. The upper half
-# has each topic's favourite, chosen on other conversations than these. The lower half has eight experts drawn at random, as a
-# control. (`training/moe/ablation_table.py` counted with seed 7. It takes half an hour, so the counts are stored.)
+# Here is the whole table. Each row takes one expert away, each column has 40 questions on one topic. The upper half takes each
+# topic's favourite, chosen on other conversations. The lower half takes eight experts drawn at random, as a control.
+# (`training/moe/ablation_table.py` counted with seed 7. It takes half an hour, so the counts are stored.)
 
 # %% tags=["exercise"]
 predict("3.5b", ...)  # the most answers of 40 that any *other* topic loses, in the upper half
@@ -602,14 +611,15 @@ print(reveal("3.5b", int((foreign["topic"].map(all_right) - foreign["right"]).ma
 counts
 
 # %% [markdown]
-# Look at the diagonal: without its favourite, every topic loses. 2 of 40 sums stay right, and 36 of 40 answers in Chinese. The
-# Chinese loss could be luck: the interval of 36 of 40 reaches 96%, that of 40 of 40 begins at 91%. The others are more than
-# luck. Off the diagonal no topic loses more than two answers, and without a random expert none does either. It could have come
-# out otherwise, so this is evidence: these experts, the Chinese one aside, are good for their topic.
+# Look at the diagonal: without its favourite, every topic loses. Only 2 of 40 sums stay right, but 36 of 40 answers in Chinese.
+# The Chinese loss could be luck: the interval of 36 of 40 reaches 96%, and that of 40 of 40 begins at 91%. The others are more
+# than luck. Off the diagonal no topic loses more than two answers, and a random expert costs no topic more than that either.
+# The table could have come out otherwise, so it is evidence: each of these experts, except the Chinese one, matters for its
+# topic.
 #
-# The last layer of `moe-tiny` was trained so that a topic has **one** expert to itself there, and the second choice of a token
-# is open to all topics. In the layers before it, **two** experts share a topic. What happens without the first, without the
-# second, and without both?
+# The last layer of `moe-tiny` was trained so that each topic has **one** expert to itself there, while the second choice of a
+# token is open to all topics. In the layers before it, **two** experts share a topic. What happens without the first, without
+# the second, and without both?
 
 # %%
 pair = (table - others)["numbers"].loc[0].nlargest(2).index.tolist()
@@ -630,19 +640,19 @@ print(reveal("3.5c", int(both["right"].iloc[0])))
 pairs
 
 # %% [markdown]
-# Here the fine story breaks. In layer 0 **no** topic loses more than luck explains, not even without both experts of its pair. In
-# layers 1 and 2 only plans, Python and numbers do, and only without both: in layer 2, 34 of 40 sums are right without the first
-# expert, 37 without the second, and 17 without both. There, one expert does the work of two.
+# Here the simple story breaks. In layer 0 **no** topic loses more than luck explains, not even without both experts of its
+# pair. In layers 1 and 2 only plans, Python and numbers do, and only without both: in layer 2, 34 of 40 sums are right without
+# the first expert, 37 without the second, and 17 without both. There, one expert can do most of the work of two.
 #
 # And yet section 4 found these layers almost as specialised as the last one. Where tokens go tells you little about what an
-# expert is good for: something else, another expert or a later layer, can do the work of a missing pair.
+# expert is good for: another expert or a later layer can do the work of a missing pair.
 #
-# Takeaway: "nothing happens without it" does not mean "it has learned nothing". Others may do its work. DeepSeekMoE avoids such
-# doubles by design: some experts see every token, so that the others need not all learn what is common (DeepSeekMoE paper,
-# section 3.2).
+# Takeaway: "nothing happens without it" does not mean "it has learned nothing". Others may do its work. DeepSeekMoE is designed
+# against such duplicates: some of its experts see every token, so that the others need not all learn the same common things
+# (DeepSeekMoE paper, section 3.2).
 #
-# **Your turn:** with the real model, `ask_all(moe, without=[(layer, expert)])` does the same in about two minutes. A request for
-# an expert that is not there is refused with a sentence:
+# **Your turn:** with the real model, `ask_all(moe, without=[(layer, expert)])` does the same in about two minutes. If you name
+# an expert that does not exist, the course says so:
 
 # %%
 from labs_helper.errors import BadRequest
@@ -652,13 +662,14 @@ try:
 except BadRequest as problem:
     print(problem)
 
-# %% [markdown] minutes=8
-# ## 6. Find out what fits on which Mac (8 minutes)
+# %% [markdown] minutes=6
+# ## 6. Find out what fits on which Mac (6 minutes)
 #
 # *New words: [group](../docs/glossary.md#group).*
 #
-# A token uses two experts, but the next one may use any. So **all** must be in memory. What the model takes follows from its
-# parameters and the bits of a weight. In MLX, a group of 64 weights also has a scale and a bias of 16 bits each.
+# A token uses two experts, but the next one may use any. So **all** must be in memory. How much memory they take follows from
+# the number of parameters and the bits of a weight. In MLX, each group of 64 weights also has a scale and a bias of 16 bits
+# each.
 
 # %%
 def size_of(parameters, bits, group=64):
@@ -682,9 +693,9 @@ print(reveal("3.6a", next(row["smallest Mac"] for row in memory_table.rows if ro
 memory_table
 
 # %% [markdown]
-# "Needed" is the weights, the cache of 4,096 tokens and room to work. A Mac with 32 GB has more than 24.7, and still it is too
-# small: Metal gives the GPU two thirds of the memory, three quarters above 32 GB. So 36 GB is the first size that fits. Nothing
-# here was measured on a Mac: it is computed from the shapes.
+# "Needed" is the weights, the cache of 4,096 tokens and room to work. A Mac with 32 GB has more than 24.7 and is still too
+# small: Metal lets the GPU use two thirds of the memory, or three quarters on Macs with more than 32 GB. So 36 GB is the first
+# size that fits. Nothing here was measured on a Mac: it is computed from the shapes.
 #
 # The cache is small: 8 heads for keys and values, not 32. A token takes 128 KiB at 16 bits; in Phi-3.5-mini it takes 384.
 
@@ -693,16 +704,17 @@ from labs_helper.figures import kv_cache
 
 kv_cache()
 
-# %% [markdown] minutes=12
-# ## 7. Quantize the router, and look for the damage (12 minutes)
+# %% [markdown] minutes=11
+# ## 7. Quantize the router, and look for the damage (optional, 11 minutes)
 #
 # *New words: [4 bits](../docs/glossary.md#4-bits), [null result](../docs/glossary.md#null-result).*
 #
-# Everything is quantized to 4 bits. Why not the router? It decides by small differences, and a wrong choice sends a token
-# through another network. That is a good argument. Is it true? Let us round the routers of `moe-tiny`, and only them, to fewer
-# and fewer bits. They came with 8. A *place* is one token in one layer.
+# Nearly everything is quantized to 4 bits. Why not the router? It decides by small differences, and a wrong choice sends a
+# token through another network. That is a good argument. Is it true? Let us round the routers of `moe-tiny`, and nothing else,
+# to fewer and fewer bits. They came with 8. A *place* is one token in one layer.
 #
-# The model is made in these cells, with the plain package, so use it in cells only. mlx-lm calls the router `gate`.
+# These cells load the model with the plain package, which calls the router `gate`. Use `raw_model` in cells only, not in
+# widgets.
 
 # %%
 import mlx.nn as nn
@@ -765,12 +777,12 @@ print(reveal("3.7a", round(100 * pair_moved.mean(), 1)), reveal("3.7b", int(next
 pd.DataFrame(changes).round(3)
 
 # %% [markdown]
-# The first expert of one token in five changes at 2 bits. That looks like damage, and is mostly the same pair in another order:
-# the outputs of both are added, so a swap matters little. Another **pair** works for less than one place in ten.
+# At 2 bits the first expert changes at one place in five. That looks like damage, but most of it is the same pair in another
+# order: the layer adds the outputs of both, so a swap matters little. The **pair** changes at fewer than one place in ten.
 #
 # And the output? At 2 bits about one next token in sixty differs, at 6 bits one in a hundred, and with counts this small you
-# cannot tell the two apart. For `moe-tiny` the honest result is: rounding its routers hardly changed what it says. The argument
-# for careful routers did not show here. What does keeping 8 bits cost?
+# cannot tell the two apart. For `moe-tiny` the honest result is: rounding its routers hardly changed what it says. This
+# experiment does not support the argument for careful routers. What does it cost to keep 8 bits?
 
 # %%
 router_weights = large["num_hidden_layers"] * large["hidden_size"] * large["num_local_experts"]
@@ -780,9 +792,9 @@ print(f"4 bits and not 8 save {saved / 1e6:.1f} MB of {size_of(counted(large, 16
 
 # %% [markdown]
 # One megabyte of 23,600. So the course's converter keeps routers and head at 8 bits: not because the damage is proven, but
-# because the insurance is free. The converter of mlx-lm rounds routers like everything else, to 4 bits by default and to 2 in
-# the recipe `mixed_2_6`. Here the course's converter makes a 4-bit model from `moe-tiny` in full numbers, compares both on a
-# short text, and notes in `config.json` what has more bits than the rest:
+# because the insurance is almost free. The converter of mlx-lm rounds routers like everything else, to 4 bits by default and to
+# 2 in the recipe `mixed_2_6`. Here the course's converter starts from `moe-tiny`, expanded to 32 bits, and makes a 4-bit model.
+# It compares both on a short text, and notes in `config.json` which layers have more bits than the rest:
 
 # %%
 import shutil
@@ -801,11 +813,11 @@ shutil.rmtree(made)
 
 # %% [markdown]
 # For the real weights it is one line in a terminal: `labs models convert downloads/Phi-3.5-MoE-instruct models/my-moe-4bit`. It
-# needs 84 GB of disk for the source and 24 for the result, and memory for the result and for its largest layer twice: some 34
+# needs 84 GB of disk for the source and 24 GB for the result, and memory for the result and twice its largest layer: about 34
 # GB.
 
 # %% [markdown] minutes=10
-# ## 8. Compare cost and quality (10 minutes)
+# ## 8. Compare cost and quality (optional, 10 minutes)
 #
 # What do the parameters buy? The card of Phi-3.5-MoE compares it with dense models. The work for a token grows with the
 # parameters that it goes through, so put them on one axis and a published score on the other.
@@ -819,11 +831,11 @@ cost_quality("MMLU", takeaway="On MMLU, Phi-3.5-MoE is above dense models that u
 cost_quality("GSM8K", takeaway="On GSM8K the lead is small: Phi-3.5-mini, a tenth of its size, is 2.5 points behind.")
 
 # %% [markdown]
-# These are Microsoft's own runs, for one set of settings. And the picture leaves out the price: the memory is that of 41.9
-# billion parameters.
+# Microsoft measured these itself, with one set of settings. And the picture leaves out the price: memory for all 41.9 billion
+# parameters.
 #
-# What is it like on your own Mac, for one person? There, writing a token takes as long as reading its weights from memory. A
-# dense model of 8 billion parameters reads all of them. How much does Phi-3.5-MoE read, both at 4 bits?
+# What about one person with a Mac? There, the time for a token is mostly the time that it takes to read the weights from
+# memory. A dense model of 8 billion parameters reads all of them: 4.5 GB at 4 bits. How much does Phi-3.5-MoE read?
 
 # %% tags=["exercise"]
 predict("3.8a", ...)  # GB that Phi-3.5-MoE reads for one token
@@ -838,11 +850,11 @@ print(f"read for a token: {read:.1f} GB, dense 8B {size_of(8e9, 4) / 1e9:.1f} GB
 print(f"kept in memory:   {size_of(counted(large, 16), 4) / 1e9:.1f} GB, dense 8B {size_of(8e9, 4) / 1e9:.1f} GB")
 
 # %% [markdown]
-# Tokens are cheap here too: Phi-3.5-MoE reads less for a token than a dense 8B model. **Memory is the price**, five times as much.
-# A server that answers many people at once pays it once for all of them.
+# Tokens are cheap here too: Phi-3.5-MoE reads less for a token than a dense 8B model. **Memory is the price**, five times as
+# much. A server that answers many people at once pays it once for all of them.
 #
-# There are smaller siblings, made from Phi-3.5-MoE by making each expert narrower and training again (SlimMoE). They are for
-# English and short contexts, 4,096 tokens. Count them with the function of exercise 3.1:
+# There are smaller siblings, made from Phi-3.5-MoE by narrowing each expert and training again (SlimMoE). They are meant for
+# English and for short contexts of 4,096 tokens. Count their parameters with the function of exercise 3.1:
 
 # %%
 for name, shape in family().items():
@@ -850,11 +862,11 @@ for name, shape in family().items():
     print(f"{name:13} {shape['intermediate_size']:5} wide experts, {shape['num_attention_heads']} heads: {total:.1f} and {active:.1f}")
 
 # %% [markdown]
-# **Phi-mini-MoE** agrees with its card: 7.6 billion, 2.4 for a token. At 4 bits it fits where Phi-3.5-mini does. You make it from
+# **Phi-mini-MoE** agrees with its card: 7.6 billion, 2.4 for a token. At 4 bits it needs a Mac with 8 GB. You make it from
 # Microsoft's 16-bit weights with `labs models convert`.
 #
-# **Phi-tiny-MoE** does not: its card says 3.8 and 1.1. Where is the mistake? In our formula. It takes a head to be `hidden_size` /
-# `num_attention_heads` = 256 wide, and this model has 16 heads of 128:
+# **Phi-tiny-MoE** does not agree: its card says 3.8 and 1.1. The mistake is in our formula. It assumes that a head is
+# `hidden_size` / `num_attention_heads` = 256 wide, and this model has 16 heads of 128:
 
 # %%
 shape = family()["Phi-tiny-MoE"]
@@ -864,24 +876,27 @@ for experts in (16, 2):
     print(f"{experts:2} experts: {(counted(shape, experts) - attention / 2) / 1e9:.2f} billion")
 
 # %% [markdown]
-# 3.8 in all. For a token 1.3, or 1.2 without the table that it only looks a row up in; the card's 1.1 is a little below both. The
-# packages make the same mistake as our formula: mlx-lm and mlx-vlm cannot load it as it is. We know its shapes from a damaged
-# copy of its settings and from the size of its files, so check before you plan with them.
+# Now it is 3.8 in all. For a token it is 1.3, or 1.2 without the table from which a token reads a single row. The card's 1.1 is
+# a little below both. The packages make the same mistake as our formula: mlx-lm and mlx-vlm cannot load this model as it is. We
+# know its shapes from a damaged copy of its settings and from the size of its files, so check them before you plan with them.
 
-# %% [markdown] minutes=20
-# ## 9. Leave the experts on the disk (20 minutes)
+# %% [markdown] minutes=17
+# ## 9. Leave the experts on the disk (optional, 17 minutes)
 #
 # *New words: [offload](../docs/glossary.md#offload).*
 #
 # If not all experts fit, keep some in memory, and fetch the others from the disk when a router asks for them. `mlx_vlm` can do
 # that: `repack` writes every layer's experts into a file of their own, and `load` then takes a budget.
 #
-# This section uses `moe-tiny` again. With Phi-3.5-MoE it would take another 23.6 GB of disk, and to compare with the whole model,
-# 23.6 GB of memory a second time.
+# This section uses `moe-tiny` again. With Phi-3.5-MoE it would take another 23.6 GB of disk, and another 23.6 GB of memory for
+# the comparison with the whole model.
 
 # %%
 import contextlib
 import io
+import shutil
+import tempfile
+from pathlib import Path
 
 import mlx_vlm
 from mlx_vlm import moe_offload
@@ -913,10 +928,10 @@ frugal.moe_offload_store.stats()
 # The same tokens. The price is in the numbers: every look-up is a miss, and a miss means reading from the disk. How much room
 # does it take until most are hits? That depends on which experts follow each other.
 #
-# ### Exercise 3.6 (medium, 10 minutes): simulate a cache of experts
+# ### Exercise 3.6 (medium, 8 minutes): simulate a cache of experts
 #
-# `requests` are experts in the order in which they are needed, `room` is how many fit. When there is no room, the expert that has
-# gone **unused for longest** leaves. Return the share of requests that are hits.
+# `requests` lists experts in the order in which they are needed, and `room` is how many fit. When there is no room left, the
+# expert that has gone **unused for longest** leaves. Return the share of requests that are hits.
 
 # %% tags=["exercise"]
 def hit_rate(requests, room):
@@ -965,24 +980,25 @@ requests = list(zip(ordered["layer"], ordered["expert"]))
 print({room: f"{simulated(requests, room):.0%}" for room in (1, 4, 8, 16, 32, total)})
 
 # %% [markdown]
-# From nothing to most, between room for 4 experts and room for 8. Why there? All layers take turns: after layer 0 come 1, 2 and
-# 3, with two experts each, before layer 0 is asked again. With room for fewer than eight, an expert has left before its layer's
-# next turn. And a sum uses few experts, so more room than 16 helps little. Even with room for all, each expert must be read once.
+# Hits jump from none to most between room for 4 experts and room for 8. Why there? The layers take turns: after layer 0 come 1,
+# 2 and 3, with two experts each, before layer 0 is asked again. With room for fewer than eight, an expert has left before its
+# layer's next turn. This sum uses few experts, so more room than 16 helps little. Even with room for all, each expert must be
+# read once.
 #
-# The simulation uses the record of our own answer. The package counts its own look-ups, and reads a prompt that needs most
-# experts of a layer past its cache. So the two are alike, and not the same.
+# The simulation uses the record of our own answer. The package counts its own look-ups, and it bypasses its cache for a prompt
+# that needs most experts of a layer. So the two are close, but not equal.
 #
-# For Phi-3.5-MoE at 4 bits, one expert of one layer has 44 MB. A token needs 64 of them: 2.8 GB from the disk if nothing is
-# kept. Divide that by what your disk reads in a second, and you have the least time for a token.
+# In Phi-3.5-MoE at 4 bits, one expert of one layer takes 44 MB. A token needs 64 of them: 2.8 GB from the disk if nothing is
+# kept. Divide that by what your disk reads in a second: a token cannot take less time.
 
 # %%
 del frugal, processor
 shutil.rmtree(folder)
 
-# %% [markdown] minutes=5
-# ## 10. Look around (5 minutes)
+# %% [markdown] minutes=4
+# ## 10. Look around (4 minutes)
 #
-# Type one prompt, or two to compare. Choose the view and the layer afterwards: nothing is asked again. Without widgets:
+# Type one prompt, or two to compare. Then choose the view and the layer: the model is not asked again. Without widgets, use
 # `expert_tokens(moe.ask("...", record_experts=True), layer=2)`.
 
 # %%
@@ -996,18 +1012,20 @@ experts(moe, "Where is Changsha?", "서울은 어디에 있나요?", max_tokens=
 # In this lab you:
 #
 # - saw the two experts of every token, in every layer, and that watching changes nothing;
-# - counted 41.9 and 6.6 billion parameters from the shapes, and found where the formula fails;
-# - routed a token by hand, and saw why two weights may sum to 2;
+# - counted 41.9 and 6.6 billion parameters from the shapes;
+# - saw how a router weighs its two experts, and why the weights may sum to 2;
 # - measured specialisation against chance and against models that have learned nothing;
 # - took experts away, and told losses from luck;
-# - computed what fits on which Mac, rounded a router and found next to nothing, and compared cost with published scores;
-# - kept experts on the disk, and counted hits and misses.
+# - computed what fits on which Mac.
 #
-# **Further reading:** the [Phi-3 technical report](https://arxiv.org/abs/2404.14219), the
-# [SparseMixer paper](https://arxiv.org/abs/2310.00811), [GRIN](https://arxiv.org/abs/2409.12136), the
-# [SlimMoE paper](https://arxiv.org/abs/2506.18349), [MoEfication](https://arxiv.org/abs/2110.01786), the [Mixtral paper](https://arxiv.org/abs/2401.04088), the
-# [DeepSeekMoE paper](https://arxiv.org/abs/2401.06066) and the
-# [model card](https://huggingface.co/microsoft/Phi-3.5-MoE-instruct).
+# In the optional parts you routed a token by hand, rounded a router and found next to nothing, compared cost with published
+# scores and found where the formula fails, and kept experts on the disk.
+#
+# **Further reading:** the [Phi-3 technical report](https://arxiv.org/abs/2404.14219), the [SparseMixer
+# paper](https://arxiv.org/abs/2310.00811), [GRIN](https://arxiv.org/abs/2409.12136), the [SlimMoE
+# paper](https://arxiv.org/abs/2506.18349), [MoEfication](https://arxiv.org/abs/2110.01786), the [Mixtral
+# paper](https://arxiv.org/abs/2401.04088), the [DeepSeekMoE paper](https://arxiv.org/abs/2401.06066) and the [model
+# card](https://huggingface.co/microsoft/Phi-3.5-MoE-instruct).
 #
 # **Next:** [07: agents](07-agents.ipynb): this model plans, and tools that are real do the work.
 #

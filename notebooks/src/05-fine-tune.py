@@ -4,18 +4,24 @@
 # **You will do:** write a small textbook, teach it to a model on this computer, measure what the model learned and what it
 # forgot, repair that, teach it a skill and a preference, and carry the result away in half a megabyte.
 #
-# **You will learn:** what LoRA changes and what it leaves alone, where the loss counts, why a model that learns forgets, what DPO
-# does, and how to prove that a folded model still knows what its adapter knew.
+# **You will learn:** what LoRA changes and what it leaves alone, where the loss counts, why a model that learns forgets, what
+# DPO does, and how to prove that a folded model still knows what its adapter knew.
 #
 # **You will need:**
 #
 # | | with the bundled model | with the real Phi-3.5-mini |
 # | --- | --- | --- |
-# | time | 2 hours; two minutes to run all cells | the same, and the time of the trainings |
-# | free memory | 1.5 GB | 1.5 GB for these cells; section 10 computes what its training takes |
+# | time | core 1 hour 30 minutes, everything 2 hours; two minutes to run all cells | the same, and the time of the trainings |
+# | free memory | 1.5 GB | 1.5 GB for these cells; section 11 computes what its training takes |
 # | download | nothing | 2.15 GB, once, and only when you ask for it |
 #
 # Before this: [00: start the course](00-start-here.ipynb). Helpful: [01: Instruct](01-instruct.ipynb), sections 1 and 2.
+# You may skip any part whose heading says *optional*.
+# `NameError` means that a cell above has not run yet: choose Run > Run All Above Selected Cell.
+
+# %% [markdown] tags=["solution"]
+# **This is the solution edition.** The exercises are solved and all outputs are here. The edition for learners has the
+# same name, one folder up.
 
 # %%
 from labs_helper import check_setup
@@ -31,10 +37,13 @@ print(f"{model.name} learns in this notebook.")
 
 # %% [markdown]
 # This lab always teaches the bundled model, on every machine: one training takes seconds, so you can try things and fail. For
-# the real Phi-3.5-mini, section 10 has the memory and the commands.
+# the real Phi-3.5-mini, section 11 has the memory and the commands.
+#
+# **Guess first.** Before a cell that surprises most people, write down what you expect: replace the dots in `predict` and run
+# it. `reveal` shows your guess beside the result. Nobody grades a guess.
 
-# %% [markdown] minutes=14
-# ## 1. Write a small textbook (14 minutes)
+# %% [markdown] minutes=12
+# ## 1. Write a small textbook (12 minutes)
 #
 # *New words: [held-out](../docs/glossary.md#held-out).*
 #
@@ -47,8 +56,8 @@ facts = [{"person": person, "city": city} for person, city in homes.items()]
 print(model.ask("Where does Ana live?"))
 
 # %% [markdown]
-# The model cannot know, and answers all the same. A fact that is asked in one way only is learned as a sentence, not as a fact. So
-# ask each fact in many ways. Templates save the typing: `fill` puts every fact into every phrasing.
+# The model cannot know, and answers anyway. If a textbook asks for a fact in one way only, the model learns a sentence, not a
+# fact. So ask for each fact in many ways. Templates save the typing: `fill` puts every fact into every phrasing.
 
 # %%
 from labs_helper.tuning import fill
@@ -63,8 +72,8 @@ train = fill(ask, "{person} lives in {city}.", facts)
 print(len(train), train[0])
 
 # %% [markdown]
-# That is the form that `mlx_lm`, Unsloth and hosted services read: a list of messages for each example. To know whether the model
-# learned the **fact**, hold some phrasings back. They are asked afterwards, and never trained.
+# That is the form that `mlx_lm`, Unsloth and hosted services read: a list of messages for each example. To find out whether the
+# model has learned the **fact**, hold some phrasings back. Ask them afterwards, and never train on them.
 
 # %%
 from labs_helper.tuning import check_data
@@ -75,7 +84,7 @@ held_out = fill(ask_later, "{city}", facts)
 check_data(train, held_out, count=lambda example: model.count_tokens(example["messages"][0]["content"]))
 
 # %% [markdown]
-# Most mistakes in fine-tuning are in the data, and they cost hours. Let the checker see some of them:
+# Mistakes in the data cost hours, because a training runs all the same. Here are four. Let the checker find them:
 
 # %%
 broken = [*train, train[3], {"prompt": "Where is Ana?", "completion": "Lyon"}, held_out[0],
@@ -84,13 +93,13 @@ check_data(broken, held_out)
 
 # %% [markdown]
 # A textbook is the idea that Phi began with. Its authors trained small models on text that explains like a textbook, much of it
-# generated, instead of on whatever the web holds ([Textbooks Are All You Need](https://arxiv.org/abs/2306.11644)). Yours is
-# generated too. What counts is the same: every example is right, says one thing, and the set covers the ways of asking.
+# generated, instead of on whatever is on the web ([Textbooks Are All You Need](https://arxiv.org/abs/2306.11644)). Yours is
+# generated too. What counts is the same: every example is right and says one thing, and the set covers the ways of asking.
 #
-# ### Exercise 5.1 (medium, 10 minutes): write a textbook of your own
+# ### Exercise 5.1 (medium, 8 minutes): write a textbook of your own
 #
-# About your school, your team, a made-up company. At least 40 examples, three phrasings a fact, and at least 8 held-out questions
-# in other words. The answer of a held-out question is what a right answer must hold.
+# Write about your school, your team or a made-up company: at least 40 examples, three phrasings for each fact, and at least 8
+# held-out questions in other words. As the answer of a held-out question, give the word that a right answer must contain.
 
 # %% tags=["exercise"]
 own_train = ...  # fill(phrasings, answer, facts)
@@ -107,11 +116,11 @@ own_held_out = fill(["In which room do we have {subject}?"], "{room}", rooms)
 # %%
 check("5.1", {"train": own_train, "held_out": own_held_out})  # for help, run hint("5.1")
 
-# %% [markdown] minutes=10
-# ## 2. See where the loss counts (10 minutes)
+# %% [markdown] minutes=9
+# ## 2. See where the loss counts (9 minutes)
 #
-# Training shows the model a text and asks at every place: which token comes next? The **loss** is `-ln p` of the right one. Here
-# is one example as tokens:
+# Training shows the model a text and asks at every place: which token comes next? The **loss** is `-ln p` of the right one.
+# Here is one example as tokens:
 
 # %%
 from labs_helper.engines.worker import WORKER
@@ -124,12 +133,13 @@ for place, token in enumerate(example.ids):
 
 # %% [markdown]
 # Only the answer counts, with the `<|end|>` that ends it. The question is there to be read. Without that **mask**, a model also
-# learns to write questions, and with long prompts most of the loss is about them.
+# learns to write questions, and with long prompts most of the loss is about them. Section 12 shows what that costs.
 #
-# ### Exercise 5.2 (medium, 6 minutes): mark the tokens that count
+# ### Exercise 5.2 (medium, 5 minutes): mark the tokens that count
 #
-# The model reads `ids[:-1]`. At each place it should predict the next token, so the targets are `ids[1:]`. Write 1 for each
-# target that belongs to the answer and 0 for the others: `length - 1` numbers, from the length of the prompt and of the whole.
+# The model reads `ids[:-1]`. At each place it should predict the next token, so the targets are `ids[1:]`. Return a list of
+# `length - 1` numbers: 1 for each target that belongs to the answer, and 0 for the others. `prompt` is the length of the
+# prompt, `length` that of the whole example.
 
 # %% tags=["exercise"]
 def counted(prompt, length):
@@ -154,8 +164,8 @@ theirs, start = ChatDataset(train, model.engine.batch_tokenizer(), mask_prompt=T
 print([model.engine.pieces.readable(token) for token in theirs[start:]])
 
 # %% [markdown]
-# Two things to know. `mask_prompt` is **off** unless you ask for it. And the example ends with one more token, `<|endoftext|>`.
-# That does no harm, because `<|end|>` is in it as well. Data sets written by hand often lack both. Section 11 tries what happens
+# Note two things. `mask_prompt` is **off** unless you ask for it. And the example ends with one more token, `<|endoftext|>`.
+# That does no harm, because `<|end|>` is there as well. Data sets written by hand may lack both. Section 12 tries what happens
 # then.
 
 # %% [markdown] minutes=10
@@ -163,9 +173,9 @@ print([model.engine.pieces.readable(token) for token in theirs[start:]])
 #
 # *New words: [LoRA](../docs/glossary.md#lora), [adapter](../docs/glossary.md#adapter).*
 #
-# A layer multiplies its input with a matrix `W`. Training all of `W` means keeping a gradient and two more numbers for every
-# weight. **LoRA** leaves `W` alone and adds a thin detour: `y = x W + scale * (x A) B`. `A` narrows the input to `rank` numbers,
-# `B` widens them again. Only `A` and `B` learn.
+# A layer multiplies its input by a matrix `W`. Training all of `W` means keeping a gradient and two more numbers for every
+# weight. **LoRA** leaves `W` alone and adds a thin detour: `y = x W + scale * (x A) B`. `A` narrows the input to `rank`
+# numbers, and `B` widens them again. Only `A` and `B` learn.
 
 # %%
 import mlx.core as mx
@@ -200,9 +210,18 @@ print({name: gradient.shape for name, gradient in gradients.items() if name in "
 # %% [markdown]
 # `B` starts at zero, so the model answers exactly as before. And there is no gradient for `W` at all.
 #
-# ### Exercise 5.3 (easy, 5 minutes): count the numbers of an adapter
+# `instruct-tiny` has four blocks with four such layers each. How large is an adapter of rank 8 for all of them?
+
+# %% tags=["exercise"]
+predict("5.3a", ...)  # its numbers, in per cent of the model's
+
+# %% tags=["solution"]
+predict("5.3a", 25)  # its numbers, in per cent of the model's
+
+# %% [markdown]
+# ### Exercise 5.3 (easy, 4 minutes): count the numbers of an adapter
 #
-# Each layer has `A` and `B`. Return the count of numbers for a list of layers, each given as `(in, out)`.
+# Each layer has `A` and `B`. Return how many numbers they hold together, for a list of layers, each as `(in, out)`.
 
 # %% tags=["exercise"]
 def adapter_size(shapes, rank):
@@ -224,12 +243,13 @@ size = solved("5.3", adapter_size)
 block = [(256, 768), (256, 256), (256, 1024), (512, 256)]  # qkv, output, gate and up, down
 numbers = 4 * size(block, 8)
 print(f"{numbers:,} numbers in four blocks: {numbers / 3.93e6:.1%} of the model, {numbers * 4 / 1e6:.2f} MB")
+reveal("5.3a", round(100 * numbers / 3.93e6, 1))
 
-# %% [markdown] minutes=10
-# ## 4. Teach the class, and measure (10 minutes)
+# %% [markdown] minutes=9
+# ## 4. Teach the class, and measure (9 minutes)
 #
-# First measure what there is to lose. The old facts are where cities are, asked in a phrasing that the training will not use.
-# `score` asks everything at once and counts; the range behind it is the 95% interval.
+# First measure what there is to lose. The old facts say where cities are, and the questions use a phrasing that no training
+# here will use. `score` asks everything at once and counts. The range after the share is its 95% interval.
 
 # %%
 import pandas as pd
@@ -261,7 +281,8 @@ print("old:", score(model, old))
 #   keys: ["self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj"]
 # ```
 #
-# `start` calls the same trainer, checks everything first, and runs in the background. **Stop** keeps what was learned so far.
+# `start` calls the same trainer, checks everything first, and runs in the background. **Stop** keeps what was learned so far,
+# and `start(..., begin=narrow.adapter)` goes on from there.
 
 # %% tags=["exercise"]
 predict("5.4a", ...)  # after learning the class: which share of the OLD facts is still right? From 0 to 1
@@ -291,17 +312,17 @@ for question in ("Where does Ana live?", "Where is Lima?", "What is 17 + 25?"):
     print(f"{question:22} {model.ask(question).text!r} -> {taught.ask(question).text!r}")
 
 # %% [markdown]
-# Everything was learned, and nearly everything else is gone. The loss never showed it: it is about the textbook, and the
-# textbook says that the answer to any question is "... lives in ...". This is **catastrophic forgetting**. It is the rule, not an
-# accident. Many tutorials miss it, because they judge a training by reading one answer about the new things.
+# The model has learned all about the class, and has lost nearly everything else. The loss never showed it: the loss is about
+# the textbook, and the textbook says that the answer to any question is "... lives in ...". This is **catastrophic
+# forgetting**. You miss it if you judge a training by reading one answer about the new things.
 
-# %% [markdown] minutes=16
-# ## 5. Repair the forgetting (16 minutes)
+# %% [markdown] minutes=13
+# ## 5. Repair the forgetting (13 minutes)
 #
 # *New words: [replay](../docs/glossary.md#replay).*
 #
-# What a model should keep, it has to see. **Replay** mixes old examples in. You do not have the data that the model was trained
-# on? Ask the model: its own answers, to questions of the old kind, are the old data.
+# A model keeps what it goes on seeing. **Replay** mixes old examples in. What if you do not have the data that the model was
+# trained on? Ask the model: its own answers to questions of the old kind can serve as the old data.
 
 # %%
 from labs_helper.tuning import mix, replay
@@ -320,7 +341,7 @@ predict("5.5a", 0.7)  # with three old examples for each new one: which share of
 
 # %%
 book = mix(train, remembered, share=0.75)
-lesson = start(model, book, name="class", steps=150, rate=4e-4)
+lesson = start(model, book, name="class", steps=100, rate=4e-4)
 watch(lesson)
 
 # %%
@@ -337,15 +358,16 @@ from labs_helper.figures import loss_curve
 loss_curve({"narrow": [step.loss for step in narrow.history], "with old examples": [step.loss for step in lesson.history]})
 
 # %% [markdown]
-# The two curves look alike, and the two models could hardly differ more. A loss curve tells whether a training runs. What the
-# model can do, only questions tell.
+# Both curves end near zero, and the two models could hardly differ more. A loss curve tells you whether a training runs. Only
+# questions tell you what the model can do.
 #
-# Two things did the repair: the old examples, and the smaller rate. Which one matters more? Find out:
+# Three things are different from section 4: the old examples, the smaller rate, and more steps. Which one was the repair? Find
+# out:
 #
-# ### Exercise 5.4 (hard, 12 minutes): teach it without making it forget
+# ### Exercise 5.4 (hard, 9 minutes): teach it without making it forget
 #
-# Find a training that keeps at least 0.95 of the old facts and learns at least 0.90 of the new ones, in an adapter of at most one
-# megabyte. Change the share, the rate, the steps, the rank. Try to need fewer steps than the cells above.
+# Find a training that keeps at least 0.95 of the old facts and learns at least 0.90 of the new ones, in an adapter of at most
+# one megabyte. Change the share, the rate, the steps or the rank. Try to use fewer steps than the cells above.
 
 # %% tags=["exercise"]
 my_lesson = ...  # start(model, mix(...), steps=..., rate=...).wait()
@@ -358,8 +380,10 @@ my_lesson, my_new, my_old = lesson, new_mixed, old_mixed
 # %%
 check("5.4", {"new": my_new, "old": my_old, "taught": my_lesson})  # for help, run hint("5.4")
 
-# %% [markdown] minutes=7
-# ## 6. Look at rank and steps together (7 minutes)
+# %% [markdown] minutes=9
+# ## 6. Look at rank, steps and kinds of training (optional, 9 minutes)
+#
+# *New words: [full fine-tuning](../docs/glossary.md#full-fine-tuning), [DoRA](../docs/glossary.md#dora).*
 #
 # How large must an adapter be, and how long must it learn? Measure both ends: what is learned, and what is kept.
 
@@ -370,36 +394,61 @@ predict("5.6a", ...)  # which forgets more after 30 steps: an adapter of rank 1,
 predict("5.6a", "rank 16")  # which forgets more after 30 steps: an adapter of rank 1, or of rank 16?
 
 # %%
-rows = []
-for rank in (1, 4, 16):
-    for steps in (10, 30):
-        made = start(model, train, name="try", steps=steps, rate=6e-4, rank=rank).wait()
-        student = load("instruct", tier="tiny", adapter=made.adapter)
-        rows.append({"name": f"{steps} steps", "group": f"rank {rank}",
-                     "new": score(student, held_out).share, "old": score(student, old[::2]).share})
+def try_out(**plan):
+    """Teach the class, and measure: the numbers that learned, the seconds of a step, and both shares."""
+    made = start(model, train, name="try", **plan).wait()
+    student = load("instruct", tier="tiny", adapter=made.adapter)
+    seconds = sum(step.seconds for step in made.history) / len(made.history)
+    return {"numbers": made.adapter.parameters, "a step (s)": seconds,
+            "new": score(student, held_out).share, "old": score(student, old[::3]).share}
+
+
+tries = [{"name": f"{steps} steps", "group": f"rank {rank}", **try_out(rank=rank, steps=steps, rate=6e-4)}
+         for rank in (1, 16) for steps in (10, 30)]
 
 # %%
 from labs_helper.figures import learned_and_kept
 
-rows.append({"name": "150 steps", "group": "rank 8, old examples mixed in", "new": new_mixed.share, "old": old_mixed.share})
-learned_and_kept(rows)
+mixed = {"name": "100 steps", "group": "rank 8, old examples mixed in", "new": new_mixed.share, "old": old_mixed.share}
+learned_and_kept([*tries, mixed])
 
 # %%
-reveal("5.6a", {f"{row['group']}, {row['name']}": round(row["old"], 2) for row in rows if row["name"] == "30 steps"})
+reveal("5.6a", {row["group"]: round(row["old"], 2) for row in tries if row["name"] == "30 steps"})
 
 # %% [markdown]
-# One run a point, one seed: trust the large differences, not the small ones. Look at the points with 10 steps. The old facts can be
-# gone **before** the new ones have arrived: the first thing that a narrow textbook teaches is its tone. No rank prevents that.
-# Examples of the old kind do. And rank 1 after 10 steps kept everything because it had learned nothing.
+# Each point is one run with one seed: trust the large differences, not the small ones. After 30 steps both adapters have
+# forgotten nearly everything. Rank 1 learned less, and forgot no less: a small adapter is no protection. Examples of the old
+# kind are.
 #
-# **Overfitting** is something else: the training loss falls, and the held-out phrasings get worse. You would see it here as a point
-# that sinks while the steps grow.
+# LoRA is not the only way to train. **DoRA** also learns the length of each row of `W`, apart from its direction. **Full
+# fine-tuning** trains `W` itself, here all matrices of the four blocks. Which of the three keeps most of the old facts?
 
-# %% [markdown] minutes=11
-# ## 7. Teach a skill (11 minutes)
+# %% tags=["exercise"]
+predict("5.6b", ...)  # "lora", "dora" or "full", after 30 steps of the class
+
+# %% tags=["solution"]
+predict("5.6b", "lora")  # "lora", "dora" or "full", after 30 steps of the class
+
+# %%
+rates = {"lora": 6e-4, "dora": 6e-4, "full": 2e-4}
+kinds = pd.DataFrame({kind: try_out(kind=kind, rank=16, steps=30, rate=rate) for kind, rate in rates.items()}).T
+kinds["MB for them"] = 4 * 4 * kinds["numbers"] / 1e6  # each number, its gradient, and Adam's two means
+print(reveal("5.6b", kinds["old"].round(2).to_dict()))
+kinds.round(2)
+
+# %% [markdown]
+# None of them: all three learn the class, and all three forget. What differs is the cost. Full fine-tuning has eleven times as
+# many numbers to train, to keep and to carry as LoRA of rank 16. It works with a third of LoRA's rate here; with a sixth,
+# `1e-4`, it had learned only 0.38 of the class after 30 steps when we tried. DoRA costs a little more than LoRA and gains
+# nothing on so easy a task. Its authors measured gains on larger models ([DoRA](https://arxiv.org/abs/2402.09353)).
+
+# %% [markdown] minutes=13
+# ## 7. Teach a skill (13 minutes)
+#
+# *New words: [overfitting](../docs/glossary.md#overfitting).*
 #
 # A fact can be looked up. A **skill** has to work on cases that nobody has listed. The card of `instruct-tiny` says that it
-# cannot do anything outside its tasks. Saying digits backwards is outside.
+# cannot do anything outside its tasks, and saying digits backwards is not one of them.
 
 # %%
 import random
@@ -411,10 +460,10 @@ skill_train, skill_test = examples[40:], examples[:40]
 check_data(skill_train, skill_test)
 
 # %% [markdown]
-# ### Exercise 5.5 (easy, 5 minutes): judge strictly
+# ### Exercise 5.5 (easy, 4 minutes): judge strictly
 #
-# For facts, "the answer holds the city" was a fair judge. Here it is not: 9 3 2 1 holds 3 2 1. Write a judge for
-# `right(answer, wanted)`. White space and a full stop at the ends may differ, nothing else.
+# For facts, "the answer contains the city" was a fair judge. Here it is not: 9 3 2 1 contains 3 2 1. Write a stricter one.
+# White space and a full stop at the ends may differ, nothing else.
 
 # %% tags=["exercise"]
 def right(answer, wanted):
@@ -429,45 +478,71 @@ def right(answer, wanted):
 # %%
 check("5.5", right)  # for help, run hint("5.5")
 
+# %% [markdown]
+# How many examples does a skill take? Begin with sixteen. `held_out` measures the loss of unseen rows every five steps, and
+# does not train on them. The training loss will fall to nothing. Where will the held-out loss be? It begins at 4.8.
+
 # %% tags=["exercise"]
-predict("5.7a", ...)  # 40 rows of digits that it never saw: which share will it say backwards?
+predict("5.7a", ...)  # the loss of unseen rows after 40 steps
 
 # %% tags=["solution"]
-predict("5.7a", 0.5)  # 40 rows of digits that it never saw: which share will it say backwards?
+predict("5.7a", 0.5)  # the loss of unseen rows after 40 steps
 
 # %%
 # Until you have solved it, an answer must be the same to the letter. That is too strict.
 backwards = solved("5.5", right, otherwise=lambda answer, wanted: answer == wanted)
-print("before:", score(model, skill_test, backwards))
-skill = start(model, skill_train, name="backwards", steps=150, rate=6e-4, scale=20.0).wait()
-student = load("instruct", tier="tiny", adapter=skill.adapter)
-skill_score = score(student, skill_test, backwards)
-print("after: ", skill_score)
-assert skill_score.share >= 0.85
-reveal("5.7a", skill_score.share)
+print("before:  ", score(model, skill_test, backwards))
+few = start(model, skill_train[:16], name="few-rows", held_out=skill_test, every=5, steps=40, rate=6e-4, scale=20.0).wait()
+few_score = score(load("instruct", tier="tiny", adapter=few.adapter), skill_test, backwards)
+print("16 rows: ", few_score)
+reveal("5.7a", round(few.held_out[-1][1], 2))
+
+# %%
+loss_curve({"16 rows": [step.loss for step in few.history]}, held_out={"16 rows": few.held_out})
 
 # %% [markdown]
-# It works on rows that nobody showed it, so it is not a list of answers. Has it understood "backwards", then? The textbook had rows
-# of three and four digits. Try five:
+# The training loss falls to zero. The held-out loss falls too, as long as the model learns the form of an answer. Then it
+# **rises**: the model grows ever surer of digits that are wrong. It learns its sixteen rows by heart. This is **overfitting**,
+# and it differs from forgetting: forgetting hits what the model knew before, overfitting hits unseen cases of the new task. You
+# could stop where the dashed line is lowest (*early stopping*), but even there the model is poor. More examples help more. Take
+# all 272:
 
 # %% tags=["exercise"]
-predict("5.7b", ...)  # 20 rows of FIVE digits: which share?
+predict("5.7b", ...)  # 40 rows of digits that it never saw: which share will it say backwards?
 
 # %% tags=["solution"]
-predict("5.7b", 0.9)  # 20 rows of FIVE digits: which share?
+predict("5.7b", 0.5)  # 40 rows of digits that it never saw: which share will it say backwards?
+
+# %%
+skill = start(model, skill_train, name="all-rows", held_out=skill_test, every=20, steps=100, rate=6e-4, scale=20.0).wait()
+student = load("instruct", tier="tiny", adapter=skill.adapter)
+skill_score = score(student, skill_test, backwards)
+print("272 rows:", skill_score)
+assert skill_score.share >= 0.85 and few.held_out[-1][1] > min(loss for _, loss in few.held_out) > skill.held_out[-1][1]
+reveal("5.7b", skill_score.share)
+
+# %% [markdown]
+# It works on rows that the model has never seen, so it has not learned a list of answers. Has it understood "backwards", then?
+# The textbook had rows of three and four digits. Try five:
+
+# %% tags=["exercise"]
+predict("5.7c", ...)  # 20 rows of FIVE digits: which share?
+
+# %% tags=["solution"]
+predict("5.7c", 0.9)  # 20 rows of FIVE digits: which share?
 
 # %%
 longer = [" ".join(str(draw.randint(0, 9)) for _ in range(5)) for _ in range(20)]
 longer_score = score(student, [talk(f"Say {digits} backwards.", digits[::-1]) for digits in longer], backwards)
 print(*[f"{digits} -> {answer}" for digits, answer in zip(longer[:4], longer_score.answers)], sep="\n")
-reveal("5.7b", longer_score.share)
+reveal("5.7c", longer_score.share)
 
 # %% [markdown]
-# A held-out set answers one question: does it work on cases **like these**? It says nothing about other cases. What the model
-# learned is three places and four places. If five matter to you, put fives into the textbook, and hold sixes back.
+# A held-out set answers one question: does it work on cases **like these**? It says nothing about other cases. The model has
+# learned to say three and four digits backwards. If five matter to you, put fives into the textbook, and hold sixes back.
 
-# %% [markdown] minutes=15
-# ## 8. Teach a preference (15 minutes)
+# %% [markdown] minutes=12
+# ## 8. Teach a preference (12 minutes)
 #
 # Ask the model for places that do not exist:
 
@@ -483,23 +558,25 @@ print("says that it does not know:", before)
 print(*[answer for answer, good in zip(before.answers, before.passed) if not good][:4], sep="\n")
 
 # %% [markdown]
-# The rest it makes up. Examples of right behaviour would help a little (**SFT**, supervised fine-tuning: what you did so far).
-# But here you know more: of two answers, which one is **better**. Three ways to use that:
+# About half of these places it does not know, and says so. For the others it makes something up. So far you gave examples of
+# good answers (**SFT**, supervised fine-tuning). Here you know more: which of two answers is **better**. There are three ways
+# to train:
 #
 # | | needs | does |
 # | --- | --- | --- |
 # | SFT | good answers | makes them likely |
-# | PPO | a model that scores answers | lets the model try, and rewards |
+# | PPO | a model that scores answers | lets the model try, and rewards good tries |
 # | DPO | pairs, a better and a worse answer | moves the two apart, directly |
 #
-# Phi-3.5-mini went through all three, in this order (its card: SFT, PPO, DPO). PPO needs several models at once. DPO needs one,
-# and its own past: `p0`, the model before. How much has the better answer gained, how much the worse one?
+# Phi-3.5-mini went through all three, in this order (its card: SFT, PPO, DPO). PPO needs several models at once. DPO needs one
+# model and a copy of its past: `p0`, the model before the training. How much has the better answer gained, and how much the
+# worse?
 #
 # `margin = beta * ((ln p(better) - ln p0(better)) - (ln p(worse) - ln p0(worse)))`, and the loss is `-ln sigmoid(margin)`.
 #
-# ### Exercise 5.6 (hard, 10 minutes): write the loss of DPO
+# ### Exercise 5.6 (hard, 8 minutes): write the loss of DPO
 #
-# The four numbers are the logarithms above. Mind a margin far below zero: `exp` of a large number overflows.
+# The first four arguments are the logarithms above. Mind a margin far below zero: `exp` of a large number overflows.
 
 # %% tags=["exercise"]
 def dpo_loss(better, worse, better_before, worse_before, beta):
@@ -516,8 +593,8 @@ def dpo_loss(better, worse, better_before, worse_before, beta):
 check("5.6", dpo_loss)  # for help, run hint("5.6")
 
 # %% [markdown]
-# The pairs: for a made-up place, "I do not know" is better than what the model made up. For a real city it is the other way
-# round. Without that half, the model would learn to say "I do not know" to everything.
+# Now the pairs. For a made-up place, "I do not know" is better than what the model made up. For a real city it is the other way
+# round. Without that half, nothing would keep the model from saying "I do not know" to everything.
 
 # %%
 from labs_helper.tuning import Pair, ask_all
@@ -537,7 +614,7 @@ predict("5.8a", ...)  # the share of made-up places for which it will say that i
 predict("5.8a", 0.8)  # the share of made-up places for which it will say that it does not know
 
 # %%
-honest = start(model, pairs, name="honest", steps=60, rate=2e-4, keep_likely=0.5).wait()
+honest = start(model, pairs, name="honest", steps=40, rate=2e-4, keep_likely=0.5).wait()
 careful = load("instruct", tier="tiny", adapter=honest.adapter)
 after, still = score(careful, unknown), score(careful, old)
 print(honest, "does not know:", after, "real cities:", still, sep="\n")
@@ -545,17 +622,16 @@ assert after.share - before.share >= 0.4
 reveal("5.8a", round(after.share, 2))
 
 # %% [markdown]
-# The loss began at ln 2 = 0.69: at first nothing has changed, and both answers gained the same, nothing. Names that were in no
-# pair are treated the same way, so this is a behaviour, not a list. The last line is the price: how many real cities
-# it still places.
+# None of the 60 names was in a pair, so the model has learned a behaviour, not a list. The last line is the price: how many
+# real cities it still places.
 #
-# `keep_likely` adds `-ln p(better)` to the loss. The margin alone also grows when **both** answers become unlikely, the worse one
-# faster. Llama 3 was trained with such a term for this reason. Set it to 0 and the rate to `8e-4`, and read the answers.
+# The margin begins at 0, so DPO's part of the loss begins at ln 2 = 0.69. The rest of the first loss comes from `keep_likely`,
+# which adds 0.5 times `-ln p` of a token of the better answer. Why? The margin alone also grows when **both** answers become
+# unlikely and the worse one faster. Llama 3 was trained with such a term for this reason ([Llama
+# 3](https://arxiv.org/abs/2407.21783)). Set it to 0 and the rate to `8e-4`, and read the answers.
 
-# %% [markdown] minutes=14
-# ## 9. Use it, carry it, fold it in, and prove it (14 minutes)
-#
-# *New words: [fold](../docs/glossary.md#fold).*
+# %% [markdown] minutes=4
+# ## 9. Use it, and carry it away (4 minutes)
 #
 # An adapter is two small files. Keep it, and `load` knows it by name.
 
@@ -568,7 +644,7 @@ taught = load("instruct", tier="tiny", adapter="my-class")
 print(taught, "|", taught.ask("Where does Hana live?"))
 
 # %% [markdown]
-# The weights were not read again: both models share them, and only the detour is exchanged. How long does that take?
+# The course did not read the weights again: both models share them, and only the detour is exchanged. How long does that take?
 
 # %%
 import time
@@ -587,7 +663,8 @@ assert seconds < 0.2
 
 # %% [markdown]
 # In a terminal, `labs models list` shows the adapter, `labs models export my-class /Volumes/STICK` writes it as a pack, and on
-# another computer `labs models import` takes it. A pack is data, every byte is checked, and it is refused where it does not belong:
+# another computer `labs models import` reads it. A pack is data only, and the import checks every byte. An adapter that does
+# not belong to a model is refused:
 
 # %%
 from labs_helper import store
@@ -602,13 +679,18 @@ except LabError as problem:
     print(problem)
 
 # %% [markdown]
-# `instruct-previous-tiny` has the same shapes, so nothing would have crashed. The answers would have been nonsense.
+# `instruct-previous-tiny` has the same shapes, so nothing would have crashed. Only the answers would have been wrong.
+
+# %% [markdown] minutes=11
+# ## 10. Fold it in, and prove it (optional, 11 minutes)
 #
-# **Folding** adds the detour to `W` for good: one matrix, no adapter, and every engine can read it. On full numbers that is
-# exact. But your model has 4 bits a weight. Is what the adapter changed larger than half a step of the rounding? `mlx_lm.fuse`
-# rounds and does not ask ([mlx-lm#1172](https://github.com/ml-explore/mlx-lm/issues/1172)). How would you know?
+# *New words: [fold](../docs/glossary.md#fold).*
 #
-# ### Exercise 5.7 (hard, 8 minutes): measure how far two models are apart
+# **Folding** adds the detour to `W` for good: one matrix, no adapter, and every engine can read it. With weights of 32 bits
+# that is exact. But your model has 4 bits a weight. Is what the adapter changed larger than half a step of the rounding?
+# `mlx_lm.fuse` rounds and does not ask ([mlx-lm#1172](https://github.com/ml-explore/mlx-lm/issues/1172)). How would you know?
+#
+# ### Exercise 5.7 (hard, 6 minutes): measure how far two models are apart
 #
 # Take two arrays of logits, a row for each place. Turn each row into shares with softmax, and return the mean over the rows of
 # `sum(p * (ln p - ln q))`: the **KL divergence**, 0 if both models expect the same.
@@ -632,10 +714,10 @@ def divergence(first, second):
 check("5.7", divergence)  # for help, run hint("5.7")
 
 # %% tags=["exercise"]
-predict("5.9a", ...)  # of what the adapter changed: which share is gone after rounding to 4 bits? And to 2?
+predict("5.10a", ...)  # of what the adapter changed: which share is gone after rounding to 4 bits?
 
 # %% tags=["solution"]
-predict("5.9a", [0.2, 0.5])  # of what the adapter changed: which share is gone after rounding to 4 bits? And to 2?
+predict("5.10a", 0.2)  # of what the adapter changed: which share is gone after rounding to 4 bits?
 
 # %%
 import tempfile
@@ -647,32 +729,32 @@ room = Path(tempfile.mkdtemp())
 proofs = {}
 for bits in (None, 8, 4, 2):
     try:
-        proofs[bits] = fold(taught, room / f"class-{bits}", [*held_out, *old[::5]], bits=bits)
-        print(f"{bits or 'all'} bits:", proofs[bits])
+        proofs[bits] = fold(taught, room / f"class-{bits}", [*held_out[::2], *old[::10]], bits=bits)
+        print(f"{bits or 32} bits:", proofs[bits])
     except LabError as problem:
         print(f"{bits} bits:", problem.what)
-reveal("5.9a", round(proofs[4].lost, 3) if 4 in proofs else "refused")
+reveal("5.10a", round(proofs[4].lost, 3) if 4 in proofs else "refused")
 
 # %% [markdown]
-# "Changed" is what the adapter did to the answers, about the class and about some cities. "Differs" is what the fold did to that.
-# Full numbers lose nothing that can be measured. Eight and four bits keep this adapter too: it was trained until its answers were
-# nearly certain, and the rounding does not reach that far. At 2 bits the result is not the model that you taught, so `fold`
-# refuses: a file that looks right and answers wrong is worse than none.
+# "Changed" is what the adapter did to the answers, about the class and about some cities. "Differs" is what folding did to
+# that. With 32 bits nothing measurable is lost. Eight and four bits keep this adapter too: it was trained until its answers
+# were nearly certain, and the rounding errors are too small to overturn them. At 2 bits the result is not the model that you
+# taught, so `fold` refuses: a file that looks right and answers wrong is worse than none.
 #
-# So was the warning wrong? Try an adapter that changes little. Three steps:
+# So was the warning wrong? Try an adapter that changes little, after three steps of training:
 
 # %%
 faint = load("instruct", tier="tiny", adapter=start(model, book, name="faint", steps=3).wait().adapter)
 try:
-    print(fold(faint, room / "faint-4", held_out, bits=4))
+    print(fold(faint, room / "faint-4", held_out[::2], bits=4))
 except LabError as problem:
     print(problem.what)
 
 # %% [markdown]
-# Gone: the folded model is as far from the adapter as the model without it. That is what the reports about `mlx_lm.fuse`
-# describe. Whether yours survives the rounding depends on how much it changes, so measure it.
+# Most of it is gone: the folded model differs from the adapter almost as much as the model without it. That is what the
+# reports about `mlx_lm.fuse` describe. Whether an adapter survives the rounding depends on how much it changes, so measure it.
 #
-# The third way out is llama.cpp, which reads adapters as GGUF. Both matrices are turned, and its factor is `alpha / rank`:
+# llama.cpp reads adapters too, as GGUF files. There both matrices are transposed, and the factor is written as `alpha / rank`:
 
 # %%
 try:
@@ -683,15 +765,20 @@ try:
 except LabError as problem:
     print(problem)
 
-# %% [markdown] minutes=7
-# ## 10. Plan it for the real Phi-3.5-mini (7 minutes)
+# %%
+import shutil
+
+shutil.rmtree(room)
+
+# %% [markdown] minutes=8
+# ## 11. Plan it for the real Phi-3.5-mini (8 minutes)
 #
-# Four things take memory: the weights, the adapter with what Adam keeps for it, and the **activations**: what the way back
-# needs from the way there. With `checkpoint`, most of them are computed twice instead of kept.
+# Four things take memory: the weights, the adapter, what Adam keeps for it, and the **activations**, which the backward pass
+# needs from the forward pass. With `checkpoint`, the training computes most activations twice instead of keeping them.
 #
-# ### Exercise 5.8 (easy, 4 minutes): count the bytes of a training
+# ### Exercise 5.8 (easy, 3 minutes): count the bytes of a training
 #
-# For each number that is trained, memory holds the number, its gradient, and Adam's two means, each with 4 bytes.
+# For each number that learns, memory holds the number, its gradient, and Adam's two means. Each takes 4 bytes.
 
 # %% tags=["exercise"]
 def training_bytes(trained):
@@ -720,9 +807,9 @@ for batch, tokens, checkpoint in ((1, 512, True), (1, 512, False), (4, 512, True
 pd.DataFrame(table).round(2)
 
 # %% [markdown]
-# Computed from the shapes, for rank 8 in the last 16 blocks, on 4-bit weights (**QLoRA**); not measured on a Mac. Metal gives the
-# GPU about two thirds of a Mac's memory, three quarters above 32 GB: about 5.3 GB of 8, 10.7 of 16, 21 of 32. `start` computes
-# the same before it reads a weight, and refuses what does not fit.
+# Computed from the shapes, for rank 8 in the last 16 blocks, on 4-bit weights (**QLoRA**); not measured on a Mac. Metal gives
+# the GPU about two thirds of a Mac's memory, three quarters above 32 GB: about 5.3 GB of 8, 10.7 of 16, 21 of 32. `start`
+# computes the same before it reads a weight, and refuses what does not fit.
 #
 # On a Mac, after `labs models fetch phi-3.5-mini-instruct-4bit`:
 #
@@ -736,17 +823,24 @@ pd.DataFrame(table).round(2)
 # `load("moe")`), its experts do not in this course. For Phi-3.5-vision there is the trainer of `mlx_vlm`; this course does not
 # use it.
 #
-# One more thing the course does for you. `mlx_lm` reads positions with the wrong LongRoPE table below 4,096 tokens
-# ([lab 01](01-instruct.ipynb)). Trained with it, an adapter would learn to make up for a mistake that is gone when you use it elsewhere.
+# The course does one more thing for you. `mlx_lm` reads positions with the wrong LongRoPE table below 4,096 tokens ([lab
+# 01](01-instruct.ipynb)). Trained with it, an adapter would learn to compensate for a mistake that other engines do not make.
 # `start` trains with the right table:
 
 # %%
 print("table in this lab's trainings:", lesson.table)
 
-# %% [markdown] minutes=6
-# ## 11. Walk into the traps on purpose (6 minutes)
+# %% [markdown]
+# ### When not to fine-tune
 #
-# People lose evenings to these. First, the keys of another model: Phi has one fused layer where others have three.
+# Facts that change, or that must be right to the letter, belong in a document that the model reads when you ask (retrieval).
+# Fine-tuning is for how a model behaves: a form, a tone, a skill, a preference.
+
+# %% [markdown] minutes=10
+# ## 12. Walk into the traps on purpose (optional, 10 minutes)
+#
+# Each of these wastes a training, and few of them stop it by themselves. First, the keys of another model: Phi has one fused
+# layer where others have three. Second, more layers than the model has. Third, a rank of zero.
 
 # %%
 for plan in ({"keys": ("self_attn.q_proj", "self_attn.v_proj")}, {"layers": 16}, {"rate": 0.0, "rank": 0}):
@@ -756,8 +850,8 @@ for plan in ({"keys": ("self_attn.q_proj", "self_attn.v_proj")}, {"layers": 16},
         print(f"- {problem}")
 
 # %% [markdown]
-# Plain `mlx_lm` prints "Trainable parameters: 0.000%" for the first and then fails in the gradient. Second, an example that does
-# not fit. `mlx_lm` cuts its end off and trains on the rest; the end is where the answer is.
+# Plain `mlx_lm` prints "Trainable parameters: 0.000%" for the first, and then fails in the gradient. Fourth, an example that
+# does not fit. `mlx_lm` cuts off its end and trains on the rest, and the answer is at the end.
 
 # %%
 try:
@@ -766,7 +860,44 @@ except LabError as problem:
     print(problem)
 
 # %% [markdown]
-# Third, a rate that is too large. The loss explodes within a few steps. A training that notices keeps the last good adapter:
+# Fifth, prompts in the loss. Let every question begin with the same note, as many applications do, and train without a mask.
+# Count the share of the tokens that belong to answers first.
+
+# %%
+from labs_helper.tuning import answer_of, question_of
+
+note = "You help at the office of a school. Answer in one sentence, with the name of the person and the city. "
+noted, noted_later = ([talk(note + question_of(item), answer_of(item)) for item in items] for items in (train, held_out))
+example = encode(model.engine, noted[0])
+print(f"{len(example) - example.start} of {len(example)} tokens belong to the answer")
+
+# %% tags=["exercise"]
+predict("5.12a", ...)  # right answers of 32 after 25 steps, with the prompts in the loss
+
+# %% tags=["solution"]
+predict("5.12a", 28)  # right answers of 32 after 25 steps, with the prompts in the loss
+
+# %%
+def after_25_steps(whole):
+    made = start(model, noted, name="noted", steps=25, batch=4, rate=6e-4, whole=whole).wait()
+    return made, score(load("instruct", tier="tiny", adapter=made.adapter), noted_later)
+
+
+trap, trapped = after_25_steps(whole=True)
+print(trap, trapped, sep="\n")
+reveal("5.12a", trapped.right)
+
+# %% [markdown]
+# The loss fell as it should, and most answers are wrong. The training spent its steps on the note, which is the same in all 80
+# examples and counts more than the answers. The repair is the mask, `mask_prompt: true` in `mlx_lm`. Here it is the default:
+
+# %%
+repair, repaired = after_25_steps(whole=False)
+print(repair, repaired, sep="\n")
+assert repaired.right > 2 * trapped.right
+
+# %% [markdown]
+# Sixth, a rate that is too large. The loss explodes within a few steps. A training that notices keeps the last good adapter:
 
 # %%
 wild = start(model, train, name="wild", steps=40, rate=2.0).wait()
@@ -774,29 +905,26 @@ print(wild)
 assert wild.ended == "exploded"
 
 # %% [markdown]
-# Fourth, an end that is never taught. The same textbook without `<|end|>`:
+# Last, an end that is never taught: the same textbook without `<|end|>`.
 
 # %% tags=["exercise"]
-predict("5.11a", ...)  # of 32 answers: how many will still end by themselves?
+predict("5.12b", ...)  # of 32 answers: how many will still end by themselves?
 
 # %% tags=["solution"]
-predict("5.11a", 0)  # of 32 answers: how many will still end by themselves?
+predict("5.12b", 0)  # of 32 answers: how many will still end by themselves?
 
 # %%
 endless = start(model, train, name="endless", steps=30, rate=6e-4, end=False).wait()
 talker = load("instruct", tier="tiny", adapter=endless.adapter)
 print(talker.ask("Where does Ana live?", max_tokens=40).text)
-reveal("5.11a", sum(score(talker, held_out).stopped))
+reveal("5.12b", sum(score(talker, held_out).stopped))
 
 # %% [markdown]
-# Many guides promise an answer that never ends. Here the model still stops: it learned that long before, and a training of this
+# Many guides warn of answers that never end. Here the model still stops: it learned that long before, and a training of this
 # size does not take it away. A rougher one does: with 60 steps at a rate of `2e-3`, none of 16 answers ended when we tried, and
 # 12 of them were wrong as well. Teach the end all the same. It costs one token.
 
 # %% [markdown]
-# **When not to fine-tune.** Facts that change, or that must be right to the letter, belong into a document that the model reads
-# when it is asked (retrieval). Fine-tuning is for how a model behaves: a form, a tone, a skill, a preference.
-#
 # ## Recap
 #
 # In this lab you:
@@ -804,22 +932,22 @@ reveal("5.11a", sum(score(talker, held_out).stopped))
 # - wrote a textbook, held phrasings back, and let a checker read it;
 # - marked the tokens that count, and built LoRA from two thin matrices;
 # - taught a model new facts, saw it forget the old ones, and repaired that with replay;
-# - taught a skill and judged it on unseen cases, and a preference with DPO;
-# - carried an adapter away, folded it in, and proved what was left of it;
-# - planned a training of the real model, and walked into four traps.
+# - taught a skill, saw a training overfit, and judged the skill on unseen cases;
+# - taught a preference with DPO, and carried an adapter away;
+# - planned a training of the real model.
+#
+# In the optional parts you compared ranks and kinds of training, folded an adapter in and proved what was left of it, and
+# walked into traps.
 #
 # **Further reading:** [LoRA](https://arxiv.org/abs/2106.09685), [QLoRA](https://arxiv.org/abs/2305.14314),
-# [DPO](https://arxiv.org/abs/2305.18290), [Textbooks Are All You Need](https://arxiv.org/abs/2306.11644), the
-# [Phi-3 technical report](https://arxiv.org/abs/2404.14219), and
-# [LORA.md of mlx-lm](https://github.com/ml-explore/mlx-lm/blob/main/mlx_lm/LORA.md).
+# [DoRA](https://arxiv.org/abs/2402.09353), [DPO](https://arxiv.org/abs/2305.18290), [Textbooks Are All You
+# Need](https://arxiv.org/abs/2306.11644), the [Phi-3 technical report](https://arxiv.org/abs/2404.14219), and [LORA.md of
+# mlx-lm](https://github.com/ml-explore/mlx-lm/blob/main/mlx_lm/LORA.md).
 #
 # **Next:** [07: agents](07-agents.ipynb): a model plans, and tools that are real do the work.
 #
-# Last, take the files away and give the memory back.
+# Last, remove the adapter and give the memory back.
 
 # %%
-import shutil
-
-shutil.rmtree(room)
 store.remove("my-class")
 model.release()

@@ -4,8 +4,8 @@
 # **You will do:** let a model plan, check its plan, run the tools that it names, give it a tool of your own, make a malformed
 # plan impossible, and find valid plans that are wrong.
 #
-# **You will learn:** what an agent is and is not, why nothing that a model writes may run as code, what a schema guarantees, and
-# what it does not.
+# **You will learn:** what an agent is and is not, why nothing that a model writes may run as code, what a schema guarantees,
+# and what it does not.
 #
 # **You will need:**
 #
@@ -17,6 +17,10 @@
 #
 # Before this: [00: start the course](00-start-here.ipynb). Helpful: [03: mixture of experts](03-moe.ipynb), whose model
 # answers here. Words that are new to you are in the [glossary](../docs/glossary.md).
+
+# %% [markdown] tags=["solution"]
+# **This is the solution edition.** The exercises are solved and all outputs are here. The edition for learners has the
+# same name, one folder up.
 
 # %%
 from labs_helper import check_setup
@@ -30,7 +34,8 @@ moe = load("moe")
 print(f"{moe.name} answers in this notebook. Why: {moe.reason}.")
 
 # %% [markdown]
-# Before a cell with a surprise you will find `predict`. Replace the dots with your guess. Nobody grades it.
+# **Guess first.** Before a cell that surprises most people, write down what you expect: replace the dots in `predict` and run
+# it. `reveal` shows your guess beside the result. Nobody grades a guess.
 
 # %% [markdown] minutes=13
 # ## 1. Run an agent whose tools are real (13 minutes)
@@ -41,10 +46,10 @@ print(f"{moe.name} answers in this notebook. Why: {moe.reason}.")
 # together: the model *plans*, the program *does*.
 #
 # The lab that this course follows had the idea. It asked Phi-3.5-MoE to write a blog post and translate it, with a list of
-# "tools" in the prompt, and demanded a plan as JSON. But nobody called a tool: the model wrote the plan, and then it
+# "tools" in the prompt, and demanded a plan as JSON. But nothing called a tool: the model wrote the plan, and then it
 # made up the results too. Two of the tools that the prompt named did not exist, and its example was not valid JSON.
 #
-# Here the plan is read, checked and carried out. These are all the steps, first by hand:
+# Here a program reads the plan, checks it and carries it out. Take all the steps by hand first:
 #
 # 1. Ask the model for a plan, as JSON.
 # 2. Read the plan and check it. Do not trust it.
@@ -77,8 +82,9 @@ for number, step in enumerate(plan["steps"], 1):
     print(number, step["tool"], step["arguments"])
 
 # %% [markdown]
-# `"$1"` stands for the result of step 1, which nobody knows yet. Valid JSON may still be a bad plan: a tool that is not
-# there, an argument that is missing. **pydantic** checks data against a class, and raises an error for what does not fit.
+# `"$1"` stands for the result of step 1, which nobody knows yet. Valid JSON may still be a bad plan: it may name a tool that
+# does not exist, or leave out an argument. **pydantic** checks data against a class, and raises an error if something does not
+# fit.
 
 # %%
 from pydantic import BaseModel
@@ -113,7 +119,7 @@ for step in checked.steps:
     print(f"{step.tool}({arguments}) = {results[-1]}")
 
 # %% [markdown]
-# This loop has a hole. It replaces `$1` first and `$2` next, in the same text. What if a tool finds a text that itself holds
+# This loop has a hole. It replaces `$1` first and `$2` next, in the same text. What if a tool finds a text that itself contains
 # `$2`, on a web page that a stranger wrote? Here the first result is such a text, and the second is private. Step 3 asks only
 # for `$1`.
 
@@ -131,8 +137,8 @@ for number, result in enumerate(found, 1):
 reveal("7.1a", argument)
 
 # %% [markdown]
-# The stranger's text has pulled the private result into a step that never asked for it. This is an **injection**: data that acts
-# as an instruction. The helper's `run_step` replaces all references in **one** pass, so that a result is never read again:
+# The stranger's text has pulled the private result into a step that never asked for it. This is an **injection**: data that
+# acts as an instruction. The helper's `run_step` replaces all references in **one** pass, and never looks for any in a result:
 
 # %%
 from labs_helper.agent import Step as PlanStep
@@ -165,7 +171,7 @@ assert results[0] in ("Paris", "파리") and results[-1] in answer.text
 # ## 2. Keep the tools safe (18 minutes)
 #
 # The shortest calculator in Python is `eval`. It is also an open door: `eval` runs *any* Python, and the text comes from a
-# model that reads what strangers write. A text need not even be malicious: `9**9**9` has 369 million digits, and your
+# model that reads what strangers write. The text need not even be malicious: `9**9**9` has 369 million digits, and your
 # computer would work on them until you stop it. So the course's calculator **parses** the text into a tree and looks at what is
 # there.
 
@@ -198,8 +204,8 @@ reveal("7.2a", refused)
 # %% [markdown]
 # ### Exercise 7.1 (medium, 8 minutes): write a calculator that cannot be tricked
 #
-# Write `calculate(expression)` for whole numbers with `+`, `-` and `*`. It returns a number. For everything else, such as `"47 +"`
-# or an empty text, and for every text of more than 40 characters, it raises a `ValueError`. Use no `eval`.
+# Write `calculate(expression)` for whole numbers with `+`, `-` and `*`. It returns a number. For everything else, such as
+# `"47 +"` or an empty text, and for every text of more than 40 characters, it raises a `ValueError`. Do not use `eval`.
 
 # %% tags=["exercise"]
 def calculate(expression):
@@ -233,7 +239,7 @@ def calculate(expression):
 check("7.1", calculate)  # for help, run hint("7.1")
 
 # %% [markdown]
-# The plan itself must be checked as well, and *before* any step runs. `read_plan` is the helper's version of the pydantic
+# Check the plan itself as well, *before* any step runs. `read_plan` is the helper's version of the pydantic
 # class in section 1. It knows the tools and their arguments, and it says in one sentence what is wrong. All eight plans below
 # are bad. How many would our class from section 1 have let through?
 
@@ -270,13 +276,13 @@ for text in bad_plans:
 reveal("7.2b", let_through)
 
 # %% [markdown]
-# Our class knows the form, and not the tools: most of these plans fit it. The plan with `"$1"` in step 1 is a circle: the step
+# Our class knows the form but not the tools: most of these plans fit it. The plan with `"$1"` in step 1 is a circle: the step
 # waits for itself. A program that followed it could wait for ever.
 #
 # ### Exercise 7.2 (medium, 6 minutes): find circles in a plan
 #
 # Write `references_hold(steps)`. `steps` is a list like `plan["steps"]` above, of any length. Return True if every `$1`,
-# `$2`, ... in the arguments of a step stands for an *earlier* step, and False if not. (`$0` and `$10` name a step too.)
+# `$2`, ... in the arguments of a step refers to an *earlier* step, and False if not. (`$0` and `$10` are references too.)
 
 # %% tags=["exercise"]
 def references_hold(steps):
@@ -316,7 +322,7 @@ print("Answer:", trace.answer)
 assert trace.results == ["33626", "33606"]
 
 # %% [markdown]
-# Could the model have done the product in its head? Ask it without tools. (The right result is 33626.)
+# Could the model have worked out the product by itself? Ask it without tools. (The right result is 33626.)
 
 # %% tags=["exercise"]
 predict("7.3a", ...)  # what it answers without tools
@@ -330,8 +336,8 @@ reveal("7.3a", moe.ask("What is 731 x 46?").text)
 # %% [markdown]
 # `moe-tiny` learned products of small numbers only, and writes down something that looks like working. The tool is exact.
 #
-# When a plan cannot be used, the agent sends back the sentence that says why, and the model may try **once** more, because each
-# try costs time. You can play the agent yourself. Here we put a bad plan into the model's mouth:
+# If a plan cannot be used, the agent sends back the sentence that says why, and the model may try **once** more. (Each try
+# costs time.) You can play the agent yourself. Here we pretend that the model wrote a bad plan:
 
 # %%
 from labs_helper.agent import error_turn
@@ -354,8 +360,8 @@ repaired = moe.ask(
 print(complaint, "\n\nRepaired:", repaired.text)
 
 # %% [markdown]
-# One more thing goes along with a question: its language. 中国 is China in Chinese and in Japanese, and Asia has another name in
-# each. `solve` tells the language by the script and the words of the question, and hands it to the tools that want to know.
+# A question also has a language. 中国 means China in Chinese and in Japanese, but Asia has a different name in each. `solve`
+# recognises the language by the script and the words of the question, and passes it to the tools that need it.
 
 # %%
 for asked in ("中国在哪个大洲?", "中国はどの大陸にありますか?"):
@@ -363,18 +369,18 @@ for asked in ("中国在哪个大洲?", "中国はどの大陸にありますか
     print(asked, trace.results, trace.answer)
 
 # %% [markdown]
-# The original's task was "write about a subject, then translate it". The tools above translate single words. A small
-# tool can write, as long as it only writes what it has looked up.
+# The task of the original lab was "write about a subject, then translate it". The tools above translate single words. A small
+# tool can also write, as long as it writes only what it has looked up.
 #
 # ### Exercise 7.3 (harder, 9 minutes): give the agent a tool of your own
 #
 # Write a function `post(about, to)`. `about` is a country, `to` a language such as "Spanish". It returns a short text in
 # that language that names at least the country's capital and currency.
 #
-# Beware: a word can mean two things. Peru pays in soles, and `translate("sol", "Korean")` gives the sun. So translate the name
-# of the country with `translate(about, to)`, and look the facts up under that name with `place(name, field)`: it answers in the
-# language of the name. Both raise an error for what they do not know, and that is good: let it pass. Each parameter needs a
-# type, and the function a docstring: from these the schema is made. Then `toolbox(post)` makes it a tool.
+# Beware: a word can mean two things. Peru's currency is the sol, and `translate("sol", "Korean")` gives the sun. So translate
+# the name of the country with `translate(about, to)`, and look up the facts under that name with `place(name, field)`: it
+# answers in the language of the name. Both raise an error for what they do not know. Do not catch it. Each parameter needs a
+# type, and the function needs a docstring: `toolbox(post)` makes a schema, and so a tool, from them.
 
 # %% tags=["exercise"]
 from labs_helper.agent import TOOLS, run_plan, toolbox
@@ -402,7 +408,7 @@ my_tools = TOOLS | toolbox(post)
 check("7.3", my_tools)  # for help, run hint("7.3")
 
 # %% [markdown]
-# With your tool, the original's task is a plan of two steps. `moe-tiny` has never seen `post`, so we write this plan by hand. The
+# With your tool, the original task is a plan of two steps. `moe-tiny` has never seen `post`, so we write this plan by hand. The
 # tools do not care who wrote it.
 
 # %%
@@ -438,7 +444,7 @@ for token in guided.tokens[:22]:
 
 # %% [markdown]
 # Where the list has one entry, the grammar has decided. Where it has more, the model has: which tool, which name. (A character
-# can be there twice: as a piece of its own, and as a single byte.)
+# can appear twice: as a piece of its own, and as a single byte.)
 #
 # Do we need it? Ask for a plan at five temperatures, six times each, without the schema and with it. At a high temperature,
 # improbable tokens are picked often. How many of six plans are valid **without** the schema?
@@ -492,11 +498,12 @@ bars(rows, x="temperature", y="count", group="plans", unit="of 6 plans", maximum
      takeaway="A schema keeps plans valid at every temperature. It does not keep them right.")
 
 # %% [markdown]
-# Two results, and the first is a failure to find a need: up to 1.5 the model writes valid plans by itself, and the schema adds
-# nothing. You need it where the model is careless, or was not trained on plans, as Phi-3.5-MoE was not.
+# The first result is a null: up to temperature 1.5 the model writes valid plans without help, and the schema adds nothing. It
+# helps where the model is careless, or was not trained on plans, as Phi-3.5-MoE was not.
 #
-# The second: with the schema every plan is valid, and at 2.5 hardly any is right. The schema guarantees the **form**. It knows
-# nothing about the **truth**. (Six plans a bar are few: one more or less is noise, six against none is not.) Two careless plans:
+# The second result: with the schema every plan is valid, and at 2.5 hardly any is right. The schema guarantees the **form**. It
+# knows nothing about the **truth**. (Six plans a bar are few: one more or less is noise, six against none is not.) Two careless
+# plans:
 
 # %%
 for plan in bound[2.5][:2]:
@@ -515,8 +522,8 @@ except LabError as error:
 print("So far:", moe.last.text)
 
 # %% [markdown]
-# Takeaway: the schema guarantees the form, the tools the facts, the limits an end. Whether the plan fits the question is up to
-# the model, and to you.
+# Takeaway: the schema guarantees the form, the tools supply the facts, and the limits guarantee an end. Whether the plan fits
+# the question depends on the model, and on you.
 
 # %% [markdown] minutes=10
 # ## 5. Find valid plans that are wrong (10 minutes)
@@ -574,8 +581,8 @@ reveal("7.5b", wrong)
 # ### Exercise 7.4 (medium, 5 minutes): find a plan that hands over what nobody asked about
 #
 # Without a schema, `solve(moe, question, constrained=False)`, the model writes names and texts freely. Ask your own questions
-# until its plan hands over a name, a word or a number that is **not** in your question, and the agent answers all the same. Hand
-# in the trace.
+# until its plan hands over a name, a word or a number that is **not** in your question, and the agent answers anyway. Hand in
+# the trace.
 
 # %% tags=["exercise"]
 slip = ...  # solve(moe, "your question", constrained=False)
@@ -592,8 +599,8 @@ if hasattr(slip, "events"):
     print(solve(moe, slip.events[0].text))  # the same question, with its own schema
 
 # %% [markdown]
-# A model copies well what it has seen often. Words that it has rarely seen come out as others, and the plan is valid all the
-# same. Where an argument must come from the question, a schema can see to it.
+# A model copies well what it has seen often. Rare words may come out as other words, and the plan is still valid. Where an
+# argument must come from the question, a schema can enforce it.
 #
 # ### What else this agent cannot do
 #
