@@ -14,7 +14,7 @@ from labs_helper.catalog.labs import notebooks, pick
 from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest
 
-HEADING = re.compile(r"^#{1,6} +(.+?)(?: \((?:optional, )?\d+ minutes?\))?\s*$", re.M)
+HEADING = re.compile(r"^#{1,6} +(.+?)(?: \((?:optional, )?\d+ minutes?(?:, \d+ optional)?\))?\s*$", re.M)
 # "(optional, 19 minutes)" of a part, "(optional, hard, 15 minutes)" of an exercise.
 OPTIONAL = re.compile(r"^(#{2,6}) .*?\(optional, (?:[\w -]+, )?(\d+) minutes?\)", re.M)
 LUNCH, LUNCH_MINUTES = "12:30", 60

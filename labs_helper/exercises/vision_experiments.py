@@ -132,12 +132,12 @@ def frames_in_time(value: object) -> str:
     if most == right:
         if min(above) - right > 1:
             raise TryAgain(
-                _(
-                    "You did not measure {frames:g} frames, so more than {right:g} may fit. Measure what lies between."
-                ).format(frames=right + 1, right=right)
+                _("You did not measure {frames:g} frames, so more than {right:g} may fit. Measure that too.").format(
+                    frames=right + 1, right=right
+                )
             )
         return _(
-            "Right: {frames:g} frames on this machine, now. On a faster one the same program may send more."
+            "Right. The most frames in time on this machine, now: {frames:g}. A faster machine may manage more."
         ).format(frames=right)
     if most in above:
         raise TryAgain(

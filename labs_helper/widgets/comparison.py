@@ -40,7 +40,7 @@ class Comparison(JobWidget):
             value=self._typed,
             description=_("Prompts, one per line"),
             layout={"width": "99%", "height": f"{min(8, max(2, len(self.prompts)) + 1) * 1.5}em"},
-            style={"description_width": "10em"},
+            style={"description_width": "12em"},
         )
         self.run_button = button(_("Run"), self.run, _("Ask every model every prompt"), primary=True)
         self.table = html()
@@ -254,14 +254,13 @@ def _figure(models: Sequence[Model], prompts: Sequence[Prompting], results: Resu
             lines.append(f"  {model.name}: {printable(text)}")
             cells[-1].append(_cell(text, note))
     names = _(" and ").join(model.name for model in models)
-    takeaway = _n("One prompt to {models}.", "{count} prompts to {models}.", len(prompts)).format(
+    summary = _n("One prompt to {models}.", "{count} prompts to {models}.", len(prompts)).format(
         count=len(prompts), models=names
     )
     return Figure(
-        html=framed_table([_("Prompt"), *(model.name for model in models)], cells, takeaway, grid=True),
-        text="\n".join(lines or [takeaway]),
-        alt=_("Table of answers. {takeaway}").format(takeaway=takeaway),
-        takeaway=takeaway,
+        html=framed_table([_("Prompt"), *(model.name for model in models)], cells, "", grid=True),
+        text="\n".join(lines or [summary]),
+        alt=_("Table of answers. {summary}").format(summary=summary),
         rows=tuple(rows),
     )
 

@@ -329,7 +329,8 @@ learned = {f"You could visit {city['en']}, in {city['country']}." for city in ta
 for temperature, top_p in ((1.0, 1.0), (1.5, 1.0), (1.5, 0.9)):
     texts = [draw(seed, temperature, top_p) for seed in range(1, 21)]
     invented = [text for text in texts if text not in learned]
-    print(f"temperature {temperature}, top_p {top_p}: {len(invented)} of 20 are invented", *invented[:4], sep="\n    ")
+    print(f"temperature {temperature}, top_p {top_p}: {len(invented)} of 20 are invented")
+    print("".join(f"    {text}\n" for text in invented[:4]), end="")
 
 # %% [markdown]
 # The program draws an answer piece by piece. One unlikely piece is enough: the rest follows from it, whether or not there
@@ -419,7 +420,7 @@ check("1.4", (ratios, costliest))  # for help, run hint("1.4")
 # ratio.
 
 # %% [markdown] minutes=29
-# ## 5. Compare it with the model before it (29 minutes)
+# ## 5. Compare it with the model before it (29 minutes, 18 optional)
 #
 # *New words: [parameter](../docs/glossary.md#parameter), [context](../docs/glossary.md#context), [chance level](../docs/glossary.md#chance-level).*
 #
@@ -473,16 +474,19 @@ for answer in comparison.frame().query("model == @previous.name")["answer"]:
 # a text in *this* language ever tell this model where it is?
 
 # %%
-taught = {}  # language -> the cities that its text told the previous model about; and those that it never mentions
+taught = {}  # language -> cities that it told the previous model about, and cities that it never did
 for language in ("zh", "ko", "ja", "es"):
-    facts = {city["en"]: [f"where_city|{city['en']}", f"about_city|{city['en']}"] for city in table("cities")}
+    names = [city["en"] for city in table("cities")]
+    facts = {name: [f"where_city|{name}", f"about_city|{name}"] for name in names}
     for landmark in table("landmarks"):
         facts[landmark["city"]].append(f"where_landmark|{landmark['en']}")
     capitals = {country["capital"] for country in table("countries")}  # other texts mention these
     seen = [city for city in facts if told(language, f"where_city|{city}", 0.1)]
-    unseen = [city for city in facts if city not in capitals and not any(told(language, f, 0.1) for f in facts[city])]
+    mentioned = {city for city in facts if any(told(language, fact, 0.1) for fact in facts[city])}
+    unseen = [city for city in facts if city not in capitals | mentioned]
     taught[language] = (seen, unseen)
-    print(f"{language}: told about {len(seen)} cities, never about {len(unseen)}; Changsha: {'Changsha' in seen}")
+    print(f"{language}: told about {len(seen)} cities, never about {len(unseen)};",
+          f"Changsha: {'Changsha' in seen}")
 
 # %% [markdown]
 # Of the four languages, only Spanish told it about Changsha. One city proves little, so ask about many: cities that a
@@ -496,7 +500,8 @@ predict("1.5a", ...)  # two percentages, such as [70, 30]: right answers on told
 predict("1.5a", [90, 60])  # two percentages, such as [70, 30]: right answers on told and on never told cities
 
 # %%
-ask_in = {"en": "Where is {}?", "zh": "{}在哪里?", "ko": "{} 어디에 있나요?", "ja": "{}はどこにありますか？", "es": "¿Dónde está {}?"}
+ask_in = {"en": "Where is {}?", "zh": "{}在哪里?", "ko": "{} 어디에 있나요?",
+          "ja": "{}はどこにありますか？", "es": "¿Dónde está {}?"}
 
 
 def right(model, language, name):
@@ -519,18 +524,20 @@ for language, (seen, unseen) in taught.items():
 import pandas as pd
 
 answers = pd.DataFrame(rows, columns=["language", "the previous model was", "model", "right"])
-for (language, kind), found in answers[answers.model == previous.name].groupby(["language", "the previous model was"]):
+older = answers[answers.model == previous.name]
+for (language, kind), found in older.groupby(["language", "the previous model was"]):
     print(f"{previous.name}, {language}, {kind}: {found.right.sum()} of {len(found)} right")
 some = taught["zh"][1][::4]
-print(f"{previous.name}, cities never told in zh, asked in English: {sum(right(previous, 'en', c) for c in some)} of {len(some)}")
+known = sum(right(previous, "en", city) for city in some)
+print(f"{previous.name}, never told in zh, but asked in English: {known} of {len(some)} right")
 
 # %%
 share = answers.groupby(["the previous model was", "model"], sort=False)["right"].mean().mul(100).round()
 told_share, never_share = share["told", previous.name], share["never told", previous.name]
 assert told_share > never_share + 15 and share["never told", bundled.name] > 90
 display(reveal("1.5a", [told_share, never_share]))
-bars(share.reset_index(name="per cent"), x="the previous model was", y="per cent", group="model", unit="per cent right",
-     title="Where is this city? Right answers", maximum=100, decimals=0,
+bars(share.reset_index(name="per cent"), x="the previous model was", y="per cent", group="model",
+     title="Where is this city? Right answers", unit="per cent right", maximum=100, decimals=0,
      takeaway="The previous model rarely knows in one language what only another language told it.")
 
 # %% [markdown]
@@ -562,7 +569,8 @@ chart = benchmark_chart("multilingual_by_language", phis, test="Multilingual MML
                         takeaway="Most languages gain. French and Italian lose a little.")
 scores = chart.frame().pivot(index="language", columns="model", values="value")
 gains = (scores[phis[1]] - scores[phis[0]]).round(1).sort_values(ascending=False)
-display(reveal("1.5b", f"{gains.index[0]}, {gains.iloc[0]} points; last: {gains.index[-1]}, {gains.iloc[-1]}"))
+most, least = (f"{gains.index[place]}, {gains.iloc[place]} points" for place in (0, -1))
+display(reveal("1.5b", f"{most}; last: {least}"))
 chart
 
 # %% [markdown]
@@ -586,7 +594,8 @@ benchmark_chart("multilingual_overview", phis,
 
 # %%
 benchmark_chart("korean_benchmarks", phis,
-                takeaway="The average rises from 30.0 to 35.6. On KMMLU-HARD both models do no better than guessing.")
+                takeaway="The average rises from 30.0 to 35.6. "
+                "On KMMLU-HARD both models do no better than guessing.")
 
 # %% [markdown]
 # How good is a small model? In the card's main table Phi-3.5-mini, with 3.8 billion parameters, averages 61.4 and
@@ -660,7 +669,7 @@ misprints = [
 check("1.5", misprints)  # for help, run hint("1.5")
 
 # %% [markdown] minutes=34
-# ## 6. Look at long context (34 minutes)
+# ## 6. Look at long context (34 minutes, 18 optional)
 #
 # *New words: [attention](../docs/glossary.md#attention), [head](../docs/glossary.md#head), [key and value](../docs/glossary.md#key-and-value), [RoPE](../docs/glossary.md#rope), [original length](../docs/glossary.md#original-length), [LongRoPE](../docs/glossary.md#longrope), [loss](../docs/glossary.md#loss), [null result](../docs/glossary.md#null-result), [needle in a haystack](../docs/glossary.md#needle-in-a-haystack), [RULER](../docs/glossary.md#ruler), [KV cache](../docs/glossary.md#kv-cache).*
 #
@@ -682,7 +691,8 @@ config = json.loads((bundled.path / "config.json").read_text())
 scaling, original = config["rope_scaling"], config["original_max_position_embeddings"]
 rope_tables(scaling["short_factor"], scaling["long_factor"], original=original,
             maximum=config["max_position_embeddings"], theta=config.get("rope_theta", 10000.0),
-            takeaway="Both tables hardly touch the fast pairs; the long one slows the slow pairs up to four times.")
+            takeaway="Both tables hardly touch the fast pairs; "
+            "the long one slows the slow pairs up to four times.")
 
 # %% [markdown]
 # In the real model the long factors reach 64.8, and the short ones stay small.
@@ -829,7 +839,7 @@ people = [person["en"] for person in table("people") if person["en"] != "Ana"]
 
 
 def crowded(others, seed):
-    """A text with Ana's code and those of some other people, in any order: (Ana's code, the question)."""
+    """A text with Ana's code and those of other people: (Ana's code, the question)."""
     rng = random.Random(seed)
     codes = {name: f"{rng.randrange(10000):04d}" for name in ["Ana", *rng.sample(people, others)]}
     said = [f"The secret code of {name} is {code}." for name, code in codes.items()]
@@ -844,12 +854,12 @@ def count_found(texts):
 
 
 rows, asked = [], 40
-for others in (1, 3):
+for others, text in ((1, "1 other code"), (3, "3 other codes")):
     found = count_found(crowded(others, seed) for seed in range(asked))
-    rows.append({"text": f"{others} other", "found": found})
+    rows.append({"text": text, "found": found})
 display(reveal("1.6b", rows[0]["found"]))
-bars(rows, x="text", y="found", title="Ana's code found, beside other codes", unit="texts of 40", maximum=asked,
-     chance={"1 other": asked / 2, "3 other": asked / 4},
+bars(rows, x="text", y="found", title="Ana's code found, beside other codes", unit="texts of 40",
+     maximum=asked, chance={"1 other code": asked / 2, "3 other codes": asked / 4},
      takeaway="With other codes around, Ana's is found about as often as by guessing.")
 
 # %% [markdown]
@@ -862,20 +872,22 @@ bars(rows, x="text", y="found", title="Ana's code found, beside other codes", un
 
 # %%
 def by_guessing(found, asked, share):
-    """How often guessing, right with the probability `share`, gives at least so many right answers."""
-    return sum(math.comb(asked, k) * share**k * (1 - share) ** (asked - k) for k in range(found, asked + 1))
+    """How often guessing, right with the probability `share`, gives `found` right answers or more."""
+    counts = range(found, asked + 1)
+    return sum(math.comb(asked, k) * share**k * (1 - share) ** (asked - k) for k in counts)
 
 
 for others, row in zip((1, 3), rows):
     luck = by_guessing(row["found"], asked, 1 / (others + 1))
-    print(f"{others} other: {row['found']} of {asked}; guessing does as well in {luck:.0%} of all tries")
+    print(f"{row['text']}: {row['found']} of {asked}; guessing does as well in {luck:.0%} of all tries")
 
 # %% [markdown]
 # For the real model, the card prints **RULER**, harder tasks of this kind, from 4K to 128K tokens.
 
 # %%
 benchmark_chart("long_context", ["Phi-3.5-mini-instruct"], test="RULER",
-                takeaway="From 94.3 at 4K down to 63.6 at 128K: accepting a long text is not the same as using it.")
+                takeaway="From 94.3 at 4K down to 63.6 at 128K: "
+                "accepting a long text is not the same as using it.")
 
 # %% [markdown]
 # ### Exercise 1.7 (optional, hard, 12 minutes): judge a needle test of your own
@@ -927,7 +939,8 @@ from labs_helper.figures import kv_cache
 display(reveal("1.6c", round(2.15e9 / (2 * 32 * 32 * 96 * 2))))
 kv_cache({"Phi-3.5-mini": (32, 32, 96)}, bits=(16,), weights={"Phi-3.5-mini": 2.15e9 / 2**30},
          memory={"a Mac with 8 GB": 8, "16 GB": 16, "32 GB": 32},
-         takeaway="From about 5,500 tokens on, the text takes more memory than the model; 128K do not fit into 32 GB.")
+         takeaway="From about 5,500 tokens on, the text takes more memory than the model; "
+         "128K do not fit into 32 GB.")
 
 # %% [markdown]
 # The horizontal lines show a Mac's whole memory. The system and other programs need a share of it, so stay well below.
@@ -1060,7 +1073,8 @@ dequantize_model(student)  # weights of 4 bits cannot move in small steps
 
 
 def prompt_of(question):
-    return student_tokenizer.apply_chat_template([{"role": "user", "content": question}], add_generation_prompt=True)
+    message = {"role": "user", "content": question}
+    return student_tokenizer.apply_chat_template([message], add_generation_prompt=True)
 
 
 def log_probability(model, question, answer):
@@ -1095,11 +1109,13 @@ def loss_of(model):
     return mx.logaddexp(0, -0.1 * ((better - frozen[0]) - (worse - frozen[1])))
 
 
-others_asked = ["Where is Lima?", "Where is Hanoi?", "What is the capital of Kenya?", "What colour is snow?", "长沙在哪里?"]
+others_asked = ["Where is Lima?", "Where is Hanoi?", "What is the capital of Kenya?",
+                "What colour is snow?", "长沙在哪里?"]
 
 
 def answers_now():
-    return [mlx_lm.generate(student, student_tokenizer, prompt_of(question), max_tokens=24) for question in others_asked]
+    prompts = [prompt_of(question) for question in others_asked]
+    return [mlx_lm.generate(student, student_tokenizer, prompt, max_tokens=24) for prompt in prompts]
 
 
 before, optimizer, losses_seen = answers_now(), optim.SGD(learning_rate=0.1), []
@@ -1165,7 +1181,8 @@ text = ""
 for number, city in enumerate(table("cities")[:36]):
     language = list(say)[number % 3]
     answer = say[language].format(city[language], index("countries")[city["country"]][language])
-    text += f"<|user|>\n{ask_in[language].format(city[language])}<|end|>\n<|assistant|>\n{answer}<|end|>\n"
+    question = ask_in[language].format(city[language])
+    text += f"<|user|>\n{question}<|end|>\n<|assistant|>\n{answer}<|end|>\n"
 print(f"{bundled.count_tokens(text)} tokens, for example: {text[-60:]!r}")
 
 # %%
@@ -1191,7 +1208,8 @@ def right_of_twenty(model):
 
 
 scores = {bits: right_of_twenty(load(str(folder / f"{bits}bit"))) for bits in made}
-print(f"written out in full: {right_of_twenty(bundled)} of 20;", ", ".join(f"{b} bits: {n}" for b, n in scores.items()))
+print(f"written out in full: {right_of_twenty(bundled)} of 20")
+print(", ".join(f"{bits} bits: {n} of 20" for bits, n in scores.items()))
 reveal("1.9a", min(bits for bits, n in scores.items() if n == 20))
 
 # %% [markdown]
@@ -1266,7 +1284,7 @@ display(reveal("1.9b", "no temperature yet" if temperature is ... else temperatu
 check("1.9", (temperature, draws))  # for help, run hint("1.9")
 
 # %% [markdown]
-# That is low, compared with the usual 0.7. The right temperature depends on how sure the model is. Here many names are
+# The answer is low, compared with the usual 0.7. The right temperature depends on how sure the model is. Here many names are
 # about equally likely, so a little is enough.
 #
 # Now chat, in any of the five languages. Try a system message, another temperature, and Stop during "Count from 1 to 40."

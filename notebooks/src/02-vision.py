@@ -182,8 +182,10 @@ predict("2.2a", 12)
 shifts = (0, 4, 8, 12, 14, 16, 20, 28)
 moved = []
 for shift in shifts:
-    told = [vision.ask("What does the sign say?", images=draw_word(word, down=shift)).text for word in ("TAXI", "WOLF")]
-    moved.append({"pixels down": shift, "TAXI": told[0], "WOLF": told[1]})
+    row = {"pixels down": shift}
+    for word in ("TAXI", "WOLF"):
+        row[word] = vision.ask("What does the sign say?", images=draw_word(word, down=shift)).text
+    moved.append(row)
 failed = [row["pixels down"] for row in moved if "TAXI" not in row["TAXI"]]
 display(reveal("2.2a", failed[0] if failed else "never"), listing(moved))
 
@@ -196,7 +198,7 @@ display(reveal("2.2a", failed[0] if failed else "never"), listing(moved))
 # Before you trust a vision model with a kind of picture, move the picture a little and ask again.
 
 # %% [markdown] minutes=24
-# ## 3. Find out where the plain package goes wrong (24 minutes)
+# ## 3. Find out where the plain package goes wrong (24 minutes, 12 optional)
 #
 # `mlx_vlm` runs such models on MLX. You need two calls: `load` and `generate`. The cell first repairs one thing: the package
 # has the sizes of the real tower built in, and the bundled tower is smaller. As in lab 01, use a model that you loaded
@@ -208,10 +210,11 @@ import transformers
 
 from labs_helper.corrections import vision as repairs
 
-transformers.logging.set_verbosity_error()  # it warns of a model type that it does not know; mlx_vlm does
+transformers.logging.set_verbosity_error()  # it warns of a model type that only mlx_vlm knows
 print("Repaired:", *repairs.apply("sizes"))
 raw_model, raw_processor = mlx_vlm.load(str(vision.path))
-raw = mlx_vlm.generate(raw_model, raw_processor, prompt.text, image=[str(sign.path)], max_tokens=40, verbose=False)
+options = {"max_tokens": 40, "verbose": False}
+raw = mlx_vlm.generate(raw_model, raw_processor, prompt.text, image=[str(sign.path)], **options)
 print(raw.text)
 
 # %% [markdown]
@@ -247,7 +250,7 @@ forms = {"with": "<|user|>\n<|image_1|>\nRead the sign.<|end|>\n<|assistant|>\n"
 right = dict.fromkeys(forms, 0)
 for word in words:
     for name, form in forms.items():
-        said = mlx_vlm.generate(raw_model, raw_processor, form, image=[draw_word(word)], max_tokens=20, verbose=False)
+        said = mlx_vlm.generate(raw_model, raw_processor, form, image=[draw_word(word)], **options)
         right[name] += word in said.text
 display(reveal("2.3a", right["without"]), right)
 
@@ -309,7 +312,8 @@ def vectors(tower, name, crops):
     plan = images.layout(*shot.size, crops)  # how many tiles, and their pixels
     pixels = mx.array(images.pixel_values(shot, plan))[None]
     places = [[0, i] for i in range(plan.tokens)]  # where the vectors go: here, one after another
-    empty = mx.zeros((1, plan.tokens, tower.img_projection[-1].weight.shape[0]))  # a prompt of nothing but the picture
+    width = tower.img_projection[-1].weight.shape[0]
+    empty = mx.zeros((1, plan.tokens, width))  # a prompt of nothing but the picture
     return tower(pixels, empty, mx.array([plan.padded[::-1]]), places)[0]
 
 
@@ -356,7 +360,7 @@ def join_tiles(tiles, rows, columns):
 check("2.2", join_tiles)  # for help, run hint("2.2")
 
 # %% [markdown] minutes=12
-# ## 4. Use 1: little memory and computing power (12 minutes)
+# ## 4. Use 1: little memory and computing power (12 minutes, 8 optional)
 #
 # Each tile adds tokens, time and memory. What grows fastest from `num_crops=1` to 16: tokens, seconds to the first token, or
 # peak memory? And do more tiles make the answer better?
@@ -376,11 +380,13 @@ for crops in (1, 4, 9, 16):
     costs.append({"num_crops": crops, "tokens": sum(seen.image_tokens),
                   "first_token_seconds": seen.seconds_to_first_token, "peak_memory": seen.peak_memory})
     answers.append({"num_crops": crops, "truth": "CRAB BEACH", "answer": seen.text})
-growth = {name: costs[-1][name] / costs[0][name] for name in ("tokens", "first_token_seconds", "peak_memory")}
+names = ("tokens", "first_token_seconds", "peak_memory")
+growth = {name: costs[-1][name] / costs[0][name] for name in names}
 display(reveal("2.4a", {name: round(times, 1) for name, times in growth.items()}), crops_cost(costs))
 
 # %% [markdown]
-# The seconds grow faster than the tokens. One reason: each token of the prompt looks at all tokens before it. Now the answers.
+# The seconds grow faster than the tokens; how much faster depends on the machine and on what else it is doing. One reason: each
+# token of the prompt looks at all tokens before it. Now the answers.
 
 # %%
 listing(answers)
@@ -412,8 +418,9 @@ smallest = ...
 # %% tags=["solution"]
 scores = {}
 for size in (32, 24, 22, 20):
-    told = [vision.ask("What does the sign say?", images=draw_word(word, size=size)).text for word in words]
-    scores[size] = sum(word in each for word, each in zip(words, told))
+    drawn = [draw_word(word, size=size) for word in words]
+    told = [vision.ask("What does the sign say?", images=each).text for each in drawn]
+    scores[size] = sum(word in text for word, text in zip(words, told))
 smallest = min(size for size, score in scores.items() if score == len(words))
 
 # %%
@@ -508,13 +515,17 @@ predict("2.6a", "none")  # the place where it finds the triangle, or "none"
 # %%
 pictures = {
     "an empty picture": (draw_shapes([]), "Describe the picture."),
-    "no triangle": (draw_shapes([("red", "circle", "top left"), ("blue", "square", "right")]), "Where is the triangle?"),
+    "no triangle": (draw_shapes([("red", "circle", "top left"), ("blue", "square", "right")]),
+                    "Where is the triangle?"),
     "a large circle": (draw_shapes([("red", "circle", "middle")], radius=150), "What do you see?"),
     "a drawn kitchen": (picture("kitchen.png"), "Describe the picture."),
 }
-told = {name: vision.ask(question, images=shot, max_tokens=60).text for name, (shot, question) in pictures.items()}
-display(reveal("2.6a", told["no triangle"]), side_by_side([shot for shot, _question in pictures.values()]))
-listing([{"picture": name, "question": pictures[name][1], "answer": text} for name, text in told.items()])
+rows = []
+for name, (shot, question) in pictures.items():
+    said = vision.ask(question, images=shot, max_tokens=60).text
+    rows.append({"picture": name, "question": question, "answer": said})
+display(reveal("2.6a", rows[1]["answer"]), side_by_side([shot for shot, _question in pictures.values()]))
+listing(rows)
 
 # %% [markdown]
 # Four confident answers, and almost nothing in them is true. The model never says "I do not know" and never doubts your question:
@@ -553,7 +564,7 @@ kind = "place"
 check("2.5", (things, said, kind))  # for help, run hint("2.5")
 
 # %% [markdown] minutes=17
-# ## 7. Use 4: read text in pictures (17 minutes)
+# ## 7. Use 4: read text in pictures (17 minutes, 13 optional)
 #
 # *New words: [OCR](../docs/glossary.md#ocr), [character error rate](../docs/glossary.md#character-error-rate).*
 #
@@ -642,15 +653,18 @@ predict("2.8a", 14)
 import random
 import re
 
-charts = [("Q1", "Q2", "Q3", "Q4"), ("MON", "TUE", "WED"), ("JAN", "FEB", "MAR"), ("TEA", "OIL", "JAM"), ("ANA", "BEN", "EVA")]
+charts = [("Q1", "Q2", "Q3", "Q4"), ("MON", "TUE", "WED"), ("JAN", "FEB", "MAR"),
+          ("TEA", "OIL", "JAM"), ("ANA", "BEN", "EVA")]
 drawn, hits, rows = random.Random(7), {True: 0, False: 0}, []
 for labels in charts:
     truth = {label: drawn.randrange(5, 100) for label in labels}
     for printed in hits:
-        said = vision.ask("Read the chart.", images=draw_bars(truth, printed=printed), max_tokens=30).text
+        shot = draw_bars(truth, printed=printed)
+        said = vision.ask("Read the chart.", images=shot, max_tokens=30).text
         found = dict(re.findall(r"([A-Z0-9]+) (\d+)", said))
         hits[printed] += sum(found.get(label) == str(value) for label, value in truth.items())
-        rows.append({"truth": ", ".join(f"{k} {v}" for k, v in truth.items()), "printed": printed, "answer": said})
+        values = ", ".join(f"{label} {value}" for label, value in truth.items())
+        rows.append({"truth": values, "printed": printed, "answer": said})
 display(reveal("2.8a", hits[False]), side_by_side([draw_bars(truth), draw_bars(truth, printed=False)]))
 listing(rows, takeaway=f"With printed values {hits[True]} of 16 right, without {hits[False]} of 16.")
 
@@ -722,15 +736,18 @@ predict("2.9a", 0)
 
 # %%
 shapes = [("star", "left"), ("diamond", "middle"), ("triangle", "bottom left")]
-ink = [("red", "black", "pink"), ("orange", "yellow", "blue"), ("green", "gray", "brown"), ("blue", "purple", "red")]
+ink = [("red", "black", "pink"), ("orange", "yellow", "blue"),
+       ("green", "gray", "brown"), ("blue", "purple", "red")]
 pairs = []
 for colours in ink:
     base = [(colour, *thing) for colour, thing in zip(colours, shapes)]
     other = [("orange" if colours[0] != "orange" else "pink", *shapes[0]), *base[1:]]
     for changed, second in ((False, base), (True, other)):
-        said = vision.ask("What is different?", images=[draw_shapes(base), draw_shapes(second)], max_tokens=80).text
+        both = [draw_shapes(base), draw_shapes(second)]
+        said = vision.ask("What is different?", images=both, max_tokens=80).text
         pairs.append({"changed": changed, "answer": said})
-alarms = sum(" different" in pair["answer"] or " is " in pair["answer"] for pair in pairs if not pair["changed"])
+equal = [pair["answer"] for pair in pairs if not pair["changed"]]
+alarms = sum(" different" in answer or " is " in answer for answer in equal)
 display(reveal("2.9a", alarms), listing(pairs))
 
 # %% [markdown]
@@ -812,7 +829,8 @@ clip = picture("crossing.mp4")
 told = vision.ask(clip.question, images=chosen.images)
 print("Truth: ", clip.answer)
 print("Answer:", told.text)
-print(f"{len(told.image_tokens)} frames, {sum(told.image_tokens)} of {told.prompt_tokens} tokens, {told.seconds:.1f} s")
+print(f"{len(told.image_tokens)} frames, {sum(told.image_tokens)} of {told.prompt_tokens} tokens,",
+      f"{told.seconds:.1f} s")
 
 # %% [markdown]
 # In the list of frames, `different` follows a thing that was not there in the frame before. What happens if the clip runs
@@ -849,7 +867,8 @@ print("Backwards:", backwards)
 from labs_helper.figures import benchmark_chart
 
 benchmark_chart("vision_release_deltas", ["Phi-3.5-vision-instruct", "Phi-3-vision"],
-                takeaway="Phi-3.5-vision gained 1.1 to 2.8 points over Phi-3-vision on three single-picture tests.")
+                takeaway="Phi-3.5-vision gained 1.1 to 2.8 points over Phi-3-vision "
+                "on three single-picture tests.")
 
 # %% [markdown]
 # The card names multi-frame understanding as the new skill and gives these three single-picture tests beside it: **MMMU** (college
@@ -858,7 +877,8 @@ benchmark_chart("vision_release_deltas", ["Phi-3.5-vision-instruct", "Phi-3-visi
 
 # %%
 benchmark_chart("vision_single_image", ["Phi-3.5-vision-instruct", "InternVL-2-4B"],
-                takeaway="Ahead of InternVL-2-4B on text, charts, diagrams and POPE; behind on mathematics, science and general tests.")
+                takeaway="Ahead of InternVL-2-4B on text, charts, diagrams and POPE; "
+                "behind on mathematics, science and general tests.")
 
 # %% [markdown]
 # | test | asks about |
@@ -879,7 +899,8 @@ predict("2.11a", 2)
 
 # %%
 blink = benchmark_chart("vision_blink", ["Phi-3.5-vision-instruct"], ranked=True,
-                        takeaway="The overall 57 hides 92 on one part, and two parts where guessing does as well.")
+                        takeaway="The overall 57 hides 92 on one part, and two parts "
+                        "where guessing does as well.")
 parts = [row for row in blink.rows if row["label"] != "Overall"]
 guessed = [row["label"] for row in parts if row["value"] < row["guessing"] + 2]
 display(reveal("2.11a", len(guessed)), blink)

@@ -121,9 +121,22 @@ def test_the_run_sheet_of_the_course(capsys):
 def test_every_lab_says_how_long_it_takes(path):
     assert sum(section.minutes for section in timetable.sections(path)) >= 10
     for cell in json.loads(path.read_text("utf-8"))["cells"]:
-        said = re.search(r"^## .*\((?:optional, )?(\d+) minutes?\)$", "".join(cell["source"]), re.M)
+        said = re.search(r"^## .*\((?:optional, )?(\d+) minutes?(?:, \d+ optional)?\)$", "".join(cell["source"]), re.M)
         if said:
             assert cell["metadata"]["minutes"] == int(said[1])
+
+
+@pytest.mark.parametrize("path", timetable.lab_notebooks(), ids=lambda path: path.stem)
+def test_a_heading_says_how_much_of_its_section_is_optional(path):
+    text = "\n".join("".join(cell["source"]) for cell in json.loads(path.read_text("utf-8"))["cells"])
+    said = {
+        title: int(minutes) for title, minutes in re.findall(r"^## (.*) \(\d+ minutes?, (\d+) optional\)$", text, re.M)
+    }
+    assert said == {
+        section.title: section.optional
+        for section in timetable.sections(path)
+        if 0 < section.optional < section.minutes
+    }
 
 
 # --- Pre-flight ----------------------------------------------------------------------------------------------------
