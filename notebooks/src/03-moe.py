@@ -188,7 +188,7 @@ print(f"experts: {1 - shared / counted(large, 16):.0%} of all parameters, {1 - s
 # choose one without the other. (The router would grow as well, by less than a thousandth.)
 
 # %% [markdown] minutes=22
-# ## 3. Route one token by hand (22 minutes)
+# ## 3. Route one token by hand (22 minutes, 12 optional)
 #
 # *New words: [SparseMixer](../docs/glossary.md#sparsemixer), [softmax](../docs/glossary.md#softmax).*
 #
