@@ -187,8 +187,13 @@ def imported(name: str) -> set[str]:
 # Authors make the notebooks; a learner's machine never runs these.
 AUTHORS = {f"labs_helper/course/{name}.py" for name in ("authoring", "editions", "execution")}
 
-LLAMA_CPP = {f"labs_helper/{name}.py" for name in ("engines/llama_cpp", "serving/child", "serving/gguf_model")}
-LLAMA_CPP.add("labs_helper/tuning/gguf_adapter.py")
+LLAMA_CPP = {
+    f"labs_helper/{name}.py"
+    for name in (
+        *("engines/llama_cpp", "serving/child", "serving/gguf_model"),
+        *("quantizing/gguf_kinds", "tuning/gguf_adapter"),
+    )
+}
 
 
 def allowed(name: str) -> set[str]:
