@@ -431,7 +431,7 @@ predict("5.6b", "lora")  # "lora", "dora" or "full", after 30 steps of the class
 
 # %%
 rates = {"lora": 6e-4, "dora": 6e-4, "full": 2e-4}
-kinds = pd.DataFrame({kind: try_out(kind=kind, rank=16, steps=30, rate=rate) for kind, rate in rates.items()}).T
+kinds = pd.DataFrame([try_out(kind=kind, rank=16, steps=30, rate=rate) for kind, rate in rates.items()], index=rates)
 kinds["MB for them"] = 4 * 4 * kinds["numbers"] / 1e6  # each number, its gradient, and Adam's two means
 print(reveal("5.6b", kinds["old"].round(2).to_dict()))
 kinds.round(2)
