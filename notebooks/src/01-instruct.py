@@ -319,7 +319,7 @@ reveal("1.3b", len(set(draws)))
 
 # %% [markdown]
 # Different, but are they true? The training text held exactly 91 such sentences, one for each city. Count the draws that
-# are none of these, at temperature 1 and at 1.5. The third line keeps 1.5 and adds `top_p=0.9`: the program then draws
+# are not among them, at temperature 1 and at 1.5. The third line keeps 1.5 and adds `top_p=0.9`: the program then draws
 # only from the likeliest tokens, as many as make up 90% of the probability.
 
 # %%
