@@ -19,7 +19,7 @@ from labs_helper.errors import BadRequest
 from labs_helper.quantizing.copies import FULL, Bits, RoundedModel, RoundedText, layers_of
 from labs_helper.tuning.classroom import engine_of
 from labs_helper.tuning.examples import Example, encode_all
-from labs_helper.tuning.lesson import draws, pad
+from labs_helper.tuning.lesson import draws, pad, table_of
 
 if TYPE_CHECKING:
     import mlx.core as mx
@@ -155,6 +155,7 @@ def _distil(
     copy.load()
     teacher.load()
     examples = encode_all(copy, talks)
+    table_of(copy.config, examples)  # refuses a mixture of lengths that need two tables
     for engine in (copy, teacher):
         engine.choose_table(max(map(len, examples)))
         engine.prompt_cache.clear()  # the table in the model may have changed

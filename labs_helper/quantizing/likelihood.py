@@ -7,13 +7,14 @@ the whole distributions at each place, so it also sees what the text does not as
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from labs_helper.common.translate import _
+from labs_helper.corrections import longrope
 from labs_helper.engines.worker import WORKER
 from labs_helper.errors import BadRequest
 from labs_helper.tuning.classroom import engine_of
@@ -122,10 +123,8 @@ def read(model: Model, talks: Sequence[Talk]) -> Reading:
 def _read(engine: MLXText, talks: list[Talk]) -> Reading:
     engine.load()
     examples = encode_all(engine, talks)
-    order = sorted(range(len(examples)), key=lambda place: len(examples[place]))
     parts: dict[int, tuple[Array, Array]] = {}
-    for first in range(0, len(order), AT_ONCE):
-        batch = order[first : first + AT_ONCE]
+    for batch in _batches(engine, examples):
         for place, shares in zip(batch, log_shares(engine, [examples[place] for place in batch])):
             tokens = np.array(examples[place].ids[1:])
             parts[place] = shares, -shares[np.arange(len(tokens)), tokens]
@@ -138,6 +137,16 @@ def _read(engine: MLXText, talks: list[Talk]) -> Reading:
         np.concatenate([np.arange(1, len(example)) >= example.start for example in examples]),
         shares,
     )
+
+
+def _batches(engine: MLXText, examples: Sequence[Example]) -> Iterator[list[int]]:
+    """Places of examples of about one length, all of which need the same LongRoPE table."""
+    tables: dict[str | None, list[int]] = {}
+    for place in sorted(range(len(examples)), key=lambda place: len(examples[place])):
+        tables.setdefault(longrope.table_for(engine.config, len(examples[place])), []).append(place)
+    for places in tables.values():
+        for first in range(0, len(places), AT_ONCE):
+            yield places[first : first + AT_ONCE]
 
 
 def log_shares(engine: MLXText, examples: Sequence[Example]) -> list[Array]:

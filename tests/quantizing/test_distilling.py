@@ -64,6 +64,11 @@ def test_what_cannot_learn_is_refused(model, talks, bits, how):
         distil(rounded(model, bits), model, talks, **how)
 
 
+def test_lengths_that_need_two_tables_are_refused(model, small, talks):
+    with pytest.raises(BadRequest, match="different LongRoPE tables"):
+        distil(small, model, [*talks, talk("Where is Lima? " * 80, "In Peru.")], steps=1)
+
+
 def test_stopping_keeps_what_was_learned(model, small, talks):
     """Interrupting the kernel ends the job; here the job is stopped as `distil` would."""
     steps = []

@@ -27,7 +27,8 @@ def test_the_losses_are_those_of_the_engine(model, talks):
 
 
 def test_what_is_read_beside_it_changes_nothing(model, talks):
-    mixed = [*talks, talk("Count from 1 to 30.", ", ".join(str(number) for number in range(1, 31)))]
+    # The last one is longer than the original length, so it needs the other LongRoPE table.
+    mixed = [*talks, talk("Where is Lima? " * 80, "Lima is a city in Peru.")]
     together, alone = read(model, mixed), read(model, talks[2:3])
     assert np.allclose(together.losses[together.conversation == 2], alone.losses, atol=1e-4)
 
