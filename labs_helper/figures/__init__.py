@@ -15,6 +15,7 @@ from labs_helper.figures.listing import listing
 from labs_helper.figures.picture_costs import crops_cost, token_cost
 from labs_helper.figures.pictures import frames_view, side_by_side
 from labs_helper.figures.published import benchmark_chart, benchmark_table
+from labs_helper.figures.serving import load_curve
 from labs_helper.figures.tiles import tile_view, wrong_order
 from labs_helper.figures.tokens import token_view
 from labs_helper.figures.topics import specialisation
@@ -42,6 +43,7 @@ __all__ = [
     "kv_cache",
     "learned_and_kept",
     "listing",
+    "load_curve",
     "loss_by_position",
     "loss_curve",
     "needle_heatmap",

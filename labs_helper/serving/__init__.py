@@ -8,6 +8,7 @@
 | `load` | many clients ask at once; what each of them waited for |
 | `retry` | when to ask again, and after how long |
 | `proxy` | what a server for a class has in front of it: a key, a bound, one model |
+| `drafting` | how often a small model guesses what a larger one writes |
 | `costs` | what tokens cost, at prices that you fill in |
 
 Names are resolved on first use: looking at prices should not import an HTTP library.
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from labs_helper.serving.costs import Bill, Prices, bill
+    from labs_helper.serving.drafting import guessed
     from labs_helper.serving.load import Reply, Run, load_test
     from labs_helper.serving.proxy import Gate, gate
     from labs_helper.serving.retry import Backoff
@@ -27,13 +29,27 @@ if TYPE_CHECKING:
 
 _HOMES = {
     **dict.fromkeys(("Bill", "Prices", "bill"), "costs"),
+    "guessed": "drafting",
     **dict.fromkeys(("Gate", "gate"), "proxy"),
     **dict.fromkeys(("Reply", "Run", "load_test"), "load"),
     "Backoff": "retry",
     **dict.fromkeys(("ModelServer", "serve"), "server"),
 }
 
-__all__ = ["Backoff", "Bill", "Gate", "ModelServer", "Prices", "Reply", "Run", "bill", "gate", "load_test", "serve"]
+__all__ = [
+    "Backoff",
+    "Bill",
+    "Gate",
+    "ModelServer",
+    "Prices",
+    "Reply",
+    "Run",
+    "bill",
+    "gate",
+    "guessed",
+    "load_test",
+    "serve",
+]
 
 
 def __getattr__(name: str) -> Any:

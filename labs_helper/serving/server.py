@@ -65,6 +65,7 @@ class ModelServer:
     Attributes:
         name: of its model.
         url: its address, as clients want it.
+        port: of its address.
         model: what to write as the model of a request.
 
     Example:
@@ -75,7 +76,9 @@ class ModelServer:
     def __init__(self, name: str, plan: _Plan, folder: Path) -> None:
         self.name, self._plan, self._folder = name, plan, folder
         self.url = f"http://127.0.0.1:{plan.port}/v1"
-        self.model = plan.model
+        self.port = plan.port
+        # mlx_lm.server knows its own model by this name too, and llama.cpp takes any.
+        self.model = plan.model if plan.engine == "mlx-vision" else "default_model"
         self._process: subprocess.Popen[bytes] | None = None
         self._starting = threading.Lock()  # a supervisor's thread and the notebook may start it at the same moment
         _OPEN.add(self)

@@ -176,8 +176,10 @@ def test_labs_are_listed_in_order():
     assert list(all_exercises("2")) == [f"2.{n}" for n in range(1, 10)]
     assert list(all_exercises("03")) == [f"3.{n}" for n in range(1, 7)]
     assert list(all_exercises("05")) == [f"5.{n}" for n in range(1, 9)]
+    assert list(all_exercises("06")) == [f"6.{n}" for n in range(1, 11)]
     assert list(all_exercises("07")) == [f"7.{n}" for n in range(1, 5)]
-    assert set(all_exercises()) == {number for lab in ("00", "1", "2", "3", "5", "7") for number in all_exercises(lab)}
+    labs = ("00", "1", "2", "3", "5", "6", "7")
+    assert set(all_exercises()) == {number for lab in labs for number in all_exercises(lab)}
     assert all_exercises("9") == all_exercises("x") == {}
 
 
