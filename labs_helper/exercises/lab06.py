@@ -402,6 +402,7 @@ def _million(value: object) -> str:
     return _("Right: an idle machine is what makes your own tokens expensive.")
 
 
+# Long because it is a list: title and hints of each exercise.
 def exercises() -> tuple[Exercise, ...]:
     """The exercises, in the order of the lab."""
     return (

@@ -35,7 +35,7 @@ check_setup("00")
 # test what is claimed about them. MLX is Apple's library for machine learning. It runs on Macs and, more slowly, on Linux.
 #
 # ![A map of the labs. 00 leads into a box with all the others. In the box, dashed arrows lead from 01 to 03, from 03 to 07, and
-# from 01 to 02. 05 has no arrow. Three small dashed circles hold 04, 06 and 08.](../images/course-map.svg)
+# from 01 to 02. 05 and 06 have no arrow. Two small dashed circles hold 04 and 08.](../images/course-map.svg)
 #
 # Takeaway: start with 00. A dashed arrow means that the earlier lab helps. Dashed circles are labs that do not exist yet.
 #
@@ -47,7 +47,7 @@ check_setup("00")
 # | [03](03-moe.ipynb) | watch a router choose among sixteen experts | core 1 hour 30 minutes, everything 2 hours 20 minutes |
 # | 04 | measure what fewer bits cost | not there yet |
 # | [05](05-fine-tune.ipynb) | teach a model something new, and measure what it forgets | core 1 hour 30 minutes, everything 2 hours |
-# | 06 | serve a model to other programs | not there yet |
+# | [06](06-serve.ipynb) | serve a model to twenty people, and break the server | core 1 hour 30 minutes, everything 1 hour 45 minutes |
 # | [07](07-agents.ipynb) | run an agent whose tools are real | 1 hour 5 minutes |
 # | 08 | read a Phi model in NumPy | not there yet |
 #
@@ -56,7 +56,7 @@ check_setup("00")
 #
 # - **Two hours:** 00, then sections 1 to 3 of 01, then sections 1, 2 and 8 of 02.
 # - **A day:** 00 and the cores of 01 and 02.
-# - **Everything:** 00, 01, 02, 03, 07, 05, in this order. That takes two days.
+# - **Everything:** 00, 01, 02, 03, 07, 05, 06, in this order. That takes two to three days.
 
 # %% [markdown] minutes=3
 # ## 2. Run and stop a notebook (3 minutes)

@@ -11,7 +11,7 @@
 #
 # | | with the bundled model | with the real Phi-3.5-mini |
 # | --- | --- | --- |
-# | time | core 1 hour 15 minutes, everything 1 hour 30 minutes; two minutes to run all cells | the same, and the download |
+# | time | core 1 hour 30 minutes, everything 1 hour 45 minutes; two minutes to run all cells | the same, and the download |
 # | free memory | 1.5 GB | 1.5 GB for these cells; section 9 says what a server for a class takes |
 # | download | nothing | 2.15 GB, once, and only when you ask for it |
 #
@@ -30,8 +30,8 @@ from labs_helper.serving import serve
 here = load("instruct", tier="tiny")
 print(f"{here.name} is served in this notebook.")
 
-# %% [markdown] minutes=10
-# ## 1. Talk to a server by hand (10 minutes)
+# %% [markdown] minutes=11
+# ## 1. Talk to a server by hand (11 minutes)
 #
 # *New words: [endpoint](../docs/glossary.md#endpoint), [loopback](../docs/glossary.md#loopback), [stream](../docs/glossary.md#stream).*
 #
@@ -103,8 +103,8 @@ def text_of(lines):
 # %%
 check("6.1", text_of)  # for help, run hint("6.1")
 
-# %% [markdown] minutes=13
-# ## 2. Find out what the server ignores (13 minutes)
+# %% [markdown] minutes=14
+# ## 2. Find out what the server ignores (14 minutes)
 #
 # Nobody reads streams by hand twice. The package `openai` is the client that most programs use, and `base_url` points it at any
 # server that speaks the same format: mlx_lm.server, llama.cpp, vLLM, hosted services.
@@ -259,8 +259,8 @@ reveal("6.2c", same)
 # and then nothing but rounding is left of the difference. So the server used the long table for these short questions. For this
 # model and questions of a few words it hardly matters. Lab 01 measures where it does.
 
-# %% [markdown] minutes=16
-# ## 3. Let many ask at once (16 minutes)
+# %% [markdown] minutes=23
+# ## 3. Let many ask at once (23 minutes)
 #
 # *New words: [throughput](../docs/glossary.md#throughput), [time to first token](../docs/glossary.md#time-to-first-token), [batching](../docs/glossary.md#batching).*
 #
@@ -399,8 +399,8 @@ print(f"200 learners who read for 30 s: {wait(200, full.answers_per_second, 30):
 # The first line could have failed, since the rate need not stay what it was: this server works on 32 answers at a time, and the
 # others wait. At the beginning and at the end of so short a run fewer are at work, which makes the measured wait a little shorter.
 
-# %% [markdown] minutes=8
-# ## 4. Do not read the same text twice (8 minutes)
+# %% [markdown] minutes=9
+# ## 4. Do not read the same text twice (9 minutes)
 #
 # *New word: [prompt cache](../docs/glossary.md#prompt-cache).*
 #
@@ -507,7 +507,7 @@ reveal("6.5a", round(drafted / plain, 2))
 # With `k` guesses, each accepted with probability `a`, one look of the large model gives
 # `(1 - a**(k + 1)) / (1 - a)` tokens on average, and costs `1 + k * c`, where `c` is the time of the draft over that of the large model.
 #
-# ### Exercise 6.7 (optional, medium, 4 minutes): find out when a draft pays
+# ### Exercise 6.7 (medium, 4 minutes): find out when a draft pays
 #
 # Return how many times faster it gets.
 
@@ -524,8 +524,8 @@ def faster(a, k, c):
 # %%
 check("6.7", faster)  # for help, run hint("6.7")
 
-# %% [markdown] minutes=14
-# ## 6. Kill the server, and lose nothing (14 minutes)
+# %% [markdown] minutes=18
+# ## 6. Kill the server, and lose nothing (18 minutes)
 #
 # *New word: [back-off](../docs/glossary.md#back-off).*
 #
@@ -713,8 +713,8 @@ os.environ["LABS_ENDPOINT"] = server.url
 # When we tried (xllamacpp 2026.10), it answered the question and refused the schema with status 400: it could not build the grammar for
 # this small model. An error is the better answer. You know where you are.
 
-# %% [markdown] minutes=5
-# ## 9. Go beyond one machine, and count the money (5 minutes)
+# %% [markdown] minutes=6
+# ## 9. Go beyond one machine, and count the money (6 minutes)
 #
 # For a class on Phi-3.5-mini you need more than `mlx_lm.server`. [docs/hub.md](../docs/hub.md) has settings for vLLM on Kubernetes, and
 # what bounds the memory of a server on a Mac: at 0.4 MB for each token that it keeps, ten conversations of 4,000 tokens hold

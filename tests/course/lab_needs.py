@@ -8,6 +8,7 @@ Nothing runs. The cells are followed in their order, and each call that takes ro
 | `mlx_lm.load(path)`, `mlx_vlm.load(path)` | its weights, until the name is deleted or bound anew |
 | `phimoe.Model(...)` and the like | a model of the same shape in 32 bits, for a moment or until its name goes |
 | `mlx_lm.convert(..., dequantize=True)` | the weights in 32 bits on the disk, and as much memory for a moment |
+| `serve("role")` | the same in a process of its own, and the packages there, until `.close()` |
 | `convert(...)`, `moe_offload.repack(...)` | the source once more on the disk, and its memory for a moment |
 
 `shutil.rmtree(folder)` gives disk back. Which model a path or a setting belongs to follows from the names that it is
@@ -30,10 +31,16 @@ from labs_helper.capacity import estimate
 RAW = {"mlx_lm.load", "mlx_vlm.load"}
 NEW = re.compile(r"\b\w+\.Model$")
 FULL_BITS = 32
+PACKAGES = 200_000_000  # bytes of a server before it has read a weight
 
 
 class Unclear(Exception):
     """A cell takes room, and nobody can tell for which model."""
+
+
+def is_elsewhere(call):
+    """Whether a call loads a model of a server, which takes nothing here: the server is counted where it starts."""
+    return ast.unparse(call.func) == "load" and [ast.unparse(each) for each in call.args] == ["'endpoint'"]
 
 
 @dataclass
@@ -149,6 +156,9 @@ class Reader:
                 side for side, taken in ((node.body, known is not False), (node.orelse, known is not True)) if taken
             ]
             return next((held for held in map(self.expression, sides) if held), None)
+        if isinstance(node, ast.List):  # of servers
+            held = [each for each in map(self.expression, node.elts) if each]
+            return (held[0][0], sum(size for _model, size in held)) if held else None
         if isinstance(node, ast.Call):
             for part in [node.func, *node.args, *(keyword.value for keyword in node.keywords)]:
                 self.expression(part)
@@ -161,6 +171,17 @@ class Reader:
 
     def call(self, node):
         name = ast.unparse(node.func)
+        if name == "load" and is_elsewhere(node):
+            return None
+        if name == "serve":
+            (asked,) = self.made_from(node)
+            size = self.need(asked).total - estimate.SPARE + PACKAGES
+            self.moment(size, asked)
+            return f"server of {asked}", size
+        if name.endswith(".close"):
+            gone = {f"server of {model}" for model in self.made_from(node.func)}
+            self.memory = {key: held for key, held in self.memory.items() if held[0] not in gone}
+            return None
         if name == "load":
             (asked,) = self.made_from(node) or {""}
             if not asked:
@@ -225,8 +246,10 @@ class Reader:
             match part:
                 case ast.Name(id=name):
                     found |= self.models.get(name, set()) | self.models.get(self.folders.get(name, ""), set())
+                case ast.Call() if is_elsewhere(part):
+                    pass
                 case ast.Call(
-                    func=ast.Name(id="load") | ast.Attribute(attr="find"),
+                    func=ast.Name(id="load" | "serve") | ast.Attribute(attr="find"),
                     args=[ast.Constant(value=asked), *more],
                     keywords=words,
                 ):
