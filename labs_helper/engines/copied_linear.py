@@ -8,7 +8,7 @@ import mlx.core as mx
 import mlx.nn as nn
 
 
-class CopiedLinear(nn.Module):  # type: ignore[misc]  # mlx.nn has no types
+class CopiedLinear(nn.Module):
     """In place of a linear layer, which it keeps as `linear` and does not change.
 
     Args:
@@ -19,7 +19,7 @@ class CopiedLinear(nn.Module):  # type: ignore[misc]  # mlx.nn has no types
     """
 
     def __init__(self, linear: Any) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # mlx.nn has no types
         self.linear = linear
         self.linear.freeze()
         weight = linear.weight
