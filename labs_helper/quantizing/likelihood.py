@@ -140,7 +140,7 @@ def _read(engine: MLXText, talks: list[Talk]) -> Reading:
 
 
 def _batches(engine: MLXText, examples: Sequence[Example]) -> Iterator[list[int]]:
-    """Places of examples of about one length, all of which need the same LongRoPE table."""
+    """Places of examples of about one length; each batch needs one LongRoPE table."""
     tables: dict[str | None, list[int]] = {}
     for place in sorted(range(len(examples)), key=lambda place: len(examples[place])):
         tables.setdefault(longrope.table_for(engine.config, len(examples[place])), []).append(place)
