@@ -324,7 +324,7 @@ load_test(packed, 16, prompts, each=1)
 rows = []
 for name, place in (("expanded", server), ("packed", packed)):
     for clients in (1, 2, 4, 8, 16, 20) if place is server else (1, 4, 16):
-        run = load_test(place, clients, prompts, each=max(3, (24 if place is server else 12) // clients))
+        run = load_test(place, clients, prompts, each=max(2, 16 // clients) if place is server else max(1, 8 // clients))
         rows.append({"server": name, "clients": clients, "tokens_per_second": run.tokens_per_second,
                      "first": run.to_first, "per_token": run.per_token})
 packed.close()
@@ -492,7 +492,7 @@ places = [serve("moe", tier="tiny"), serve("moe", tier="tiny", draft="instruct-t
 for place in places:
     load_test(place, 1, prompts, each=2)
 rates = [[load_test(place, 1, prompts, each=3, options={"seed": 1}).tokens_per_second for place in (*places, server)]
-         for turn in range(6)]
+         for turn in range(4)]
 for place in places:
     place.close()
 plain, drafted, small = (max(column) for column in zip(*rates))
@@ -500,13 +500,13 @@ print(f"plain {plain:.0f} tokens/s, with a draft {drafted:.0f}; the draft model 
 reveal("6.5a", round(drafted / plain, 2))
 
 # %% [markdown]
-# These are the best of six rounds: what else this computer does can only make a round slower. The seed keeps the comparison fair. A
+# These are the best of four rounds: what else this computer does can only make a round slower. The seed keeps the comparison fair. A
 # server with a draft computes each answer alone, and with a seed the plain one does too, which is faster for a single client.
 #
 # Many guesses are right. That pays only if the draft is also **cheap**, and the last number says how cheap it is. In practice one takes
-# a draft with a tenth of the weights or less. With `k` guesses, each accepted with
-# probability `a`, one look of the large model gives `(1 - a**(k + 1)) / (1 - a)` tokens on average. It costs `1 + k * c`, where `c` is
-# the time of a token of the draft over that of the large model.
+# a draft with a tenth of the weights or less. With `k` guesses, each accepted with probability `a`, one look of the large model gives
+# `(1 - a**(k + 1)) / (1 - a)` tokens on average. It costs `1 + k * c`, where `c` is the time of a token of the draft over that of the
+# large model.
 #
 # ### Exercise 6.7 (medium, 4 minutes): find out when a draft pays
 #
