@@ -242,15 +242,29 @@ def test_the_page_says_everything_in_words_and_takes_the_keyboard(browser, board
     assert find(By.ID, "summary").text == "4 learners. 2 of 4 tried exercises passed. 2 learners are stuck."
     assert find(By.ID, "spoken").get_attribute("textContent") == find(By.ID, "summary").text
     headings = browser.execute_script("return [...document.querySelectorAll('h1,h2')].map(e => e.tagName)")
-    assert headings == ["H1", "H2", "H2"]
+    assert headings == ["H1", "H2", "H2", "H2"]
     scopes = browser.execute_script("return [...document.querySelectorAll('#table th')].map(e => e.scope)")
     assert set(scopes) == {"col", "row"} and find(By.CSS_SELECTOR, "#table caption").text
-    # Tab reaches the choice, the button and the table, in this order.
+    # Exercises first: the one that holds up most people on top, in words; the bar says the same again.
+    room = [item.text for item in browser.find_elements(By.CSS_SELECTOR, "#room li")]
+    assert room[0].startswith("0.1 ") and room[0].endswith(": 1 stuck, 0 trying, 1 passed, 2 not tried")
+    assert room[1].partition(": ")[2].startswith("1 stuck")
+    widths = "return [...document.querySelectorAll('#room li:first-child span')].map(e => e.style.width)"
+    assert browser.execute_script(widths) == ["25%", "0%", "25%"]
+    # Tab reaches the choices, the button and the table, in this order.
     order = []
-    for _ in range(3):
+    for _ in range(4):
         browser.switch_to.active_element.send_keys(Keys.TAB)
         order.append(browser.switch_to.active_element.get_attribute("id") or "table")
-    assert order == ["lab", "pause", "table"]
+    assert order == ["lab", "after", "pause", "table"]
+    # 小明 has tried for five minutes: not stuck for somebody who waits ten.
+    find(By.ID, "after").send_keys("after 10")
+    until(lambda: "1 learner is stuck" in find(By.ID, "summary").text, 5, "the choice counts")
+    assert [item.text for item in browser.find_elements(By.CSS_SELECTOR, "#help li")] == [
+        "Ann: exercise 0.1, 3 tries, for 15 min"
+    ]
+    assert any(": 0 stuck, 1 trying" in item.text for item in browser.find_elements(By.CSS_SELECTOR, "#room li"))
+    find(By.ID, "after").send_keys("after 3")
     find(By.ID, "lab").send_keys("of lab 0")
     head = "return [...document.querySelectorAll('thead th')].map(e => e.firstChild.textContent)"
     until(lambda: browser.execute_script(head) == ["Learner", "0.1"], 5, "one column is left")
