@@ -107,12 +107,13 @@ def check(plan: Bits) -> Bits:
 
 
 def layers_of(model: Any) -> dict[str, Any]:
-    """The layers of a model of mlx-lm that can be rounded, by name.
+    """The layers of a model of mlx-lm that can be rounded, by name, from the table of tokens to the head.
 
     Example:
         list(layers_of(engine.model))[0]      # 'model.embed_tokens'
     """
-    return {name: module for name, module in model.named_modules() if hasattr(module, "to_quantized")}
+    last_first = [(name, module) for name, module in model.named_modules() if hasattr(module, "to_quantized")]
+    return dict(reversed(last_first))
 
 
 def rounded_like(weight: mx.array, bits: int, group: int, mode: str = "affine") -> mx.array:

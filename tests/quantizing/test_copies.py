@@ -100,6 +100,11 @@ def test_what_mlx_cannot_do_is_refused(model, how, words):
         rounded(model, **how)
 
 
+def test_layers_come_in_the_order_of_the_model(model):
+    names = list(rounded(model, 16).sizes)
+    assert names[:2] == ["model.embed_tokens", "model.layers.0.self_attn.qkv_proj"] and names[-1] == "lm_head"
+
+
 def test_a_plan_says_what_it_is():
     assert str(Bits(3)) == "3 bits, groups of 32"
     assert "1 layers" in str(Bits(3, layers={"lm_head": 8}))
