@@ -177,7 +177,7 @@ def load_test(
         at: (a number, a function): the function is called once, in a thread of its own, when that many answers
             are there. For what happens in the middle. The run waits for its end.
         key: the API key to send.
-        model: what to ask the server for; from `server` by default.
+        model: what to ask the server for; by default its own, and "default_model" where only an address is known.
         options: more fields of the request, such as {"seed": 1}.
         timeout: seconds without a byte after which an attempt is given up.
         seconds: after which the run ends and what is not there counts as lost.
@@ -200,7 +200,7 @@ def load_test(
         )
     url = server if isinstance(server, str) else server.url
     body = {
-        "model": model or (server if isinstance(server, str) else server.model),
+        "model": model or ("default_model" if isinstance(server, str) else server.model),
         "max_tokens": max_tokens,
         "temperature": 0.0,
         "stream": True,

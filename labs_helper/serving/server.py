@@ -123,11 +123,13 @@ class ModelServer:
         """Start the process, and wait until it has answered once. Nothing if it is running.
 
         Raises:
-            EndpointFailed: it ended, or it has not answered after `patience` seconds.
+            EndpointFailed: it ended, it has not answered after `patience` seconds, or it was closed before.
         """
         with self._starting:
             if self.running:
                 return
+            if not self._folder.is_dir():
+                raise EndpointFailed(_("This server is closed."), _("Start another one with serve()."))
             self.kill()  # what is left of one that ended by itself
             command = [sys.executable, "-m", "labs_helper.serving.child", json.dumps(vars(self._plan))]
             with self._log_file.open("ab") as log:

@@ -43,6 +43,12 @@ def test_every_question_is_asked_once_and_timed():
     assert "4 clients" in str(run) and "12 answers" in str(run)
 
 
+def test_a_plain_address_asks_for_the_servers_own_model():
+    with FakeEndpoint() as fake:
+        load_test(fake.url, 1, ["a"], each=1)
+    assert fake.requests[0][2]["model"] == "default_model"
+
+
 def test_clients_do_not_wait_for_each_other():
     """Four clients whose server needs 0.3 s for each answer are done after one round, not after four."""
 

@@ -93,6 +93,16 @@ def test_a_small_draft_model_may_guess():
         assert load_test(server, 1, QUESTIONS, each=1).lost == 0
 
 
+@pytest.mark.slow
+def test_a_server_that_was_closed_does_not_come_back():
+    server = serve("instruct", tier="tiny", minutes=2)
+    server.close()
+    server.close()
+    assert not server.running and server.log() == "" and server.memory == 0
+    with pytest.raises(EndpointFailed, match="closed"):
+        server.restart()
+
+
 def test_a_port_that_is_taken():
     with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(EndpointFailed, match="taken"):
         serve("instruct", tier="tiny", port=other.getsockname()[1])
