@@ -37,6 +37,9 @@ print(f"{here.name} is served in this notebook.")
 #
 # So far the model was inside this notebook. Now it gets a process of its own, and anything that speaks HTTP can ask it. The
 # program is `mlx_lm.server`, which comes with `mlx_lm`. `serve` starts it and waits until it answers.
+#
+# This lab serves the bundled models on every machine, so that you can break things. `serve("instruct", tier="real")` takes the real one
+# and checks its memory first. Nobody has tried that on a Mac yet.
 
 # %%
 server = serve("instruct", tier="tiny")
