@@ -36,7 +36,6 @@ ENGINES = ("mlx", "llama.cpp")
 PATIENCE = 120.0  # seconds for a server to read its model and answer for the first time
 _PACKAGES = 200_000_000  # bytes that a server takes before it has read a weight (measured: 190 MB for mlx_lm.server)
 _EACH_LOOK = 0.1
-_ROOT = Path(__file__).resolve().parents[2]
 
 _OPEN: weakref.WeakSet[ModelServer] = weakref.WeakSet()
 
@@ -192,10 +191,13 @@ class ModelServer:
         return self._folder / "server.log"
 
     def _environment(self) -> dict[str, str]:
-        """No network, and a hub cache of its own: a server lists what is in the hub's cache to everybody who asks."""
+        """No network, the modules that this process sees, and a hub cache of its own.
+
+        A server lists what is in the hub's cache to everybody who asks.
+        """
         cache = self._folder / "hub"
         cache.mkdir(exist_ok=True)
-        path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH", ""))))
+        path = os.pathsep.join(str(Path(folder or ".").resolve()) for folder in sys.path)
         own = {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(cache), "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
         return {**os.environ, **own}
 

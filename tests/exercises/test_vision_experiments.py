@@ -114,7 +114,7 @@ def test_right_answers_pass(number, value):
         ("2.4", (WAITS, 6), "too late"),
         ("2.4", (WAITS, 4), "largest number"),
         ("2.4", (WAITS, 9), "nothing about 9"),
-        ("2.4", ({1: 0.2, 3: 0.6, 8: 1.5}, 3), "lies between"),
+        ("2.4", ({1: 0.2, 3: 0.6, 8: 1.5}, 3), "did not measure 4 frames"),
         ("2.4", ({1: 0.2, 2: 1.4, 3: 0.6, 4: 1.2}, 3), "measure again"),
         ("2.4", ({1: 0, 2: 0.4, 6: 1.2}, 2), "above 0"),
         ("2.5", TOLD, "three things"),

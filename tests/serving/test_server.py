@@ -12,7 +12,6 @@ import pytest
 
 from labs_helper.errors import BadRequest, EndpointFailed, ModelNotHere
 from labs_helper.serving import Backoff, load_test, serve
-from labs_helper.serving import server as server_module
 
 QUESTIONS = ["Where is Lima?", "What is 47 + 38?", "Where is Madrid?", "Tell me about Paris."]
 
@@ -110,7 +109,7 @@ def test_a_port_that_is_taken():
 
 def test_a_server_that_cannot_start_says_why(tmp_path, monkeypatch):
     """The packages are not there for the child: it ends, and the message holds the last line of its log."""
-    monkeypatch.setattr(server_module, "_ROOT", tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "labs_helper").mkdir()
     (tmp_path / "labs_helper" / "__init__.py").write_text("raise SystemExit('no room here')")
     with pytest.raises(EndpointFailed, match="ended while it started: no room here"):
@@ -118,7 +117,7 @@ def test_a_server_that_cannot_start_says_why(tmp_path, monkeypatch):
 
 
 def test_a_server_that_never_answers(tmp_path, monkeypatch):
-    monkeypatch.setattr(server_module, "_ROOT", tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "labs_helper").mkdir()
     (tmp_path / "labs_helper" / "__init__.py").write_text("import time; time.sleep(60)")
     started = time.monotonic()

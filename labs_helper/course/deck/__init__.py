@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import re
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import pass_context
@@ -58,7 +57,7 @@ class Deck(SlidesExporter):  # type: ignore[misc]  # nbconvert has no types
     def __init__(self, title: str, **settings: Any) -> None:
         super().__init__(
             template_name="deck",
-            extra_template_basedirs=[str(Path(__file__).parent.parent)],
+            extra_template_basedirs=[str(resources.files("labs_helper.course"))],
             embed_images=True,
             **settings,
         )
