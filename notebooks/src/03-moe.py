@@ -1027,7 +1027,7 @@ experts(moe, "Where is Changsha?", "서울은 어디에 있나요?", max_tokens=
 # paper](https://arxiv.org/abs/2401.04088), the [DeepSeekMoE paper](https://arxiv.org/abs/2401.06066) and the [model
 # card](https://huggingface.co/microsoft/Phi-3.5-MoE-instruct).
 #
-# **Next:** [07: agents](07-agents.ipynb): this model plans, and tools that are real do the work.
+# **Next:** [05: fine-tune](05-fine-tune.ipynb): teach a model something new. To see this one plan: [07: agents](07-agents.ipynb).
 #
 # Last, give the memory back.
 

@@ -944,7 +944,7 @@ reveal("5.12b", sum(score(talker, held_out).stopped))
 # Need](https://arxiv.org/abs/2306.11644), the [Phi-3 technical report](https://arxiv.org/abs/2404.14219), and [LORA.md of
 # mlx-lm](https://github.com/ml-explore/mlx-lm/blob/main/mlx_lm/LORA.md).
 #
-# **Next:** [07: agents](07-agents.ipynb): a model plans, and tools that are real do the work.
+# **Next:** [06: serve](06-serve.ipynb): one model for twenty people, and a server that is killed on purpose.
 #
 # Last, remove the adapter and give the memory back.
 
