@@ -18,8 +18,9 @@ Names are resolved on first use: looking at a matrix should not import an engine
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from labs_helper.common.on_first_use import on_first_use
 
 if TYPE_CHECKING:
     from labs_helper.quantizing.copies import Bits, RoundedModel, rounded
@@ -82,8 +83,4 @@ __all__ = [
     "write_gguf",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = on_first_use(__name__, _HOMES)

@@ -18,9 +18,9 @@ Some names are resolved on first use: finding a checkpoint should not import an 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from labs_helper.common.on_first_use import on_first_use
 from labs_helper.store import adapters
 from labs_helper.store.checkpoint import (
     ARCHITECTURES,
@@ -83,8 +83,4 @@ __all__ = [
     "weight_table",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _ON_FIRST_USE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_ON_FIRST_USE[name]}"), name)
+__getattr__ = on_first_use(__name__, _ON_FIRST_USE)

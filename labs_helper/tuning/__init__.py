@@ -17,8 +17,9 @@ Names are resolved on first use: looking at a textbook should not import an engi
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from labs_helper.common.on_first_use import on_first_use
 
 if TYPE_CHECKING:
     from labs_helper.tuning.checker import DataReport, check_data
@@ -66,8 +67,4 @@ __all__ = [
     "write",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = on_first_use(__name__, _HOMES)
