@@ -93,7 +93,7 @@ def _mark_slides(cells: list[Any]) -> None:
     tagged = any(own & {"slide", "fragment"} for own in tags)
     code_before = False  # on this slide
     for cell, own in zip(cells, tags, strict=True):
-        text, is_code = "".join(cell["source"]), cell["cell_type"] == "code"
+        text, is_code = cell.source, cell.cell_type == "code"
         kind = "-"
         if {"solution", "skip"} & own or (is_code and _ASKS.search(text)) or not text.strip():
             kind = "skip"

@@ -15,7 +15,7 @@ from labs_helper.common.translate import _
 from labs_helper.errors import LabError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from importlib.resources.abc import Traversable
 
     from nbformat import NotebookNode
@@ -62,11 +62,6 @@ class Deck(SlidesExporter):  # type: ignore[misc]  # nbconvert has no types
             **settings,
         )
         self._deck = {"title": title, **_parts()}
-
-    def default_filters(self) -> Iterator[tuple[str, Any]]:
-        """nbconvert's filters, with formulas of ours."""
-        yield from super().default_filters()
-        yield "markdown2html", self.markdown2html
 
     @pass_context
     def markdown2html(self, context: Mapping[str, Any], source: str) -> str:
