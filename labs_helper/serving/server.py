@@ -22,6 +22,7 @@ from typing import Self
 
 import httpx
 
+import labs_helper
 from labs_helper import store
 from labs_helper.capacity import estimate
 from labs_helper.capacity.require import require_memory
@@ -36,6 +37,7 @@ ENGINES = ("mlx", "llama.cpp")
 PATIENCE = 120.0  # seconds for a server to read its model and answer for the first time
 _PACKAGES = 200_000_000  # bytes that a server takes before it has read a weight (measured: 190 MB for mlx_lm.server)
 _EACH_LOOK = 0.1
+_HOME = Path(labs_helper.__path__[0]).resolve().parent  # what the child imports is what this process imports
 
 _OPEN: weakref.WeakSet[ModelServer] = weakref.WeakSet()
 
@@ -191,13 +193,14 @@ class ModelServer:
         return self._folder / "server.log"
 
     def _environment(self) -> dict[str, str]:
-        """No network, the modules that this process sees, and a hub cache of its own.
+        """No network, this very labs_helper, and a hub cache of its own.
 
         A server lists what is in the hub's cache to everybody who asks.
         """
         cache = self._folder / "hub"
         cache.mkdir(exist_ok=True)
-        path = os.pathsep.join(str(Path(folder or ".").resolve()) for folder in sys.path)
+        # Not all of sys.path: in a notebook it begins with the learner's folder.
+        path = os.pathsep.join(filter(None, (str(_HOME), os.environ.get("PYTHONPATH", ""))))
         own = {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(cache), "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
         return {**os.environ, **own}
 

@@ -12,6 +12,7 @@ import pytest
 
 from labs_helper.errors import BadRequest, EndpointFailed, ModelNotHere
 from labs_helper.serving import Backoff, load_test, serve
+from labs_helper.serving import server as server_module
 
 QUESTIONS = ["Where is Lima?", "What is 47 + 38?", "Where is Madrid?", "Tell me about Paris."]
 
@@ -109,15 +110,24 @@ def test_a_port_that_is_taken():
 
 def test_a_server_that_cannot_start_says_why(tmp_path, monkeypatch):
     """The packages are not there for the child: it ends, and the message holds the last line of its log."""
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(server_module, "_HOME", tmp_path)
     (tmp_path / "labs_helper").mkdir()
     (tmp_path / "labs_helper" / "__init__.py").write_text("raise SystemExit('no room here')")
     with pytest.raises(EndpointFailed, match="ended while it started: no room here"):
         serve("instruct", tier="tiny")
 
 
+def test_modules_of_the_learner_are_not_taken(tmp_path, monkeypatch):
+    """A notebook's sys.path begins with its folder, where somebody may keep a random.py."""
+    (tmp_path / "random.py").write_text("raise SystemExit('a module of the learner')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["", str(tmp_path), *sys.path])
+    with serve("instruct", tier="tiny", minutes=2) as server:
+        assert server.running
+
+
 def test_a_server_that_never_answers(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(server_module, "_HOME", tmp_path)
     (tmp_path / "labs_helper").mkdir()
     (tmp_path / "labs_helper" / "__init__.py").write_text("import time; time.sleep(60)")
     started = time.monotonic()
