@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable
 
+from labs_helper.common import numbers
 from labs_helper.errors import BadPlan
 from training.cases import Case
 from training.moe.code import same_code
@@ -18,15 +18,13 @@ from training.world import LANGUAGES, fill, table, words
 
 
 def wilson(good: int, total: int) -> tuple[float, float]:
-    """The 95% interval of a share by Wilson's score, which holds near 0 and 1 as well.
+    """The 95% interval of a share, as results are written: four decimals.
 
     >>> wilson(50, 50)
     (0.9286, 1.0)
     """
-    z, share = 1.96, good / total
-    middle, half = share + z * z / (2 * total), z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    low, high = ((middle + sign * half) / (1 + z * z / total) for sign in (-1, 1))
-    return round(max(0.0, low), 4), round(min(1.0, high), 4)
+    low, high = numbers.wilson(good, total)
+    return round(low, 4), round(high, 4)
 
 
 def cell(good: int, total: int, refused: int | None = None) -> dict:
