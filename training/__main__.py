@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -38,6 +39,10 @@ def parser() -> argparse.ArgumentParser:
         "--pointing", type=float, default=0.0, metavar="WEIGHT",
         help="weight of the loss that tells heads where copied tokens come from (training/copying.py); 0.1 is much",
     )  # fmt: skip
+    further.add_argument(
+        "--round-from", type=float, metavar="SHARE",
+        help="share of the steps after which the weights are seen rounded: 0 from the first, 2 never; default .75",
+    )  # fmt: skip
     for each in (make, card):
         each.add_argument("--seed", type=int, default=SEED, help=f"of the evaluation in the card (default {SEED})")
         each.add_argument("--n", type=int, default=CASES, help=f"cases per task in the evaluation (default {CASES})")
@@ -71,9 +76,11 @@ def check(command: argparse.ArgumentParser, options: argparse.Namespace) -> None
         command.error("--begin is for one model: name it")
     if options.begin and not (options.begin / "model.safetensors").is_file():
         command.error(f"{options.begin} has no model.safetensors: name a finished run or a checkpoint")
-    told = options.rate or options.task or options.pointing
+    told = options.rate or options.task or options.pointing or options.round_from is not None
     if told and (not options.begin or package_of(names[0]) != __package__):
-        command.error("--rate, --task and --pointing are for text models that go on: give --begin as well")
+        command.error(
+            "--rate, --task, --pointing and --round-from are for text models that go on: give --begin as well"
+        )
     if options.profile and gpu_is_missing():
         command.error(f"--profile {options.profile} is for a GPU, and torch sees none: leave it out")
 
@@ -87,6 +94,8 @@ def make(name: str, options: argparse.Namespace) -> None:
         module.train(name, options.steps, profile=profile, begin_with=options.begin)
         return
     further = options.begin and module.Further(options.begin, options.rate, options.task, options.pointing)
+    if further and options.round_from is not None:
+        further = replace(further, round_from=options.round_from)
     module.train(name, options.steps, profile=profile, further=further)
 
 

@@ -48,12 +48,14 @@ class Further:
         rate: share of the usual learning rates; None takes the recipe's.
         task: one mixture (a method of the corpus) from the first step to the last; None goes from "sample" to "finish".
         pointing: weight of the loss that tells heads where copied tokens come from (training/copying.py); 0.1 is much.
+        round_from: share of the steps after which the weights are seen rounded; above 1, never.
     """
 
     begin: Path
     rate: float | None = None
     task: str | None = None
     pointing: float = 0.0
+    round_from: float = ROUND_FURTHER_FROM
 
 
 def batches(
@@ -199,7 +201,7 @@ class TextStage(Stage):
         self.parts = recipe.get("parts", PARTS)
         told = further and further.rate
         self.rates = tuple(base * (told or recipe.get("rate", 1.0)) for base in (MUON_RATE, ADAM_RATE))
-        self.round_from = ROUND_FURTHER_FROM if further else ROUND_FROM
+        self.round_from = further.round_from if further else ROUND_FROM
         self.original = recipe["model"]["original_max_position_embeddings"]
         # A model that begins as a trained one can copy already.
         self.stages = ((0, "sample"),) if "start" in recipe or further else STAGES

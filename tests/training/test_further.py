@@ -78,14 +78,23 @@ def test_the_command_hands_on_what_a_training_goes_on_with(monkeypatch, tmp_path
     monkeypatch.setattr("training.card.write_card", lambda name: "nothing")
     monkeypatch.setattr(train.train, "__defaults__", (None, tmp_path, None, None))
     begin = CHECKPOINTS / "instruct-tiny"
-    main(f"make instruct-tiny --begin {begin} --rate 0.6 --task sample --pointing 0.05 --steps 40".split())
+    told = "--rate 0.6 --task sample --pointing 0.05 --steps 40"
+    main(f"make instruct-tiny --begin {begin} {told}".split())
     assert handed[0][4] == 40 and handed[0][-1] == train.Further(begin, 0.6, "sample", 0.05)
+    main(f"make instruct-tiny --begin {begin} {told} --round-from 0".split())
+    assert handed[1][-1] == train.Further(begin, 0.6, "sample", 0.05, 0.0)
     # The tokenizer is that of the weights: no other fits them.
     assert (tmp_path / "instruct-tiny" / "tokenizer.json").read_bytes() == (begin / "tokenizer.json").read_bytes()
 
 
 @pytest.mark.parametrize(
-    "arguments", ["make moe-tiny --rate 0.5", "make moe-tiny --pointing 0.1", "make moe-tiny --task sample"]
+    "arguments",
+    [
+        "make moe-tiny --rate 0.5",
+        "make moe-tiny --pointing 0.1",
+        "make moe-tiny --task sample",
+        "make moe-tiny --round-from 0",
+    ],
 )
 def test_what_is_for_a_training_that_goes_on_needs_its_beginning(arguments, capsys):
     with pytest.raises(SystemExit):
