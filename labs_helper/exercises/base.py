@@ -87,7 +87,7 @@ class CheckResult:
         edge = {PASSED: "3px solid", TRY_AGAIN: "3px dashed"}.get(self.status, "3px dotted")
         head = _("Exercise {number}: {status}.").format(number=self.number, status=self._shown_status())
         return (
-            f'<div role="status" style="border-left:{edge} currentColor;padding:.3em .8em;max-width:60em">'
+            f'<div role="status" style="border-left:{edge};padding:.3em .8em;max-width:60em">'
             f"<strong>{escape(head)}</strong> {escape(self.message)}"
             f"{f'<br><em>{escape(self.unnoted)}</em>' if self.unnoted else ''}</div>"
         )
@@ -128,7 +128,7 @@ class Hint:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return f'<div style="border-left:3px double currentColor;padding:.3em .8em">{escape(self)}</div>'
+        return f'<div style="border-left:3px double;padding:.3em .8em">{escape(self)}</div>'
 
 
 def is_unfilled(value: object, depth: int = 3) -> bool:

@@ -53,7 +53,7 @@ class Prediction:
     def _repr_html_(self) -> str:
         rows = "<br>".join(escape(line) for line in self.lines)
         return (
-            f'<div role="status" style="border-left:3px double currentColor;padding:.3em .8em;max-width:60em">'
+            f'<div role="status" style="border-left:3px double;padding:.3em .8em;max-width:60em">'
             f"<strong>{escape(self._head())}</strong> {rows}</div>"
         )
 

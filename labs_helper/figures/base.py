@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 
     Table = pandas.DataFrame | Iterable[Mapping[str, Any]]
 
+# Dark themes are marked on the page's body, by JupyterLab and nbconvert and by VS Code. An <img> sees nothing of the
+# page, so the page turns its lightness around: white paper becomes #121212, and each colour keeps its hue. It stays
+# white in print, and in a notebook that is not trusted, where JupyterLab takes the rule away.
+DARK = "invert(.93) hue-rotate(180deg)"
+_THEME = (
+    f'<style>@media screen{{body:is([data-jp-theme-light="false"],.vscode-dark) .labs-chart{{filter:{DARK}}}}}</style>'
+)
+_LEAST = 600  # px: letters of 12 px on a chart of 760 stay readable; a narrower window scrolls
+
 Row = dict[str, Any]  # the facts behind one line of a table or one bar; each figure has columns of its own
 
 
@@ -152,7 +161,8 @@ class Figure:
             'nothing'
         """
         _need_alt(alt)
-        body = picture(svg.encode("utf-8"), "image/svg+xml", alt, takeaway, width=width, source=source)
+        photo = "<image " in svg
+        body = picture(svg.encode("utf-8"), "image/svg+xml", alt, takeaway, width=width, source=source, photo=photo)
         return cls(html=body, text=text or alt, alt=alt, takeaway=takeaway, rows=tuple(rows))
 
 
@@ -161,16 +171,21 @@ def _need_alt(alt: str) -> None:
         raise ValueError(_("A figure needs alt text: say in one sentence what the picture shows."))
 
 
-def picture(data: bytes, mime: str, alt: str, takeaway: str, *, width: int, source: str = "") -> str:
+def picture(
+    data: bytes, mime: str, alt: str, takeaway: str, *, width: int, source: str = "", photo: bool = False
+) -> str:
     """The `<figure>` around one picture. The alt text sits on the image, the takeaway in the caption.
 
     The picture is a data address inside `<img>`: it needs no network, its ids cannot meet those of another
-    picture, and notebook viewers that remove inline SVG still show it.
+    picture, and notebook viewers that remove inline SVG still show it. A chart follows a dark theme; what holds a
+    photo does not, as photos have to look as they are.
     """
     address = f"data:{mime};base64,{base64.b64encode(data).decode('ascii')}"
+    theme, name = ("", "") if photo else (_THEME, ' class="labs-chart"')
+    size = f"width:100%;max-width:{width}px;min-width:{min(width, _LEAST)}px;height:auto"
     return (
-        f'<figure style="margin:0.5em 0">'
-        f'<img src="{address}" alt="{escape(alt)}" width="{width}" style="max-width:100%;height:auto">'
+        f'<figure style="margin:0.5em 0">{theme}<div style="overflow-x:auto">'
+        f'<img src="{address}" alt="{escape(alt)}" width="{width}"{name} style="{size}"></div>'
         f"{caption(takeaway, source)}</figure>"
     )
 

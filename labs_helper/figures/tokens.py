@@ -95,7 +95,7 @@ def _box(row: Row, token: Token) -> str:
     return (
         f'<span style="{BOX}" title="{escape(hover)}">'
         f'<span style="font-family:monospace;display:block;min-height:1.4em;'
-        f'border-bottom:{thickness}px solid currentColor">{escape(visible(_piece(token)))}</span> '
+        f'border-bottom:{thickness}px solid">{escape(visible(_piece(token)))}</span> '
         f'<small style="opacity:0.8">{escape(percent(token.logprob))}</small></span> '
     )
 
