@@ -94,6 +94,7 @@ def _llama_cpp(plan: Plan) -> None:
     options.n_parallel, options.n_ctx = plan["together"], plan["together"] * plan["context"]
     options.cpuparams.n_threads = options.cpuparams_batch.n_threads = plan["threads"]
     options.fit_params = False
+    options.chat_template = plan["template"]
     server = xllamacpp.Server(options)
     print(f"llama.cpp's server listens at {server.listening_address}", flush=True)
     threading.Event().wait()

@@ -31,7 +31,7 @@ from labs_helper.common.translate import _
 from labs_helper.corrections import dequantize
 from labs_helper.errors import BadRequest, EndpointFailed, LabError
 from labs_helper.models.selection import choose
-from labs_helper.serving import gguf_model
+from labs_helper.serving import gguf_model, llama_template
 
 ENGINES = ("mlx", "llama.cpp")
 PATIENCE = 120.0  # seconds for a server to read its model and answer for the first time
@@ -56,6 +56,7 @@ class _Plan:
     waiting: int
     draft: str
     drafted: int
+    template: str = ""
     context: int = 1024
     threads: int = field(default_factory=lambda: os.cpu_count() or 1)
 
@@ -296,7 +297,8 @@ def serve(
     folder = Path(tempfile.mkdtemp(prefix="labs-server-"))
     try:
         if engine == "llama.cpp":
-            plan = replace(plan, model=str(_gguf(choice.path, choice.card.format, folder)))
+            file = _gguf(choice.path, choice.card.format, folder)
+            plan = replace(plan, model=str(file), template=llama_template.of_file(file))
         server = ModelServer(choice.card.name, plan, folder)
         server.start(patience)
     except BaseException:

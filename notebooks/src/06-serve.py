@@ -714,8 +714,12 @@ except LabError as problem:
 os.environ["LABS_ENDPOINT"] = server.url
 
 # %% [markdown]
-# When we tried (xllamacpp 2026.10), it answered the question and refused the schema with status 400: it could not build the grammar for
-# this small model. An error is the better answer. You know where you are.
+# This server holds its answers to the schema. Given Phi's own chat template it would refuse every schema with status 400 (seen with
+# xllamacpp 2026.10), and the reason is two characters long. To learn what opens an answer, the server writes the template twice, with
+# and without the opening, and compares. Phi's template ends with `<|endoftext|>` where no answer is asked for. Both ends begin with
+# `<|`, so the server takes `assistant|>` for the opening, feeds that to the grammar of the schema, and the grammar refuses it.
+# `serve` hands over the template without that end. The real Phi-3.5 has the same template: if you start `llama-server` yourself, see
+# [known issues](../docs/known-issues.md).
 
 # %% [markdown] minutes=6
 # ## 9. Go beyond one machine, and count the money (6 minutes)
