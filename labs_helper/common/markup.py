@@ -70,7 +70,7 @@ def html_table(
         look += ";border:1px solid #bbb;vertical-align:top;white-space:normal;line-height:1.4"
 
     def cell(index: int, content: object, scope: str = "") -> str:
-        align = "right" if index in right and scope != "col" else "left"
+        align = "right" if index in right else "left"
         tag = f'th scope="{scope}"' if scope else "td"
         inside = content if isinstance(content, Html) else escape(content)
         return f'<{tag} style="text-align:{align};{look}">{inside}</{tag[:2]}>'

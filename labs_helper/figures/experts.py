@@ -270,14 +270,17 @@ def _draw_load(shares: Floats, layers: Sequence[int], title: str) -> Canvas:
         for expert, up in ((int(row.argmax()), 6), (int(row.argmin()), -12)):
             annotate(axis, f"{expert}", (i, float(row[expert])), up=up)
     axis.axhline(1 / experts, color="#333333", linestyle="--", linewidth=1)
-    annotate(
-        axis,
-        _("even share, {share:.1%}").format(share=1 / experts),
-        (len(layers) + 0.35, 1 / experts),
-        up=3,
-        align="right",
+    # Beside the axis, where no dots are.
+    axis.annotate(
+        _("even share,\n{share:.1%}").format(share=1 / experts),
+        (1, 1 / experts),
+        xycoords=axis.get_yaxis_transform(),
+        xytext=(4, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=8,
     )
-    axis.set_xlim(-0.45, len(layers) + 0.4)  # room for the words
+    axis.set_xlim(-0.45, len(layers) - 0.55)
     axis.set_xticks(range(len(layers)), [str(layer) for layer in layers])
     top = float(shares.max())
     step = next(step for step in (0.05, 0.1, 0.2) if top / step <= 6)

@@ -43,7 +43,7 @@ class Checklist(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         self._boxes: list[Control[bool]] = []
         self._box = ipywidgets.VBox(layout=ipywidgets.Layout(overflow="visible"))
         label = html(f"<span>{escape(description)}</span>")
-        super().__init__([label, self._box], layout=ipywidgets.Layout(margin="0 0 0 1em"))
+        super().__init__([label, self._box], layout=ipywidgets.Layout(margin="0 0 0 1em", overflow="visible"))
 
     @traitlets.observe("options")
     def _make_boxes(self, _change: Change) -> None:
@@ -91,7 +91,10 @@ class BenchmarkExplorer(LabWidget):
         super().__init__()
         self.children = (
             title(_("Published figures")),
-            row(ipywidgets.VBox([self.table, self.test, self.view]), self.models),
+            row(
+                ipywidgets.VBox([self.table, self.test, self.view], layout=ipywidgets.Layout(overflow="visible")),
+                self.models,
+            ),
             self.output,
         )
         self._fill_tests(test)

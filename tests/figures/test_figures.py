@@ -93,6 +93,13 @@ def test_every_figure_has_alt_text_plain_form_and_no_warning(make):
         assert "<script" not in svg and 'href="http' not in svg, "a picture runs nothing and fetches nothing"
 
 
+def test_the_legend_of_bars_has_lines_of_its_own():
+    groups = [f"a model with a long name, number {i}" for i in range(6)]
+    shown = figures.bars([{"x": "label", "m": g, "n": 3} for g in groups], x="x", y="n", group="m", title="Title")
+    words = {e.text: float(e.get("y")) for e in ElementTree.fromstring(pictures(shown)[0]) if e.tag.endswith("text")}
+    assert words["Title"] < min(words[g] for g in groups) <= max(words[g] for g in groups) < words["label"] - 12
+
+
 @pytest.mark.parametrize("make", ALL.values(), ids=ALL)
 def test_every_figure_is_the_same_twice_and_small(make):
     first = make()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import re
 import subprocess
 import sys
 import warnings
+import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pandas as pd
@@ -99,6 +102,24 @@ def test_shares_count_what_is_there_and_name_the_idle():
     assert "24 of 32 experts got no token" in both.alt and "even share would be 6.2%" in both.text
     load = figures.expert_load(talk)
     assert load.rows[0] == {"layer": 0, "idlest": 4, "least": 0, "busiest": 0, "most": 0.5, "idle experts": 12}
+
+
+def test_the_axes_of_the_load_have_round_marks_and_its_words_stand_beside_the_dots():
+    shown = drawn(figures.expert_load(random(1, tokens=30)))
+    marks = [words for words in shown if re.fullmatch(r"\d+%", words)]
+    assert len(marks) >= 3 and all(int(mark[:-1]) % 5 == 0 for mark in marks)
+    assert {"0", "1", "2"} <= set(shown) and not any(re.fullmatch(r"\d+\.5", words) for words in shown), "whole layers"
+    assert "even share," in shown
+
+
+def drawn(figure) -> list[str]:
+    """The words in a picture."""
+    data = re.search(r"data:image/svg\+xml;base64,([^\"]+)", figure.html)[1]
+    return [
+        " ".join(e.itertext()).strip()
+        for e in ElementTree.fromstring(base64.b64decode(data)).iter()
+        if e.tag.endswith("text")
+    ]
 
 
 def test_overlap_of_two_prompts():
