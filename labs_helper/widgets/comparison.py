@@ -11,8 +11,9 @@ from labs_helper.common.markup import Html, escape, printable
 from labs_helper.common.translate import _, _n
 from labs_helper.errors import BadRequest
 from labs_helper.figures.base import Figure, Row, framed_table
-from labs_helper.widgets.base import JobWidget, as_model, counted, error_words
+from labs_helper.widgets.base import JobWidget
 from labs_helper.widgets.controls import Control, button, html, row, title
+from labs_helper.widgets.jobs import as_model, counted, error_words
 
 if TYPE_CHECKING:
     import pandas

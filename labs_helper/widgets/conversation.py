@@ -9,8 +9,8 @@ import ipywidgets
 from labs_helper.common.markup import printable
 from labs_helper.common.translate import _
 from labs_helper.figures.base import Figure, heading
-from labs_helper.widgets.base import as_model
 from labs_helper.widgets.controls import SamplingFields, Widget, button, row, text_field, title
+from labs_helper.widgets.jobs import as_model
 from labs_helper.widgets.turns import Turn, TurnWidget, turn_html
 
 if TYPE_CHECKING:

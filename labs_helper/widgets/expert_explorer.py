@@ -8,8 +8,9 @@ from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest
 from labs_helper.figures.base import Figure, heading
 from labs_helper.figures.experts import compare_experts, expert_load, expert_map, expert_tokens
-from labs_helper.widgets.base import Explorer, as_model
+from labs_helper.widgets.base import Explorer
 from labs_helper.widgets.controls import dropdown, most_tokens, on_change, row, text_field
+from labs_helper.widgets.jobs import as_model
 
 if TYPE_CHECKING:
     from labs_helper.models.answers import Answer

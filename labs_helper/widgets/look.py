@@ -16,7 +16,6 @@ from labs_helper.figures.base import Figure
 from labs_helper.figures.tiles import tile_view
 from labs_helper.models.requests import sources
 from labs_helper.pictures.images import checked_crops, layout
-from labs_helper.widgets.base import as_model, error_words
 from labs_helper.widgets.controls import (
     Button,
     Change,
@@ -33,6 +32,7 @@ from labs_helper.widgets.controls import (
     text_field,
     title,
 )
+from labs_helper.widgets.jobs import as_model, error_words
 from labs_helper.widgets.paste import PasteBox
 from labs_helper.widgets.shown import (
     MOST_UPLOAD,

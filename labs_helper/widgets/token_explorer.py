@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from labs_helper.common.translate import _
 from labs_helper.figures.base import Figure
 from labs_helper.figures.tokens import token_view
-from labs_helper.widgets.base import Explorer, as_model
+from labs_helper.widgets.base import Explorer
 from labs_helper.widgets.controls import SamplingFields
+from labs_helper.widgets.jobs import as_model
 
 if TYPE_CHECKING:
     from labs_helper.models.answers import Answer

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
 
 from labs_helper.common.markup import escape, printable
 from labs_helper.common.translate import _
-from labs_helper.widgets.base import JobWidget, error_html, error_words
+from labs_helper.widgets.base import JobWidget
 from labs_helper.widgets.controls import html
+from labs_helper.widgets.jobs import error_html, error_words
 from labs_helper.widgets.markdown import markdown, streaming
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from labs_helper.errors import BadRequest, LabError
 from labs_helper.models.answers import Answer
 from labs_helper.models.conversation import Conversation
 from labs_helper.widgets import benchmarks, chat, compare, tokens, turns
-from labs_helper.widgets.base import UPDATE_SECONDS
 from labs_helper.widgets.controls import ENTER_SECONDS
+from labs_helper.widgets.jobs import UPDATE_SECONDS
 from labs_helper.widgets.markdown import allowed_address, markdown, streaming
 
 NASTY = "<script>alert(1)</script> <img src=x onerror=alert(1)> [click](javascript:alert(1)) ![x](http://e.org/p)"
