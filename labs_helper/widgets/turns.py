@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
 
+import traitlets
+
 from labs_helper.common.markup import escape, printable
 from labs_helper.common.translate import _
 from labs_helper.widgets.base import JobWidget
 from labs_helper.widgets.controls import html
 from labs_helper.widgets.jobs import error_html, error_words
 from labs_helper.widgets.markdown import markdown, streaming
+from labs_helper.widgets.view import JobView
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from labs_helper.engines.base import Token
     from labs_helper.engines.worker import Job
@@ -69,6 +72,92 @@ class Turn:
 
 
 T = TypeVar("T", bound=Turn)
+
+
+class TurnView(JobView, Generic[T]):
+    """A view with a list of turns: the newest grows, finished ones stay. Its page draws them with `turnLog`.
+
+    Attributes:
+        turns: all turns, the newest last.
+        shown: the finished ones, as the page needs them.
+        asked: the turn that is being answered, as the page needs it; empty between two.
+        growing: the text of its answer so far.
+        name: of the model.
+        refused: what the status says after an error.
+    """
+
+    name = traitlets.Unicode().tag(sync=True)
+    shown: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
+    asked = traitlets.Dict().tag(sync=True)
+    growing = traitlets.Unicode().tag(sync=True)
+    refused = ""
+
+    def __init__(self, model: Model, *, words: Mapping[str, str], **kwargs: object) -> None:
+        self.model = model
+        self.turns: list[T] = []
+        self._words: list[str] = []
+        own = {"you": _("You"), "turn": _("Question {number}")}
+        super().__init__(words={**own, **words}, name=printable(model.name), **kwargs)
+
+    @property
+    def last(self) -> Answer | None:
+        """The last `Answer`, or None."""
+        return next((turn.answer for turn in reversed(self.turns) if turn.answer is not None), None)
+
+    def _ask_turn(self, turn: T, submit: Callable[..., Job[Answer]], **options: Unpack[Options]) -> None:
+        """Ask the question of a new turn, in the run that `_begin` opened."""
+        self._words = []
+        self.turns.append(turn)
+        self.growing = ""
+        self.asked = self._turn_facts(len(self.turns), turn)
+        self.say(_("Waiting for the model…"))
+        self._start(
+            submit,
+            turn.question,
+            name=self.model.name,
+            on_token=self._on_token,
+            on_done=self._on_done,
+            **options,
+        )
+
+    def _turn_facts(self, number: int, turn: T) -> dict[str, Any]:
+        """A turn as the page needs it: text as it is, HTML that is safe."""
+        answer = turn.answer
+        return {
+            "number": number,
+            "question": printable(turn.question),
+            "html": answer_html(turn),
+            "text": printable(turn.reply),
+            "note": turn.note,
+            "failed": bool(turn.error),
+            "facts": printable(answer.statistics_line) if answer is not None else "",
+        }
+
+    def _on_token(self, token: Token) -> None:
+        self._words.append(token.text)
+        if self._due():
+            self.growing = printable("".join(self._words))
+            self._say_progress()
+
+    def _on_done(self, answer: Answer) -> None:
+        self.turns[-1].answer = answer
+        self._close_turn()
+        self.say(_("Stopped.") if answer.finish_reason == "cancelled" else _("Done."))
+        self._end()
+
+    def _failed(self, error: BaseException) -> None:
+        self.turns[-1].error = error_words(error)
+        self._close_turn()
+        self.say(self.refused)
+        self._end()
+
+    def _close_turn(self) -> None:
+        self.shown = [*self.shown, self._turn_facts(len(self.turns), self.turns[-1])]
+        self.asked, self.growing = {}, ""
+
+    def _show_turns(self) -> None:
+        """Draw all finished turns again, after some were taken out."""
+        self.shown = [self._turn_facts(number, turn) for number, turn in enumerate(self.turns, 1)]
 
 
 class TurnWidget(JobWidget, Generic[T]):
@@ -148,17 +237,24 @@ class TurnWidget(JobWidget, Generic[T]):
         self.past.value = f'<div role="log" aria-label="{escape(self.log_label)}">{words}</div>'
 
 
+def answer_html(turn: Turn) -> str:
+    """What came back as safe HTML: the answer, which is Markdown, or the error; empty before both."""
+    if turn.error:
+        return error_html(turn.error)
+    if turn.answer is None:
+        return ""
+    return markdown(turn.reply) or f"<p><em>{escape(_('(empty answer)'))}</em></p>"
+
+
 def turn_html(turn: Turn, name: str, *, growing: str | None = None, waiting: bool = False) -> str:
     """One question and its answer as HTML. Growing text is only escaped; a finished answer is Markdown."""
     body = ""
     if waiting:
         body = "<em>…</em>"
-    elif turn.error:
-        body = error_html(turn.error)
     elif growing is not None:
         body = streaming(growing)
-    elif turn.answer is not None:
-        body = markdown(turn.reply) or f"<p><em>{escape(_('(empty answer)'))}</em></p>"
+    else:
+        body = answer_html(turn)
         if turn.note:
             body += f"<p><em>{escape(turn.note)}</em></p>"
     return (

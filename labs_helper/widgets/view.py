@@ -36,7 +36,8 @@ How to make one:
 Whatever a person or a model has written reaches the page as text (`textContent`, by `h`), or as HTML that Python has
 made safe (`markdown`, `escape`, a `Figure`), by `fill`.
 
-`JobView` adds one job of a model at a time: `running`, `status`, `count`, Stop.
+`JobView` adds one job of a model at a time (`running`, `status`, `count`, Stop), and `TurnView` in turns.py questions
+and answers.
 """
 
 from __future__ import annotations
@@ -180,8 +181,7 @@ class JobView(Jobs, View):
 
     def say(self, words: str, count: str = "") -> None:
         """Put one line of status on the page; `count` is beside it and not read aloud."""
-        with self.hold_sync():
-            self.status, self.count = words, count
+        self.count, self.status = count, words
 
     def _say_progress(self) -> None:
         if not self._stopping:

@@ -355,8 +355,8 @@ async function copy(text) {
 }
 
 /**
- * Questions and answers. Traits: `turns`, finished ones, each {number, about, question, html, text, note, facts};
- * `asked`, the one that is being answered, or {}; `growing`, its text so far.
+ * Questions and answers, of a `TurnView`. Traits: `shown`, the finished ones, each {number, about, question, html,
+ * text, note, failed, facts}; `asked`, the one that is being answered, or {}; `growing`, its text so far.
  * `actions(turn)` gives the buttons below an answer. The whole is at its end while text grows, unless the reader has
  * scrolled up: a reversed column does that, and its one child keeps the order of reading and of Tab.
  */
@@ -389,7 +389,7 @@ function turnLog(view, { label, nothing, actions = () => [] }) {
   let text = null;
   const show = () => {
     const asked = view.get("asked");
-    empty.hidden = view.get("turns").length > 0 || Boolean(asked.number);
+    empty.hidden = view.get("shown").length > 0 || Boolean(asked.number);
     if (!asked.number) {
       live.replaceChildren();
       text = null;
@@ -401,7 +401,7 @@ function turnLog(view, { label, nothing, actions = () => [] }) {
     }
     text.textContent = view.get("growing") || "…";
   };
-  view.follow("turns", (turns) => {
+  view.follow("shown", (turns) => {
     const kept = new Set();
     turns.forEach((turn) => {
       const same = JSON.stringify(turn);
