@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-GLOSSARY = (ROOT / "docs" / "glossary.md").read_text("utf-8")
+TARGET = re.compile(r'^<a id="([\w-]+)"></a>\n\n', re.M)
+WITH_TARGETS = (ROOT / "docs" / "glossary.md").read_text("utf-8")
+GLOSSARY = TARGET.sub("", WITH_TARGETS)
 SOURCES = {path.name[:2]: path.read_text("utf-8") for path in sorted((ROOT / "notebooks" / "src").glob("[0-9]*.py"))}
 ENTRY = re.compile(r"^## ([^\n]+)\n\n(.+?)\s*(?:\*\(([\d, ]+)\)\*)?\s*(?=\n## |\Z)", re.M | re.S)
 ENTRIES = {word: (meaning, labs.split(", ") if labs else []) for word, meaning, labs in ENTRY.findall(GLOSSARY)}
@@ -37,6 +39,12 @@ def test_each_lab_links_its_words_once_and_each_link_leads_somewhere(lab):
     assert linked and set(linked) <= ANCHORS
     assert {anchor(word) for word, (_meaning, labs) in ENTRIES.items() if lab in labs} == set(linked)
     assert len(linked) == len(set(linked))
+
+
+def test_each_target_stands_above_its_word():
+    targets = re.findall(TARGET.pattern + r"## (.+)$", WITH_TARGETS, re.M)
+    assert len(targets) == WITH_TARGETS.count("<a id=") > 10
+    assert all(target == anchor(word) for target, word in targets)
 
 
 def test_documents_link_words_that_exist():

@@ -62,6 +62,8 @@ def _for_the_site(app, docname, source):
     source[0] = re.sub(r"^\[!\[.*badge\.svg\)\]\(.*\)$", "", source[0], flags=re.M)
     source[0] = re.sub(r"<picture>.*?</picture>", _two_themes, source[0], flags=re.S)
     source[0] = re.sub(r"\]\(notebooks/(?=\d\d-)", "](notebooks/solutions/", source[0])
+    # JupyterLab keeps the capitals of a heading in its address, and needs these; the site's headings have them already.
+    source[0] = re.sub(r'^<a id="[\w-]+"></a>\n+', "", source[0], flags=re.M)
 
 
 def setup(app):

@@ -46,7 +46,10 @@ class Restored:
         sentences = [_("{name} is as it was handed out.").format(name=self.notebook.name), *guesses]
         if self.copy:
             sentences.append(_("Your version is now {name}, in the same folder.").format(name=self.copy.name))
-        reload = _("If it is open in JupyterLab, choose File > Reload Notebook from Disk, and do not save it first.")
+        reload = _(
+            "If it is open in JupyterLab, choose File > Reload Notebook from Disk, and do not save it first. If "
+            "JupyterLab says File Changed, choose Revert."
+        )
         return f"{' '.join(sentences)}\n{reload}"
 
     __repr__ = __str__

@@ -8,7 +8,7 @@ from typing import Any
 
 from labs_helper.common.files import write_whole
 from labs_helper.common.translate import _
-from labs_helper.course.timetable import HEADING, lab_notebooks
+from labs_helper.course.timetable import HEADING, from_its_heading, lab_notebooks
 from labs_helper.errors import LabError
 
 _KINDS = ("fragment", "notes", "skip", "slide")  # tags of cells, which are also nbconvert's slide types
@@ -71,7 +71,7 @@ def _with_notes(cells: list[Any], guide: str) -> list[Any]:
     told: list[Any] = []
     for cell in cells:
         told.append(cell)
-        number = _SECTION.match(cell.source) if cell.cell_type == "markdown" else None
+        number = _SECTION.match(from_its_heading(cell.source)) if cell.cell_type == "markdown" else None
         if number and (notes := _notes(guide, number[1])):
             told.append(new_markdown_cell(notes, metadata={"tags": ["notes"]}))
     return told
@@ -99,7 +99,7 @@ def _mark_slides(cells: list[Any]) -> None:
             kind = "skip"
         elif tagged or "notes" in own:
             kind = next((kind for kind in _KINDS if kind in own), "-")
-        elif HEADING.match(text) if not is_code else code_before:
+        elif HEADING.match(from_its_heading(text)) if not is_code else code_before:
             kind = "slide"
         if kind != "skip":
             code_before = is_code or (code_before and kind != "slide")

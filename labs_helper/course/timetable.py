@@ -19,6 +19,7 @@ HEADING = re.compile(r"^#{1,6} +(.+?)(?: \((?:optional, )?\d+ minutes?(?:, \d+ o
 OPTIONAL = re.compile(r"^(#{2,6}) .*?\(optional, (?:[\w -]+, )?(\d+) minutes?\)", re.M)
 LUNCH, LUNCH_MINUTES = "12:30", 60
 WORK = 75  # minutes between breaks in a plan: most sections take 20 to 30
+_TARGETS = re.compile(r'(?:<a id="[\w-]+"></a>\s*)*')
 _EXERCISE = re.compile(r"^#{2,6} Exercise (\S+) \((.+?)\)", re.M)
 
 
@@ -48,6 +49,17 @@ class Section:
         """The number in its heading, such as "5"; "" without one."""
         numbered = re.match(r"(\d+)\. ", self.title)
         return numbered[1] if numbered else ""
+
+
+def from_its_heading(text: str) -> str:
+    """The text of a cell without the targets of links that may come before its heading.
+
+    Example:
+        >>> from_its_heading('<a id="use-1"></a>\\n\\n## 4. Use 1')
+        '## 4. Use 1'
+    """
+    targets = _TARGETS.match(text)
+    return text[targets.end() :] if targets else text
 
 
 def sections(notebook: Path) -> list[Section]:

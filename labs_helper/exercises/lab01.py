@@ -100,7 +100,10 @@ def _stop_ids(value: object) -> str:
     ids = {int(part) for part in read}
     bundled, end = facts.stop_ids("instruct-tiny"), facts.special_id("instruct-tiny", "<|end|>")
     if ids in (set(bundled), set(REAL_STOP_IDS)):
-        return _("Right: {count} stop ids. The first one the model produces ends the answer.").format(count=len(ids))
+        return _(
+            "Right: {count} stop ids. The first one the model produces ends the answer. Here config.json has the same "
+            "list, so a program that reads the wrong file works by luck; that of the real model has only <|endoftext|>."
+        ).format(count=len(ids))
     if not ids & {end, REAL_END}:
         raise TryAgain(_("The id of <|end|> is missing. It is the one that ends every message of a chat."))
     wanted = REAL_STOP_IDS if REAL_END in ids else bundled

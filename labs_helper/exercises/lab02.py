@@ -349,7 +349,7 @@ def exercises() -> tuple[Exercise, ...]:
                 _('A list may hold one picture several times: images=[draw_word("3")] * 3 are three frames.'),
                 _(
                     "Ask with 1, 2, 3 ... frames and max_tokens=1. Keep seconds_to_first_token, until it is more "
-                    "than 1."
+                    "than 1 or you have asked with 12."
                 ),
                 _("most = max(frames for frames, seconds in waits.items() if seconds <= 1)"),
             ),

@@ -16,6 +16,10 @@
 #
 # You need no account, no key and no network. Every lab runs to its end without them.
 
+# %% [markdown] tags=["solution"]
+# **This is the solution edition.** The exercises are solved and all outputs are here. The edition for learners has the
+# same name, one folder up.
+
 # %%
 from labs_helper import check_setup
 

@@ -11,7 +11,7 @@
 #
 # | | with the bundled model | with the real Phi-3.5-mini |
 # | --- | --- | --- |
-# | time | core 1 hour 30 minutes, everything 2 hours 30 minutes; a minute to run all cells | the same, and the download |
+# | time | core 1 hour 30 minutes, everything 2 hours 30 minutes; up to two minutes to run all cells | the same, and the download |
 # | machine | any laptop or Codespace | a Mac with Apple silicon; or Linux or Windows on x86, through llama.cpp: [how fast](../docs/models.md#which-lab-on-which-machine) |
 # | free memory | 1 GB | 8 GB at 4 bits, 11 GB at 8, 19 GB at 16 |
 # | download | nothing | 2.15 GB, once, and only when you ask for it |

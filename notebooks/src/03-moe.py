@@ -11,7 +11,7 @@
 #
 # | | with the bundled model | with the real Phi-3.5-MoE at 4 bits |
 # | --- | --- | --- |
-# | time | core 1 hour 30 minutes, everything 2 hours 20 minutes; 90 seconds to run all cells | the same and the download |
+# | time | core 1 hour 30 minutes, everything 2 hours 20 minutes; up to two minutes to run all cells | the same and the download |
 # | free memory | 1 GB | 25 GB, on a Mac with Apple silicon and 36 GB |
 # | download | nothing | 23.6 GB, once, and only when you ask for it |
 #

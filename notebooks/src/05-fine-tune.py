@@ -11,7 +11,7 @@
 #
 # | | with the bundled model | with the real Phi-3.5-mini |
 # | --- | --- | --- |
-# | time | core 1 hour 30 minutes, everything 2 hours; two minutes to run all cells | the same, and the time of the trainings |
+# | time | core 1 hour 30 minutes, everything 2 hours; up to three minutes to run all cells | the same, and the time of the trainings |
 # | free memory | 1.5 GB | 1.5 GB for these cells; section 11 computes what its training takes |
 # | download | nothing | 2.15 GB, once, and only when you ask for it |
 #

@@ -11,12 +11,17 @@
 #
 # | | with the bundled model | with the real Phi-3.5-mini |
 # | --- | --- | --- |
-# | time | core 1 hour 30 minutes, everything 1 hour 45 minutes; two minutes to run all cells | the same, and the download |
+# | time | core 1 hour 30 minutes, everything 1 hour 45 minutes; up to two minutes to run all cells | the same, and the download |
 # | free memory | 1.5 GB | 1.5 GB for these cells; section 9 says what a server for a class takes |
 # | download | nothing | 2.15 GB, once, and only when you ask for it |
 #
 # Before this: [00: start the course](00-start-here.ipynb). Helpful: [01: Instruct](01-instruct.ipynb), sections 1 and 2.
 # You may skip any part whose heading says *optional*.
+# `NameError` means that a cell above has not run yet: choose Run > Run All Above Selected Cell.
+
+# %% [markdown] tags=["solution"]
+# **This is the solution edition.** The exercises are solved and all outputs are here. The edition for learners has the
+# same name, one folder up.
 
 # %%
 from labs_helper import check_setup
@@ -139,12 +144,22 @@ for event in ask("Tell me about Paris.", stream=True, max_tokens=40):
     print(event.choices[0].delta.content or "", end="|", flush=True)
 
 # %% [markdown]
-# And with probabilities: each token with its `ln p`, and the three most likely ones at its place.
+# And with probabilities: each token with its `ln p`, and the three most likely ones at its place. "Lima is a city in Peru." and the
+# mark that ends it are eight tokens. How many of them will the server report as they are?
+
+# %% tags=["exercise"]
+predict("6.2a", ...)  # of eight
+
+# %% tags=["solution"]
+predict("6.2a", 8)  # of eight
 
 # %%
 told = ask("Where is Lima?", logprobs=True, top_logprobs=3).choices[0]
+reported = [place.token for place in told.logprobs.content]
+written = here.tokenize(told.message.content).pieces
 print("the text:           ", told.message.content)
-print("its reported tokens:", " ".join(place.token for place in told.logprobs.content))
+print("its reported tokens:", " ".join(reported))
+reveal("6.2a", sum(one.strip("▁ ") == two.strip() for one, two in zip(reported, [*written, "<|end|>"])))
 
 # %% [markdown]
 # Read both lines again. If they differ, you have found a fault: this server takes the first of the three as the token of the answer,
@@ -154,16 +169,16 @@ print("its reported tokens:", " ".join(place.token for place in told.logprobs.co
 # A request may hold dozens of options. A server that does not know one rarely says so. Ask for JSON that follows a schema:
 
 # %% tags=["exercise"]
-predict("6.2a", ...)  # what comes back: "JSON", "an error" or "a sentence"?
+predict("6.2b", ...)  # what comes back: "JSON", "an error" or "a sentence"?
 
 # %% tags=["solution"]
-predict("6.2a", "JSON")  # what comes back: "JSON", "an error" or "a sentence"?
+predict("6.2b", "JSON")  # what comes back: "JSON", "an error" or "a sentence"?
 
 # %%
 schema = {"type": "object", "properties": {"city": {"type": "string"}, "country": {"type": "string"}},
           "required": ["city", "country"]}
 form = {"type": "json_schema", "json_schema": {"name": "place", "schema": schema, "strict": True}}
-reveal("6.2a", ask("Where is Lima?", response_format=form).choices[0].message.content)
+reveal("6.2b", ask("Where is Lima?", response_format=form).choices[0].message.content)
 
 # %% [markdown]
 # No error and no JSON: `mlx_lm.server` does not read `response_format`. A program that trusts it fails one step later, at a place
@@ -215,14 +230,14 @@ check("6.2", obeys)  # for help, run hint("6.2")
 # Obeying is not the same as obeying well. `stop` should end the answer before a text of your choice:
 
 # %% tags=["exercise"]
-predict("6.2b", ...)  # "Count from 1 to 15." with stop=["7"]: the last number that comes
+predict("6.2c", ...)  # "Count from 1 to 15." with stop=["7"]: the last number that comes
 
 # %% tags=["solution"]
-predict("6.2b", 16)  # "Count from 1 to 15." with stop=["7"]: the last number that comes
+predict("6.2c", 16)  # "Count from 1 to 15." with stop=["7"]: the last number that comes
 
 # %%
 print(ask("Count from 1 to 15.", max_tokens=60).choices[0].message.content)
-reveal("6.2b", ask("Count from 1 to 15.", stop=["7"], max_tokens=60).choices[0].message.content)
+reveal("6.2c", ask("Count from 1 to 15.", stop=["7"], max_tokens=60).choices[0].message.content)
 
 # %% [markdown]
 # The model counts as it likes: this is a small model. But look at the sevens. The server takes the text out and **goes on**: a
@@ -233,10 +248,10 @@ reveal("6.2b", ask("Count from 1 to 15.", stop=["7"], max_tokens=60).choices[0].
 # ([lab 01](01-instruct.ipynb)), and so does its server. The course's own engine takes the right one. Compare the answers:
 
 # %% tags=["exercise"]
-predict("6.2c", ...)  # of eight answers: how many have the same words?
+predict("6.2d", ...)  # of eight answers: how many have the same words?
 
 # %% tags=["solution"]
-predict("6.2c", 6)  # of eight answers: how many have the same words?
+predict("6.2d", 6)  # of eight answers: how many have the same words?
 
 # %%
 cities = ("Lima", "Paris", "Madrid", "Cairo", "Rome", "Osaka", "Lyon", "Busan")
@@ -255,7 +270,7 @@ def compare(most):
 
 same = compare(20)
 compare(900)
-reveal("6.2c", same)
+reveal("6.2d", same)
 
 # %% [markdown]
 # Equal words do not prove an equal model. The probabilities do tell: with room for 900 tokens our engine takes the long table too,
@@ -346,11 +361,20 @@ load_curve(rows)
 # Each measurement takes a second or two, and this computer does other things too, so run the cell again before you believe a
 # difference.
 #
-# One option undoes all this: the server computes a request with a `seed` alone.
+# One option undoes all this: the server computes a request with a `seed` alone. Let eight clients ask with a seed and without. What
+# share of the tokens per second is left with it?
+
+# %% tags=["exercise"]
+predict("6.3b", ...)  # 1 is all of them
+
+# %% tags=["solution"]
+predict("6.3b", 1)  # 1 is all of them
 
 # %%
-for name, options in (("with a seed", {"seed": 1}), ("without", {})):
-    print(f"{name:12}", load_test(server, 8, prompts, options=options))
+seeded, free = (load_test(server, 8, prompts, options=options) for options in ({"seed": 1}, {}))
+print("with a seed ", seeded)
+print("without     ", free)
+reveal("6.3b", round(seeded.tokens_per_second / free.tokens_per_second, 2))
 
 # %% [markdown]
 # ### Exercise 6.4 (medium, 5 minutes): get more out of one server
@@ -625,19 +649,26 @@ check("6.9", my_run)  # for help, run hint("6.9")
 # %% [markdown] minutes=7
 # ## 7. Put a gate in front (7 minutes)
 #
-# Your server is open to more people than you think. It asks nobody for a key:
+# Your server is open to more people than you think. What does a stranger get who asks it with a wrong key?
+
+# %% tags=["exercise"]
+predict("6.7a", ...)  # "an error" or "an answer"
+
+# %% tags=["solution"]
+predict("6.7a", "an error")  # "an error" or "an answer"
 
 # %%
 stranger = OpenAI(base_url=server.url, api_key="wrong", max_retries=0, http_client=httpx.Client(trust_env=False))
 messages = [{"role": "user", "content": "Where is Lima?"}]
-print(stranger.chat.completions.create(model="default_model", messages=messages, max_tokens=20).choices[0].message.content)
+let_in = stranger.chat.completions.create(model="default_model", messages=messages, max_tokens=20)
 headers = httpx.options(f"{server.url}/chat/completions", headers={"Origin": "https://example.org"}, trust_env=False).headers
 print("may a web page that you visit ask it?", headers["access-control-allow-origin"])
+reveal("6.7a", let_in.choices[0].message.content)
 
 # %% [markdown]
-# The star means: any page in your browser may ask and read the answer. Loopback does not help there, because your browser is on this
-# computer. (`--allowed-origins` keeps other pages from reading.) Anyone who can ask may also name **another folder as the model**, and the server loads it, in the
-# middle of everybody's work. And its queue has no end.
+# It asks nobody for a key. And the star means: any page in your browser may ask and read the answer. Loopback does not help there,
+# because your browser is on this computer. (`--allowed-origins` keeps other pages from reading.) Anyone who can ask may also name
+# **another folder as the model**, and the server loads it, in the middle of everybody's work. And its queue has no end.
 #
 # So never give `--host 0.0.0.0` to such a server. Put a **gate** in front: it asks for a key, lets a bounded number through, passes
 # on known fields only, and says 429 instead of letting the queue grow.
@@ -729,13 +760,11 @@ os.environ["LABS_ENDPOINT"] = server.url
 # 16 GB. What was known about addresses that others run, and when:
 
 # %%
-import pandas as pd
-
 from labs_helper.catalog.endpoints import presets
+from labs_helper.figures import listing
 
-pd.set_option("display.max_colwidth", 300)
 hosted = [each for each in presets() if each.url.startswith("https")]
-pd.DataFrame([{"name": each.name, "checked": each.checked, "what was known": each.ended or each.known} for each in hosted])
+listing([{"name": each.name, "checked": each.checked, "what was known": each.ended or each.known} for each in hosted])
 
 # %% [markdown]
 # `LABS_ENDPOINT=azure` and the like use these. Azure retired Phi-3.5-mini and Phi-3.5-vision on 2025-08-30. GitHub Models, which many

@@ -11,12 +11,13 @@
 #
 # | | with the bundled model | with the real Phi-3.5-MoE at 4 bits |
 # | --- | --- | --- |
-# | time | 1 hour 5 minutes; 60 seconds to run all cells | the same and the download |
+# | time | 1 hour 5 minutes; up to a minute to run all cells | the same and the download |
 # | free memory | 1 GB | 25 GB, 27 GB as a GGUF file, on a Mac with Apple silicon and 36 GB |
 # | download | nothing | 23.6 GB, once, and only when you ask for it |
 #
 # Before this: [00: start the course](00-start-here.ipynb). Helpful: [03: mixture of experts](03-moe.ipynb), whose model
 # answers here. Words that are new to you are in the [glossary](../docs/glossary.md).
+# `NameError` means that a cell above has not run yet: choose Run > Run All Above Selected Cell.
 
 # %% [markdown] tags=["solution"]
 # **This is the solution edition.** The exercises are solved and all outputs are here. The edition for learners has the
@@ -434,26 +435,35 @@ print(json.dumps(place_step["tool"]), json.dumps(place_step["arguments"]["proper
 
 # %% [markdown]
 # This is the tool of a first step, and the two arguments that this tool takes. `const` and `enum` leave no choice but these
-# words. The `pattern` forbids `$1` in step 1. Now look at the tokens of a constrained answer, and at what else the model could
-# have picked.
+# words. The `pattern` forbids `$1` in step 1. Now look at the first 22 tokens of a constrained answer, and at what else the model
+# could have picked. At how many of them was there a choice?
+
+# %% tags=["exercise"]
+predict("7.4a", ...)  # of 22
+
+# %% tags=["solution"]
+predict("7.4a", 10)  # of 22
 
 # %%
 guided = moe.ask(question, system=instructions, schema=schema, max_tokens=200, top_logprobs=4)
+choices = 0
 for token in guided.tokens[:22]:
+    choices += len(token.top_logprobs) > 1
     print(f"{token.piece!r:14}", [other.piece for other in token.top_logprobs])
+reveal("7.4a", choices)
 
 # %% [markdown]
-# Where the list has one entry, the grammar has decided. Where it has more, the model has: which tool, which name. (A character
-# can appear twice: as a piece of its own, and as a single byte.)
+# Where the list has one entry, the grammar has decided, and that is nearly everywhere. Where it has more, the model has: which
+# tool, which name. (A character can appear twice: as a piece of its own, and as a single byte.)
 #
 # Do we need it? Ask for a plan at five temperatures, six times each, without the schema and with it. At a high temperature,
 # improbable tokens are picked often. How many of six plans are valid **without** the schema?
 
 # %% tags=["exercise"]
-predict("7.4a", {"0.7": ..., "1.0": ..., "1.5": ..., "2.0": ..., "2.5": ...})
+predict("7.4b", {"0.7": ..., "1.0": ..., "1.5": ..., "2.0": ..., "2.5": ...})
 
 # %% tags=["solution"]
-predict("7.4a", {"0.7": 6, "1.0": 5, "1.5": 3, "2.0": 1, "2.5": 0})
+predict("7.4b", {"0.7": 6, "1.0": 5, "1.5": 3, "2.0": 1, "2.5": 0})
 
 # %%
 from labs_helper.errors import CutOff
@@ -473,16 +483,16 @@ def plan_at(temperature, seed, **options):
 temperatures = (0.7, 1.0, 1.5, 2.0, 2.5)
 free = {t: [plan_at(t, seed) for seed in range(6)] for t in temperatures}
 bound = {t: [plan_at(t, seed, schema=schema) for seed in range(6)] for t in temperatures}
-reveal("7.4a", {str(t): sum(plan is not None for plan in plans) for t, plans in free.items()})
+reveal("7.4b", {str(t): sum(plan is not None for plan in plans) for t, plans in free.items()})
 
 # %% [markdown]
 # And **with** the schema? A plan is right if it looks up the capital of Kenya, and nothing else.
 
 # %% tags=["exercise"]
-predict("7.4b", ...)  # right plans of six, at temperature 2.5 with the schema
+predict("7.4c", ...)  # right plans of six, at temperature 2.5 with the schema
 
 # %% tags=["solution"]
-predict("7.4b", 6)  # right plans of six, at temperature 2.5 with the schema
+predict("7.4c", 6)  # right plans of six, at temperature 2.5 with the schema
 
 # %%
 from labs_helper.figures import bars
@@ -493,7 +503,7 @@ for t in temperatures:
     rows.append({"temperature": str(t), "plans": "valid without the schema", "count": 6 - free[t].count(None)})
     rows.append({"temperature": str(t), "plans": "valid with the schema", "count": 6 - bound[t].count(None)})
     rows.append({"temperature": str(t), "plans": "right with the schema", "count": bound[t].count(right)})
-print(reveal("7.4b", rows[-1]["count"]))
+print(reveal("7.4c", rows[-1]["count"]))
 bars(rows, x="temperature", y="count", group="plans", unit="of 6 plans", maximum=6, title="Plans by temperature",
      takeaway="A schema keeps plans valid at every temperature. It does not keep them right.")
 
@@ -511,17 +521,26 @@ for plan in bound[2.5][:2]:
 assert all(plan is not None for plans in bound.values() for plan in plans)
 
 # %% [markdown]
-# One more limit. Half a JSON text is not JSON. If `max_tokens` is too small, the schema cannot help, and the helper says
-# so instead of giving you half a plan:
+# One more limit. Every token fits the schema, so what do you get if `max_tokens` is too small for a plan?
+
+# %% tags=["exercise"]
+predict("7.4d", ...)  # what the model has written after 12 tokens: "a shorter plan", or what else?
+
+# %% tags=["solution"]
+predict("7.4d", "a shorter plan")  # what the model has written after 12 tokens: "a shorter plan", or what else?
 
 # %%
 try:
     moe.ask(question, system=instructions, schema=schema, max_tokens=12)
 except LabError as error:
     print(error)
-print("So far:", moe.last.text)
+reveal("7.4d", moe.last.text)
 
 # %% [markdown]
+# Half a JSON text is not JSON. A schema says which token may come next, not when the plan must end, so it cannot help here. The
+# helper says so instead of giving you half a plan.
+
+#
 # Takeaway: the schema guarantees the form, the tools supply the facts, and the limits guarantee an end. Whether the plan fits
 # the question depends on the model, and on you.
 

@@ -48,7 +48,7 @@ def test_my_version_is_kept_and_the_lab_comes_back(home, capsys):
     assert copy.read_bytes() == mine
     assert re.fullmatch(r"01-sample\.copy-\d{4}-\d\d-\d\d-\d{6}\.ipynb", copy.name)
     shown = capsys.readouterr().out
-    assert copy.name in shown and "Reload Notebook from Disk" in shown
+    assert copy.name in shown and "Reload Notebook from Disk" in shown and "choose Revert" in shown
     assert cli.main(["reset", "01"]) == 0
     assert "nothing to do" in capsys.readouterr().out and copies(home) == [copy]
 

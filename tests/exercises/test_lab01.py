@@ -189,8 +189,12 @@ def test_the_notebook_shows_the_sentences_that_the_check_knows():
 def test_the_ids_are_those_of_the_file(monkeypatch):
     monkeypatch.undo()
     folder = catalog.course_folder() / "data" / "checkpoints" / "instruct-tiny"
-    ids = json.loads((folder / "generation_config.json").read_text("utf-8"))["eos_token_id"]
-    assert check("1.2", ids).passed
+    ids, same = (
+        json.loads((folder / name).read_text("utf-8"))["eos_token_id"]
+        for name in ("generation_config.json", "config.json")
+    )
+    result = check("1.2", ids)
+    assert result.passed and ids == same and "the same list" in result.message
 
 
 def test_tokens_are_counted_with_every_model_that_is_here(monkeypatch, tmp_path):

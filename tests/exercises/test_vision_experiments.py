@@ -76,6 +76,7 @@ def differences(answer: str) -> list[str]:
         ("2.4", ({1: 3.1, 2: 6.0, 3: 9.4}, 0)),  # a slow machine: not one
         ("2.4", ({40: 0.9, 41: 1.01, 45: 1.2}, 40)),  # a fast one, begun late
         ("2.4", [dict(reversed(WAITS.items())), np.int64(5)]),
+        ("2.4", ({frames: 0.05 * frames for frames in range(1, 13)}, 12)),  # the context is full first
         ("2.5", (DRAWN, TOLD, "place")),
         ("2.5", (tuple(map(list, DRAWN)), TOLD.upper(), " Place ")),
         ("2.5", (TOUCHING, "A purple circle at the middle.", "missing")),
@@ -111,6 +112,7 @@ def test_right_answers_pass(number, value):
         ("2.4", ({1: 200, 2: 400, 3: 600, 6: 1200}, 5), "milliseconds"),
         ("2.4", ({1: 0.2, 6: 1.2}, 1), "at least three"),
         ("2.4", ({1: 0.2, 2: 0.4, 3: 0.6}, 3), "Add frames"),
+        ("2.4", ({frames: 0.05 * frames for frames in range(1, 13)}, 11), "largest number"),
         ("2.4", (WAITS, 6), "too late"),
         ("2.4", (WAITS, 4), "largest number"),
         ("2.4", (WAITS, 9), "nothing about 9"),
