@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from labs_helper.errors import NotEnoughDisk as NotEnoughDisk
     from labs_helper.errors import NotEnoughMemory as NotEnoughMemory
     from labs_helper.exercises import check, hint, predict, reveal
-    from labs_helper.exercises.base import CheckResult as CheckResult
-    from labs_helper.exercises.base import Hint as Hint
     from labs_helper.exercises.predictions import Prediction as Prediction
+    from labs_helper.exercises.results import CheckResult as CheckResult
+    from labs_helper.exercises.results import Hint as Hint
     from labs_helper.figures.base import Figure as Figure
     from labs_helper.models.answers import Answer as Answer
     from labs_helper.models.conversation import Conversation as Conversation
@@ -89,10 +89,10 @@ _MODULES = {
     # types
     "Answer": "models.answers",
     "Candidate": "engines.base",
-    "CheckResult": "exercises.base",
+    "CheckResult": "exercises.results",
     "Conversation": "models.conversation",
     "Figure": "figures.base",
-    "Hint": "exercises.base",
+    "Hint": "exercises.results",
     "MemoryReport": "capacity.report",
     "Model": "models.model",
     "Prediction": "exercises.predictions",

@@ -26,7 +26,7 @@ from labs_helper.common.translate import _
 from labs_helper.common.units import size
 from labs_helper.corrections import blas
 from labs_helper.errors import LabError
-from labs_helper.exercises import progress
+from labs_helper.exercises import order, progress
 from labs_helper.models.selection import choose
 
 Status: TypeAlias = Literal["OK", "NOTE", "FIX"]
@@ -117,7 +117,8 @@ class SetupReport:
 def check_setup(lab: str | None = None) -> SetupReport:
     """Check this machine for the labs, in about a second, and say what to do where something is wrong.
 
-    It also opens the fast BLAS on Linux, so call it before the first cell that imports mlx.
+    It also opens the fast BLAS on Linux, so call it before the first cell that imports mlx. In a notebook it sees to
+    it that a name which a cell above makes, and which is missing, is told in one line.
 
     Args:
         lab: the number of a lab, "01"; None checks the models of all labs.
@@ -130,6 +131,7 @@ def check_setup(lab: str | None = None) -> SetupReport:
     """
     chosen = labs() if lab is None else (find_lab(lab),)
     corrections.before_mlx()
+    order.watch(None if lab is None else chosen[0].stem)
     roles = tuple(dict.fromkeys(role for entry in chosen for role in entry.roles))
     rows = (
         python_row(),

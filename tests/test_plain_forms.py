@@ -13,7 +13,7 @@ from labs_helper.course.preflight import Preflight
 from labs_helper.doctor import Row, SetupReport
 from labs_helper.engines.base import Token
 from labs_helper.errors import LabError
-from labs_helper.exercises.base import CheckResult, Hint
+from labs_helper.exercises.results import CheckResult, Hint
 from labs_helper.figures import token_view
 from labs_helper.figures.base import Figure
 from labs_helper.models.load import load

@@ -1,4 +1,4 @@
-"""`check("1.3", value)` and `hint("1.3")`: exercises that answer back. `predict` and `reveal`: guesses.
+"""Exercises that answer back: `check`, `hint` and, at the end of a lab, `so_far`. `predict` and `reveal`: guesses.
 
 Each lab has a module of its own (`lab00`, `lab01`, ...) with a function `exercises`. The number before the dot names
 the lab, so a check imports that module and no other. The registry of the labs says which labs have exercises.
@@ -14,37 +14,30 @@ from labs_helper import catalog
 from labs_helper.catalog.labs import normal
 from labs_helper.common import timeouts
 from labs_helper.common.translate import _
-from labs_helper.exercises import progress, stored
-from labs_helper.exercises.base import (
-    NOT_YET,
-    PASSED,
-    TRY_AGAIN,
-    CheckResult,
-    Exercise,
-    Hint,
-    NotYet,
-    TryAgain,
-    is_unfilled,
-)
+from labs_helper.exercises import hints, progress, stored, tally
+from labs_helper.exercises.base import Exercise, NotYet, TryAgain, is_unfilled
+from labs_helper.exercises.looks import NOT_YET, PASSED, TRY_AGAIN
 from labs_helper.exercises.predictions import Prediction, predict, reveal
+from labs_helper.exercises.results import CheckResult, Hint
+from labs_helper.exercises.strip import Strip, so_far
 
 __all__ = [
     "CheckResult",
     "Hint",
     "Prediction",
+    "Strip",
     "all_exercises",
     "check",
     "hint",
     "labs_with_exercises",
     "predict",
     "reveal",
+    "so_far",
     "solved",
 ]
 
 SECONDS = 10.0  # that a check may take
 _LONGEST_MESSAGE = 1000  # characters; a message may quote what the learner handed in
-
-_hints_shown: dict[str, int] = {}
 
 
 def labs_with_exercises() -> list[str]:
@@ -100,7 +93,20 @@ def check(number: str, value: object = None) -> CheckResult:
         )
     if len(message) > _LONGEST_MESSAGE:
         message = f"{message[:_LONGEST_MESSAGE]} ..."
-    return CheckResult(exercise.number, exercise.title, status, message, progress.record(exercise.number, status))
+    return _result(exercise, status, message)
+
+
+def _result(exercise: Exercise, status: str, message: str) -> CheckResult:
+    """Note how an answer fared, and say it together with the tries and how far the lab is."""
+    number = exercise.number
+    unnoted = progress.record(number, status)
+    if status != NOT_YET:
+        hints.tried(number)
+    of_lab = all_exercises(number.partition(".")[0])
+    passed = sum(tally.of(other).passed for other in of_lab)
+    return CheckResult(
+        number, exercise.title, status, message, unnoted, tally.of(number).tries, (passed, len(of_lab)), exercise.hints
+    )
 
 
 def solved(
@@ -139,21 +145,23 @@ def solved(
 
 
 def hint(number: str) -> Hint:
-    """Show the next hint of an exercise; the last one stays. Raises nothing.
+    """Show a hint of an exercise, with the earlier ones in a fold. Raises nothing.
+
+    The next hint comes after a new try, or when the cell runs twice in a row; Run All alone brings none.
 
     Args:
         number: the number of the exercise, such as "1.3".
 
     Example:
-        hint("1.3")      # hint 1, and called again hint 2
+        hint("1.3")      # hint 1; run again at once, hint 2
     """
     asked = _text_of(number).strip()
     exercise = _find(asked)
     if exercise is None:
         return Hint(asked[:40], 0, 0, _unknown(asked))
-    step = min(_hints_shown.get(exercise.number, 0) + 1, len(exercise.hints))
-    _hints_shown[exercise.number] = step
-    return Hint(exercise.number, step, len(exercise.hints), exercise.hints[step - 1])
+    step = hints.next_step(exercise.number, len(exercise.hints))
+    earlier, message = exercise.hints[: step - 1], exercise.hints[step - 1]
+    return Hint(exercise.number, step, len(exercise.hints), message, earlier)
 
 
 def _find(asked: str) -> Exercise | None:

@@ -2,7 +2,8 @@
 
 A check function takes the learner's value and either returns one sentence of praise or raises
 `NotYet` (nothing filled in) or `TryAgain` (filled in, not right; the sentence names the likely mistake).
-`check()` in the package turns both into a `CheckResult`, so a cell with a wrong answer never stops a notebook.
+`check()` in the package turns both into a `CheckResult` (in `results`), so a cell with a wrong answer never stops a
+notebook.
 """
 
 from __future__ import annotations
@@ -13,11 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, SupportsFloat
 
-from labs_helper.common.markup import escape, printable
 from labs_helper.common.translate import _
-
-# The status of an answer, as the progress file and the class board know it.
-PASSED, NOT_YET, TRY_AGAIN = "passed", "not yet", "try again"
 
 
 class NotYet(Exception):
@@ -46,89 +43,6 @@ class Exercise:
     title: str
     check: Callable[[object], str]
     hints: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class CheckResult:
-    """What `check()` shows.
-
-    Attributes:
-        number: of the exercise.
-        title: of the exercise.
-        status: "passed", "not yet" or "try again".
-        message: what is right, or what to look at.
-        unnoted: why `labs progress` will not show it, in a sentence; empty if it will.
-
-    Example:
-        check("1.5", answer).passed      # True or False
-    """
-
-    number: str
-    title: str
-    status: str
-    message: str
-    unnoted: str = ""
-
-    @property
-    def passed(self) -> bool:
-        """True when the answer is right."""
-        return self.status == PASSED
-
-    def __str__(self) -> str:
-        shown = _("Exercise {number} - {status}: {message}").format(
-            number=self.number, status=self._shown_status(), message=self.message
-        )
-        return printable(f"{shown}\n{self.unnoted}" if self.unnoted else shown)
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        # The state is a word, not a colour. Everything is escaped: a message may quote what the learner typed.
-        edge = {PASSED: "3px solid", TRY_AGAIN: "3px dashed"}.get(self.status, "3px dotted")
-        head = _("Exercise {number}: {status}.").format(number=self.number, status=self._shown_status())
-        return (
-            f'<div role="status" style="border-left:{edge};padding:.3em .8em;max-width:60em">'
-            f"<strong>{escape(head)}</strong> {escape(self.message)}"
-            f"{f'<br><em>{escape(self.unnoted)}</em>' if self.unnoted else ''}</div>"
-        )
-
-    def _shown_status(self) -> str:
-        return {PASSED: _("PASSED"), NOT_YET: _("NOT YET"), TRY_AGAIN: _("TRY AGAIN")}[self.status]
-
-
-@dataclass(frozen=True)
-class Hint:
-    """What `hint()` shows: one hint, its number, and how many there are. Without steps it says what to ask for.
-
-    Attributes:
-        number: of the exercise.
-        step: which hint this is, from 1.
-        steps: how many hints the exercise has.
-        message: the hint.
-    """
-
-    number: str
-    step: int
-    steps: int
-    message: str
-
-    def __str__(self) -> str:
-        if not self.steps:
-            return printable(self.message)
-        last = self.step == self.steps
-        shown = _("Hint {step} of {steps} for exercise {number}: {message} ({after})").format(
-            step=self.step,
-            steps=self.steps,
-            number=self.number,
-            message=self.message,
-            after=_("This was the last hint.") if last else _("Call hint again for the next one."),
-        )
-        return printable(shown)
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return f'<div style="border-left:3px double;padding:.3em .8em">{escape(self)}</div>'
 
 
 def is_unfilled(value: object, depth: int = 3) -> bool:

@@ -17,7 +17,7 @@ from labs_helper.common import timeouts
 from labs_helper.common.translate import _
 from labs_helper.course import editions, reset
 from labs_helper.exercises import check, predictions, progress, report
-from labs_helper.exercises.base import CheckResult
+from labs_helper.exercises.results import CheckResult
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "notebooks" / "src").glob("*.py"))
