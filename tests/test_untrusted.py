@@ -14,12 +14,15 @@ import pytest
 
 from labs_helper import figures
 from labs_helper.engines.base import Token
-from labs_helper.exercises.base import CheckResult, Hint
+from labs_helper.exercises import so_far
 from labs_helper.exercises.predictions import Prediction
+from labs_helper.exercises.results import CheckResult, Hint
 
 SHOWN = {
     **{status: CheckResult("1.1", "First", status, "Yes.") for status in ("passed", "try again", "not yet")},
     "hint": Hint("1.1", 1, 2, "Count."),
+    "hints": CheckResult("1.1", "First", "try again", "No.", hints=("Count.", "Count again.")),
+    "what is left": so_far("01"),
     "guess": Prediction("1.1", ("Noted: 3",), 3),
     "tokens": figures.token_view([Token("sure", 1, math.log(0.95)), Token("not sure", 2, math.log(0.2))]),
     "bars": figures.bars([{"a": "x", "n": 3}], x="a", y="n"),

@@ -18,14 +18,14 @@ PASSED, NOT_YET, TRY_AGAIN = "passed", "not yet", "try again"
 ICONS = {PASSED: "✓", TRY_AGAIN: "✗", NOT_YET: "○"}
 # Each has a contrast of 3:1 or more against white and against black, so it can be seen in every theme. Text keeps the
 # theme's own colour.
-COLOURS = {PASSED: (46, 133, 64), TRY_AGAIN: (192, 90, 0), NOT_YET: (91, 112, 131)}
+COLOURS = {PASSED: "#2e8540", TRY_AGAIN: "#c05a00", NOT_YET: "#5b7083"}
 # In JupyterLab's command mode Enter and the space bar belong to the notebook, also on a control inside of an output.
 # This keeps them for the control, and leaves all others, such as Ctrl+S and Shift+Enter, to the notebook.
 _KEYS = (
     "if(/^(Enter| )$/.test(event.key)&&!(event.ctrlKey||event.metaKey||event.shiftKey||event.altKey))"
     "event.stopPropagation()"
 )
-_BUTTON = "display:inline-block;border:1px solid currentColor;border-radius:4px;padding:.1em .7em;cursor:pointer"
+_BUTTON = "display:inline-block;border:1px solid;border-radius:4px;padding:.1em .7em;cursor:pointer"
 
 
 def status_word(status: str) -> str:
@@ -43,12 +43,8 @@ def box(status: str, padding: str = ".4em .9em") -> str:
     Example:
         box("passed")
     """
-    red, green, blue = COLOURS[status]
     edge = {PASSED: "solid", TRY_AGAIN: "dashed", NOT_YET: "dotted"}[status]
-    return (
-        f"border-left:6px {edge} rgb({red},{green},{blue});background:rgba({red},{green},{blue},.1);"
-        f"padding:{padding};max-width:60em"
-    )
+    return f"border-left:6px {edge} {COLOURS[status]};padding:{padding};max-width:60em"
 
 
 def icon(status: str) -> str:
