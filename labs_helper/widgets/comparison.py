@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
-import ipywidgets
+import traitlets
 
 from labs_helper.common.markup import Html, escape, printable
 from labs_helper.common.translate import _, _n
 from labs_helper.errors import BadRequest
 from labs_helper.figures.base import Figure, Row, framed_table
-from labs_helper.widgets.base import JobWidget
-from labs_helper.widgets.controls import Control, button, html, row, title
 from labs_helper.widgets.jobs import as_model, counted, error_words
+from labs_helper.widgets.view import JobView
 
 if TYPE_CHECKING:
     import pandas
@@ -26,8 +25,18 @@ if TYPE_CHECKING:
     Results = Mapping[tuple[int, int], Answer | str]  # (prompt, model) -> the answer, or the error in words
 
 
-class Comparison(JobWidget):
-    """The same prompts to several models. Made by `compare`; starts at once and fills its table as answers come."""
+class Comparison(JobView):
+    """The same prompts to several models. Made by `compare`; starts at once and fills its table as answers come.
+
+    Attributes:
+        typed: the prompts, one a line.
+        table: the answers as HTML.
+    """
+
+    PAGE = ("compare",)
+
+    typed = traitlets.Unicode().tag(sync=True)
+    table = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, models: Sequence[Model], prompts: Sequence[Prompting], options: Options) -> None:
         self.models = list(models)
@@ -36,23 +45,16 @@ class Comparison(JobWidget):
         self._results: dict[tuple[int, int], Answer | str] = {}
         self._todo: list[tuple[int, int]] = []
         self._place = (0, 0)  # of the answer that is being made: (prompt, model)
-        self._typed = "\n".join(_label(prompt).replace("\n", " ") for prompt in self.prompts)
-        self.box: Control[str] = ipywidgets.Textarea(
-            value=self._typed,
-            description=_("Prompts, one per line"),
-            layout={"width": "99%", "height": f"{min(8, max(2, len(self.prompts)) + 1) * 1.5}em"},
-            style={"description_width": "12em"},
+        super().__init__(
+            words={
+                "title": _("Compare models"),
+                "prompts": _("Prompts, one per line"),
+                "run": _("Run"),
+                "run_hint": _("Ask every model every prompt"),
+            },
+            typed="\n".join(_label(prompt).replace("\n", " ") for prompt in self.prompts),
         )
-        self.run_button = button(_("Run"), self.run, _("Ask every model every prompt"), primary=True)
-        self.table = html()
-        super().__init__()
-        self.children = (
-            title(_("Compare models")),
-            self.box,
-            row(self.run_button, self.stop_button),
-            self.status,
-            self.table,
-        )
+        self.on_page("run", self._run_typed, text=str)
         self._show()
         if self.prompts:
             self.run()
@@ -63,9 +65,6 @@ class Comparison(JobWidget):
         """Ask again. Returns at once; `.wait()` waits for all answers."""
         if not self._begin():
             return self
-        if self.box.value != self._typed:
-            self.prompts = [line.strip() for line in self.box.value.splitlines() if line.strip()]
-            self._typed = self.box.value
         self._results = {}
         # One model after the other: each keeps its cache, and a machine with little memory swaps once.
         self._todo = [(p, m) for m in range(len(self.models)) for p in range(len(self.prompts))]
@@ -76,6 +75,17 @@ class Comparison(JobWidget):
             self._say_what_to_do()
             self._end()
         return self
+
+    def _run_typed(self, text: str) -> str | None:
+        """Ask the prompts that the page holds; those that were given in code stay as they are until they are edited."""
+        with self._lock:
+            if self.busy:
+                return _("Still answering. Wait, or press Stop first.")
+            if text != self.typed:
+                self.prompts = [line.strip() for line in text.splitlines() if line.strip()]
+                self.typed = text
+            self.run()
+        return None
 
     def result(self) -> Figure:
         """The table so far as a `Figure`; `.frame()` of it is the table in pandas."""
@@ -119,7 +129,7 @@ class Comparison(JobWidget):
 
     def _on_token(self, _token: Token) -> None:
         if self._due() and not self._stopping:
-            self.say(f"{self._which_answer()}, {counted(self._count)}")
+            self.say(_("{answer}, generating…").format(answer=self._which_answer()), counted(self._count))
 
     def _keep(self, result: Answer | str) -> None:
         self._results[self._place] = result
@@ -130,10 +140,7 @@ class Comparison(JobWidget):
         self._keep(error_words(error))
 
     def _show(self) -> None:
-        self.table.value = self.result().html
-
-    def _set_enabled(self, enabled: bool) -> None:
-        self.run_button.disabled = not enabled
+        self.table = self.result().html
 
 
 @overload
@@ -288,5 +295,6 @@ def _told(result: Answer | str | None) -> tuple[str, str, dict[str, Any]]:
 
 
 def _cell(text: str, note: str = "") -> Html:
+    # The answers are what is read; what they cost stands below them.
     small = f'<small style="opacity:0.8">{escape(note)}</small>' if note else ""
-    return Html(f'<div style="white-space:pre-wrap">{escape(text)}</div>{small}')
+    return Html(f'<div style="white-space:pre-wrap;font-size:1.15em">{escape(text)}</div>{small}')

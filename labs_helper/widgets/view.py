@@ -134,7 +134,7 @@ class View(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget has no types
 
     def tell(self, kind: str, **content: object) -> None:
         """Send a message to the page. It reaches the pages that are open; what a reload needs is a trait."""
-        self.send({"kind": kind, **content})
+        super().send({"kind": kind, **content})  # a view may have a `send` of its own, as `chat` has
 
     # -- without a page ------------------------------------------------------------------------------------------
 
