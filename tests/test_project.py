@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 import labs_helper
-from labs_helper.course import authoring
+from labs_helper.course import authoring, editions
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -129,6 +129,16 @@ def test_pictures_are_listed_with_origin_and_alt_text():
 
 def test_both_editions_are_what_their_sources_say():
     assert authoring.check() == []
+
+
+@pytest.mark.parametrize("source", sorted((ROOT / "notebooks/src").glob("*.py")), ids=lambda path: path.stem)
+def test_a_lab_says_which_edition_it_is_and_ends_with_what_is_left(source):
+    said = {}
+    for kind in ("learner", "solution"):
+        cells = editions.edition(editions.read(source), kind).cells
+        said[kind] = [cell.source.startswith("**This is the solution edition.**") for cell in cells]
+        assert cells[-1].source.splitlines()[-1] == f'so_far("{source.stem[:2]}")'
+    assert sum(said["solution"]) == 1 and not any(said["learner"])
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

@@ -1330,8 +1330,11 @@ chat(instruct).send("Where is Changsha?").wait().send("And Lima?").wait()
 #
 # **Next:** [02: show a picture and check what the model sees](02-vision.ipynb).
 #
-# Last, give the memory back.
+# Last, give the memory back, and see what is left to do.
 
 # %%
+from labs_helper.exercises import so_far
+
 for model in (previous, bundled, instruct):
     model.release()
+so_far("01")

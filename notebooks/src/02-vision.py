@@ -970,7 +970,10 @@ look(vision, images=[picture("three-words.png")], prompt="Which words are writte
 #
 # **Next:** [03: MoE](03-moe.ipynb): a router that sends every token to two of sixteen experts, and an agent with real tools.
 #
-# Last, give the memory back.
+# Last, give the memory back, and see what is left to do.
 
 # %%
+from labs_helper.exercises import so_far
+
 vision.release()
+so_far("02")

@@ -1029,8 +1029,11 @@ experts(moe, "Where is Changsha?", "서울은 어디에 있나요?", max_tokens=
 #
 # **Next:** [05: fine-tune](05-fine-tune.ipynb): teach a model something new. To see this one plan: [07: agents](07-agents.ipynb).
 #
-# Last, give the memory back.
+# Last, give the memory back, and see what is left to do.
 
 # %%
+from labs_helper.exercises import so_far
+
 moe.release()
 small.release()
+so_far("03")

@@ -946,8 +946,11 @@ reveal("5.12b", sum(score(talker, held_out).stopped))
 #
 # **Next:** [06: serve](06-serve.ipynb): one model for twenty people, and a server that is killed on purpose.
 #
-# Last, remove the adapter and give the memory back.
+# Last, remove the adapter, give the memory back, and see what is left to do.
 
 # %%
+from labs_helper.exercises import so_far
+
 store.remove("my-class")
 model.release()
+so_far("05")

@@ -817,10 +817,13 @@ check("6.10", million)  # for help, run hint("6.10")
 #
 # **Next:** [07: agents](07-agents.ipynb): a model plans, and tools that are real do the work.
 #
-# Last, end the server and give the memory back.
+# Last, end the server, give the memory back, and see what is left to do.
 
 # %%
+from labs_helper.exercises import so_far
+
 server.close()
 here.release()
 for name in ("LABS_ENDPOINT", "LABS_ENDPOINT_MODEL"):
     os.environ.pop(name, None)
+so_far("06")

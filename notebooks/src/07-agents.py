@@ -649,7 +649,10 @@ if hasattr(slip, "events"):
 #
 # **Next:** the list of labs is in [00: start the course](00-start-here.ipynb).
 #
-# Last, give the memory back.
+# Last, give the memory back, and see what is left to do.
 
 # %%
+from labs_helper.exercises import so_far
+
 moe.release()
+so_far("07")
