@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy
 import pytest
+from mistakes import forgets_return, prints
 
 from labs_helper import catalog, exercises
 from labs_helper.exercises import all_exercises, check, facts, hint, hints
@@ -38,6 +39,21 @@ def test_what_print_returns_is_told(number):
     """`answer = print(3)` is None, and dots are nowhere to be seen."""
     result = check(number, None)
     assert result.status == "not yet" and "print shows a value" in result.message and "dots" not in result.message
+
+
+def wants_a_function(number):
+    """Whether a check says that it was given a value in place of a function."""
+    message = check(number, 42).message
+    return "without brackets" in message or "function itself" in message
+
+
+@pytest.mark.parametrize(("mistake", "words"), [(forgets_return, "return in front"), (prints, "in place of print")])
+def test_a_missing_return_is_named_in_every_exercise_that_asks_for_a_function(mistake, words):
+    functions = list(filter(wants_a_function, all_exercises()))
+    assert len(functions) > 20
+    results = {number: check(number, mistake) for number in functions}
+    assert not {number: result for number, result in results.items() if words not in result.message}
+    assert {result.status for result in results.values()} == {"try again"}
 
 
 def test_a_function_that_is_a_stub_is_not_yet():
