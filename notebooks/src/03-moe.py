@@ -433,7 +433,7 @@ sides
 sides.frame().round(3)
 
 # %% [markdown]
-# `p` is 1/201 in every layer, the smallest value that 200 shuffles can give: no shuffle came as high. That does not mean that
+# `p` is 1/201 in every layer, the smallest value that 200 shuffles can give: none of them came close. That does not mean that
 # anything was **learned**. Different topics have different words, and a router that has learned nothing also sends different
 # words different ways. Test it on models of the same shape with random weights. How much information do you expect in their
 # best layer?
@@ -545,8 +545,8 @@ print(reveal("3.5a", int(rights.at[topic, "without it"])))
 rights.T
 
 # %% [markdown]
-# A loss in one topic and none in the others looks like a result. It is not one yet, because six questions are few. If you asked
-# without end, what share would be right? Six answers only narrow it down, to an interval that contains the true share in 95 of
+# A loss in one topic and none in the others looks like a result. It is not one yet, because six questions are few. What share
+# would be right if you asked thousands? Six answers only narrow it down, to an interval that contains the true share in 95 of
 # 100 experiments.
 
 # %%

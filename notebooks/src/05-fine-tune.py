@@ -808,7 +808,7 @@ pd.DataFrame(table).round(2)
 
 # %% [markdown]
 # Computed from the shapes, for rank 8 in the last 16 blocks, on 4-bit weights (**QLoRA**); not measured on a Mac. Metal gives
-# the GPU about two thirds of a Mac's memory, three quarters above 32 GB: about 5.3 GB of 8, 10.7 of 16, 21 of 32. `start`
+# the GPU about two thirds of a Mac's memory, three quarters above 32 GB: 5.7 GB on a Mac with 8 GB, 11.5 with 16, 22.9 with 32. `start`
 # computes the same before it reads a weight, and refuses what does not fit.
 #
 # On a Mac, after `labs models fetch phi-3.5-mini-instruct-4bit`:

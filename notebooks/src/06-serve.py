@@ -52,13 +52,13 @@ server
 
 # %% [markdown]
 # `127.0.0.1` is **loopback**: this computer alone can reach it. The server ends when you close it, when this kernel ends in
-# whatever way, and after its time. What it writes is in its log:
+# whatever way, and after its time. Its messages are in its log:
 
 # %%
 print(server.log(3))
 
 # %% [markdown]
-# A request is a piece of JSON that is sent with POST. You need no library for that.
+# A request is a piece of JSON, sent with POST. You need no library for that.
 
 # %%
 import http.client
@@ -77,7 +77,7 @@ print(answer.status, answer.getheader("Content-Type"))
 print({name: value for name, value in json.loads(answer.read()).items() if name in ("choices", "usage")})
 
 # %% [markdown]
-# The answer came as a whole, at its end. With `"stream": true` it comes as it is written:
+# The answer arrived in one piece, once it was complete. With `"stream": true` it arrives token by token:
 
 # %%
 lines = post(stream=True).read().decode().splitlines()
@@ -133,7 +133,7 @@ told = ask("Where is Lima?", max_tokens=20)
 print(told.choices[0].message.content, "|", told.choices[0].finish_reason, "|", told.usage.completion_tokens, "tokens")
 
 # %% [markdown]
-# Two arguments deserve a word. `trust_env=False`: otherwise the client sends requests for your own computer through the proxy
+# Two arguments need an explanation. `trust_env=False`: otherwise the client sends requests for your own computer through the proxy
 # that your environment may name. `max_retries=0`: the client repeats failed requests by itself, twice, unless told otherwise.
 # Section 6 is about that.
 #
@@ -353,7 +353,7 @@ from labs_helper.figures import load_curve
 load_curve(rows)
 
 # %% [markdown]
-# Three things to see. Left: where the line stops rising, the processor is full; more clients only share what there is. Right: each
+# Notice three things. Left: where the line stops rising, the processor is full; more clients only share what there is. Right: each
 # client's tokens come more slowly, since a batch of twenty takes longer than a batch of one. Middle: the first text jumps already
 # with the second client. That is no computing. While it writes, `mlx_lm.server` looks for newcomers twice a second, and the
 # newcomer waits. On a GPU the first limit is usually another one: how fast the weights come out of memory. A batch shares that too.
@@ -393,7 +393,7 @@ my_one, my_many = one, twenty
 check("6.4", {"one": my_one, "many": my_many})  # for help, run hint("6.4")
 
 # %% [markdown]
-# **How many learners can it serve?** Little's law counts them: *people at work = answers per second x seconds that each takes*. It
+# **How many learners can it serve?** Little's law tells you: *people at work = answers per second x seconds that each takes*. It
 # is bookkeeping, so it holds for every server, shop and motorway. A person's round is waiting *and* reading. So once the server is
 # full and gives its best rate, you can tell how long each waits, also for numbers that you did not try.
 #
@@ -530,8 +530,8 @@ reveal("6.5a", round(drafted / plain, 2))
 # These are the best of four rounds: what else this computer does can only make a round slower. The seed keeps the comparison fair. A
 # server with a draft computes each answer alone, and with a seed the plain one does too, which is faster for a single client.
 #
-# Many guesses are right. That pays only if the draft is also **cheap**, and the last number says how cheap it is. In practice one takes
-# a draft with a tenth of the weights or less. With `k` guesses, each accepted with probability `a`, one look of the large model gives
+# Many guesses are right. That pays only if the draft is also **cheap**, and the last number says how cheap it is. In practice, choose a
+# draft with a tenth of the weights or less. With `k` guesses, each accepted with probability `a`, one look of the large model gives
 # `(1 - a**(k + 1)) / (1 - a)` tokens on average. It costs `1 + k * c`, where `c` is the time of a token of the draft over that of the
 # large model.
 #
@@ -583,8 +583,8 @@ reveal("6.6a", hasty.lost)
 #   sense (400) stays wrong: asking again only costs.
 # - Wait longer each time: 0.5, 1, 2, 4 seconds. A server that comes back and meets everybody at once dies again. If it says how long
 #   to wait (`Retry-After`), wait at least that long.
-# - Once an answer has **begun**, the server has worked, and you may have shown or used the part that came. A POST is an order, not a
-#   look. "Book a room" sent twice books two.
+# - Once an answer has **begun**, the server has worked, and you may have shown or used the part that came. A POST may change
+#   something. "Book a room" sent twice books two.
 #
 # ### Exercise 6.8 (hard, 8 minutes): decide whether to ask again
 #

@@ -50,7 +50,7 @@ print(f"{moe.name} answers in this notebook. Why: {moe.reason}.")
 # "tools" in the prompt, and demanded a plan as JSON. But nothing called a tool: the model wrote the plan, and then it
 # made up the results too. Two of the tools that the prompt named did not exist, and its example was not valid JSON.
 #
-# Here a program reads the plan, checks it and carries it out. Take all the steps by hand first:
+# Here a program reads the plan, checks it and carries it out. Do each step by hand first:
 #
 # 1. Ask the model for a plan, as JSON.
 # 2. Read the plan and check it. Do not trust it.
