@@ -5,8 +5,8 @@ view adds a second output to its cell, in plain HTML, and replaces it whenever t
 as long as the view is there, which shows the same. In the saved file, and after the kernel is gone, it is what there is
 to read.
 
-It is an output of its own, because a change of the first one would make the front end draw the view anew, and take the
-focus from the person who types.
+It is an output of its own, because a change of the first one would make the front end draw the view again, and take
+the focus from the person who types.
 """
 
 from __future__ import annotations

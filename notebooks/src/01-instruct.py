@@ -1287,8 +1287,8 @@ check("1.9", (temperature, draws))  # for help, run hint("1.9")
 # The answer is low, compared with the usual 0.7. The right temperature depends on how sure the model is. Here many names are
 # about equally likely, so a little is enough.
 #
-# Now chat, in any of the five languages. Try a system message, another temperature, and Stop during "Count from 1 to 40."
-# Without widgets: `instruct.ask("...")`.
+# Now chat, in any of the five languages. Under Settings, try a system message and another temperature. Press Stop during
+# "Count from 1 to 40." Without widgets: `instruct.ask("...")`.
 
 # %%
 from labs_helper import chat

@@ -318,11 +318,11 @@ class Page:
     # -- what a person does -------------------------------------------------------------------------------------
 
     def boxes(self, title: str) -> list[Any]:
-        """The widgets whose first line starts with `title`, outermost box of each, in the order of the page."""
+        """The widgets whose first line starts with `title`, in the order of the page."""
         return self.driver.find_elements(
             By.XPATH,
-            f"//div[contains(@class,'widget-vbox')][.//strong[starts-with(normalize-space(),'{title}')]]"
-            "[not(ancestor::div[contains(@class,'widget-vbox')])]",
+            f"//div[contains(@class,'labs-widget')][.//strong[starts-with(normalize-space(),'{title}')]]"
+            "[not(ancestor::div[contains(@class,'labs-widget')])]",
         )
 
     def field(self, box: Any, description: str) -> Any:

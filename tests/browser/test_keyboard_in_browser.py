@@ -68,7 +68,8 @@ def test_tab_meets_every_control_with_a_name_and_a_ring(notebook, begin, title):
     box = begin(title)
     wanted = notebook.driver.execute_script(
         "const every = 'button, input:not([type=file]), select, textarea, summary, [tabindex=\"0\"]';"
-        "return [...arguments[0].querySelectorAll(every)].filter(e => !e.disabled && e.offsetParent);",
+        "const seen = e => e.offsetParent && e.checkVisibility({contentVisibilityAuto: true});"
+        "return [...arguments[0].querySelectorAll(every)].filter(e => !e.disabled && seen(e));",
         box,
     )
     met = []
@@ -116,6 +117,8 @@ def test_chat(notebook, begin):
     until(lambda: notebook.status(box) == "Stopped.", 30, "Space on Stop stops")
     assert "안녕 hi" in box.text and "(stopped)" in box.text
     begin("Chat with slow")
+    notebook.tab_to("Settings")
+    notebook.press(Keys.ENTER)
     notebook.tab_to("Max tokens (1 to 1024)")
     notebook.press(Keys.ARROW_UP, Keys.ARROW_UP, Keys.ARROW_DOWN)
     assert notebook.focused().element.get_attribute("value") == "257"

@@ -44,7 +44,7 @@ function show(view) {
     }, { local: true });
     return button;
   }
-  const said = h("span", { class: "labs-aloud", role: "status" });
+  const said = h("span", { class: "labs-aloud", "aria-live": "polite" });
 
   // -- the message ---------------------------------------------------------------------------------------------------
   let edited = 0; // the number of the question that is edited
@@ -60,7 +60,7 @@ function show(view) {
       return refused;
     },
   });
-  const editing = h("span", { role: "status" });
+  const editing = h("span", { "aria-live": "polite" });
   const cancel = pressable(w.cancel, () => { edit(0); message.put(""); view.focus(message.field); }, { local: true });
   const strip = h("div", { class: "labs-buttons labs-editing", hidden: true }, editing, cancel);
   function edit(number) {
