@@ -21,6 +21,7 @@ LUNCH, LUNCH_MINUTES = "12:30", 60
 WORK = 75  # minutes between breaks in a plan: most sections take 20 to 30
 _TARGETS = re.compile(r'(?:<a id="[\w-]+"></a>\s*)*')
 _EXERCISE = re.compile(r"^#{2,6} Exercise (\S+) \((.+?)\)", re.M)
+_PART = re.compile(r"^#{3,6} (?!Exercise )(.+?) \(optional, \d+ minutes?\)", re.M)
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,14 @@ class Section:
         minutes: from the metadata of its first cell.
         exercises: the exercises inside, each with its difficulty and its minutes.
         optional: the minutes of what its headings call optional: the section itself, or parts and exercises in it.
+        parts: the titles of its optional parts that are no exercises.
     """
 
     title: str
     minutes: int
     exercises: tuple[str, ...] = ()
     optional: int = 0
+    parts: tuple[str, ...] = ()
 
     @property
     def core(self) -> int:
@@ -85,6 +88,7 @@ def sections(notebook: Path) -> list[Section]:
                 last,
                 exercises=last.exercises + exercises,
                 optional=min(last.minutes, last.optional + optional),
+                parts=last.parts + tuple(_PART.findall(text)),
             )
     return result
 
@@ -225,6 +229,8 @@ def run_sheet(
                 optional = "(optional, " in name
                 sentence = _("left out: exercise {name}") if core and optional else _("exercise {name}")
                 day.note("  " + sentence.format(name=name))
+            for title in section.parts if core else ():
+                day.note("  " + _("left out: {title}").format(title=title))
             total += minutes
     if left_out:
         raise BadRequest(

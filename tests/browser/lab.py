@@ -123,13 +123,21 @@ def axe_findings(
 class LabServer:
     """A JupyterLab server over one folder, on a free port of 127.0.0.1, with settings of its own.
 
+    Args:
+        folder: what it shows.
+        home: for its settings, data and log.
+        usual: draw cells as JupyterLab does without our settings, those far from the visible part later.
+
     Example:
         with LabServer(tmp_path) as server:
             print(server.address("notebook.ipynb"))
     """
 
-    def __init__(self, folder: Path, home: Path) -> None:
+    def __init__(self, folder: Path, home: Path, *, usual: bool = False) -> None:
         self.folder, self.home, self.token = folder, home, secrets.token_hex(16)
+        self.settings = {name: dict(values) for name, values in _SETTINGS.items()}
+        if usual:
+            del self.settings["notebook-extension/tracker"]["windowingMode"]
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -138,7 +146,7 @@ class LabServer:
 
     def __enter__(self) -> LabServer:
         settings = self.home / "settings"
-        for name, values in _SETTINGS.items():
+        for name, values in self.settings.items():
             path = settings / "@jupyterlab" / f"{name}.jupyterlab-settings"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(values), encoding="utf-8")

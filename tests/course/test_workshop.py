@@ -91,6 +91,7 @@ def test_the_core_leaves_out_what_the_headings_call_optional(tmp_path):
     core = timetable.run_sheet(folder=folder, core=True)
     assert core.splitlines()[-1].startswith("20 minutes") and "left out: 2. Go on" in core
     assert "left out: exercise 1.1" in core and "  exercise 1.2" in core and "1.3" not in core
+    assert "left out: Look closer" in core and "Look closer" not in timetable.run_sheet(folder=folder)
     assert timetable.run_sheet(folder=folder).splitlines()[-1].startswith("70 minutes")
 
 
