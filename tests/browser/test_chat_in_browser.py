@@ -1,4 +1,4 @@
-"""A chat as people use one: input methods, JupyterLab's own keys, editing, what the file keeps, a kernel that is lost."""
+"""A chat as people use one: input methods, JupyterLab's own keys, editing, what the file keeps, a lost kernel."""
 
 from __future__ import annotations
 
