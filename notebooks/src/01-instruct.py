@@ -249,8 +249,8 @@ reveal("1.3a", last_number)
 # %% [markdown]
 # It counts well and does not stop where you asked. `length` says what ended the answer: the limit of 200 tokens, not a
 # stop token. To stop at 40, the model must look back at the question at the right moment, and it did not learn that.
-# Yet the model card gives it 1.00 for counting: that test only checks that the numbers are in the answer. Find out how
-# a score was made before you believe it.
+# Yet the model card gives it 1.00 for counting in English: that test only checks that the numbers are in the answer.
+# Find out how a score was made before you believe it.
 #
 # You can stop an answer with a button, with the square in the toolbar, or from code.
 
