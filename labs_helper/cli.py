@@ -553,12 +553,14 @@ def _class_board(
         return
     with workshop.class_board(data, host, rules.PORT if port is None else port, minutes) as board:
         print(_("The page, for you alone:") + f"\n  {board.page}")
-        commands = (f"  {command}" for command in board.join_commands)
-        print(_("Learners who want to take part type:"), *commands, sep="\n")
-        print(_("Join code: {code}").format(code=board.storage.code))
-        print(_("Kept in {file}. Delete it after the class.").format(file=board.storage.file))
-        if addresses.is_local(host):
+        if board.joining.only_here:
             print(_("Only this computer can join. For the room: --host 0.0.0.0"))
+        commands = (f"  {command}" for command in board.joining.commands)
+        print(_("Learners who want to take part type:"), *commands, sep="\n")
+        if not board.joining.only_here:
+            print(_("Or they open this page, which has a QR code on yours:") + f"\n  {board.joining.link}")
+        print(_("Join code: {code}").format(code=board.joining.code))
+        print(_("Kept in {file}. Delete it after the class.").format(file=board.storage.file))
         print(_("Stop with Ctrl-C."), flush=True)
         board.wait(minutes)
     print(_("The class board has stopped."))

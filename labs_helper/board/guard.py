@@ -26,6 +26,8 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 HEADERS = 16_384  # bytes
 ASK = "/api/board"  # says which board this is
+REMOVE = "/api/remove"  # removes a learner: for the page's key alone
+_FOR_ALL = ("/", "/join")  # pages without anything in them
 LEARNER = re.compile(r"[0-9a-f]{32}")
 
 
@@ -157,7 +159,10 @@ class Guard:
         address = (scope.get("client") or ("unknown", 0))[0]
         if scope["method"] == "GET":
             # The empty page is for everybody; what it shows needs its key, which nobody can guess.
-            if scope["path"] == "/" or hmac.compare_digest(said.encode(), self.storage.key.encode()):
+            if scope["path"] in _FOR_ALL or self._is_key(said):
+                return None
+        elif scope["path"] == REMOVE:
+            if self._is_key(said):
                 return None
         # Nor the code: 31 to the power of 8. So the right one always counts, however many wrong ones came before it
         # from the same address; a whole day of guessing at full speed finds it with a chance below 1 in 10,000.
@@ -168,10 +173,13 @@ class Guard:
             return _Refusal(429, "Too many requests.", wait)
         if not scope["path"].startswith("/api/"):
             return None
-        if scope["method"] == "GET":
+        if scope["method"] == "GET" or scope["path"] == REMOVE:
             return _Refusal(401, "The key of the page is wrong.")
         wait = self._wrong.take(address)
         return _Refusal(429, "Too many wrong codes.", wait) if wait else _Refusal(401, "The join code is wrong.")
+
+    def _is_key(self, said: str) -> bool:
+        return hmac.compare_digest(said.encode(), self.storage.key.encode())
 
     def _refuse_learner(self, path: str, headers: dict[bytes, str], address: str) -> _Refusal | None:
         """The same for somebody who has the join code."""

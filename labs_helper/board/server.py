@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import glob
 import hashlib
 import math
 import re
@@ -24,8 +25,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from labs_helper.board import rules
-from labs_helper.board.guard import ASK, HEADERS, LEARNER, Guard, Limiter, Limits
+from labs_helper.board import joining, rules
+from labs_helper.board.guard import ASK, HEADERS, LEARNER, REMOVE, Guard, Limiter, Limits
 from labs_helper.board.listener import Listener, protocol
 from labs_helper.board.storage import BoardFull, Result, Storage
 from labs_helper.common import servers
@@ -67,19 +68,28 @@ class Batch(_Strict):
     results: list[Submission] = Field(min_length=1, max_length=rules.BATCH)
 
 
-def create_app(storage: Storage, exercises: Mapping[str, str], limits: Limits | None = None) -> Guard:
+class Removal(_Strict):
+    """What the instructor's page sends to remove a learner."""
+
+    alias: str = Field(min_length=1, max_length=200)
+
+
+def create_app(
+    storage: Storage, exercises: Mapping[str, str], how: joining.Joining, limits: Limits | None = None
+) -> Guard:
     """The application, behind its guard.
 
     Args:
         storage: what the board knows.
         exercises: titles by number, in the order to show them.
+        how: learners join.
         limits: how much it takes.
 
     Example:
-        create_app(Storage(Path("board.sqlite")), {"0.1": "Find a capital"})
+        create_app(Storage(Path("board.sqlite")), {"0.1": "Find a capital"}, joining.at("127.0.0.1", 8765, "K7MQ-3XHD"))
     """
     limits = limits or Limits()
-    page, policy = _page()
+    page, join_page = (Path(__file__).with_name(name).read_text("utf-8") for name in ("page.html", "join.html"))
     app = FastAPI(title="Class board", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     pace = Limiter(*limits.learner)
     shown = [{"id": number, "title": title} for number, title in exercises.items()]
@@ -89,6 +99,10 @@ def create_app(storage: Storage, exercises: Mapping[str, str], limits: Limits | 
     @app.get("/")
     async def board() -> HTMLResponse:
         return HTMLResponse(page)
+
+    @app.get(joining.PATH)
+    async def how_to_join() -> HTMLResponse:
+        return HTMLResponse(join_page)
 
     @app.post(ASK)
     async def which() -> dict[str, Any]:
@@ -105,6 +119,15 @@ def create_app(storage: Storage, exercises: Mapping[str, str], limits: Limits | 
             return JSONResponse(storage.state() | {"exercises": shown})
 
         return await asyncio.get_running_loop().run_in_executor(pages, answer)
+
+    @app.get("/api/room")
+    async def the_room() -> JSONResponse:
+        return JSONResponse(how.to_page())
+
+    @app.post(REMOVE)
+    def remove(message: Removal) -> dict[str, Any]:
+        # An alias is no pattern here, whatever is in it.
+        return {"removed": storage.remove(glob.escape(message.alias))}
 
     @app.post("/api/join")
     def join(message: Join, learner: Learner) -> dict[str, Any]:
@@ -126,7 +149,7 @@ def create_app(storage: Storage, exercises: Mapping[str, str], limits: Limits | 
         except BoardFull as error:
             raise HTTPException(403, str(error)) from error
 
-    return Guard(app, storage, limits, policy)
+    return Guard(app, storage, limits, _policy(page, join_page))
 
 
 def _refuse_in_words(app: FastAPI) -> None:
@@ -149,21 +172,20 @@ def _refuse_in_words(app: FastAPI) -> None:
         return JSONResponse({"detail": "The board cannot use its file."}, 503, {"Retry-After": "5"})
 
 
-def _page() -> tuple[str, str]:
-    """The page, and a content security policy that allows its own script and style and nothing else."""
-    page = Path(__file__).with_name("page.html").read_text("utf-8")
+def _policy(*pages: str) -> str:
+    """A content security policy that allows the scripts and styles of these pages and nothing else."""
 
     def sums(tag: str) -> str:
         return " ".join(
             f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+            for page in pages
             for text in re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.S)
         )
 
-    policy = (
+    return (
         f"default-src 'none'; script-src {sums('script')}; style-src {sums('style')}; connect-src 'self'; "
         "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
-    return page, policy
 
 
 class Board(servers.Server):
@@ -182,7 +204,7 @@ class Board(servers.Server):
 
     Example:
         with Board(Path("board.sqlite"), {"0.1": "Find a capital"}) as board:
-            print(board.join_commands)
+            print(board.joining.commands)
     """
 
     def __init__(
@@ -201,10 +223,11 @@ class Board(servers.Server):
             self._socket.close()
             raise
         limits = limits or Limits()
+        self.joining = joining.at(host, self.port, self.storage.code)
         # Connections that the system holds, and those that end, are files as well.
         connections = Connections(room(limits.connections, spare=64 + _AT_ONCE // 2))
         settings = uvicorn.Config(
-            create_app(self.storage, exercises, limits),
+            create_app(self.storage, exercises, self.joining, limits),
             log_level="error",
             access_log=False,
             server_header=False,
@@ -237,11 +260,6 @@ class Board(servers.Server):
     def page(self) -> str:
         """Where the instructor sees the page. Its key comes after the #, which browsers send to no server."""
         return f"{self.url}/#{self.storage.key}"
-
-    @property
-    def join_commands(self) -> list[str]:
-        """What learners type, for each network that this computer is in."""
-        return [f"labs board join {address} {self.storage.code}" for address in self.addresses]
 
     def close(self) -> None:
         """Stop. Every result that arrived is in the file."""

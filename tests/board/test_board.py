@@ -12,7 +12,9 @@ import subprocess
 import sys
 import threading
 import time
+from urllib.parse import unquote
 
+import numpy
 import pytest
 
 from labs_helper import cli
@@ -533,6 +535,64 @@ def test_the_page_is_one_file_that_runs_nothing_but_itself(board):
     assert board.storage.code not in page and board.storage.key not in page
 
 
+def test_how_to_join_is_for_the_page_and_the_join_page_holds_no_secret(board):
+    right = f"Bearer {board.storage.key}"
+    for word in ("", board.storage.code, board.storage.key.lower()):
+        assert ask(board, "GET", "/api/room", Authorization=f"Bearer {word}")[0] == 401
+    shown_there = json.loads(ask(board, "GET", "/api/room", Authorization=right)[2])
+    assert shown_there["commands"] == [f"labs board join {board.url} {board.storage.code}"]
+    assert shown_there["code"] == board.storage.code and shown_there["only_here"] is True
+    assert shown_there["link"] == f"{board.url}/join#{board.storage.code}"
+    status, headers, page = ask(board, "GET", "/join", Authorization=None)
+    assert status == 200 and board.storage.code not in page and board.storage.key not in page
+    assert "unsafe" not in headers["Content-Security-Policy"]
+    assert not re.search(r"https?://|innerHTML|outerHTML|insertAdjacent|document\.write|eval\(", page)
+    assert not re.search(r"<[^>]* (on[a-z]+|style)=", page)
+
+
+def test_a_camera_reads_the_link_from_the_qr_code(board):
+    """The picture is drawn from its own path, as a browser draws it, and read by OpenCV."""
+    cv2 = pytest.importorskip("cv2", exc_type=ImportError)
+    svg = unquote(board.joining.picture.partition(",")[2])
+    (size,), (drawn,) = re.findall(r"width='(\d+)'", svg), re.findall(r" d='([^']*h1m[^']*)'", svg)
+    dots = numpy.full((int(size) // 8, int(size) // 8), 255, numpy.uint8)
+    x = y = 0.0
+    for step, values in re.findall(r"([Mmh])([-\d. ]+)", drawn):
+        numbers = [float(value) for value in values.split()]
+        if step == "h":
+            dots[int(y), int(x) : int(x + numbers[0])] = 0
+            x += numbers[0]
+        else:
+            x, y = (numbers[0], numbers[1]) if step == "M" else (x + numbers[0], y + numbers[1])
+    picture = numpy.kron(dots, numpy.ones((8, 8), numpy.uint8))
+    assert cv2.QRCodeDetector().detectAndDecode(picture)[0] == board.joining.link
+
+
+def test_only_the_page_removes_a_learner_and_an_alias_is_no_pattern(board):
+    board.storage.join(ME, "Ann")
+    board.storage.join("e" * 32, "Ann B")
+    for word in ("", board.storage.code, board.storage.key[:-1]):
+        said = ask(board, "POST", "/api/remove", {"alias": "Ann"}, Authorization=f"Bearer {word}")
+        assert said[0] == 401, word
+    right = f"Bearer {board.storage.key}"
+    for wrong in ({"alias": ""}, {"alias": 1}, {}, {"alias": "Ann", "more": 1}):
+        assert ask(board, "POST", "/api/remove", wrong, Authorization=right)[0] == 422
+    assert json.loads(ask(board, "POST", "/api/remove", {"alias": "*"}, Authorization=right)[2]) == {"removed": []}
+    assert list(shown(board)) == ["Ann", "Ann B"]
+    assert json.loads(ask(board, "POST", "/api/remove", {"alias": "Ann"}, Authorization=right)[2]) == {
+        "removed": ["Ann"]
+    }
+    assert list(shown(board)) == ["Ann B"]
+    # The key removes; it does not join.
+    assert ask(board, "POST", "/api/join", {"alias": "Eve"}, Authorization=right)[0] == 401
+
+
+def test_guessing_the_key_by_removing_is_slowed_down(tmp_path):
+    with Board(tmp_path / "b.sqlite", EXERCISES, port=0, limits=Limits(address=(5, 0.01))) as board:
+        said = [ask(board, "POST", "/api/remove", {"alias": "A"}, Authorization=f"Bearer {n}")[0] for n in range(8)]
+        assert said == [401] * 5 + [429] * 3
+
+
 def test_wrong_codes_are_slowed_down_and_the_right_one_is_not(tmp_path):
     limits = Limits(wrong=(5, 0.01))
     with Board(tmp_path / "b.sqlite", EXERCISES, port=0, limits=limits) as board:
@@ -650,12 +710,14 @@ def test_the_instructors_command_says_how_to_join_and_stops(monkeypatch, capsys,
     assert cli.main(["workshop", "board", "--port", "0"]) == 130
     out = capsys.readouterr().out
     (code,) = re.findall(r"Join code: (\S+)", out)
-    assert re.search(rf"labs board join http://127\.0\.0\.1:\d+ {code}\n", out) and "Only this computer" in out
+    assert re.search(rf"labs board join http://127\.0\.0\.1:\d+ {code}\n", out) and "/join#" not in out
+    assert -1 < out.index("Only this computer can join") < out.index("labs board join")  # said first
     (file,) = learner.glob("class-board-*.sqlite")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert cli.main(["workshop", "board", "--port", "0", "--host", "0.0.0.0"]) == 130
     out = capsys.readouterr().out
     assert f" {code}\n" in out and "Only this computer" not in out  # the same day, the same code
+    assert f"/join#{code}\n" in out
 
 
 def test_it_stops_by_itself_and_refuses_what_makes_no_sense(board, capsys, tmp_path):

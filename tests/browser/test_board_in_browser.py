@@ -242,7 +242,7 @@ def test_the_page_says_everything_in_words_and_takes_the_keyboard(browser, board
     assert find(By.ID, "summary").text == "4 learners. 2 of 4 tried exercises passed. 2 learners are stuck."
     assert find(By.ID, "spoken").get_attribute("textContent") == find(By.ID, "summary").text
     headings = browser.execute_script("return [...document.querySelectorAll('h1,h2')].map(e => e.tagName)")
-    assert headings == ["H1", "H2", "H2", "H2"]
+    assert headings == ["H1", "H2", "H2", "H2", "H2"]
     scopes = browser.execute_script("return [...document.querySelectorAll('#table th')].map(e => e.scope)")
     assert set(scopes) == {"col", "row"} and find(By.CSS_SELECTOR, "#table caption").text
     # Exercises first: the one that holds up most people on top, in words; the bar says the same again.
@@ -253,10 +253,10 @@ def test_the_page_says_everything_in_words_and_takes_the_keyboard(browser, board
     assert browser.execute_script(widths) == ["25%", "0%", "25%"]
     # Tab reaches the choices, the button and the table, in this order.
     order = []
-    for _ in range(4):
+    for _ in range(6):
         browser.switch_to.active_element.send_keys(Keys.TAB)
         order.append(browser.switch_to.active_element.get_attribute("id") or "table")
-    assert order == ["lab", "after", "pause", "table"]
+    assert order == ["projector", "nameless", "lab", "after", "pause", "table"]
     # 小明 has tried for five minutes: not stuck for somebody who waits ten.
     find(By.ID, "after").send_keys("after 10")
     until(lambda: "1 learner is stuck" in find(By.ID, "summary").text, 5, "the choice counts")
@@ -276,6 +276,94 @@ def test_the_page_says_everything_in_words_and_takes_the_keyboard(browser, board
     assert row(browser, "Eve") is None
     find(By.ID, "pause").send_keys(Keys.ENTER)
     until(lambda: row(browser, "Eve"), 10, "updates go on")
+
+
+def visible(browser, words: str) -> bool:
+    return words in browser.execute_script("return document.body.innerText")
+
+
+def test_how_to_join_comes_first(browser, board):
+    from selenium.webdriver.common.by import By
+
+    browser.get(board.page)
+    until(lambda: browser.find_element(By.ID, "code").text == board.storage.code, 20, "the code is there")
+    assert browser.find_element(By.ID, "commands").text == board.joining.commands[0]
+    # Only this computer can join: that is said above the command, and there is nothing for a phone to read.
+    text = browser.execute_script("return document.body.innerText")
+    assert -1 < text.index("Only this computer can join") < text.index("labs board join")
+    assert not browser.find_element(By.ID, "picture").is_displayed()
+
+
+def test_the_projector_view_is_large_and_says_no_names(browser, tmp_path):
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    with Board(tmp_path / "board.sqlite", {"1.7": "Compute a cache"}, host="0.0.0.0", port=0) as board:
+        board.storage.add("a" * 32, "Ann", [Result("1", "1.7", "try again", 2, 900)])
+        browser.get(board.page)
+        until(lambda: row(browser, "Ann"), 20, "the row is there")
+        assert visible(browser, "Ann") and not visible(browser, "Only this computer")
+        find = browser.find_element
+        height = find(By.ID, "code").size["height"]
+        find(By.ID, "projector").send_keys(Keys.ENTER)
+        picture(browser, "board-projector")
+        assert find(By.ID, "projector").get_attribute("aria-pressed") == "true"
+        assert not visible(browser, "Ann") and visible(browser, "1.7 Compute a cache: 1 stuck")
+        assert visible(browser, board.storage.code) and find(By.ID, "code").size["height"] > 1.5 * height
+        shown = "const p = document.getElementById('picture'); return p.complete && p.naturalWidth > 0"
+        assert browser.execute_script(shown) and find(By.ID, "picture").size["height"] > 300
+        assert find(By.ID, "picture").get_attribute("alt") == f"QR code of {board.joining.link}"
+        assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+        # Who photographs the wall has no key; the tab goes on with it, after a reload too.
+        assert board.storage.key not in browser.current_url
+        browser.refresh()
+        until(lambda: visible(browser, "1 stuck"), 20, "it goes on")
+        assert not visible(browser, "Ann") and find(By.ID, "trouble").text == ""
+        find(By.ID, "nameless").send_keys(Keys.SPACE)
+        assert visible(browser, "Ann")
+        find(By.ID, "projector").click()
+        assert browser.current_url == board.page.replace("0.0.0.0", "127.0.0.1") and visible(browser, "Ann")
+        assert contrasts(browser) == []
+
+
+def test_the_page_removes_a_learner_after_a_question(browser, board):
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import Select
+
+    browser.get(board.page)
+    until(lambda: row(browser, "Ann"), 20, "the row is there")
+    button = browser.find_element(By.ID, "remove")
+    assert not button.is_enabled()
+    Select(browser.find_element(By.ID, "person")).select_by_value(HOSTILE)
+    button.click()
+    asked = browser.switch_to.alert
+    assert HOSTILE in asked.text
+    asked.dismiss()
+    time.sleep(1)
+    assert row(browser, HOSTILE)
+    button.click()
+    browser.switch_to.alert.accept()
+    until(lambda: row(browser, HOSTILE) is None, 10, "the row is gone")
+    assert f"{HOSTILE} removed." in browser.find_element(By.ID, "removed").text
+    assert row(browser, "Ann") and browser.title == "Class board"
+
+
+def test_the_join_page_makes_the_command(browser, board):
+    from selenium.webdriver.common.by import By
+
+    browser.get(board.joining.link)
+    find = browser.find_element
+    assert find(By.ID, "terminal").get_attribute("value") == board.joining.commands[0]
+    assert find(By.ID, "cell").get_attribute("value") == f"!{board.joining.commands[0]}"
+    find(By.CSS_SELECTOR, "[data-of=cell]").click()
+    assert find(By.ID, "said").text == "Copied."
+    find(By.ID, "code").clear()
+    find(By.ID, "code").send_keys("ab12-cd34; rm -rf ~")
+    assert find(By.ID, "terminal").get_attribute("value") == f"labs board join {board.url} AB12-CD34RM-RF"
+    browser.get("about:blank")
+    browser.get(f"{board.url}/join#%3Cimg%20src=x%20onerror=alert(1)%3E;$(reboot)")
+    assert re.fullmatch(r"labs board join \S+ [A-Z0-9-]*", find(By.ID, "terminal").get_attribute("value"))
+    assert contrasts(browser) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
