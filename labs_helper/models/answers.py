@@ -16,6 +16,7 @@ from labs_helper.errors import BadRequest
 
 if TYPE_CHECKING:
     from labs_helper.engines.experts import Routing
+    from labs_helper.reference.record import Attention
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Answer:
         image_tokens: prompt tokens of each picture, in order.
         recorded: which experts each token went to, as `routing` gives it; None unless the question was asked with
             `record_experts`.
+        looked: what each token looked at, as `attention` gives it; None unless the question was asked with
+            `record_attention`.
         schema: the schema of the question, as it was written.
 
     Example:
@@ -63,6 +66,7 @@ class Answer:
     sampling: Sampling
     image_tokens: tuple[int, ...] = ()
     recorded: Routing | None = field(default=None, repr=False, compare=False)
+    looked: Attention | None = field(default=None, repr=False, compare=False)
     schema: Any = field(default=None, repr=False, compare=False)
 
     @property
@@ -79,6 +83,21 @@ class Answer:
         if self.recorded is None:
             raise BadRequest(_("The experts of this answer were not recorded."), _("Ask with record_experts=True."))
         return self.recorded
+
+    @property
+    def attention(self) -> Attention:
+        """What each token looked at; `labs_helper.figures.attention_view` draws it.
+
+        Raises:
+            BadRequest: the attention was not recorded.
+
+        Example:
+            answer = load("instruct", tier="tiny").ask("Where is Lima?", record_attention=True)
+            answer.attention.head(2, 4)[-1]
+        """
+        if self.looked is None:
+            raise BadRequest(_("The attention of this answer was not recorded."), _("Ask with record_attention=True."))
+        return self.looked
 
     @cached_property
     def parsed(self) -> Any:
@@ -197,6 +216,7 @@ class Answer:
             generated_tokens=len(kept),
             finish_reason="cancelled",
             recorded=self.recorded and self.recorded.first(self.prompt_tokens + tokens),
+            looked=self.looked and self.looked.first(self.prompt_tokens + tokens),
         )
 
 

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Unpack
@@ -16,7 +16,7 @@ from labs_helper.catalog import ModelCard
 from labs_helper.common import settings
 from labs_helper.common.markup import printable
 from labs_helper.common.translate import _
-from labs_helper.engines.base import Engine, Prompt, Report, Request, Token
+from labs_helper.engines.base import Engine, Prepared, Prompt, Report, Request, Token
 from labs_helper.engines.worker import WORKER, Job
 from labs_helper.errors import BadRequest, CutOff, EndpointFailed
 from labs_helper.models.answers import Answer, answer_of
@@ -25,14 +25,17 @@ from labs_helper.models.requests import Options, Prompting, complete, make_reque
 
 if TYPE_CHECKING:
     from labs_helper.models.conversation import Conversation
+    from labs_helper.reference.model import Reference
+    from labs_helper.reference.record import Attention
 
 
 @dataclass(frozen=True)
 class Question:
-    """A checked request, with the schema as the caller wrote it."""
+    """A checked request, with the schema as the caller wrote it, and the reference that will read the answer."""
 
     request: Request
     schema: Any = None
+    reference: Reference | None = None
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ class Model:
                 A user message may carry "images".
             on_token: called with each Token as it comes, in the caller's thread.
             **options: see `labs_helper.models.requests.Options`: images, num_crops, system, max_tokens, temperature,
-                top_p, seed, top_logprobs, schema, record_experts, without_experts.
+                top_p, seed, top_logprobs, schema, record_experts, without_experts, record_attention.
 
         Raises:
             BadRequest, BadImage: the question makes no sense as it is.
@@ -284,7 +287,8 @@ class Model:
             else:
                 what = _("{name} is a dense model: every token goes through all of it, and nothing is chosen.")
             raise BadRequest(what.format(name=self.name), _('Use a model with experts that MLX runs: load("moe").'))
-        return Question(request, whole["schema"])
+        # Read at once: what the reference cannot do is refused before anything is generated.
+        return Question(request, whole["schema"], _reference(self) if whole["record_attention"] else None)
 
     def _submit(
         self,
@@ -336,6 +340,8 @@ class Model:
                     prepared = engine.prepare(request)
                 finally:
                     report(Loading(self.name, time.perf_counter() - start))
+            if question.reference is not None:
+                question.reference.refuse_record(prepared.total_tokens, prepared.total_tokens)
             with closing(engine.stream(prepared, cancelled)) as stream:
                 for token in stream:
                     tokens.append(token)
@@ -347,6 +353,8 @@ class Model:
         finally:
             self._answering -= 1
         answer = answer_of(self.name, tokens, engine.report, question.schema)
+        if question.reference is not None:
+            answer = replace(answer, looked=_looked(question.reference, prepared, tokens))
         if request.schema is not None and answer.finish_reason == "length":
             self.last = answer
             raise CutOff(
@@ -409,6 +417,19 @@ def _release_others(loading: Model) -> None:
     for other in list(LIVE.values()):
         if other is not loading and other.tier not in ("tiny", "endpoint") and other.loaded and not other.answering:
             other.engine.close()
+
+
+def _reference(model: Model) -> Reference:
+    from labs_helper.reference.reading import read  # NumPy is imported for those who ask
+
+    return read(model)
+
+
+def _looked(reference: Reference, prepared: Prepared, tokens: list[Token]) -> Attention:
+    from labs_helper.reference.record import record
+
+    crops = prepared.pictures[0].num_crops if prepared.pictures else 1
+    return record(reference, prepared, tokens, crops)
 
 
 def _in_notebook() -> bool:

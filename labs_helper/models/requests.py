@@ -44,6 +44,9 @@ class Options(TypedDict, total=False):
             answer is the same. The prompt cache is not used, since what is read from it passes no router.
         without_experts: (layer, expert) pairs, counted from 0, that no router may choose, to see what they are good
             for. Both are for models with experts, load("moe").
+        record_attention: keep what each token looked at and what stood for it between the layers, for
+            `Answer.attention`. The answer is the same: the reference in NumPy reads it once more. For the bundled
+            models; a large one is refused with what it would cost.
     """
 
     images: Any
@@ -57,6 +60,7 @@ class Options(TypedDict, total=False):
     schema: Any
     record_experts: bool
     without_experts: Any
+    record_attention: bool
 
 
 DEFAULTS: Options = {
@@ -71,6 +75,7 @@ DEFAULTS: Options = {
     "schema": None,
     "record_experts": False,
     "without_experts": (),
+    "record_attention": False,
 }
 
 F = TypeVar("F", bound=Callable[..., Any])

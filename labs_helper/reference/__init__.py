@@ -11,6 +11,7 @@ It computes what MLX computes, to a thousandth of a logit (`tests/parity/referen
 | `changes` | heads, layers and experts switched off, and vectors put in |
 | `vision` | the picture path of phi3_v |
 | `answering` | greedy and sampled tokens |
+| `record` | what a model looked at while it answered, for `Answer.attention` |
 | `reading` | from a model or a folder to its reference |
 """
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from labs_helper.reference.changes import Change
     from labs_helper.reference.model import Cache, Reference, Run
     from labs_helper.reference.reading import read
+    from labs_helper.reference.record import Attention
     from labs_helper.reference.vision import embed, picture_rows
 
 _HOMES = {
@@ -32,9 +34,22 @@ _HOMES = {
     **dict.fromkeys(("generate", "greedy", "pick"), "answering"),
     **dict.fromkeys(("Cache", "Reference", "Run"), "model"),
     "read": "reading",
+    "Attention": "record",
     **dict.fromkeys(("embed", "picture_rows"), "vision"),
 }
 
-__all__ = ["Cache", "Change", "Reference", "Run", "embed", "generate", "greedy", "pick", "picture_rows", "read"]
+__all__ = [
+    "Attention",
+    "Cache",
+    "Change",
+    "Reference",
+    "Run",
+    "embed",
+    "generate",
+    "greedy",
+    "pick",
+    "picture_rows",
+    "read",
+]
 
 __getattr__ = on_first_use(__name__, _HOMES)

@@ -225,11 +225,20 @@ class Reference:
                 ),
                 _("Use fewer tokens."),
             )
-        cost = 4 * self.shape.layers * self.shape.heads * len(ids) * length
-        if record and cost > MOST_RECORD:
+        if record:
+            self.refuse_record(len(ids), length)
+
+    def refuse_record(self, new: int, length: int) -> None:
+        """Refuse to keep what `new` tokens looked at in a text of `length`, if that is too much.
+
+        Raises:
+            NotEnoughMemory: with what it would cost.
+        """
+        cost = 4 * self.shape.layers * self.shape.heads * new * length
+        if cost > MOST_RECORD:
             raise NotEnoughMemory(
                 _("The attention of {length:,} tokens would take {memory}.").format(length=length, memory=size(cost)),
-                _("Record a shorter prompt."),
+                _("Record a shorter prompt or a shorter answer."),
             )
 
 
