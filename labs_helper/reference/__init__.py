@@ -11,6 +11,7 @@ It computes what MLX computes, to a thousandth of a logit (`tests/parity/referen
 | `changes` | heads, layers and experts switched off, and vectors put in |
 | `vision` | the picture path of phi3_v |
 | `answering` | greedy and sampled tokens |
+| `looking` | what a record says: tokens after each layer, cells of a picture |
 | `record` | what a model looked at while it answered, for `Answer.attention` |
 | `reading` | from a model or a folder to its reference |
 """

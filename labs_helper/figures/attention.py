@@ -1,0 +1,252 @@
+"""Where heads look: all heads of a model small, or one of them large with each token's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from labs_helper.common.markup import Html, escape, html_table
+from labs_helper.common.translate import _
+from labs_helper.errors import BadRequest
+from labs_helper.figures.base import Figure, Row, caption
+from labs_helper.figures.canvas import canvas, latin
+from labs_helper.figures.text import joined, shorten, text_table, visible
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+    from labs_helper.models.answers import Answer
+    from labs_helper.reference.record import Attention
+
+BEST = 3  # places that are named for each token
+FIRST = 0  # a head that has nothing to do looks at the first token: it is named, and not taken for a finding
+LABELS = 60  # tokens that a large picture can still name
+
+
+def attention_view(
+    record: Answer | Attention,
+    layer: int | None = None,
+    head: int | None = None,
+    *,
+    tokens: Collection[int] | None = None,
+    title: str = "",
+    takeaway: str = "",
+) -> Figure:
+    """Draw what heads looked at: all heads small, those of one layer, or one head large.
+
+    In each picture a row is a token that looks, and a column one that it looks at. Below a large picture, each token
+    opens with a click or a key and says in numbers where it looked.
+
+    Args:
+        record: an `Answer` that was asked for with record_attention=True, or its `attention`.
+        layer, head: from 0; without them, all.
+        tokens: positions that are listed below a large picture; the written ones by default, without an answer all.
+        title: shown above.
+        takeaway: the sentence below; without it, one that follows from the numbers.
+
+    Returns:
+        Figure: `rows` has layer, head, position, token, and the places it looked at most with their shares.
+
+    Raises:
+        BadRequest: the attention was not recorded, or there is no such layer, head or token.
+
+    Example:
+        answer = load("instruct", tier="tiny").ask("Where is Lima?", record_attention=True)
+        attention_view(answer, layer=2, head=4)
+
+    Source: why idle heads of large models look at the first token: Xiao et al. 2023, arXiv:2309.17453.
+    """
+    seen = _record_of(record)
+    if head is not None and layer is None:
+        raise BadRequest(
+            _("Head {head} of which layer?").format(head=head), _("Name a layer too: layer=2, head=4, for example.")
+        )
+    if layer is None or head is None:
+        if layer is not None:
+            seen.head(layer, 0)  # refuses a layer that is not there
+        return _small(seen, range(seen.layers) if layer is None else [layer], title, takeaway)
+    return _large(seen, layer, head, _positions(seen, tokens), title, takeaway)
+
+
+def _record_of(record: Answer | Attention) -> Attention:
+    return cast("Attention", getattr(record, "attention", record))
+
+
+def _positions(seen: Attention, tokens: Collection[int] | None) -> list[int]:
+    """The places to list; a token is written by what the one before it looked at, so that one is listed."""
+    count = len(seen)
+    if tokens is None:
+        return list(range(max(0, seen.prompt_tokens - 1), count - 1)) or list(range(count))
+    for place in tokens:
+        if not 0 <= place < count:
+            raise BadRequest(
+                _("There is no token {place}.").format(place=place),
+                _("This record has tokens 0 to {last}.").format(last=count - 1),
+            )
+    return sorted(tokens)
+
+
+def _best(shares: Any, count: int = BEST) -> list[tuple[int, float]]:
+    """The places that a token looked at most, best first."""
+    order = np.argsort(-shares, kind="stable")[:count]
+    return [(int(place), float(shares[place])) for place in order if shares[place] > 0]
+
+
+def _row(seen: Attention, layer: int, head: int, place: int) -> Row:
+    best = _best(seen.weights[layer, head, place])
+    return {
+        "layer": layer,
+        "head": head,
+        "position": place,
+        "token": seen.pieces[place],
+        "looked at": tuple((at, seen.pieces[at], share) for at, share in best),
+    }
+
+
+def _told(entry: tuple[int, str, float]) -> str:
+    at, piece, share = entry
+    return _("{token} ({position}) {share:.0%}").format(token=visible(piece), position=at, share=share)
+
+
+# -- one head -----------------------------------------------------------------------------------------------------
+
+
+def _large(seen: Attention, layer: int, head: int, places: list[int], title: str, takeaway: str) -> Figure:
+    shares = seen.head(layer, head)
+    rows = [_row(seen, layer, head, place) for place in places]
+    name = title or _("layer {layer}, head {head}").format(layer=layer, head=head)
+    summary = takeaway or _summary(rows, seen)
+    picture = Figure.from_matplotlib(
+        _draw_large(shares, seen.pieces, name),
+        alt=_("Heat map of {name}: {count} tokens that look, by {count} that are looked at. {summary}").format(
+            name=name, count=len(seen), summary=summary
+        ),
+    )
+    listed = "".join(_detail(row) for row in rows)
+    words = _("Open a token to see where it looked (with the keyboard: Tab, then Enter):")
+    html = (
+        f'<figure style="margin:0.5em 0">{picture.html}{caption(summary)}'
+        f"<p>{escape(words)}</p><div>{listed}</div></figure>"
+    )
+    columns = [_("position"), _("token"), _("looked at"), _("then"), _("then")]
+    cells = [
+        [row["position"], visible(row["token"]), *(_told(entry) for entry in _filled(row["looked at"]))] for row in rows
+    ]
+    return Figure(
+        html=html,
+        text=joined(name, text_table(columns, cells, right=[0]), summary),
+        alt=picture.alt,
+        takeaway=summary,
+        rows=tuple(rows),
+    )
+
+
+def _filled(best: Sequence[tuple[int, str, float]]) -> list[tuple[int, str, float]]:
+    """The first token looks at itself alone; its line says so as often as the others name places."""
+    return [*best, *[best[-1]] * (BEST - len(best))]
+
+
+def _detail(row: Row) -> str:
+    """One token as a line that opens. Without a script, and with a bar that repeats the number."""
+    best = row["looked at"]
+    summary = _("{position}: {token} looked at {told}").format(
+        position=row["position"], token=visible(row["token"]), told=_told(best[0])
+    )
+    cells = [[visible(piece), at, f"{share:.1%}", _bar(share)] for at, piece, share in best]
+    table = html_table([_("token"), _("position"), _("share"), ""], cells, right=[1, 2])
+    return f"<details><summary>{escape(summary)}</summary>{table}</details>"
+
+
+def _bar(share: float) -> Html:
+    look = f"display:inline-block;height:0.7em;width:{share * 12:.2f}em;background:currentColor"
+    return Html(f'<span style="{look}"></span>')
+
+
+def _summary(rows: Sequence[Row], seen: Attention) -> str:
+    """What the listed tokens did most sharply, besides looking at the very first token."""
+    best = [(row, entry) for row in rows for entry in row["looked at"] if entry[0] != FIRST]
+    resting = sum(row["looked at"][0][0] == FIRST for row in rows)
+    if not best:
+        return _("Every listed token looked at the first one, as idle heads do.")
+    row, (at, piece, share) = max(best, key=lambda pair: pair[1][2])
+    return _(
+        "The sharpest look: {token} ({position}) at {piece} ({at}), {share:.0%}. {resting} of {count} listed tokens "
+        "looked mostly at the first token."
+    ).format(
+        token=visible(row["token"]),
+        position=row["position"],
+        piece=visible(piece),
+        at=at,
+        share=share,
+        resting=resting,
+        count=len(rows),
+    )
+
+
+def _draw_large(shares: Any, pieces: Sequence[str], name: str) -> Canvas:
+    count = len(pieces)
+    side = 6.4 if count <= LABELS else 5.4
+    fig, (axis,) = canvas(side + 1.6, side, 1)
+    image = axis.imshow(shares, cmap="cividis", vmin=0, vmax=1, interpolation="nearest")
+    if count <= LABELS:
+        size = 8 if count <= 36 else 6
+        names = [latin(shorten(visible(piece), 10)) for piece in pieces]
+        axis.set_xticks(range(count), names, rotation=90, fontsize=size)
+        axis.set_yticks(range(count), names, fontsize=size)
+    axis.set(title=latin(name), xlabel=_("is looked at"), ylabel=_("looks"))
+    fig.colorbar(image, ax=axis, shrink=0.7, label=_("share"))
+    return fig
+
+
+# -- all heads ----------------------------------------------------------------------------------------------------
+
+
+def _small(seen: Attention, layers: Sequence[int], title: str, takeaway: str) -> Figure:
+    places = _positions(seen, None)
+    rows, cells = [], []
+    for layer in layers:
+        for head in range(seen.heads):
+            own = [_row(seen, layer, head, place) for place in places]
+            resting = sum(row["looked at"][0][0] == FIRST for row in own) / len(own)
+            sharpest = max(own, key=lambda row: max((e[2] for e in row["looked at"] if e[0] != FIRST), default=0.0))
+            entry = max((e for e in sharpest["looked at"] if e[0] != FIRST), key=lambda e: float(e[2]), default=None)
+            rows.append({**sharpest, "at the first token": resting})
+            told = _told(entry) if entry else ""
+            cells.append(
+                [layer, head, f"{resting:.0%}", f"{visible(sharpest['token'])} ({sharpest['position']})", told]
+            )
+    quiet = sum(row["at the first token"] > 0.5 for row in rows)
+    if quiet:
+        summary = _("{quiet} of {count} heads look mostly at the first token, as idle heads do in large models.")
+    else:
+        summary = _("None of {count} heads looks mostly at the first token, as idle heads do in large models.")
+    summary = takeaway or summary.format(quiet=quiet, count=len(rows))
+    columns = [_("layer"), _("head"), _("at the first token"), _("sharpest look of"), _("at")]
+    return Figure.from_matplotlib(
+        _draw_small(seen, layers),
+        alt=_("Small heat maps of {count} heads, a row for each layer. {summary}").format(
+            count=len(rows), summary=summary
+        ),
+        takeaway=summary,
+        text=joined(title, text_table(columns, cells, right=[0, 1, 2]), summary),
+        rows=rows,
+    )
+
+
+def _draw_small(seen: Attention, layers: Sequence[int]) -> Canvas:
+    from matplotlib.gridspec import GridSpec
+
+    fig, (axis,) = canvas(min(9.0, 0.95 * seen.heads + 0.6), 1.12 * len(layers) + 0.3, 1)
+    axis.remove()
+    grid = GridSpec(len(layers), seen.heads, figure=fig)
+    for line, layer in enumerate(layers):
+        for head in range(seen.heads):
+            small = fig.add_subplot(grid[line, head])
+            # The square root lets weak looks be seen; the numbers are in the table.
+            small.imshow(np.sqrt(seen.weights[layer, head]), cmap="cividis", vmin=0, vmax=1, interpolation="nearest")
+            small.set_xticks([])
+            small.set_yticks([])
+            small.set_title(f"{layer}.{head}", fontsize=8, pad=2)
+    return fig
