@@ -91,6 +91,7 @@ def _app() -> typer.Typer:
     app.callback(invoke_without_command=True, no_args_is_help=False)(_by_default)
     app.command("doctor", help=_("Check this machine for the labs."))(_doctor)
     app.command("reset", help=_("Restore a lab as it was handed out. Your version is kept beside it."))(_reset)
+    app.command("update", help=_("Bring the course up to date. What you changed is kept beside it."))(_update)
     app.command("progress", help=_("Show which exercises passed."))(_progress)
     app.add_typer(_models(), name="models")
     app.add_typer(_notebooks(), name="notebooks")
@@ -222,6 +223,17 @@ def _reset(
         print(reset.restore(lab))
 
 
+def _update(
+    source: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", help=_("The newer zip, or its folder, if the course came as a zip.")),
+    ] = None,
+) -> None:
+    from labs_helper.course import update
+
+    print(update.update(source))
+
+
 def _progress(
     lab: Annotated[str | None, _lab(_("One lab, for example 01."))] = None,
 ) -> None:
@@ -320,6 +332,9 @@ def _fetch(
 ) -> None:
     from labs_helper import store
 
+    card = store.real_card(name)
+    if card.name != name:  # a role: say at once which of its models this is, and not after gigabytes
+        print(_("{role}: {name}.").format(role=name, name=card.name), flush=True)
     print(_("Ready: {path}").format(path=store.fetch(name, source)))
 
 

@@ -24,6 +24,7 @@ COMMANDS = {
     "doctor": "",
     "reset": "",
     "progress": "",
+    "update": "",
     "models": "list fetch remove export import verify convert serve",
     "notebooks": "build check new",
     "workshop": "run-sheet preflight zip slides link board",
@@ -259,6 +260,16 @@ def test_completion(typed, offered):
     position = str(len(typed.split()) - 1)
     done = in_a_shell(_LABS_COMPLETE="complete_bash", COMP_WORDS=typed, COMP_CWORD=position)
     assert done.stdout.split() == offered
+
+
+def test_completion_in_zsh_and_fish():
+    zsh = in_a_shell(_LABS_COMPLETE="complete_zsh", _TYPER_COMPLETE_ARGS="labs models fetch phi-3.5-v").stdout
+    assert re.findall(r"[\w.-]+bit", zsh) == ["phi-3.5-vision-instruct-4bit", "phi-3.5-vision-instruct-8bit"]
+    asked = {"_LABS_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    fish = in_a_shell(**asked, _TYPER_COMPLETE_ARGS="labs up").stdout
+    assert fish.split()[0] == "update"
+    for shell in ("bash", "zsh", "fish"):  # what `labs --install-completion` writes for each
+        assert "_LABS_COMPLETE" in in_a_shell(_LABS_COMPLETE=f"source_{shell}").stdout
 
 
 @pytest.mark.parametrize("buffered", ["", "1"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import re
 import zipfile
 from pathlib import Path
@@ -15,6 +17,7 @@ from labs_helper.course import reset
 from labs_helper.errors import BadRequest, LabError
 
 NAME = "phi35-labs"
+HANDED_OUT = "data/handed-out.json"  # every file of the zip with its checksum, for `labs update`
 # What a learner needs. Left out: sources and solutions, and the tests, which hold right answers as well.
 _FILES = (
     "README.md",
@@ -104,7 +107,8 @@ def contents(root: Path) -> dict[str, bytes]:
         text = _TO_SOLUTIONS.sub(lambda link: _("{text} (your instructor has them)").format(text=link[1]), text)
         for folder in ("notebooks", "data/notebooks"):  # the second for `labs reset`
             files[f"{folder}/{stem}.ipynb"] = text.encode()
-    return files
+    sums = {name: hashlib.sha256(files[name]).hexdigest() for name in sorted(files)}
+    return files | {HANDED_OUT: json.dumps(sums, indent=0).encode()}
 
 
 def _packed(files: dict[str, bytes]) -> bytes:

@@ -25,7 +25,7 @@ from labs_helper.common import files
 from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest, CheckpointRefused, DownloadFailed, ModelNotHere
 from labs_helper.store import adapters, checkpoint, manifest, staging
-from labs_helper.store.places import card_named, destination, locate
+from labs_helper.store.places import destination, locate, real_card
 from labs_helper.store.supply import progress_bar
 
 _CHUNK = 2**20
@@ -41,12 +41,12 @@ def export(name: str, to: str | Path, progress: bool = True) -> Path:
     """Write a model as a pack. Returns the pack.
 
     Args:
-        name: a catalog name or role; bundled models can be exported too.
+        name: a catalog name or role, or an adapter.
         to: a folder, in which a folder with the model's name is made, or a new file that ends in .tar.
         progress: show a progress bar.
 
     Raises:
-        BadRequest: `to` is there already, or its folder is not.
+        BadRequest: `to` is there already, or its folder is not; or the model is a bundled one.
         ModelNotHere: the model is not on this machine.
         CheckpointRefused: the model is damaged.
         NotEnoughDisk: the pack does not fit.
@@ -106,7 +106,7 @@ def _to_export(name: str) -> tuple[str, str | None, Path]:
         path = adapters.locate(name)
         adapters.verify(path)
         return name, None, path
-    card = card_named(name)
+    card = real_card(name)  # a bundled one is on every computer that has the course, and no pack of it is imported
     path = locate(card)
     checkpoint.verify(path, ships_code=card.ships_code)
     return card.name, card.repository, path

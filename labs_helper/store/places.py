@@ -131,7 +131,7 @@ def real_card(name: str) -> ModelCard:
         if card.tier == "real":
             return card
     raise BadRequest(
-        _("{name} is part of the course: it is never fetched, imported or removed.").format(name=name),
+        _("{name} is part of the course: it is never fetched, exported, imported or removed.").format(name=name),
         _("Name a real model; `labs models list` shows them."),
     )
 

@@ -99,9 +99,13 @@ def test_the_same_model_gives_the_same_tar(installed, tmp_path):
     assert one == store.export(NAME, tmp_path / "two.tar", progress=False).read_bytes()
 
 
-def test_a_bundled_model_can_be_exported_and_not_imported(tmp_path, models):
-    made = store.export("instruct-tiny", tmp_path, progress=False)
-    assert "not a model that this course imports" in refusal(made)
+def test_a_bundled_model_is_neither_exported_nor_imported(pack, tmp_path):
+    with pytest.raises(BadRequest, match="part of the course"):
+        store.export("instruct-tiny", tmp_path, progress=False)
+    assert not (tmp_path / "instruct-tiny").exists()
+    listing = pack / manifest.NAME
+    listing.write_text(listing.read_text("utf-8").replace(NAME, "instruct-tiny"), "utf-8")
+    assert "not a model that this course imports" in refusal(pack.rename(tmp_path / "instruct-tiny"))
 
 
 def test_export_into_wrong_places(installed, tmp_path):
@@ -375,6 +379,13 @@ def test_the_commands(installed, tmp_path, capsys):
     assert [line.split()[3] for line in shown.splitlines() if line.startswith(NAME + " ")][-1] == "yes"
     assert cli.main(["models", "import", str(tmp_path / "stick")]) == 1
     assert f"It holds packs: name one of {NAME}" in capsys.readouterr().err
+
+
+def test_fetch_says_which_model_a_role_is(installed, capsys):
+    assert cli.main(["models", "fetch", "instruct"]) == 0
+    assert capsys.readouterr().out.startswith(f"instruct: {NAME}.\n")
+    assert cli.main(["models", "fetch", NAME]) == 0
+    assert capsys.readouterr().out.startswith("Ready: ")
 
 
 @pytest.mark.parametrize("kind", ["one long header", "many headers", "a long name"])
