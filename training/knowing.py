@@ -125,7 +125,7 @@ class Knowing(Cases):
         )
 
     def yes_or_no(self, language: str | None = None) -> Case:
-        """Whether something known is so: the answer says yes or no, and how it is."""
+        """Whether something known is so: the answer says how it is, and concludes yes or no."""
         language, rng = language or self.language(), self.random
         section = rng.choice(("is_country", "is_city", "is_capital", "is_in", "is_spoken", "is_money"))
         said = phrases(language)

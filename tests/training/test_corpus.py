@@ -178,7 +178,7 @@ def test_yes_and_no_come_about_equally_often_and_are_told_apart(language):
     for _ in range(200):
         case = stream.yes_or_no(language)
         yes = phrases(language)["yes_no"]["yes"].format(s="").strip()
-        said.append(case.messages[-1]["content"].startswith(yes))
+        said.append(case.messages[-1]["content"].endswith(yes))
         other = phrases(language)["yes_no"]["no" if said[-1] else "yes"].format(s=case.expect[1])
         assert not right(case, other), (case, other)
     assert 0.35 < sum(said) / len(said) < 0.65
