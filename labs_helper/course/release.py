@@ -39,6 +39,8 @@ _TEACHING = "docs/teaching"  # left out of the folders: it has the answers to th
 # In a text: a link never runs over the end of a line, or of a notebook's JSON string.
 _TO_SOLUTIONS = re.compile(r"\[([^\]\[\"\n]*)\]\(solutions/[^)\"\n]*\)")
 _TO_TEACHING = re.compile(r"\[([^\]\[\"\n]*)\]\((?:docs/)?teaching/[^)\"\n]*\)")
+# What README.md says of the solutions; the zip has none.
+_SOLUTIONS = re.compile(r"<!-- solutions -->\n.*?<!-- solutions: end -->\n", re.S)
 _TIME = (1980, 1, 1, 0, 0, 0)  # the same content makes the same zip, byte for byte
 
 
@@ -97,7 +99,7 @@ def contents(root: Path) -> dict[str, bytes]:
             if file.is_file() and not file.is_symlink() and not left_out:
                 files[inside.as_posix()] = file.read_bytes()
     for name in [name for name in files if name.endswith(".md")]:
-        text = files[name].decode()
+        text = _SOLUTIONS.sub("", files[name].decode())
         files[name] = _TO_TEACHING.sub(lambda link: _("{text} (in the repository)").format(text=link[1]), text).encode()
     sources = sorted((root / "notebooks" / "src").glob(SOURCES))
     if not sources:

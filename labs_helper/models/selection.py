@@ -149,7 +149,8 @@ def _try_real(card: ModelCard) -> tuple[Choice | None, str]:
         path = store.locate(card)
         store.verify(path, ships_code=card.ships_code)
     except LabError as error:
-        return None, _("the real model cannot be used here: {reason}").format(reason=error.what)
+        # The end of a sentence: the caller writes the full stop.
+        return None, _("the real model cannot be used here: {reason}").format(reason=error.what.rstrip(" ."))
     if obstacle := _obstacle(card):
         return None, obstacle
     needed, free = estimate.of_folder(path, on_cpu=False).total, limits.free()

@@ -117,6 +117,12 @@ def test_its_notebooks_have_the_cells_of_the_repository(unpacked):
         assert cells[0] == cells[1], f"run `labs notebooks build {path.stem[:2]}`"
 
 
+def test_its_readme_promises_nothing_that_is_left_out(unpacked):
+    text = (unpacked / "README.md").read_text("utf-8")
+    assert "notebooks/solutions" not in text and "<!-- solutions" not in text and "and hints.\nWords are" in text
+    assert "notebooks/solutions" in (ROOT / "README.md").read_text("utf-8")
+
+
 def test_it_lists_every_file_and_updates_itself_to_itself(made, unpacked):
     """What `labs update` needs; the run of the labs above may have left files of Python behind."""
     listed = json.loads((unpacked / release.HANDED_OUT).read_text("utf-8"))
