@@ -22,6 +22,7 @@ CELLS = [
     "print('the last cell')",
 ]
 TITLE = "Chat with slow"
+LONG = " ".join(["slowly"] * 15)  # answered in twenty seconds: time to act in between
 
 
 @pytest.fixture
@@ -45,11 +46,17 @@ def seen(page):
     return json.loads(place.read_text())
 
 
-def ask(page, text, *, end="Done."):
+def turns(box):
+    return box.find_elements(By.CSS_SELECTOR, ".labs-past > .labs-turn")
+
+
+def ask(page, text, *, wait=True):
+    """Send a message with Enter, and wait for its answer."""
     box = page.boxes(TITLE)[0]
+    before = len(turns(box))
     part(box, "message").send_keys(text, Keys.ENTER)
-    if end:
-        until(lambda: page.status(box) == end, 60, f"{text}: {end}")
+    if wait:
+        until(lambda: len(turns(box)) > before and page.status(box) == "Done.", 60, f"{text} is answered")
     return box
 
 
@@ -117,7 +124,8 @@ def test_the_field_has_its_keys_and_jupyterlab_has_the_rest(page):
     before = page.cells()
     height = field.size["height"]
     field.send_keys("one", Keys.SHIFT + Keys.ENTER)
-    field.send_keys("two", Keys.SHIFT + Keys.ENTER, "dd three")
+    field.send_keys("two", Keys.SHIFT + Keys.ENTER)
+    field.send_keys("dd three")
     assert field.get_attribute("value") == "one\ntwo\ndd three" and field.size["height"] > height
     field.send_keys(Keys.CONTROL + "a")
     assert driver.execute_script("return arguments[0].selectionEnd - arguments[0].selectionStart", field) == 16
@@ -152,13 +160,13 @@ def test_the_focus_returns_to_the_field(page):
     box, driver = page.boxes(TITLE)[0], page.driver
     field = part(box, "message")
     page.show(field)
-    field.send_keys("first")
+    field.send_keys(LONG)
     page.button(box, "Send").click()
     driver.switch_to.active_element.send_keys("typed meanwhile")
     stop(page, box)
     driver.switch_to.active_element.send_keys(", and after")
     assert field.get_attribute("value") == "typed meanwhile, and after"
-    assert seen(page) == ["first"]
+    assert seen(page) == [LONG]
 
 
 def test_what_is_refused_stays_and_says_why(page):
@@ -172,8 +180,9 @@ def test_what_is_refused_stays_and_says_why(page):
     words = "Max tokens: type a whole number from 1 to 1,024, not 'abc'."
     until(lambda: words in part(box, "numbers").text, 20, "what is wrong is beside the field")
     assert number.get_attribute("value") == "abc"
-    field.send_keys("a question", Keys.ENTER)
-    until(lambda: field.get_attribute("value") == "a question", 20, "the text is back")
+    field.send_keys(LONG, Keys.ENTER)
+    until(lambda: words in part(box, "wrong").text, 20, "the reason is beside the text")
+    assert field.get_attribute("value") == LONG
     assert box.text.count(words) == 2 and seen(page) == []
     number.send_keys(Keys.CONTROL + "a")
     number.send_keys("9", Keys.TAB)
@@ -181,11 +190,12 @@ def test_what_is_refused_stays_and_says_why(page):
     field.send_keys(Keys.ENTER)
     stop(page, box)
     # While it answers, what is sent is refused and stays.
-    field.send_keys("again", Keys.ENTER)
+    field.send_keys(LONG, Keys.ENTER)
     until(lambda: page.status(box).startswith("Generating"), 30, "words come")
     field.send_keys("too early", Keys.ENTER)
     until(lambda: "Still answering." in box.text, 20, "refused")
     assert field.get_attribute("value") == "too early"
+    page.button(box, "Stop").click()
 
 
 # -- turns -----------------------------------------------------------------------------------------------------------
@@ -195,7 +205,7 @@ def test_a_turn_can_be_copied_edited_asked_again_and_opened(page):
     box = ask(page, "one")
     ask(page, "two")
     assert seen(page) == ["one", "two"]
-    first, second = box.find_elements(By.CSS_SELECTOR, ".labs-past > .labs-turn")
+    first, second = turns(box)
     assert "33.0 tokens/s" in first.text
     page.show(second)
     page.button(second, "See its tokens").click()
@@ -212,22 +222,21 @@ def test_a_turn_can_be_copied_edited_asked_again_and_opened(page):
     until(lambda: seen(page) == ["one", "two", "two"], 30, "asked again")
     until(lambda: page.status(box) == "Done.", 60, "answered again")
 
-    page.button(box.find_elements(By.CSS_SELECTOR, ".labs-past > .labs-turn")[0], "Edit").click()
+    page.button(turns(box)[0], "Edit").click()
     field = part(box, "message")
     assert field.get_attribute("value") == "one" and "You edit question 1." in box.text
     page.screenshot("chat-edit", box)
     field.send_keys(" more", Keys.ENTER)
     until(lambda: seen(page)[-1] == "one more", 30, "the edited question is asked")
     until(lambda: page.status(box) == "Done.", 60, "answered")
-    turns = box.find_elements(By.CSS_SELECTOR, ".labs-past > .labs-turn")
-    assert len(turns) == 1 and "one more" in turns[0].text and "You edit" not in box.text
+    assert len(turns(box)) == 1 and "one more" in turns(box)[0].text and "You edit" not in box.text
     assert page.complaints() == []
 
 
 def test_the_first_answer_is_not_called_no_messages(page):
     box = page.boxes(TITLE)[0]
     assert "No messages yet." in box.text
-    ask(page, "Count.", end=None)
+    ask(page, LONG, wait=False)
     until(lambda: page.status(box).startswith("Generating"), 30, "words come")
     assert "No messages yet." not in box.text
     page.screenshot("chat-growing", box)
@@ -259,14 +268,14 @@ def test_the_file_keeps_the_conversation_by_itself(page):
 def test_a_page_that_is_loaded_again_in_mid_answer_loses_nothing(page):
     box = page.boxes(TITLE)[0]
     finish(page.driver, SAVE)
-    ask(page, "Count.", end=None)
+    ask(page, LONG, wait=False)
     until(lambda: page.status(box).startswith("Generating"), 30, "words come")
     part(box, "message").send_keys("not sent yet")
     page.driver.refresh()
     until(page._ready, 150, "the notebook is open again")
     box = until(lambda: page.boxes(TITLE), 60, "the chat is back")[0]
     until(lambda: page.status(box) == "Done.", 60, "the answer goes on")
-    assert "Count. Count. Count." in part(box, "past").text
+    assert "slowly slowly" in part(box, "past").text
     assert part(box, "message").get_attribute("value") == "not sent yet"
     # The notebook does not take outputs of a cell that another page ran: the chat says so and gives the code.
     until(lambda: "talk.transcript()" in box.text, 20, "how to keep it")
@@ -297,7 +306,7 @@ GONE = "The kernel was restarted. Run this cell again."
 @pytest.mark.parametrize("how", ["restart", "kill"])
 def test_a_chat_whose_kernel_is_gone_says_so(page, how):
     box = page.boxes(TITLE)[0]
-    ask(page, "Count.", end=None)
+    ask(page, LONG, wait=False)
     until(lambda: page.status(box).startswith("Generating"), 30, "words come")
     part(box, "message").send_keys("half a question")
     if how == "restart":
@@ -308,6 +317,7 @@ def test_a_chat_whose_kernel_is_gone_says_so(page, how):
             ".requestExecute({code: 'import os; os.kill(os.getpid(), 9)', silent: true});"
         )
     until(lambda: GONE in box.text, 60, "the chat says what happened")
+    assert "Generating" not in box.text and page.button(box, "Copy conversation").is_enabled()
     page.screenshot(f"chat-{how}", box)
     icon = "return getComputedStyle(arguments[0], '::before').content"
     for element in [box, *box.find_elements(By.XPATH, ".//*")]:

@@ -95,8 +95,11 @@ function show(view) {
   const stop = stopButton(view, () => view.focus(message.field));
   const fresh = pressable(w.new, () => { view.send("new"); edit(0); }, { hint: w.new_hint });
   fresh.dataset.idle = "";
-  const all = copyButton(w.copy_all, () =>
-    view.get("shown").map((turn) => `${w.you}: ${turn.question}\n${view.get("name")}: ${turn.text}`).join("\n\n"));
+  const all = copyButton(w.copy_all, () => {
+    const asked = view.get("asked"); // an answer that never ended, too
+    const turns = [...view.get("shown"), ...(asked.number ? [{ ...asked, text: view.get("growing") }] : [])];
+    return turns.map((turn) => `${w.you}: ${turn.question}\n${view.get("name")}: ${turn.text}`).join("\n\n");
+  });
   view.follow("shown", (turns) => { all.hidden = !turns.length; });
   view.follow("running", (state) => {
     switchable(view, !state, send);
@@ -138,7 +141,10 @@ function show(view) {
         copyButton(w.copy, () => kept.code));
     }
   }
-  view.whenLost = () => message.why.replaceChildren(w.lost);
+  view.whenLost = () => {
+    message.why.replaceChildren(w.lost);
+    all.hidden = false;
+  };
 
   view.el.append(
     hide,
