@@ -92,9 +92,9 @@ def create_app(
     page, join_page = (Path(__file__).with_name(name).read_text("utf-8") for name in ("page.html", "join.html"))
     app = FastAPI(title="Class board", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     pace = Limiter(*limits.learner)
-    shown = [{"id": number, "title": title} for number, title in exercises.items()]
 
     _refuse_in_words(app)
+    _serve_the_instructor(app, storage, exercises, how)
 
     @app.get("/")
     async def board() -> HTMLResponse:
@@ -107,27 +107,6 @@ def create_app(
     @app.post(ASK)
     async def which() -> dict[str, Any]:
         return {"board": storage.board}
-
-    # A thread of its own: a page does not queue behind learners who send.
-    pages = ThreadPoolExecutor(1, thread_name_prefix="labs-page")
-
-    @app.get("/api/state")
-    async def state(since: str = "") -> Response:
-        def answer() -> Response:
-            if since == storage.version:
-                return Response(status_code=204)
-            return JSONResponse(storage.state() | {"exercises": shown})
-
-        return await asyncio.get_running_loop().run_in_executor(pages, answer)
-
-    @app.get("/api/room")
-    async def the_room() -> JSONResponse:
-        return JSONResponse(how.to_page())
-
-    @app.post(REMOVE)
-    def remove(message: Removal) -> dict[str, Any]:
-        # An alias is no pattern here, whatever is in it.
-        return {"removed": storage.remove(glob.escape(message.alias))}
 
     @app.post("/api/join")
     def join(message: Join, learner: Learner) -> dict[str, Any]:
@@ -150,6 +129,31 @@ def create_app(
             raise HTTPException(403, str(error)) from error
 
     return Guard(app, storage, limits, _policy(page, join_page))
+
+
+def _serve_the_instructor(app: FastAPI, storage: Storage, exercises: Mapping[str, str], how: joining.Joining) -> None:
+    """What the instructor's page asks; the guard lets nothing else through to these."""
+    shown = [{"id": number, "title": title} for number, title in exercises.items()]
+    # A thread of its own: a page does not queue behind learners who send.
+    pages = ThreadPoolExecutor(1, thread_name_prefix="labs-page")
+
+    @app.get("/api/state")
+    async def state(since: str = "") -> Response:
+        def answer() -> Response:
+            if since == storage.version:
+                return Response(status_code=204)
+            return JSONResponse(storage.state() | {"exercises": shown})
+
+        return await asyncio.get_running_loop().run_in_executor(pages, answer)
+
+    @app.get("/api/room")
+    async def the_room() -> JSONResponse:
+        return JSONResponse(how.to_page())
+
+    @app.post(REMOVE)
+    def remove(message: Removal) -> dict[str, Any]:
+        # An alias is no pattern here, whatever is in it.
+        return {"removed": storage.remove(glob.escape(message.alias))}
 
 
 def _refuse_in_words(app: FastAPI) -> None:

@@ -1,8 +1,8 @@
 """Bring the course up to date, and keep what a learner changed.
 
 A clone is moved forward to its branch on the server (`update_clone`); a folder that came as a zip takes its files from
-a newer zip (`update_zip`). In both, a file that the learner changed and that the update brings anew is first written
-beside it under a dated name, as `labs reset` does. Files that the update does not touch stay as they are.
+a newer zip (`update_zip`). In both, a learner's version of a file that the update replaces is first written beside it
+under a dated name, as `labs reset` does. Files that the update does not touch stay as they are.
 """
 
 from __future__ import annotations
