@@ -12,6 +12,7 @@ from labs_helper.course.timetable import HEADING, from_its_heading, lab_notebook
 from labs_helper.errors import LabError
 
 _KINDS = ("fragment", "notes", "skip", "slide")  # tags of cells, which are also nbconvert's slide types
+_REVEALS = re.compile(r"\breveal\(")  # the result of a guess: not on the slide on which the room still guesses
 _ASKS = re.compile(r"^(check|hint|check_setup|predict)\(", re.M)  # nothing to show, or an answer
 _UP_TO_IMAGES = re.compile(r"(\]\(|\bsrc=\")(?:\.\./)+images/")
 _SECTION = re.compile(r"^## (\d+)\. ")
@@ -21,9 +22,9 @@ def slides(lab: str, destination: Path | None = None, *, folder: Path | None = N
     """Write the slides of a lab, as one HTML file that needs nothing else, with the outputs of the solution edition.
 
     Every cell tagged `slide` begins a slide, `fragment` a step of one, `notes` speaker's notes; `skip` leaves a cell
-    out. A notebook without such a tag gets a slide for each heading, and one for each cell of code after the first of
-    a slide. Answers of exercises are left out either way, and so is the check of the machine. The speaker's notes of a
-    section also hold what the teaching guide says about it.
+    out. A notebook without such a tag gets a slide for each heading, one for each cell of code after the first of a
+    slide, and one for each result that is guessed first. Answers of exercises are left out either way, and so is the
+    check of the machine. The speaker's notes of a section also hold what the teaching guide says about it.
 
     Args:
         lab: its number or file name.
@@ -99,7 +100,7 @@ def _mark_slides(cells: list[Any]) -> None:
             kind = "skip"
         elif tagged or "notes" in own:
             kind = next((kind for kind in _KINDS if kind in own), "-")
-        elif HEADING.match(from_its_heading(text)) if not is_code else code_before:
+        elif HEADING.match(from_its_heading(text)) if not is_code else code_before or _REVEALS.search(text):
             kind = "slide"
         if kind != "skip":
             code_before = is_code or (code_before and kind != "slide")

@@ -252,12 +252,13 @@ class Addresses(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.fetched, self.links, self.formulas = [], [], 0
+        self.fetched, self.links, self.formulas, self.places = [], [], 0, set()
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
         named = dict(attrs)
         self.formulas += tag == "math"
+        self.places.add(f"#{named.get('id')}")
         self.fetched += [named[key] for key in ("src", "srcset", "poster", "data") if named.get(key)]
         if tag == "link":
             self.fetched.append(named["href"])
@@ -273,7 +274,8 @@ def test_slides_need_no_other_file_and_no_server(tmp_path, lab):
     assert [
         address[:60] for address in re.findall(r"url\(['\"]?([^)]*)", made) if not address.startswith(("data:", "#"))
     ] == []
-    assert "@import" not in made and [link for link in page.links if not link.startswith("https://")] == []
+    assert "@import" not in made
+    assert [link for link in page.links if not link.startswith("https://") and link not in page.places] == []
     assert "Ready for lab" not in made  # what check_setup says of the author's machine
     if lab == "01":
         assert page.formulas > 2 and page.fetched[0].startswith("data:image/svg+xml")
@@ -287,12 +289,22 @@ def test_the_notes_of_a_slide_are_those_of_the_teaching_guide(tmp_path):
     assert "to use their sentences" not in notes
 
 
+def test_a_section_that_links_lead_to_begins_a_slide_and_has_its_notes(tmp_path):
+    made = slides.slides("02", tmp_path / "x.html").read_text("utf-8")
+    (slide,) = [text for text in Slides(made).slides if "4. Use 1: little memory" in text]
+    assert "Find out where the plain package" not in slide and "cost over tiles" in slide
+
+
 def test_slides_without_tags_begin_at_headings(tmp_path, capsys):
     target = tmp_path / "slides.html"
     assert cli.main(["workshop", "slides", "00", "--to", str(target)]) == 0
     made = target.read_text("utf-8")
     shown = Slides(made).slides
     assert "Start the course" in shown[0] and sum("Run and stop a notebook" in text for text in shown) == 1
+    asked, told = (
+        [i for i, text in enumerate(shown) if words in text] for words in ("For how many of the", "Measured:")
+    )
+    assert asked and told and not set(asked) & set(told)  # the room guesses before the slide with the result
     assert "place = " not in made.replace("<span", "").split("Exercise 0.1")[-1]  # neither the answer nor its check
 
 
