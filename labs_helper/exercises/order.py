@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from labs_helper.common.translate import _
+from labs_helper.exercises import hints
 
 _EVENT = "post_run_cell"
 _MARK = "_labs_order"  # the shell keeps our handler under this name, so that it is registered once
@@ -28,6 +29,7 @@ def load_ipython_extension(shell: Any) -> None:
     Example:
         load_ipython_extension(get_ipython())
     """
+    hints.watch(shell)  # it has to see the cells before the first check
     if getattr(shell, _MARK, None) is not None:
         return
 
