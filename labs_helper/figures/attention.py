@@ -61,7 +61,7 @@ def attention_view(
     seen = _record_of(record)
     if head is not None and layer is None:
         raise BadRequest(
-            _("Head {head} of which layer?").format(head=head), _("Name a layer too: layer=2, head=4, for example.")
+            _("Which layer is head {head} in?").format(head=head), _("Name a layer too: layer=2, head=4, for example.")
         )
     if layer is None or head is None:
         if layer is not None:
