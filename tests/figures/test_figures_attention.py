@@ -58,7 +58,7 @@ def test_listed_tokens_can_be_chosen():
     [
         ({"layer": 2}, "no head 0 in layer 2"),
         ({"layer": 0, "head": 3}, "no head 3 in layer 0"),
-        ({"head": 1}, "of which layer"),
+        ({"head": 1}, "Which layer is head"),
         ({"layer": 0, "head": 0, "tokens": [4]}, "no token 4"),
     ],
 )
