@@ -51,7 +51,7 @@ def attention_on_picture(
         BadRequest: `cells` is no table of shares.
 
     Example:
-        attention_on_picture("images/vision/four-shapes.png", cells, word="red")
+        attention_on_picture(picture, cells, word="red")
     """
     shares = np.asarray(cells, float)
     if shares.ndim != 2 or not shares.size or not np.isfinite(shares).all() or shares.min() < 0:
