@@ -283,15 +283,21 @@ def test_a_reader_that_has_enough(tmp_path, buffered):
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
-def test_an_export_that_is_ended_leaves_nothing(tmp_path, name):
+def test_an_export_that_is_ended_leaves_nothing(tmp_path, tiny_checkpoint, name):
     """The half-written pack of a command that `kill` or a closed terminal ends is gone."""
+    model = "phi-3.5-mini-instruct-4bit"
+    shutil.copytree(tiny_checkpoint, tmp_path / "models" / model)
+    (tmp_path / "stick").mkdir()
     code = (
         "import os, signal\n"
         "from labs_helper import cli\n"
         "from labs_helper.store import packs\n"
         f"packs._copy = lambda *_args: os.kill(os.getpid(), signal.{name})\n"
-        f"raise SystemExit(cli.main(['models', 'export', 'instruct-tiny', {str(tmp_path)!r}]))"
+        f"raise SystemExit(cli.main(['models', 'export', {model!r}, {str(tmp_path / 'stick')!r}]))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    environment = {**os.environ, "LABS_MODELS_DIR": str(tmp_path / "models")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, env=environment
+    )
     assert done.returncode == 128 + getattr(signal, name), done.stderr
-    assert list(tmp_path.iterdir()) == [] and "Traceback" not in done.stderr
+    assert list((tmp_path / "stick").iterdir()) == [] and "Traceback" not in done.stderr
