@@ -124,8 +124,7 @@ class Jobs:
         self._count = 0
 
         def loading(seconds: float | None) -> None:
-            words = _("Loading {name}…") if seconds is None else _("Loaded in {seconds:.1f} s. Waiting…")
-            self.say(words.format(name=name, seconds=seconds))
+            self._say_loading(name, seconds)
 
         def token_came(token: Token) -> None:
             self._count += 1
@@ -156,6 +155,11 @@ class Jobs:
             raise
         if stop_now:
             job.stop()
+
+    def _say_loading(self, name: str, seconds: float | None) -> None:
+        """Say that the model is being loaded, or how long it took."""
+        words = _("Loading {name}…") if seconds is None else _("Loaded in {seconds:.1f} s. Waiting…")
+        self.say(words.format(name=name, seconds=seconds))
 
     def _end(self) -> None:
         """Give the widget back: the buttons work again and `wait` returns."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,11 +30,12 @@ CLIP_FRAMES = 4  # a clip becomes this many pictures
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture in the list: what it is called, itself, and what it shows in words."""
+    """A picture in the list: what it is called, itself, what it shows in words, and a question to ask about it."""
 
     name: str
     image: Image.Image = field(repr=False)
     alt: str
+    question: str = ""
 
     @cached_property
     def small(self) -> str:
@@ -71,14 +72,15 @@ def course_choices() -> dict[str, list[Picture]]:
     return choices
 
 
-def choice_label(name: str, pictures: Sequence[Picture]) -> str:
-    """One line of the list of choices."""
-    many = ""
+def spoken(name: str, pictures: Sequence[Picture]) -> str:
+    """What a screen reader says of a choice: its name, how many pictures it has, and what it shows."""
+    first = pictures[0]
+    words = _("{name}: {alt}")
     if len(pictures) > 1:
-        many = f", {counted_pictures(len(pictures))}"
-    elif pictures[0].is_clip:
-        many = _(", clip")
-    return f"{pictures[0].scenario}: {name}{many}"
+        words = _("{name}, {pictures}: {alt}")
+    elif first.is_clip:
+        words = _("{name}, a clip: {alt}")
+    return words.format(name=name, pictures=counted_pictures(len(pictures)), alt=first.alt)
 
 
 def from_course(pictures: Sequence[Picture]) -> list[Shown]:
@@ -90,9 +92,10 @@ def from_course(pictures: Sequence[Picture]) -> list[Shown]:
     shown: list[Shown] = []
     for picture in pictures:
         if picture.is_clip:
-            shown += _frames(picture.path, picture.name, picture.alt, inside=folder())
+            frames = _frames(picture.path, picture.name, picture.alt, inside=folder())
+            shown += [replace(frame, question=picture.question) for frame in frames]
         else:
-            shown.append(Shown(picture.name, picture.image, picture.alt))
+            shown.append(Shown(picture.name, picture.image, picture.alt, picture.question))
     return shown
 
 
@@ -109,8 +112,8 @@ def from_upload(name: str, data: bytes) -> list[Shown]:
         )
     try:
         if holds_frames(data):
-            return _frames(data, name, _("no description"))
-        return [Shown(name, open_image(data), _("no description"))]
+            return _frames(data, name, not_described())
+        return [Shown(name, open_image(data), not_described())]
     except BadImage as error:  # bytes have no name
         raise BadImage(_("{name}: {reason}").format(name=name, reason=error.what), error.do) from error
 
@@ -127,14 +130,19 @@ def opened(source: PictureSource, number: int) -> list[Shown]:
     """
     if not isinstance(source, (str, os.PathLike)):
         name = _("picture {number}").format(number=number)
-        return [Shown(name, open_image(source), _("no description"))]
+        return [Shown(name, open_image(source), not_described())]
     path = Path(source).expanduser()
     known = next((picture for picture in course_pictures() if path.name == picture.name), None)
     own = known is not None and path.resolve() == known.path.resolve()
-    alt = known.alt if known is not None and own else _("no description")
+    alt, question = (known.alt, known.question) if known is not None and own else (not_described(), "")
     if is_clip(path) or holds_frames(path):
-        return _frames(path, path.name, alt)
-    return [Shown(path.name, open_image(source), alt)]
+        return [replace(frame, question=question) for frame in _frames(path, path.name, alt)]
+    return [Shown(path.name, open_image(source), alt, question)]
+
+
+def not_described() -> str:
+    """What stands for the description of a picture that has none."""
+    return _("no description")
 
 
 def counted_pictures(count: int) -> str:

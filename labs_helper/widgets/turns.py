@@ -110,7 +110,7 @@ class TurnView(JobView, Generic[T]):
         self.turns.append(turn)
         self.growing = ""
         self.asked = self._turn_facts(len(self.turns), turn)
-        self.say(_("Waiting for the model…"))
+        self.say(self._waiting())
         self._start(
             submit,
             turn.question,
@@ -119,6 +119,10 @@ class TurnView(JobView, Generic[T]):
             on_done=self._on_done,
             **options,
         )
+
+    def _waiting(self) -> str:
+        """What is happening until the first word."""
+        return _("Waiting for the model…")
 
     def _turn_facts(self, number: int, turn: T) -> dict[str, Any]:
         """A turn as the page needs it: text as it is, HTML that is safe."""
