@@ -8,9 +8,9 @@ from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest
 from labs_helper.figures.base import Figure, heading
 from labs_helper.figures.experts import compare_experts, expert_load, expert_map, expert_tokens
-from labs_helper.widgets.base import Explorer
-from labs_helper.widgets.controls import dropdown, most_tokens, on_change, row, text_field
+from labs_helper.widgets.explorer import Choice, Explorer, Line
 from labs_helper.widgets.jobs import as_model
+from labs_helper.widgets.numbers import longest_answer
 
 if TYPE_CHECKING:
     from labs_helper.models.answers import Answer
@@ -39,56 +39,43 @@ class ExpertExplorer(Explorer):
             )
         self._questions: list[str] = []
         self._todo: list[str] = []
-        self.second = text_field(
-            _("Compare with"),
-            second,
-            enter=self._show_typed,
-            label_width="10em",
-            placeholder=_("a second prompt; may stay empty"),
-        )
-        self.max_tokens = most_tokens(max_tokens)
-        self.layer = dropdown(
-            _("Layer"),
-            [_layer_option(layer)],
-            layer,
-            width="18em",
-            label_width="10em",
-            tooltip=_("Which layer's experts to show under the tokens"),
-        )
         words = {"tokens": _("tokens by expert"), "map": _("layers by experts"), "load": _("load of the experts")}
-        self.choice = dropdown(
-            _("View"),
-            [(words[name], name) for name in VIEWS],
-            view,
-            width="26em",
-            label_width="10em",
-            tooltip=_("What to draw of the same record"),
-        )
+        self._view = Choice("view", _("View"), [(words[name], name) for name in VIEWS], view)
+        self._layer = Choice("layer", _("Layer"), [_layer_option(layer)], str(layer))
+        self.max_tokens = longest_answer(max_tokens)
         super().__init__(
             as_model(model or "moe"),
             label=_("Show experts"),
-            tooltip=_("Answer and show the experts (or press Enter)"),
-            prompt=prompt,
-            label_width="10em",
+            hint=_("Answer and show the experts (or press Enter)"),
+            lines=[
+                Line("prompt", _("Prompt"), prompt),
+                Line("second", _("Compare with"), second, _("a second prompt; may stay empty")),
+            ],
+            numbers=[self.max_tokens],
+            choices=[self._view, self._layer],
         )
-        on_change(self.layer, self._draw)
-        on_change(self.choice, self._draw)
-        self._arrange(self.second, row(self.choice, self.layer, self.max_tokens))
         if prompt.strip():
             self.show()
+
+    @property
+    def layer(self) -> int:
+        """The layer whose experts are shown under the tokens."""
+        return int(self._layer.value)
 
     def show(self, prompt: str | None = None, second: str | None = None) -> ExpertExplorer:
         """Answer and show. Returns at once; `.wait()` waits. The arguments replace what is in the boxes."""
         if prompt is not None:
-            self.message.value, self.second.value = prompt, second or ""
-        questions = [text for text in (self.message.value.strip(), self.second.value.strip()) if text]
+            self._type(prompt=prompt, second=second or "")
+        questions = [text for text in (self.text("prompt"), self.text("second")) if text]
         if self._take():
             self._questions, self._todo = questions, list(questions)
             self._next()
         return self
 
-    def _show_typed(self) -> None:
-        self.show()
+    def _update_choices(self) -> None:
+        self._view.acts = bool(self.answers)
+        # The two other views show all layers at once.
+        self._layer.acts = bool(self.answers) and self._view.value == "tokens"
 
     def _heading(self) -> str:
         return _("Experts of {model}").format(model=self.model.name)
@@ -107,9 +94,9 @@ class ExpertExplorer(Explorer):
         )
 
     def _view_of(self, answer: Answer, question: str) -> Figure:
-        if self.choice.value == "tokens":
-            return expert_tokens(answer, self.layer.value, title=question)
-        figure = expert_map(answer) if self.choice.value == "map" else expert_load(answer)
+        if self._view.value == "tokens":
+            return expert_tokens(answer, self.layer, title=question)
+        figure = expert_map(answer) if self._view.value == "map" else expert_load(answer)
         # Under its prompt as HTML: matplotlib could not write every script; the browser can.
         return Figure(
             html=heading(question) + figure.html,
@@ -118,10 +105,6 @@ class ExpertExplorer(Explorer):
             takeaway=figure.takeaway,
             rows=figure.rows,
         )
-
-    def _draw(self) -> None:
-        if self.answers and not self._error and not self.busy:
-            self.view.value = self.static().html
 
     def _next(self) -> None:
         self._ask(self._todo.pop(0), max_tokens=int(self.max_tokens.value), record_experts=True)
@@ -136,9 +119,9 @@ class ExpertExplorer(Explorer):
             self._next()
             return
         layers = answer.recorded.experts.shape[1]
-        wanted = min(self.layer.value, layers - 1)
-        self.layer.options = [_layer_option(number) for number in range(layers)]
-        self.layer.value = wanted
+        self._layer.options = [_layer_option(number) for number in range(layers)]
+        self._layer.value = str(min(self.layer, layers - 1))
+        self._show_controls()
         self._show_answers()
 
 
@@ -177,5 +160,5 @@ def experts(
     return ExpertExplorer(model, prompt, second, layer=layer, view=view, max_tokens=max_tokens)
 
 
-def _layer_option(number: int) -> tuple[str, int]:
-    return _("layer {number}").format(number=number), number
+def _layer_option(number: int) -> tuple[str, str]:
+    return _("layer {number}").format(number=number), str(number)

@@ -27,13 +27,13 @@ from labs_helper.widgets.picture_list import PictureList
 from labs_helper.widgets.shown import (
     MOST_UPLOAD,
     Shown,
+    about_choice,
     counted_pictures,
     course_choices,
     from_course,
     from_upload,
     not_described,
     opened,
-    spoken,
 )
 from labs_helper.widgets.turns import Turn, TurnView, turn_html
 
@@ -323,9 +323,8 @@ class Look(TurnView[Asked]):
         pictures = [
             {
                 "name": name,
-                "label": spoken(name, own),
+                "about": about_choice(own),
                 "kind": own[0].scenario,
-                "alt": own[0].alt,
             }
             for name, own in self._course.items()
         ]

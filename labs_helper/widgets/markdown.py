@@ -66,13 +66,3 @@ def markdown(text: str) -> str:
     """
     rendered = _converter()(printable(text))
     return rendered if isinstance(rendered, str) else ""  # a list only without a renderer
-
-
-def streaming(text: str) -> str:
-    """Text that is still growing: escaped, with its line breaks, never interpreted.
-
-    Example:
-        >>> "&lt;b&gt;" in streaming("<b>")
-        True
-    """
-    return f'<div style="white-space:pre-wrap;line-height:1.4">{escape(text)}</div>'

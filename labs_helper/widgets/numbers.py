@@ -86,6 +86,12 @@ class Number:
         }
 
 
+def longest_answer(tokens: int) -> Number:
+    """The field for the longest answer, in tokens."""
+    most = max(1024, int(tokens))
+    return Number("max_tokens", _("Max tokens"), _("The longest answer, in tokens"), int(tokens), 1, most, 1)
+
+
 class Sampling:
     """Temperature, top-p and the longest answer.
 
@@ -115,10 +121,7 @@ class Sampling:
             1.0,
             0.05,
         )
-        most = max(1024, int(max_tokens))
-        self.max_tokens = Number(
-            "max_tokens", _("Max tokens"), _("The longest answer, in tokens"), int(max_tokens), 1, most, 1
-        )
+        self.max_tokens = longest_answer(max_tokens)
 
     @property
     def all(self) -> tuple[Number, ...]:

@@ -72,15 +72,14 @@ def course_choices() -> dict[str, list[Picture]]:
     return choices
 
 
-def spoken(name: str, pictures: Sequence[Picture]) -> str:
-    """What a screen reader says of a choice: its name, how many pictures it has, and what it shows."""
-    first = pictures[0]
-    words = _("{name}: {alt}")
+def about_choice(pictures: Sequence[Picture]) -> str:
+    """What a choice of the course shows, and how many pictures it has."""
+    words = "{alt}"
     if len(pictures) > 1:
-        words = _("{name}, {pictures}: {alt}")
-    elif first.is_clip:
-        words = _("{name}, a clip: {alt}")
-    return words.format(name=name, pictures=counted_pictures(len(pictures)), alt=first.alt)
+        words = _("{pictures}: {alt}")
+    elif pictures[0].is_clip:
+        words = _("A clip: {alt}")
+    return words.format(pictures=counted_pictures(len(pictures)), alt=pictures[0].alt)
 
 
 def from_course(pictures: Sequence[Picture]) -> list[Shown]:

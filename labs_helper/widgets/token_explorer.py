@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from labs_helper.common.translate import _
 from labs_helper.figures.base import Figure
 from labs_helper.figures.tokens import token_view
-from labs_helper.widgets.base import Explorer
-from labs_helper.widgets.controls import SamplingFields
+from labs_helper.widgets.explorer import Explorer, Line
 from labs_helper.widgets.jobs import as_model
+from labs_helper.widgets.numbers import Sampling
 
 if TYPE_CHECKING:
     from labs_helper.models.answers import Answer
@@ -31,16 +31,15 @@ class TokenExplorer(Explorer):
         top_logprobs: int = 5,
     ) -> None:
         self.top_logprobs = top_logprobs
-        self.settings = SamplingFields(max_tokens=max_tokens, temperature=temperature, top_p=top_p)
+        self.sampling = Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p)
         self._question = ""
         super().__init__(
             as_model(model),
             label=_("Show tokens"),
-            tooltip=_("Generate an answer and show its tokens (or press Enter)"),
-            prompt=prompt,
-            label_width="8em",
+            hint=_("Generate an answer and show its tokens (or press Enter)"),
+            lines=[Line("prompt", _("Prompt"), prompt)],
+            numbers=self.sampling.all,
         )
-        self._arrange(self.settings.row)
         if prompt.strip():
             self.show()
 
@@ -52,15 +51,12 @@ class TokenExplorer(Explorer):
     def show(self, prompt: str | None = None) -> TokenExplorer:
         """Generate and show. Returns at once; `.wait()` waits. `prompt` replaces what is in the box."""
         if prompt is not None:
-            self.message.value = prompt
+            self._type(prompt=prompt)
         if self._take():
-            self._question = self.message.value.strip()
-            options: Options = {**self.settings.options(), "top_logprobs": self.top_logprobs}
+            self._question = self.text("prompt")
+            options: Options = {**self.sampling.options(), "top_logprobs": self.top_logprobs}
             self._ask(self._question, **options)
         return self
-
-    def _show_typed(self) -> None:
-        self.show()
 
     def _heading(self) -> str:
         return _("Tokens of {model}").format(model=self.model.name)

@@ -18,7 +18,7 @@ from labs_helper.models.answers import Answer
 from labs_helper.models.conversation import Conversation
 from labs_helper.widgets import benchmarks, chat, compare, tokens, turns
 from labs_helper.widgets.jobs import UPDATE_SECONDS
-from labs_helper.widgets.markdown import allowed_address, markdown, streaming
+from labs_helper.widgets.markdown import allowed_address, markdown
 
 NASTY = "<script>alert(1)</script> <img src=x onerror=alert(1)> [click](javascript:alert(1)) ![x](http://e.org/p)"
 
@@ -138,16 +138,6 @@ def test_chat_sends_what_the_page_sends_and_shows_the_answer():
     assert talk.last.text == "**Bold** words." == turn["text"]
     assert "20.0 tokens/s" in turn["facts"] and "(4 from the cache), " in turn["facts"]
     assert talk.status == "Done." and talk.running == ""
-
-
-def press_enter(field, text=None):
-    """What the front end does for Enter: first the message, then the text if it has changed.
-
-    The private method is where ipywidgets hands over what a browser sent; there is no public one.
-    """
-    field._handle_custom_msg({"event": "submit"}, [])
-    if text is not None:
-        field.value = text
 
 
 def asked(model, count, seconds=5.0):
@@ -357,14 +347,7 @@ def test_static_form_is_stable_and_readable():
     assert list(talk.transcript().frame()["answer"]) == ["Hello there."]
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: tokens(FakeModel()),
-        lambda: benchmarks(),
-    ],
-)
-def test_every_control_has_a_visible_description(make):
+def test_every_control_has_a_visible_description():
     import ipywidgets
 
     def walk(widget):
@@ -382,7 +365,7 @@ def test_every_control_has_a_visible_description(make):
         ipywidgets.Checkbox,
         ipywidgets.RadioButtons,
     )
-    found = [widget for widget in walk(make()) if isinstance(widget, kinds)]
+    found = [widget for widget in walk(benchmarks()) if isinstance(widget, kinds)]
     assert found and all(widget.description.strip() for widget in found)
 
 
@@ -623,10 +606,6 @@ def test_markdown_makes_only_harmless_tags(text):
     Watch().feed(markdown(text))
 
 
-def test_streaming_text_keeps_line_breaks_and_drops_control_characters():
-    assert streaming("a\n<b>\x1b") == '<div style="white-space:pre-wrap;line-height:1.4">a\n&lt;b&gt;\ufffd</div>'
-
-
 # -- compare -------------------------------------------------------------------------------------------------------
 
 
@@ -689,18 +668,15 @@ def test_tokens_shows_the_token_view():
     model = FakeModel(reply="<b>Nairobi</b> is")
     view = tokens(model, "Capital?", top_logprobs=2).wait(5)
     assert model.requests[0][1]["top_logprobs"] == 2
-    assert "&lt;b&gt;Nairobi" in view.view.value and "<b>Nairobi" not in view.view.value
+    assert "&lt;b&gt;Nairobi" in view.drawing and "<b>Nairobi" not in view.drawing
     assert "90.5 %" in view.static().text
-    view.message.value = ""
-    view.run_button.click()
-    assert "Type a prompt first." in view.status.value
+    assert "Type a prompt first." in view.show(" ").status
 
 
 def test_tokens_shows_errors_and_lives_on():
     view = tokens(FakeModel(error=BadRequest("Empty.", "Write."))).show("x").wait(5)
-    assert "Empty. Write." in view.view.value and "Empty. Write." in repr(view)
-    view.run_button.click()
-    view.wait(5)
+    assert "Empty. Write." in view.drawing and "Empty. Write." in repr(view)
+    view.show().wait(5)
     assert view.answer.text == "Hello there."
 
 

@@ -111,8 +111,8 @@ function fileTaker(view) {
 /** The pictures of the course, as small ones to press. One of them is a stop of Tab; arrow keys go to the others. */
 function courseStrip(view) {
   const strip = h("div", { class: "labs-strip", role: "group", "aria-label": view.words.strip });
-  const kind = h("select", { "aria-label": view.words.kind, class: "labs-field labs-kind" });
-  const head = h("div", { class: "labs-row" }, h("span", {}, view.words.strip), kind);
+  const kind = h("select", { id: unique("kind"), class: "labs-field labs-kind" });
+  const head = h("div", { class: "labs-row" }, h("span", {}, view.words.strip), h("label", { for: kind.id }, view.words.kind), kind);
   const box = h("div", { hidden: true }, head, strip);
   const drawn = new Map();
   const seen = () => [...strip.children].filter((button) => !button.hidden);
@@ -137,11 +137,10 @@ function courseStrip(view) {
     strip.replaceChildren(
       ...pictures.map((picture) => {
         const image = h("img", { alt: "", width: 88, height: 66 });
-        const button = pressable("", () => { stop(button); view.send("course", { name: picture.name }); }, { hint: picture.alt });
+        const button = pressable("", () => { stop(button); view.send("course", { name: picture.name }); }, { hint: picture.about });
         button.className = "labs-thumb";
         button.dataset.kind = picture.kind;
-        button.setAttribute("aria-label", picture.label);
-        button.append(image, h("span", { "aria-hidden": "true" }, picture.name));
+        button.append(image, h("span", {}, picture.name));
         drawn.set(picture.name, image);
         return button;
       }),
@@ -213,9 +212,9 @@ function cardList(view) {
     const facts = h("small", {});
     const field = h("input", { id: unique("alt"), type: "text", class: "labs-field", "data-kernel": "", autocomplete: "off" });
     field.addEventListener("change", () => view.send("describe", { picture: id, text: field.value }));
-    const earlier = pressable("←", act("move", id, "earlier", { by: -1 }), { hint: view.words.earlier });
-    const later = pressable("→", act("move", id, "later", { by: 1 }), { hint: view.words.later });
-    const remove = pressable("×", act("remove", id, "remove"), { hint: view.words.remove });
+    const earlier = pressable("←", act("move", id, "earlier", { by: -1 }));
+    const later = pressable("→", act("move", id, "later", { by: 1 }));
+    const remove = pressable("×", act("remove", id, "remove"));
     remove.classList.add("labs-cross");
     const alt = h("label", { for: field.id }, view.words.alt);
     const box = h("li", { class: "labs-card" }, remove, image, h("div", { class: "labs-facts-of" }, name, h("br"), facts), alt, field,
@@ -241,9 +240,9 @@ function cardList(view) {
       draw(given.id);
       if (document.activeElement !== card.field) card.field.value = given.alt;
       const about = { number: at + 1, name: given.name };
-      card.earlier.setAttribute("aria-label", words(view.words.earlier_of, about));
-      card.later.setAttribute("aria-label", words(view.words.later_of, about));
-      card.remove.setAttribute("aria-label", words(view.words.remove_of, about));
+      signed(card.earlier, words(view.words.earlier, about));
+      signed(card.later, words(view.words.later, about));
+      signed(card.remove, words(view.words.remove, about));
       switchable(view, at > 0, card.earlier);
       switchable(view, at < cards.length - 1, card.later);
     });
@@ -260,6 +259,12 @@ function cardList(view) {
     h("div", { class: "labs-row" }, total, crops, clear),
     h("div", { class: "labs-row" }, h("span", { role: "status" }, said), undo));
   return part;
+}
+
+/** A button that shows a sign only: its name is read aloud, and shown where the mouse rests. */
+function signed(button, name) {
+  button.setAttribute("aria-label", name);
+  button.title = name;
 }
 
 function cropsOf(view) {
