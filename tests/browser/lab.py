@@ -348,7 +348,8 @@ class Page:
 
     def status(self, box: Any) -> str:
         """The status line of a widget."""
-        return box.find_element(By.XPATH, ".//*[@role='status']").text
+        own = box.find_elements(By.CSS_SELECTOR, ".labs-status")
+        return (own or box.find_elements(By.XPATH, ".//*[@role='status']"))[0].text
 
     def select_cell(self, number: int) -> None:
         """Put the focus on a cell, from 0, in command mode, as Escape and the arrow keys would."""

@@ -4,6 +4,8 @@ function show(view) {
   const cards = cardList(view);
   const sources = sourcesOf(view);
   const ask = questionOf(view);
+  view.el.setAttribute("role", "group");
+  view.el.setAttribute("aria-label", view.get("title"));
   view.el.append(
     titleLine(view.get("title")),
     view.notice,
@@ -316,7 +318,7 @@ function questionOf(view) {
   const seconds = h("span", { class: "labs-count", "aria-live": "off" });
   const status = h("div", { class: "labs-row" }, statusLine(view), seconds);
   clock(view, seconds);
-  const box = h("div", {}, chips, ask.box, h("div", { class: "labs-buttons" }, button, stopButton(view, () => ask.field.focus())), status);
+  const box = h("div", { class: "labs-ask" }, chips, ask.box, h("div", { class: "labs-buttons" }, button, stopButton(view, () => ask.field.focus())), status);
   return { box, put: ask.put, field: ask.field };
 }
 
