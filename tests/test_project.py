@@ -188,7 +188,10 @@ def imported(name: str) -> set[str]:
             modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             modules.add(node.module)
-    ours = {file.split("/")[0] for file in PYTHON} | {Path(file).stem for file in PYTHON if file.startswith("tests/")}
+    ours = {file.split("/")[0] for file in PYTHON}
+    for file in PYTHON:
+        if file.startswith("tests/"):
+            ours |= {Path(file).stem, Path(file).parent.name}
     tops = {module.split(".")[0] for module in modules} - sys.stdlib_module_names - ours
     names = {canonical(each) for top in tops for each in (INSTALLED.get(top, [top])[:1])}
     return {"mlx" if each.startswith("mlx-") and each not in ("mlx-lm", "mlx-vlm") else each for each in names}
