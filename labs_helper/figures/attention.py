@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-
 from labs_helper.common.markup import Html, escape, html_table
 from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest
@@ -90,6 +88,8 @@ def _positions(seen: Attention, tokens: Collection[int] | None) -> list[int]:
 
 def _best(shares: Any, count: int = BEST) -> list[tuple[int, float]]:
     """The places that a token looked at most, best first."""
+    import numpy as np
+
     order = np.argsort(-shares, kind="stable")[:count]
     return [(int(place), float(shares[place])) for place in order if shares[place] > 0]
 
@@ -236,6 +236,7 @@ def _small(seen: Attention, layers: Sequence[int], title: str, takeaway: str) ->
 
 
 def _draw_small(seen: Attention, layers: Sequence[int]) -> Canvas:
+    import numpy as np
     from matplotlib.gridspec import GridSpec
 
     fig, (axis,) = canvas(min(9.0, 0.95 * seen.heads + 0.6), 1.12 * len(layers) + 0.3, 1)

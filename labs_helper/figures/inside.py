@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from labs_helper.common.markup import Html, escape
 from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest
@@ -53,6 +51,8 @@ def attention_on_picture(
     Example:
         attention_on_picture(picture, cells, word="red")
     """
+    import numpy as np
+
     shares = np.asarray(cells, float)
     if shares.ndim != 2 or not shares.size or not np.isfinite(shares).all() or shares.min() < 0:
         raise BadRequest(

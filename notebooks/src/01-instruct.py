@@ -86,9 +86,9 @@ answer
 # ![Six steps in a loop. 1: a speech bubble. 2: a row of blocks of different width. 3: a stack of layers. 4: four bars of
 # different height. 5: one block. 6: an arrow from the block back to the row of blocks.](../images/one-question.svg)
 #
-# The picture shows what happens to one question. (1) A template wraps your text. (2) The tokenizer cuts it into tokens. (3) The
-# layers of the model read them. (4) The model gives every token of its vocabulary a probability. (5) The program picks
-# one token and (6) adds it to the text. Then steps 3 to 6 repeat, until the program picks a stop token.
+# What happens to one question: (1) A template wraps your text. (2) The tokenizer cuts it into tokens. (3) The layers of the
+# model read them. (4) The model gives every token of its vocabulary a probability. (5) The program picks one and (6) adds
+# it to the text. Steps 3 to 6 repeat, until it picks a stop token.
 #
 # Takeaway: a language model makes one token at a time, and each depends on all tokens before it.
 
@@ -107,9 +107,8 @@ for token_id, piece in zip(prompt.ids, prompt.pieces):
 
 # %% [markdown]
 # First comes the prompt. Below it, each line is one token: its id and its piece of text. A piece that begins a word
-# carries the space before it. `<|user|>`, `<|end|>` and `<|assistant|>` are **special tokens**: each is
-# one token, and the helper makes sure that nothing a person types becomes one. The new line after a marker belongs to
-# the marker. The real Phi-3.5-mini has the same markers with other ids: `<|end|>` is 32007.
+# carries the space before it. `<|user|>`, `<|end|>` and `<|assistant|>` are **special tokens**: one token each,
+# and nothing a person types becomes one. The new line after a marker belongs to the marker. The real Phi-3.5-mini has the same markers with other ids: `<|end|>` is 32007.
 #
 # A chat of several turns has the same form. A system message comes first.
 
@@ -1287,7 +1286,7 @@ check("1.9", (temperature, draws))  # for help, run hint("1.9")
 # The answer is low, compared with the usual 0.7. The right temperature depends on how sure the model is. Here many names are
 # about equally likely, so a little is enough.
 #
-# Now chat, in any of the five languages. Under Settings, try a system message and another temperature. Press Stop during
+# Chat in any of the five languages. Under Settings, try a system message and another temperature. Press Stop during
 # "Count from 1 to 40." Without widgets: `instruct.ask("...")`.
 
 # %%

@@ -325,7 +325,7 @@ def test_two_chats_on_one_model_do_not_mix():
 def test_model_and_reader_text_cannot_become_html():
     talk = chat(FakeModel(name="<i>m</i>", reply=NASTY))
     talk.send(NASTY).wait(5)
-    # The rest of the page's state goes in as text: test_view.py looks at the scripts, a browser test at the page.
+    # The rest of the page's state goes in as text: test_views.py looks at the scripts, a browser test at the page.
     for html in (talk.shown[0]["html"], talk.transcript().html):
         assert "<script" not in html and "<img" not in html and "<i>m" not in html
         assert 'href="javascript' not in html.lower()
