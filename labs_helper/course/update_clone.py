@@ -49,8 +49,8 @@ def update(root: Path) -> Updated:
             _("Bring them together yourself: git pull --rebase. Nothing was changed."),
         )
     touched = _names(root, "diff", "--name-only", "--no-renames", "HEAD", "@{upstream}")
-    mine = _mine(root, touched)
-    return Updated(tuple(touched), _forward(root, mine))
+    head = set(_names(root, "ls-tree", "-r", "--name-only", "HEAD"))
+    return Updated(tuple(touched), _forward(root, head, _mine(root, head, touched)))
 
 
 def _refuse_unusual(root: Path) -> None:
@@ -74,23 +74,27 @@ def _refuse_unusual(root: Path) -> None:
         )
 
 
-def _mine(root: Path, touched: list[str]) -> dict[str, bytes | None]:
-    """What the learner has changed among the files that the update touches: their content, None for a removed one."""
-    known = set(_names(root, "ls-tree", "-r", "--name-only", "HEAD"))
+def _mine(root: Path, head: set[str], touched: list[str]) -> dict[str, bytes | None]:
+    """What the learner has changed among the files that the update touches: their content, None for a removed one.
+
+    Args:
+        root: the clone's folder.
+        head: the files of its commit.
+        touched: the files that the update changes.
+    """
     # Entries such as " M notebooks/01-instruct.ipynb": two letters, a space, the name.
     changed = {entry[3:] for entry in _names(root, "status", "--porcelain", "--no-renames", "--untracked-files=no")}
     mine: dict[str, bytes | None] = {}
     for name in touched:
         path = root / name
         # Also a file that git ignores: it would overwrite one without a word.
-        if name in changed or (name not in known and path.is_file()):
+        if name in changed or (name not in head and path.is_file()):
             mine[name] = path.read_bytes() if path.is_file() else None
     return mine
 
 
-def _forward(root: Path, mine: dict[str, bytes | None]) -> tuple[Path, ...]:
+def _forward(root: Path, head: set[str], mine: dict[str, bytes | None]) -> tuple[Path, ...]:
     """Copy the learner's versions aside and fast-forward; if that fails, everything is as before."""
-    head = set(_names(root, "ls-tree", "-r", "--name-only", "HEAD"))
     copies: list[Path] = []
     try:
         for name, content in mine.items():

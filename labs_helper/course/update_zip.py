@@ -6,7 +6,6 @@ zip that is damaged or is something else is refused before anything is written.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zipfile
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from labs_helper.common.files import dated_copy, write_whole
 from labs_helper.common.translate import _
-from labs_helper.course.release import HANDED_OUT
+from labs_helper.course.release import HANDED_OUT, checksum
 from labs_helper.course.update import Updated
 from labs_helper.errors import BadRequest, LabError
 
@@ -44,16 +43,16 @@ def update(root: Path, source: Path) -> Updated:
         for name, content in new.items():
             path = root / name
             before = path.read_bytes() if path.is_file() else None
-            if before == content or (before is not None and old.get(name) == _sum(content)):
+            if before == content or (before is not None and old.get(name) == checksum(content)):
                 continue  # the second: the update brings nothing new, so what the learner made of it stays
-            if before is not None and _sum(before) != old.get(name) and name != HANDED_OUT:
+            if before is not None and checksum(before) != old.get(name) and name != HANDED_OUT:
                 copies.append(dated_copy(path, before))
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, content)
             changed.append(name)
         for name in old.keys() - new.keys():
             path = root / name
-            if path.is_file() and _sum(path.read_bytes()) == old[name]:
+            if path.is_file() and checksum(path.read_bytes()) == old[name]:
                 path.unlink()
                 changed.append(name)
     except OSError as error:
@@ -62,10 +61,6 @@ def update(root: Path, source: Path) -> Updated:
             _("Check that the disk has space and that you can write in this folder, and run the command again."),
         ) from error
     return Updated(tuple(changed), tuple(copies))
-
-
-def _sum(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def _listed(text: bytes) -> dict[str, str]:
@@ -113,7 +108,7 @@ def _whole(source: Path, files: Mapping[str, bytes]) -> dict[str, bytes]:
     listed = _listed(files[HANDED_OUT])
     if not listed or not all(_is_inside(name) for name in listed):
         raise _no_course(source)
-    wrong = [name for name, value in listed.items() if name not in files or _sum(files[name]) != value]
+    wrong = [name for name, value in listed.items() if name not in files or checksum(files[name]) != value]
     if wrong:
         raise BadRequest(
             _("{source} is damaged or was changed: {name} is not as it was packed.").format(

@@ -8,9 +8,10 @@ time.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import Any
+
+from labs_helper.common.shell import running_shell
 
 _MARK = "_labs_hints"  # the shell keeps our handler under this name, so that it is registered once
 
@@ -92,8 +93,7 @@ def forget() -> None:
 
 def _cell() -> int | None:
     """The number of the cell that runs now; None in a plain Python, where every call is a person's."""
-    ipython = sys.modules.get("IPython")
-    shell = None if ipython is None else ipython.get_ipython()
+    shell = running_shell()
     if shell is None:
         return None
     watch(shell)  # late, but better than never: nobody has called `check_setup`

@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import os
 import symtable
-import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from labs_helper.common.shell import running_shell
 from labs_helper.common.translate import _
 from labs_helper.exercises import hints
 
@@ -62,8 +62,7 @@ def watch(stem: str | None = None) -> None:
     Example:
         watch("01-instruct")
     """
-    ipython = sys.modules.get("IPython")
-    shell = None if ipython is None else ipython.get_ipython()
+    shell = running_shell()
     if shell is not None:
         load_ipython_extension(shell)
         setattr(shell, _LAB, stem)

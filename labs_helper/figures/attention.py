@@ -160,7 +160,7 @@ def _detail(row: Row) -> str:
 
 
 def _bar(share: float) -> Html:
-    look = f"display:inline-block;height:0.7em;width:{share * 12:.2f}em;background:currentColor"
+    look = f"display:inline-block;width:{share * 12:.2f}em;border-top:0.7em solid"
     return Html(f'<span style="{look}"></span>')
 
 

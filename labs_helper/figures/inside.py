@@ -103,19 +103,20 @@ def _draw(image: Any, shares: Any, box: Sequence[tuple[int, int]], named: Sequen
     left, top = (svg.WIDTH - width) / 2, 10
     even = shares.sum() / shares.size
     parts = [svg.embedded(image, left, top, width, height)]
+
+    def frame(row: int, column: int, look: str) -> str:
+        x, y = left + column * across, top + row * down
+        return f'<rect x="{x:.1f}" y="{y:.1f}" width="{across:.1f}" height="{down:.1f}" fill="none" {look}/>'
+
     for row in range(rows):
         for column in range(columns):
             share = shares[row, column]
             if share > EVEN * even and share > 0:
                 thick = 1 + 5 * share / shares.max()
-                spot = f'x="{left + column * across:.1f}" y="{top + row * down:.1f}" width="{across:.1f}" '
-                spot += f'height="{down:.1f}" fill="none"'
                 # White under blue: the frame is seen on any ground.
-                parts.append(f'<rect {spot} stroke="#fff" stroke-width="{thick + 2:.1f}"/>')
-                parts.append(f'<rect {spot} stroke="#0072B2" stroke-width="{thick:.1f}"/>')
-    for row, column in box:
-        spot = f'x="{left + column * across:.1f}" y="{top + row * down:.1f}" width="{across:.1f}" height="{down:.1f}"'
-        parts.append(f'<rect {spot} fill="none" stroke="#000" stroke-width="2" stroke-dasharray="4 3"/>')
+                parts.append(frame(row, column, f'stroke="#fff" stroke-width="{thick + 2:.1f}"'))
+                parts.append(frame(row, column, f'stroke="#0072B2" stroke-width="{thick:.1f}"'))
+    parts += [frame(row, column, 'stroke="#000" stroke-width="2" stroke-dasharray="4 3"') for row, column in box]
     for place in named:
         row, column = divmod(place, columns)
         if shares[row, column] > even:
@@ -181,7 +182,7 @@ def _cell(row: Mapping[str, Any] | None) -> str:
 def _mark(words: str, row: Mapping[str, Any] | None) -> Html:
     """A cell with a line below that is longer the surer the model was."""
     share = 0.0 if row is None else float(row["probability"])
-    look = f"display:block;height:3px;width:{100 * share:.0f}%;background:currentColor"
+    look = f"display:block;width:{100 * share:.0f}%;border-top:3px solid"
     return Html(f'{escape(words)}<span style="{look}"></span>')
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from labs_helper.catalog import ModelCard
 from labs_helper.common import settings
 from labs_helper.common.markup import printable
+from labs_helper.common.shell import running_shell
 from labs_helper.common.translate import _
 from labs_helper.engines.base import Engine, Prepared, Prompt, Report, Request, Token
 from labs_helper.engines.worker import WORKER, Job
@@ -433,5 +434,4 @@ def _looked(reference: Reference, prepared: Prepared, tokens: list[Token]) -> At
 
 
 def _in_notebook() -> bool:
-    get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
-    return get_ipython is not None and hasattr(get_ipython(), "kernel")
+    return hasattr(running_shell(), "kernel")

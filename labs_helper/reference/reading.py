@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,7 +41,7 @@ def read(model: Model | str | Path) -> Reference:
             _("Use an MLX checkpoint of the same model."),
         )
     files = sorted(path.glob("*.safetensors"))
-    return _read(path.resolve(), tuple(file.stat().st_mtime_ns for file in files))
+    return _read(path.resolve(), json.dumps(config), tuple(file.stat().st_mtime_ns for file in files))
 
 
 def _folder_of(model: Model) -> Path:
@@ -58,7 +59,7 @@ def _folder_of(model: Model) -> Path:
 
 
 @lru_cache(maxsize=4)
-def _read(path: Path, changed: tuple[int, ...]) -> Reference:
-    """`changed` is there so that a file that was written again is read again."""
-    config = store.verify(path)
+def _read(path: Path, settings: str, changed: tuple[int, ...]) -> Reference:
+    """`settings` is config.json as it was verified; `changed` lets a file that was written again be read again."""
+    config = json.loads(settings)
     return Reference(shape_of(config), read_weights(path, config), path, config)

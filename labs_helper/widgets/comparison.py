@@ -11,7 +11,7 @@ from labs_helper.common.markup import Html, escape, printable
 from labs_helper.common.translate import _, _n
 from labs_helper.errors import BadRequest
 from labs_helper.figures.base import Figure, Row, framed_table
-from labs_helper.widgets.jobs import as_model, counted, error_words
+from labs_helper.widgets.jobs import as_model, counted, error_words, still_answering
 from labs_helper.widgets.view import JobView
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Comparison(JobView):
         """Ask the prompts that the page holds; those that were given in code stay as they are until they are edited."""
         with self._lock:
             if self.busy:
-                return _("Still answering. Wait, or press Stop first.")
+                return still_answering()
             if text != self.typed:
                 self.prompts = [line.strip() for line in text.splitlines() if line.strip()]
                 self.typed = text

@@ -11,7 +11,7 @@ from labs_helper.common.markup import printable
 from labs_helper.common.translate import _
 from labs_helper.figures.base import Figure, heading
 from labs_helper.figures.tokens import token_view
-from labs_helper.widgets.jobs import as_model, error_words
+from labs_helper.widgets.jobs import as_model, error_words, still_answering
 from labs_helper.widgets.kept import Keeper
 from labs_helper.widgets.numbers import Sampling
 from labs_helper.widgets.turns import Turn, TurnView, turn_html
@@ -175,7 +175,7 @@ class Chat(TurnView[Said]):
         if not text.strip():
             return _("Type a message first.")
         if self.busy:
-            return _("Still answering. Wait, or press Stop first.")
+            return still_answering()
         return self.sampling.problem or None
 
     def _tokens(self, number: int) -> str | None:

@@ -11,7 +11,7 @@ import traitlets
 from labs_helper.common.markup import printable
 from labs_helper.common.translate import _
 from labs_helper.figures.base import Figure
-from labs_helper.widgets.jobs import error_html, error_words
+from labs_helper.widgets.jobs import error_html, error_words, still_answering
 from labs_helper.widgets.view import JobView
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ class Explorer(JobView):
     def _why_not(self) -> str:
         """Why nothing can be asked now; empty if it can."""
         if self.busy:
-            return _("Still answering. Wait, or press Stop first.")
+            return still_answering()
         if not self.text(next(iter(self._lines))):
             return _("Type a prompt first.")
         return next((number.problem for number in self._numbers.values() if number.problem), "")

@@ -83,7 +83,7 @@ class Jobs:
     def _refuse_if_busy(self) -> bool:
         """Whether an answer is being made; then the status says so."""
         if self.busy:
-            self.say(_("Still answering. Wait, or press Stop first."))
+            self.say(still_answering())
         return self.busy
 
     def _begin(self) -> bool:
@@ -177,11 +177,6 @@ class Jobs:
         self._last_update = now
         return True
 
-    def _say_progress(self) -> None:
-        """Say how many tokens have come, unless the reader has pressed Stop."""
-        if not self._stopping:
-            self.say(_("Generating… {tokens}").format(tokens=counted(self._count)))
-
     def _show_job(self, state: State) -> None:
         """Show whether an answer is being made, and whether Stop was pressed."""
         raise NotImplementedError
@@ -197,6 +192,11 @@ def as_model(model: Model | str | None) -> Model:
 
         return load(model or "instruct")
     return model
+
+
+def still_answering() -> str:
+    """Why nothing else can be asked while an answer is being made."""
+    return _("Still answering. Wait, or press Stop first.")
 
 
 def error_html(words: str) -> str:

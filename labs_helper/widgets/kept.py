@@ -11,10 +11,10 @@ the focus from the person who types.
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from labs_helper.common.markup import escape
+from labs_helper.common.shell import running_shell
 from labs_helper.figures.base import Figure
 
 
@@ -75,7 +75,7 @@ class Keeper:
         Example:
             keeper.code("transcript")      # 'talk.transcript()', or 'Out[12].transcript()'
         """
-        names: dict[str, Any] = getattr(_shell(), "user_ns", {})
+        names: dict[str, Any] = getattr(running_shell(), "user_ns", {})
         for name, value in list(names.items()):
             if value is self._view and not name.startswith("_"):
                 return f"{name}.{method}()"
@@ -86,12 +86,7 @@ class Keeper:
         return ""
 
 
-def _shell() -> Any:
-    get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
-    return get_ipython() if get_ipython is not None else None
-
-
 def _publisher() -> Any:
     """What sends outputs to the notebook; None outside of a kernel."""
-    publisher = getattr(_shell(), "display_pub", None)
+    publisher = getattr(running_shell(), "display_pub", None)
     return publisher if getattr(publisher, "session", None) is not None and hasattr(publisher, "pub_socket") else None

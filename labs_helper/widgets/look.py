@@ -20,7 +20,7 @@ from labs_helper.models.requests import sources
 from labs_helper.pictures.gallery import Picture
 from labs_helper.pictures.images import checked_crops
 from labs_helper.pictures.thumbnails import data_address
-from labs_helper.widgets.jobs import as_model
+from labs_helper.widgets.jobs import as_model, still_answering
 from labs_helper.widgets.look_words import page_words
 from labs_helper.widgets.numbers import Sampling
 from labs_helper.widgets.picture_list import PictureList
@@ -364,7 +364,7 @@ class Look(TurnView[Asked]):
             if self.sampling.problem:
                 return self.sampling.problem
             if not self._begin():
-                return _("Still answering. Wait, or press Stop first.")
+                return still_answering()
         options: Options = {
             **self.sampling.options(),
             "images": [shown.image for shown in self.pictures],

@@ -45,18 +45,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import anywidget
 import traitlets
 
 from labs_helper.common.translate import _
 from labs_helper.errors import LabError
-from labs_helper.figures.base import Figure
 from labs_helper.widgets.jobs import Jobs, State, counted, error_words
+from labs_helper.widgets.static_form import StaticForm
 
 if TYPE_CHECKING:
-    Bundle = dict[str, Any]  # MIME type -> data, as Jupyter wants it
     Handler = Callable[..., str | None]
 
 FOLDER = Path(__file__).parent / "page"
@@ -65,7 +64,7 @@ MOST_NUMBER = 1_000_000_000
 _EXPORT = "\nexport default { render: (given) => start(given, show) };\n"
 
 
-class View(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget has no types
+class View(StaticForm, anywidget.AnyWidget):  # type: ignore[misc]  # anywidget has no types
     """A widget with a page of its own, and a static form for places where no kernel runs.
 
     Attributes:
@@ -136,25 +135,6 @@ class View(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget has no types
         """Send a message to the page. It reaches the pages that are open; what a reload needs is a trait."""
         super().send({"kind": kind, **content})  # a view may have a `send` of its own, as `chat` has
 
-    # -- without a page ------------------------------------------------------------------------------------------
-
-    def static(self) -> Figure:
-        """The current content as a `Figure`; no controls."""
-        raise NotImplementedError
-
-    def _repr_mimebundle_(self, **kwargs: object) -> Bundle | tuple[Bundle, Bundle] | None:
-        bundle: Bundle | tuple[Bundle, Bundle] | None = super()._repr_mimebundle_(**kwargs)
-        if not bundle:
-            return bundle
-        figure = self.static()
-        texts = {"text/html": figure.html, "text/plain": figure.text}
-        if isinstance(bundle, tuple):
-            return {**bundle[0], **texts}, bundle[1]
-        return {**bundle, **texts}
-
-    def __repr__(self) -> str:
-        return self.static().text
-
 
 class JobView(Jobs, View):
     """A view that runs jobs on a model.
@@ -184,6 +164,7 @@ class JobView(Jobs, View):
         self.count, self.status = count, words
 
     def _say_progress(self) -> None:
+        """Say how many tokens have come, unless the reader has pressed Stop."""
         if not self._stopping:
             self.say(_("Generating…"), counted(self._count))
 

@@ -9,15 +9,7 @@ function show(view) {
     problem.textContent = await view.send("show");
   };
   const problem = h("div", { class: "labs-wrong", role: "alert" });
-  for (const line of lines) {
-    line.field.addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" || event.altKey || composing(event)) return;
-      event.stopPropagation(); // with Shift or Ctrl the notebook would run the cell, and begin anew
-      if (event.shiftKey) return;
-      event.preventDefault();
-      if (!event.repeat) run();
-    });
-  }
+  for (const line of lines) onEnter(line.field, run);
   view.follow("texts", (texts) => {
     texts.forEach(({ value }, at) => {
       const { field } = lines[at];

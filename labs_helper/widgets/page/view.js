@@ -39,6 +39,17 @@ function composing(event) {
   return event.isComposing || event.keyCode === 229; // Safari ends the composition before it reports the key
 }
 
+/** Enter in a field acts, and Shift+Enter begins a line. With Shift or Ctrl the notebook would run the cell, and begin anew. */
+function onEnter(field, act) {
+  field.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.altKey || composing(event)) return;
+    event.stopPropagation();
+    if (event.shiftKey) return;
+    event.preventDefault();
+    if (!event.repeat) act();
+  });
+}
+
 // -- keys ------------------------------------------------------------------------------------------------------------
 
 // In command mode JupyterLab's selectors match a control itself: arrow keys leave a list, and "d d" on a button deletes
@@ -317,17 +328,11 @@ function composer(view, { label, hint = "", send, last = () => "" }) {
     view.focus(field);
   };
   field.addEventListener("input", () => { why.textContent = ""; keep(); grow(field); });
+  onEnter(field, submit);
   field.addEventListener("keydown", (event) => {
-    if (composing(event)) return;
-    if (event.key === "Enter" && !event.altKey) {
-      event.stopPropagation(); // with Shift or Ctrl the notebook would run the cell, and begin anew
-      if (event.shiftKey) return;
-      event.preventDefault();
-      if (!event.repeat) submit();
-    } else if (event.key === "ArrowUp" && !field.value && last()) {
-      event.preventDefault();
-      put(last());
-    }
+    if (event.key !== "ArrowUp" || composing(event) || field.value || !last()) return;
+    event.preventDefault();
+    put(last());
   });
   try {
     field.value = sessionStorage.getItem(store) || "";
