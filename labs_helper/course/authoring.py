@@ -8,12 +8,13 @@ A lab is written once, as `notebooks/src/NN-slug.py` in the percent format (jupy
 Nobody edits the two editions by hand: `labs notebooks build` writes them, `labs notebooks check` compares them
 with their source.
 
-Two tags make the difference between the editions:
+Three tags make the difference between the editions:
 
 | tag | on | learner edition | solution edition |
 | --- | --- | --- | --- |
 | `exercise` | the code cell with the stub | kept | left out |
 | `solution` | the cells that answer it, code or prose | left out | kept |
+| `learner` | prose for learners only: which edition this is | kept | left out |
 
 Every other cell is in both editions, also the cell that calls `check`:
 

@@ -62,11 +62,11 @@ def edition(cells: list[NotebookNode], kind: Literal["learner", "solution"]) -> 
     """
     import nbformat
 
-    left_out = {"learner": "solution", "solution": "exercise"}[kind]
+    left_out = {"learner": {"solution"}, "solution": {"exercise", "learner"}}[kind]
     notebook = nbformat.v4.new_notebook(metadata=fresh_metadata())
     notebook.nbformat_minor = 5
     for cell in cells:
-        if left_out in tags(cell):
+        if left_out & set(tags(cell)):
             continue
         new_cell = nbformat.v4.new_code_cell if cell.cell_type == "code" else nbformat.v4.new_markdown_cell
         text = cell.source

@@ -16,6 +16,9 @@
 #
 # You need no account, no key and no network. Every lab runs to its end without them.
 
+# %% [markdown] tags=["learner"]
+# **This is the learner edition.** The exercises wait for your answers, and outputs appear when you run the cells.
+
 # %% [markdown] tags=["solution"]
 # **This is the solution edition.** The exercises are solved and all outputs are here. The edition for learners has the
 # same name, one folder up.
