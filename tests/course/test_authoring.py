@@ -229,7 +229,7 @@ def test_a_new_lab_has_all_its_parts(tmp_path):
     assert (entry["number"], entry["slug"], entry["roles"]) == ("08", "my-lab", ["instruct"])
     authoring.build(execute=False, folder=folder)
     learner = nbformat.read(folder / "08-my-lab.ipynb", as_version=4)
-    assert 'check_setup("08")' in sources(learner)[1]
+    assert "This is the learner edition." in sources(learner)[1] and 'check_setup("08")' in sources(learner)[2]
     assert sum(cell.metadata.get("minutes", 0) for cell in learner.cells) == entry["minutes"] == 20
     # Everything but the run, which `build` with execute=True does.
     assert [problem for problem in authoring.check(folder=folder) if "was not executed" not in problem] == []
