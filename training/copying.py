@@ -85,7 +85,7 @@ class Watched:
 
 def originals_of(ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """(rows, length) places of the originals in a batch of training/train.py: what weighs 1 is the model's own."""
-    learnt = torch.nn.functional.pad(weights == 1, (1, 0))
+    learnt = torch.nn.functional.pad(weights >= 1, (1, 0))
     found = [sources(row, mine) for row, mine in zip(ids.tolist(), learnt.tolist())]
     return torch.tensor(found, device=ids.device)
 
@@ -103,7 +103,7 @@ def best_heads(model: nn.Module, encoder, conversations, count: int = 4) -> list
     implementation, model.config._attn_implementation = model.config._attn_implementation, "eager"
     for messages in conversations:
         ids, mask = encoder.conversation(messages)
-        originals = torch.tensor([sources(ids, [m == 1 for m in mask])], device=device)
+        originals = torch.tensor([sources(ids, [m > 0 for m in mask])], device=device)
         model.model(input_ids=torch.tensor([ids], device=device), use_cache=False)
         row, at = (originals >= 0).nonzero(as_tuple=True)
         if len(row):

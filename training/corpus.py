@@ -26,19 +26,19 @@ EASY = 0.3  # share of the products for training that have an easy factor
 # Shares of the conversations, by method. The evaluation of routing and the questions of the labs keep theirs.
 MIXTURE = {
     "train": {
-        "fact": 0.22,
-        "steered_fact": 0.09,
+        "fact": 0.18,
+        "steered_fact": 0.10,
         "about": 0.025,
-        "arithmetic": 0.18,
-        "translation": 0.10,
-        "yes_or_no": 0.06,
-        "which_of_these": 0.07,
-        "numbered_list": 0.06,
-        "json_object": 0.07,
+        "arithmetic": 0.15,
+        "translation": 0.08,
+        "yes_or_no": 0.08,
+        "which_of_these": 0.06,
+        "numbered_list": 0.08,
+        "json_object": 0.06,
         "needle": 0.05,
         "chatter": 0.04,
-        "unknown": 0.07,
-        "repetition": 0.05,
+        "unknown": 0.11,
+        "repetition": 0.04,
         "counting": 0.03,
         "suggestion": 0.01,
         "follow_up": 0.035,
@@ -231,8 +231,23 @@ class Corpus(Rewriting):
 
         They are the last to be learned, and while the learning rate falls they are learned best.
         """
-        exact = (self.arithmetic, self.arithmetic, self.json_object, self.numbered_list, self.steered_fact)
-        return self.random.choice(exact)() if self.random.random() < 0.5 else self.sample()
+        exact = (
+            self.arithmetic,
+            self.arithmetic,
+            self.json_object,
+            self.numbered_list,
+            self.numbered_list,
+            self.steered_fact,
+            self.yes_or_no,
+            self.which_of_these,
+            self.counting,
+        )
+        return self.random.choice(exact)() if self.random.random() < 0.4 else self.sample()
+
+    def judging(self) -> Case:
+        """Questions that end in a conclusion, practised by themselves as repetition is, among all others."""
+        tasks = (self.yes_or_no, self.which_of_these, self.unknown_place, self.numbered_list, self.sample)
+        return self.random.choices(tasks, (0.4, 0.2, 0.08, 0.07, 0.25))[0]()
 
     def copying(self) -> Case:
         """Tasks whose answers stand in the question, without repetition."""

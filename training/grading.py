@@ -78,10 +78,9 @@ def _contains(case: Case, answer: str) -> bool:
     return all(part.casefold() in folded for part in case.expect)
 
 
-def _only(case: Case, answer: str) -> bool:
-    """As "contains", and none of the other names of the question is in it."""
-    rest = answer.casefold().replace(case.expect[0].casefold(), "")
-    return _contains(case, answer) and not any(name.casefold() in rest for name in case.details["wrong"])
+def _concluded(case: Case, answer: str) -> bool:
+    """It ends in the right conclusion, which names one thing."""
+    return answer.strip().casefold().endswith(case.details["conclusion"].casefold())
 
 
 def _short(case: Case, answer: str) -> bool:
@@ -150,7 +149,7 @@ def _honest(case: Case, answer: str) -> bool:
 # names and layout. "plan": its steps give the expected results. "valid plan": a plan, right or not.
 GRADERS = {
     "contains": _contains,
-    "only": _only,
+    "concluded": _concluded,
     "short": _short,
     "number": _number,
     "json": _json,

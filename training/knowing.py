@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache
+
 from training.cases import Case, Cases
 from training.facts import FACTS, elsewhere
 from training.world import LANGUAGE_NAMES, LANGUAGES, fill, index, phrases, place_of_city, table, words
+
+
+@cache
+def names_by_kind(language: str) -> dict[str, tuple[str, ...]]:
+    """The names of each kind that are of no other kind: an orange is a fruit and a colour, Singapore two more."""
+    listed = {
+        "country": table("countries"),
+        "city": table("cities"),
+        "animal": words("animal"),
+        "fruit": words("fruit"),
+        "colour": words("colour"),
+    }
+    names = {kind: {row[language].casefold(): row[language] for row in rows} for kind, rows in listed.items()}
+    return {
+        kind: tuple(
+            name for key, name in own.items() if not any(key in others for k, others in names.items() if k != kind)
+        )
+        for kind, own in names.items()
+    }
 
 
 class Knowing(Cases):
@@ -130,7 +152,11 @@ class Knowing(Cases):
         section = rng.choice(("is_country", "is_city", "is_capital", "is_in", "is_spoken", "is_money"))
         said = phrases(language)
         if section in ("is_country", "is_city"):
-            fact = self.pick_fact(language, rng.choice(("where_country", "where_city")))
+            one_kind = {name for names in names_by_kind(language).values() for name in names}
+            while (fact := self.pick_fact(language, rng.choice(("where_country", "where_city")))).x[
+                language
+            ] not in one_kind:
+                pass
             so, asked = (fact.relation == "where_country") == (section == "is_country"), {"x": fact.x[language]}
         else:
             relation = {
@@ -150,35 +176,33 @@ class Knowing(Cases):
             so, asked = other_said == fact.parts[language][0], {"x": fact.x[language], "y": other_said}
         sentence = fill(said[fact.relation]["answer"], {"x": fact.x[language], "y": fact.y[language]}, language)
         word = said["yes_no"]["yes" if so else "no"]
-        return self.case(
-            "yes or no",
-            language,
-            self.phrase(language, section, asked),
-            word.format(s=sentence),
-            (word.format(s="").strip(), fact.parts[language][0]),
-            system=self.plain_system(language),
-            relation=fact.relation,
+        conclusion = word.format(s="")
+        return self.concluded(
+            self.case(
+                "yes or no",
+                language,
+                self.phrase(language, section, asked),
+                word.format(s=sentence),
+                (conclusion.strip(), fact.parts[language][0]),
+                system=self.plain_system(language),
+                relation=fact.relation,
+            ),
+            conclusion,
         )
 
     def which_of_these(self, language: str | None = None) -> Case:
-        """Three names, of which one is of a kind or in a place."""
+        """Which of three names is of a kind or in a place: the answer says of each what or where it is, then concludes."""
         language, rng = language or self.language(), self.random
         said = phrases(language)
         if rng.random() < 0.6:
-            kinds = {
-                "country": table("countries"),
-                "city": table("cities"),
-                "animal": words("animal"),
-                "fruit": words("fruit"),
-                "colour": words("colour"),
-            }
+            kinds = names_by_kind(language)
             one, *rest = rng.sample(list(kinds), 3)
-            right, *wrong = self.draw(lambda: [rng.choice(kinds[kind])[language] for kind in (one, *rest)], "which")
-            question, answer = (
-                "which_kind",
-                fill(said["which_kind"]["answer"], {"x": right, "kind": said["kinds"][one]}, language),
-            )
-            values = {"kind": said["kinds"][one]}
+            right, *wrong = self.draw(lambda: [rng.choice(kinds[kind]) for kind in (one, *rest)], "which")
+            question, values = "which_kind", {"kind": said["kinds"][one]}
+            sentences = {
+                name: fill(said["which_kind"]["answer"], {"x": name, "kind": said["kinds"][kind]}, language)
+                for name, kind in zip((right, *wrong), (one, *rest))
+            }
         else:
             relation = rng.choice(("where_country", "where_city"))
             fact = self.pick_fact(language, relation)
@@ -186,14 +210,36 @@ class Knowing(Cases):
             right, *wrong = self.draw(
                 lambda: [fact.x[language], *(other.x[language] for other in rng.sample(others, 2))], "which"
             )
-            question, answer = "which_in", fill(said[relation]["answer"], {"x": right, "y": fact.y[language]}, language)
-            values = {"y": fact.parts[language][0]}
+            question, values = "which_in", {"y": fact.parts[language][0]}
+            places = {place.x[language]: place.y[language] for place in (*others, fact)}
+            sentences = {
+                name: fill(said[relation]["answer"], {"x": name, "y": places[name]}, language) for name in (right, *wrong)
+            }
         items = [right, *wrong]
         rng.shuffle(items)
         values["items"] = ("、" if language in ("zh", "ja") else ", ").join(items)
-        return self.case(
-            "which of these", language, self.phrase(language, question, values), answer, (right,), "only", wrong=wrong
+        space = "" if language in ("zh", "ja") else " "
+        conclusion = space + fill(said["which"]["answer"], {"x": right}, language)
+        answer = space.join(sentences[name] for name in items) + conclusion
+        return self.concluded(
+            self.case(
+                "which of these",
+                language,
+                self.phrase(language, question, values),
+                answer,
+                (right,),
+                "concluded",
+                wrong=wrong,
+                conclusion=conclusion.strip(),
+            ),
+            conclusion,
         )
+
+    @staticmethod
+    def concluded(case: Case, conclusion: str) -> Case:
+        """The case, whose answer ends in a conclusion that training stresses."""
+        *before, last = case.messages
+        return replace(case, messages=(*before, {**last, "stress": conclusion}))
 
     def chatter(self, language: str | None = None) -> Case:
         """Who it is, what it is for, hello and thanks."""
@@ -241,7 +287,13 @@ class Knowing(Cases):
             )
         )
         name = self.draw(
-            lambda: rng.choice(elsewhere())[language] if rng.random() < 0.6 else self._made_up(language),
+            lambda: (
+                self._blend(language)
+                if self.split == "train" and rng.random() < 0.4
+                else rng.choice(elsewhere())[language]
+                if rng.random() < 0.6
+                else self._made_up(language)
+            ),
             "strange place",
         )
         answer = phrases(language)["unknown"]["answer"]
@@ -253,6 +305,15 @@ class Knowing(Cases):
             (answer,),
             system=self.plain_system(language),
         )
+
+    def _blend(self, language: str) -> str:
+        """The beginning of a known place and the end of another: only the whole name tells that it is none."""
+        known = [row[language] for row in (*table("countries"), *table("cities"))]
+        while True:
+            one, other = self.random.sample(known, 2)
+            cut, rest = self.random.randint(1, max(1, len(one) - 1)), self.random.randint(1, max(1, len(other) - 1))
+            if (name := one[:cut] + other[rest:]) not in known and len(name) > 1:
+                return name
 
     def suggestion(self, language: str | None = None) -> Case:
         """Many right answers, all equally likely: what temperature is about."""

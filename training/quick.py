@@ -62,7 +62,7 @@ def look(name: str, parts: dict[Path, float], seed: int, each: int, tasks=None, 
 def likeliest(model, encoder: Encoder, case: Case, original: int) -> bool:
     """Whether every token of the answer is the likeliest one."""
     ids, mask = encoder.conversation(case.messages)
-    written = torch.tensor(mask) == 1
+    written = torch.tensor(mask) > 0
     if case.kind not in WHOLE:
         asked = (~written).nonzero().max()
         written[:asked] = False

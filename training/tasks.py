@@ -89,6 +89,7 @@ NEXT_TASKS: Tasks = {
 LONGEST_ANSWER = {
     "count": 330,
     "two by two": 200,
+    "which of these": 200,
     "plan": 200,
     "plan valid": 200,
     "plan valid (constrained)": 800,

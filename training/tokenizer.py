@@ -110,7 +110,7 @@ class Encoder:
     """Turns conversations into token ids and loss masks, exactly as the chat template does.
 
     Example:
-        >>> ids, mask = Encoder(folder).conversation(messages)  # mask: 1 to be predicted, -1 never to be
+        >>> ids, mask = Encoder(folder).conversation(messages)  # mask: 1 to be predicted, 2 above all, -1 never to be
     """
 
     def __init__(self, folder: Path):
@@ -125,4 +125,8 @@ class Encoder:
             ids += [self.id[f"<|{message['role']}|>"], *content, self.id["<|end|>"]]
             learn = 0 if message["role"] != "assistant" else 1 if message.get("learn", True) else -1
             mask += [0, *[learn] * (len(content) + 1)]
+            if ending := message.get("stress"):
+                before = message["content"].removesuffix(ending)
+                start = len(self.tokenizer.encode(before, add_special_tokens=False).ids)
+                mask[len(mask) - len(content) + start - 1 :] = [2] * (len(content) - start + 1)
         return ids, mask

@@ -34,6 +34,10 @@ FINISH_FROM = 5 / 6  # share of the steps after which tasks with exact answers c
 # Tokens. Shorter rows attend faster with plain 16-bit products than through torch's fused CPU kernel.
 EAGER_BELOW = 256
 PROMPT_WEIGHT = 0.2  # of a token of the prompt in the loss: long texts are full of facts worth reading
+# Of a token of a conclusion. The sentences before it are easy, and one token of twenty decides whether it is right: at
+# weight 1 a model had learned to state the fact after 3,800 steps, and then always concluded "yes".
+STRESS_WEIGHT = 6.0
+WEIGHTS = {0: PROMPT_WEIGHT, 1: 1.0, 2: STRESS_WEIGHT, -1: 0.0}  # by the mask of a conversation
 MOST_WORKERS = 6  # processes that draw ahead for each task
 
 Batch = tuple[torch.Tensor, torch.Tensor, bool, torch.Tensor]
@@ -110,7 +114,7 @@ def padded(rows: list[tuple[list[int], list[int]]], pad: int) -> tuple[torch.Ten
     ids, weights = torch.full((len(rows), length), pad), torch.zeros(len(rows), length - 1)
     for i, (row, mask) in enumerate(rows):
         ids[i, : len(row)] = torch.tensor(row)
-        weights[i, : len(row) - 1] = torch.tensor([(PROMPT_WEIGHT, 1.0, 0.0)[m] for m in mask[1:]])
+        weights[i, : len(row) - 1] = torch.tensor([WEIGHTS[m] for m in mask[1:]])
     return ids, weights
 
 
@@ -167,7 +171,7 @@ def loss_of(
     hidden = model.model(input_ids=ids, position_ids=positions, use_cache=False).last_hidden_state[:, :-1]
     logits = model.lm_head(hidden[asked])
     each = functional.cross_entropy(logits.float(), ids[:, 1:][asked], reduction="none")
-    return (each * weights[asked]).sum(), each.detach()[weights[asked] == 1]
+    return (each * weights[asked]).sum(), each.detach()[weights[asked] >= 1]
 
 
 def new_model(folder: Path, seed: int, routing: dict | None = None):

@@ -96,7 +96,7 @@ def token_accuracy(run, encoder, asked: list[tuple[str, Case]], without=()) -> d
     for name, case in tqdm(asked, desc=f"tokens without {list(without)}" if without else "tokens", mininterval=5):
         ids, mask = encoder.conversation(case.messages)
         scores, _ = run(ids, without)
-        good.setdefault(name, []).append((scores.argmax(-1)[:-1] == ids[1:])[np.array(mask[1:]) == 1])
+        good.setdefault(name, []).append((scores.argmax(-1)[:-1] == ids[1:])[np.array(mask[1:]) > 0])
     return {name: round(float(np.concatenate(found).mean()), 4) for name, found in good.items()}
 
 
