@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import cache
 
@@ -176,19 +177,54 @@ class Knowing(Cases):
             so, asked = other_said == fact.parts[language][0], {"x": fact.x[language], "y": other_said}
         sentence = fill(said[fact.relation]["answer"], {"x": fact.x[language], "y": fact.y[language]}, language)
         word = said["yes_no"]["yes" if so else "no"]
-        conclusion = word.format(s="")
-        return self.concluded(
+        return self.stressed(
             self.case(
                 "yes or no",
                 language,
                 self.phrase(language, section, asked),
                 word.format(s=sentence),
-                (conclusion.strip(), fact.parts[language][0]),
+                (word.format(s="").strip(), fact.parts[language][0]),
                 system=self.plain_system(language),
                 relation=fact.relation,
             ),
-            conclusion,
+            [word.format(s="")],
         )
+
+    def claims(self, language: str | None = None) -> Case:
+        """Practice alone: of many things the same is asked, and each gets its fact and a yes or no.
+
+        Nothing but comparing helps, and an answer compares as many times as it has sentences.
+        """
+        language, rng = language or self.language(), self.random
+        said, joint = phrases(language), "、" if language in ("zh", "ja") else ", "
+        space = "" if language in ("zh", "ja") else " "
+        section, relation = rng.choice(
+            (
+                ("is_in", "where_country"),
+                ("is_in", "where_city"),
+                ("is_spoken", "language"),
+                ("is_money", "currency"),
+                ("which_in", "where_city"),
+                ("which_in", "where_country"),
+            )
+        )
+        first = self.pick_fact(language, relation)
+        asked = first.parts[language][0]
+        known = [f for f in FACTS[relation] if self.knows(f"{relation}|{f.key}", language)] or [first]
+        same = [f for f in known if f.parts[language][0] == asked]
+        other = [f for f in known if f.parts[language][0] != asked]
+        chosen = [
+            rng.choice(same or [first] if rng.random() < 0.5 else other or [first]) for _ in range(rng.randint(2, 8))
+        ]
+        listed = joint.join(f.x[language] for f in chosen)
+        values = {"x": listed, "y": asked, "items": listed}
+        words = [said["yes_no"]["yes" if f.parts[language][0] == asked else "no"] for f in chosen]
+        sentences = [
+            word.format(s=fill(said[relation]["answer"], {"x": f.x[language], "y": f.y[language]}, language))
+            for word, f in zip(words, chosen)
+        ]
+        case = self.case("claims", language, self.phrase(language, section, values), space.join(sentences), ())
+        return self.stressed(case, [said["yes_no"][word].format(s="") for word in ("yes", "no")])
 
     def which_of_these(self, language: str | None = None) -> Case:
         """Which of three names is of a kind or in a place: the answer says of each what or where it is, then concludes."""
@@ -213,33 +249,33 @@ class Knowing(Cases):
             question, values = "which_in", {"y": fact.parts[language][0]}
             places = {place.x[language]: place.y[language] for place in (*others, fact)}
             sentences = {
-                name: fill(said[relation]["answer"], {"x": name, "y": places[name]}, language) for name in (right, *wrong)
+                name: fill(said[relation]["answer"], {"x": name, "y": places[name]}, language)
+                for name in (right, *wrong)
             }
         items = [right, *wrong]
         rng.shuffle(items)
         values["items"] = ("、" if language in ("zh", "ja") else ", ").join(items)
-        space = "" if language in ("zh", "ja") else " "
-        conclusion = space + fill(said["which"]["answer"], {"x": right}, language)
-        answer = space.join(sentences[name] for name in items) + conclusion
-        return self.concluded(
-            self.case(
-                "which of these",
-                language,
-                self.phrase(language, question, values),
-                answer,
-                (right,),
-                "concluded",
-                wrong=wrong,
-                conclusion=conclusion.strip(),
-            ),
-            conclusion,
+        space, verdicts = "" if language in ("zh", "ja") else " ", said["yes_no"]
+        found = [verdicts["yes" if name == right else "no"].format(s=sentences[name]) for name in items]
+        conclusion = fill(said["which"]["answer"], {"x": right}, language)
+        case = self.case(
+            "which of these",
+            language,
+            self.phrase(language, question, values),
+            space.join([*found, conclusion]),
+            (right,),
+            "concluded",
+            wrong=wrong,
+            conclusion=conclusion,
         )
+        return self.stressed(case, [*(verdicts[word].format(s="") for word in ("yes", "no")), conclusion])
 
     @staticmethod
-    def concluded(case: Case, conclusion: str) -> Case:
-        """The case, whose answer ends in a conclusion that training stresses."""
+    def stressed(case: Case, texts: list[str]) -> Case:
+        """The case, in whose answer training gives these texts more weight wherever they are."""
         *before, last = case.messages
-        return replace(case, messages=(*before, {**last, "stress": conclusion}))
+        spots = [found.span() for text in texts for found in re.finditer(re.escape(text), last["content"])]
+        return replace(case, messages=(*before, {**last, "stress": tuple(spots)}))
 
     def chatter(self, language: str | None = None) -> Case:
         """Who it is, what it is for, hello and thanks."""

@@ -121,12 +121,11 @@ class Encoder:
     def conversation(self, messages) -> tuple[list[int], list[int]]:
         ids, mask = [], []
         for message in messages:
-            content = self.tokenizer.encode(message["content"], add_special_tokens=False).ids
-            ids += [self.id[f"<|{message['role']}|>"], *content, self.id["<|end|>"]]
+            content = self.tokenizer.encode(message["content"], add_special_tokens=False)
+            ids += [self.id[f"<|{message['role']}|>"], *content.ids, self.id["<|end|>"]]
             learn = 0 if message["role"] != "assistant" else 1 if message.get("learn", True) else -1
-            mask += [0, *[learn] * (len(content) + 1)]
-            if ending := message.get("stress"):
-                before = message["content"].removesuffix(ending)
-                start = len(self.tokenizer.encode(before, add_special_tokens=False).ids)
-                mask[len(mask) - len(content) + start - 1 :] = [2] * (len(content) - start + 1)
+            stressed = message.get("stress", ())  # places of characters, as (start, end)
+            mask += [0]
+            mask += [2 if any(a < end and start < b for start, end in stressed) else learn for a, b in content.offsets]
+            mask += [learn]
         return ids, mask
