@@ -175,20 +175,21 @@ class Knowing(Cases):
             # A city is asked for by its country: a province would make another question of it.
             other_said = other.parts[language][0]
             so, asked = other_said == fact.parts[language][0], {"x": fact.x[language], "y": other_said}
+        known = said["kinds"]["country" if fact.relation == "where_country" else "city"]
+        value = known if section in ("is_country", "is_city") else fact.parts[language][0]
+        verdict = said["yes_no"]["yes" if so else "no"]
+        found = said["yes_no"]["one"].format(y=value, v=verdict)
         sentence = fill(said[fact.relation]["answer"], {"x": fact.x[language], "y": fact.y[language]}, language)
-        word = said["yes_no"]["yes" if so else "no"]
-        return self.stressed(
-            self.case(
-                "yes or no",
-                language,
-                self.phrase(language, section, asked),
-                word.format(s=sentence),
-                (word.format(s="").strip(), fact.parts[language][0]),
-                system=self.plain_system(language),
-                relation=fact.relation,
-            ),
-            [word.format(s="")],
+        case = self.case(
+            "yes or no",
+            language,
+            self.phrase(language, section, asked),
+            found + self.space(language) + sentence,
+            (found, fact.parts[language][0]),
+            system=self.plain_system(language),
+            relation=fact.relation,
         )
+        return self.stressed(case, [found.removeprefix(value)])
 
     def claims(self, language: str | None = None) -> Case:
         """Practice alone: of many things the same is asked, and each gets its fact and a yes or no.
@@ -196,16 +197,13 @@ class Knowing(Cases):
         Nothing but comparing helps, and an answer compares as many times as it has sentences.
         """
         language, rng = language or self.language(), self.random
-        said, joint = phrases(language), "、" if language in ("zh", "ja") else ", "
-        space = "" if language in ("zh", "ja") else " "
+        joint = "、" if language in ("zh", "ja") else ", "
         section, relation = rng.choice(
             (
                 ("is_in", "where_country"),
                 ("is_in", "where_city"),
                 ("is_spoken", "language"),
                 ("is_money", "currency"),
-                ("which_in", "where_city"),
-                ("which_in", "where_country"),
             )
         )
         first = self.pick_fact(language, relation)
@@ -213,21 +211,45 @@ class Knowing(Cases):
         known = [f for f in FACTS[relation] if self.knows(f"{relation}|{f.key}", language)] or [first]
         same = [f for f in known if f.parts[language][0] == asked]
         other = [f for f in known if f.parts[language][0] != asked]
-        chosen = [
-            rng.choice(same or [first] if rng.random() < 0.5 else other or [first]) for _ in range(rng.randint(2, 8))
-        ]
+        chosen = [fact for facts in (same, other) for fact in rng.sample(facts, min(len(facts), rng.randint(1, 4)))]
+        rng.shuffle(chosen)
         listed = joint.join(f.x[language] for f in chosen)
-        values = {"x": listed, "y": asked, "items": listed}
-        words = [said["yes_no"]["yes" if f.parts[language][0] == asked else "no"] for f in chosen]
-        sentences = [
-            word.format(s=fill(said[relation]["answer"], {"x": f.x[language], "y": f.y[language]}, language))
-            for word, f in zip(words, chosen)
+        values = {"x": listed, "y": asked}
+        found = [
+            (f.x[language], f.parts[language][0], "yes" if f.parts[language][0] == asked else "no") for f in chosen
         ]
-        case = self.case("claims", language, self.phrase(language, section, values), space.join(sentences), ())
-        return self.stressed(case, [said["yes_no"][word].format(s="") for word in ("yes", "no")])
+        case = self.case(
+            "claims",
+            language,
+            self.phrase(language, section, values),
+            self.space(language).join(self.judged(language, found)),
+            (),
+        )
+        return self.stressed(case, self.verdicts(language))
+
+    @staticmethod
+    def space(language: str) -> str:
+        """What is between two sentences."""
+        return "" if language in ("zh", "ja") else " "
+
+    @staticmethod
+    def judged(language: str, found: list[tuple[str, str, str]]) -> list[str]:
+        """A sentence for each (name, value, "yes" or "no").
+
+        >>> Knowing.judged("en", [("Lyon", "France", "no")])
+        ['Lyon, France: no.']
+        """
+        said = phrases(language)["yes_no"]
+        return [said["each"].format(x=name, y=value, v=said[verdict]) for name, value, verdict in found]
+
+    @staticmethod
+    def verdicts(language: str) -> list[str]:
+        """What stands behind a value: ": no.", ": yes."."""
+        said = phrases(language)["yes_no"]
+        return [said["one"].format(y="", v=said[verdict]) for verdict in ("yes", "no")]
 
     def which_of_these(self, language: str | None = None) -> Case:
-        """Which of three names is of a kind or in a place: the answer says of each what or where it is, then concludes."""
+        """Which of three names is of a kind or in a place: each gets a yes or no, then one is named."""
         language, rng = language or self.language(), self.random
         said = phrases(language)
         if rng.random() < 0.6:
@@ -235,10 +257,7 @@ class Knowing(Cases):
             one, *rest = rng.sample(list(kinds), 3)
             right, *wrong = self.draw(lambda: [rng.choice(kinds[kind]) for kind in (one, *rest)], "which")
             question, values = "which_kind", {"kind": said["kinds"][one]}
-            sentences = {
-                name: fill(said["which_kind"]["answer"], {"x": name, "kind": said["kinds"][kind]}, language)
-                for name, kind in zip((right, *wrong), (one, *rest))
-            }
+            found = {name: said["kinds"][kind] for name, kind in zip((right, *wrong), (one, *rest))}
         else:
             relation = rng.choice(("where_country", "where_city"))
             fact = self.pick_fact(language, relation)
@@ -247,28 +266,24 @@ class Knowing(Cases):
                 lambda: [fact.x[language], *(other.x[language] for other in rng.sample(others, 2))], "which"
             )
             question, values = "which_in", {"y": fact.parts[language][0]}
-            places = {place.x[language]: place.y[language] for place in (*others, fact)}
-            sentences = {
-                name: fill(said[relation]["answer"], {"x": name, "y": places[name]}, language)
-                for name in (right, *wrong)
-            }
+            places = {place.x[language]: place.parts[language][0] for place in (*others, fact)}
+            found = {name: places[name] for name in (right, *wrong)}
         items = [right, *wrong]
         rng.shuffle(items)
         values["items"] = ("、" if language in ("zh", "ja") else ", ").join(items)
-        space, verdicts = "" if language in ("zh", "ja") else " ", said["yes_no"]
-        found = [verdicts["yes" if name == right else "no"].format(s=sentences[name]) for name in items]
-        conclusion = fill(said["which"]["answer"], {"x": right}, language)
+        conclusion = said["which"]["answer"].format(x=right)
+        steps = self.judged(language, [(name, found[name], "yes" if name == right else "no") for name in items])
         case = self.case(
             "which of these",
             language,
             self.phrase(language, question, values),
-            space.join([*found, conclusion]),
+            self.space(language).join([*steps, conclusion]),
             (right,),
             "concluded",
             wrong=wrong,
             conclusion=conclusion,
         )
-        return self.stressed(case, [*(verdicts[word].format(s="") for word in ("yes", "no")), conclusion])
+        return self.stressed(case, [*self.verdicts(language), conclusion])
 
     @staticmethod
     def stressed(case: Case, texts: list[str]) -> Case:
