@@ -244,6 +244,10 @@ class Corpus(Rewriting):
         )
         return self.random.choice(exact)() if self.random.random() < 0.4 else self.sample()
 
+    def comparing(self) -> Case:
+        """Comparing alone, as repetition comes first."""
+        return self.membership() if self.random.random() < 0.8 else self.sample()
+
     def judging(self) -> Case:
         """Questions that end in a conclusion, practised by themselves as repetition is, among all others."""
         tasks = (self.claims, self.yes_or_no, self.which_of_these, self.sample)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from training.cases import Case
 from training.knowing import Knowing
@@ -58,6 +59,32 @@ class Rewriting(Knowing):
         return self.case(
             "repeat", language, fill(self.template(language, "repeat"), {"t": text}, language), text, (text,)
         )
+
+    def membership(self, language: str | None = None) -> Case:
+        """Practice alone: words, and of each a yes or no, whether it is one of those in the question.
+
+        Only the verdicts are learned: nothing else in the answer can be foretold.
+        """
+        language, rng = language or self.language(), self.random
+
+        def word() -> str:
+            kinds = (
+                lambda: rng.choice(table("cities"))[language],
+                lambda: rng.choice(table("countries"))[language],
+                lambda: rng.choice(words(rng.choice(("animal", "fruit", "thing", "language", "currency"))))[language],
+                lambda: self.odd_word(language),
+            )
+            return rng.choice(kinds)()
+
+        given = [word() for _ in range(rng.choice((1, 1, 2, 3)))]
+        asked = [rng.choice(given) if rng.random() < 0.45 else word() for _ in range(rng.randint(3, 14))]
+        said = phrases(language)["yes_no"]
+        answer = self.space(language).join(
+            said["one"].format(y=w, v=said["yes" if w in given else "no"]) for w in asked
+        )
+        case = self.stressed(self.case("membership", language, " ".join(given), answer, ()), self.verdicts(language))
+        *before, last = case.messages
+        return replace(case, messages=(*before, {**last, "learn": False}))
 
     def _items(self, category: str, count: int, language: str, in_order: bool = False) -> list[str]:
         """Different members of a category, in any order or in that of the table."""
