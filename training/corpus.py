@@ -250,8 +250,8 @@ class Corpus(Rewriting):
 
     def judging(self) -> Case:
         """Questions that end in a conclusion, practised by themselves as repetition is, among all others."""
-        tasks = (self.claims, self.yes_or_no, self.which_of_these, self.sample)
-        return self.random.choices(tasks, (0.4, 0.2, 0.15, 0.25))[0]()
+        tasks = (self.membership, self.claims, self.yes_or_no, self.which_of_these, self.sample)
+        return self.random.choices(tasks, (0.15, 0.3, 0.2, 0.15, 0.2))[0]()
 
     def copying(self) -> Case:
         """Tasks whose answers stand in the question, without repetition."""
