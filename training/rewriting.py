@@ -87,12 +87,14 @@ class Rewriting(Knowing):
         return replace(case, messages=(*before, {**last, "learn": False}))
 
     def _items(self, category: str, count: int, language: str, in_order: bool = False) -> list[str]:
-        """Different members of a category, in any order or in that of the table."""
+        """Different members of a category: any, or a run of the table, whose every row tells the next."""
         rows = list(
             {"countries": table("countries"), "cities": table("cities")}.get(category) or words(SINGULAR[category])
         )
-        chosen = self.random.sample(range(len(rows)), count)
-        return [rows[i][language] for i in (sorted(chosen) if in_order else chosen)]
+        if in_order:
+            start = self.random.randint(0, len(rows) - count)
+            return [row[language] for row in rows[start : start + count]]
+        return [row[language] for row in self.random.sample(rows, count)]
 
     def numbered_list(self, language: str | None = None) -> Case:
         """A numbered list of a category's members, or of items that the question gives."""
@@ -102,7 +104,8 @@ class Rewriting(Knowing):
             category, count = self.random.choice(LIST_KINDS), self.random.randint(2, 5)
             details = {"category": category}
             values = {"n": str(count), "category": index("words", "category")[category][language]}
-            # One order for all of training: a model that only looks forward never says the same thing twice.
+            # One order for all of training. After any of the rows behind, as it was once, no item is likely: the most
+            # likely one was often the last again.
             items = self._items(category, count, language, in_order=True)
             question, expect = self.phrase(language, "list_category", values), count
         else:
