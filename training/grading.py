@@ -83,6 +83,12 @@ def _concluded(case: Case, answer: str) -> bool:
     return answer.strip().casefold().endswith(case.details["conclusion"].casefold())
 
 
+def _last_sentence(case: Case, answer: str) -> bool:
+    """Every expected string is in its last sentence: the names before it are those of the question."""
+    *_, last = re.split(r"[.。!?！？]\s*", answer.strip().rstrip(".。!?！？"))
+    return _contains(case, last)
+
+
 def _short(case: Case, answer: str) -> bool:
     """As "contains", and it is no longer than the reference."""
     return _contains(case, answer) and len(answer.strip(" .。")) <= len(case.messages[-1]["content"])
@@ -150,6 +156,7 @@ def _honest(case: Case, answer: str) -> bool:
 GRADERS = {
     "contains": _contains,
     "concluded": _concluded,
+    "last sentence": _last_sentence,
     "short": _short,
     "number": _number,
     "json": _json,

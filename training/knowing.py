@@ -11,9 +11,12 @@ from training.facts import FACTS, elsewhere
 from training.world import LANGUAGE_NAMES, LANGUAGES, fill, index, phrases, place_of_city, table, words
 
 
+AMBIGUOUS = ("orange", "naranja")  # colours of the tables; the fruits are not in them
+
+
 @cache
 def names_by_kind(language: str) -> dict[str, tuple[str, ...]]:
-    """The names of each kind that are of no other kind: an orange is a fruit and a colour, Singapore two more."""
+    """The names of each kind that are of no other kind."""
     listed = {
         "country": table("countries"),
         "city": table("cities"),
@@ -24,7 +27,9 @@ def names_by_kind(language: str) -> dict[str, tuple[str, ...]]:
     names = {kind: {row[language].casefold(): row[language] for row in rows} for kind, rows in listed.items()}
     return {
         kind: tuple(
-            name for key, name in own.items() if not any(key in others for k, others in names.items() if k != kind)
+            name
+            for key, name in own.items()
+            if key not in AMBIGUOUS and not any(key in others for k, others in names.items() if k != kind)
         )
         for kind, own in names.items()
     }

@@ -11,6 +11,7 @@ from training.cases import Case, held_out
 from training.corpus import Corpus
 from training.facts import RELATIONS, elsewhere
 from training.grading import numbered, right, wilson
+from training.knowing import names_by_kind
 from training.tasks import MORE_TASKS, TASKS
 from training.working import long_product
 from training.world import LANGUAGES, fill, particle, phrases, table
@@ -177,17 +178,69 @@ def test_yes_and_no_come_about_equally_often_and_are_told_apart(language):
     stream, said = Corpus("eval", 9), []
     for _ in range(200):
         case = stream.yes_or_no(language)
-        yes = phrases(language)["yes_no"]["yes"].format(s="").strip()
-        said.append(case.messages[-1]["content"].endswith(yes))
-        other = phrases(language)["yes_no"]["no" if said[-1] else "yes"].format(s=case.expect[1])
+        answer, verdicts = case.messages[-1]["content"], stream.verdicts(language)
+        said.append(verdicts[0] in answer)
+        assert (verdicts[1] in answer) != said[-1]
+        other = answer.replace(*(verdicts if said[-1] else verdicts[::-1]))
         assert not right(case, other), (case, other)
     assert 0.35 < sum(said) / len(said) < 0.65
 
 
-def test_which_of_these_needs_one_name_alone():
-    case = Corpus("eval", 9).which_of_these("en")
-    assert right(case, case.messages[-1]["content"])
-    assert not right(case, case.messages[-1]["content"] + " " + case.details["wrong"][0])
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_which_of_these_is_right_by_its_conclusion_alone(language):
+    stream = Corpus("eval", 9)
+    for _ in range(50):
+        case = stream.which_of_these(language)
+        answer, name = case.messages[-1]["content"], case.expect[0]
+        assert answer.count(stream.verdicts(language)[0]) == 1  # one of the three is meant
+        steps = answer.removesuffix(case.details["conclusion"])
+        for wrong in case.details["wrong"]:
+            assert wrong in steps
+            assert not right(case, steps + case.details["conclusion"].replace(name, wrong))
+        assert not right(case, steps)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_name_of_a_question_is_of_two_kinds(language):
+    kinds = names_by_kind(language)
+    names = [name.casefold() for kind in kinds.values() for name in kind]
+    assert len(names) == len(set(names)) and min(map(len, kinds.values())) >= 5
+    assert "orange" not in names and phrases("en")["kinds"].keys() == kinds.keys()
+
+
+def test_verdicts_of_practice_are_true():
+    stream = Corpus("train", 4)
+    for language in LANGUAGES:
+        yes, no = stream.verdicts(language)
+        for _ in range(40):
+            question, answer = (m["content"] for m in stream.membership(language).messages)
+            found = [part for part in re.split(f"({re.escape(yes)}|{re.escape(no)})", answer) if part]
+            for word, verdict in zip(found[::2], found[1::2], strict=True):
+                assert (f" {word.strip()} " in f" {question} ") == (verdict == yes), (question, answer)
+            claims = stream.claims(language).messages[-1]["content"]
+            assert yes in claims or no in claims
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_blended_names_are_no_known_ones(language):
+    known = {row[language] for name in ("countries", "cities") for row in table(name)}
+    stream = Corpus("train", 2)
+    made = {stream._blend(language) for _ in range(200)}
+    assert len(made) > 100 and not made & known
+
+
+def test_a_list_of_a_category_is_a_run_of_its_table():
+    stream, rows = Corpus("train", 3), [row["en"] for row in table("cities")]
+    for _ in range(20):
+        items = stream._items("cities", 4, "en", in_order=True)
+        start = rows.index(items[0])
+        assert items == rows[start : start + 4]
+
+
+def test_peoples_question_which_is_right_by_the_last_sentence():
+    case = next(case for case in people.cases("instruct") if case.task == "which" and case.language == "en")
+    assert right(case, "horse, an animal: no. pear, a fruit: yes. Lyon, a city: no. It is pear.")
+    assert not right(case, "horse, an animal: no. pear, a fruit: yes. Lyon, a city: no. It is horse.")
 
 
 def test_wilsons_interval():

@@ -36,7 +36,7 @@ def cases(name: str) -> list[Case]:
                     {"final": list(holds)},
                 )
             else:
-                kind = "number" if row["task"] == "sums" else "contains"
+                kind = {"sums": "number", "which": "last sentence"}.get(row["task"], "contains")
                 messages, details = (question, {"role": "assistant", "content": ""}), {}
             found.append(
                 Case(row["task"], row["language"], messages, holds[0] if kind == "number" else holds, kind, details)
