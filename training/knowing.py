@@ -10,7 +10,6 @@ from training.cases import Case, Cases
 from training.facts import FACTS, elsewhere
 from training.world import LANGUAGE_NAMES, LANGUAGES, fill, index, phrases, place_of_city, table, words
 
-
 AMBIGUOUS = ("orange", "naranja")  # colours of the tables; the fruits are not in them
 
 
