@@ -87,14 +87,15 @@ class Rewriting(Knowing):
         return replace(case, messages=(*before, {**last, "learn": False}))
 
     def _items(self, category: str, count: int, language: str, in_order: bool = False) -> list[str]:
-        """Different members of a category: any, or a run of the table, whose every row tells the next."""
+        """Different members of a category: any, or, for training, a run of the table: each row tells the next."""
         rows = list(
             {"countries": table("countries"), "cities": table("cities")}.get(category) or words(SINGULAR[category])
         )
-        if in_order:
+        if in_order and self.split == "train":
             start = self.random.randint(0, len(rows) - count)
             return [row[language] for row in rows[start : start + count]]
-        return [row[language] for row in self.random.sample(rows, count)]
+        chosen = self.random.sample(range(len(rows)), count)
+        return [rows[i][language] for i in (sorted(chosen) if in_order else chosen)]
 
     def numbered_list(self, language: str | None = None) -> Case:
         """A numbered list of a category's members, or of items that the question gives."""
