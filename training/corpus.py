@@ -124,6 +124,8 @@ class Corpus(Rewriting):
             task, language, self.phrase(language, task, values), worked(a, sign, b, result), str(result), "number"
         )
 
+    LEFT_OUT: tuple[str, ...] = ()  # of the mixture
+
     STORY = (
         ("One morning", "One rainy day", "Late at night", "Last summer", "On a cold day", "Many years ago"),
         ("found a", "met a", "saw a", "dreamed of a", "followed a", "drew a"),
@@ -225,7 +227,7 @@ class Corpus(Rewriting):
 
     def sample(self) -> Case:
         """One conversation of the training mixture."""
-        shares = MIXTURE[self.split]
+        shares = {task: share for task, share in MIXTURE[self.split].items() if task not in self.LEFT_OUT}
         return getattr(self, self.random.choices(list(shares), list(shares.values()))[0])()
 
     def finish(self) -> Case:

@@ -8,11 +8,13 @@ import pytest
 
 from training import people
 from training.cases import Case, held_out
+from training.config import CHECKPOINTS
 from training.corpus import Corpus
 from training.facts import RELATIONS, elsewhere
 from training.grading import numbered, right, wilson
 from training.knowing import names_by_kind
 from training.tasks import MORE_TASKS, TASKS
+from training.tokenizer import Encoder
 from training.working import long_product
 from training.world import LANGUAGES, fill, particle, phrases, table
 
@@ -219,6 +221,18 @@ def test_verdicts_of_practice_are_true():
                 assert (f" {word.strip()} " in f" {question} ") == (verdict == yes), (question, answer)
             claims = stream.claims(language).messages[-1]["content"]
             assert yes in claims or no in claims
+
+
+def test_conclusions_weigh_more_in_the_loss():
+    encoder = Encoder(CHECKPOINTS / "instruct-tiny")
+    stream = Corpus("train", 4)
+    for language in LANGUAGES:
+        case = stream.yes_or_no(language)
+        ids, mask = encoder.conversation(case.messages)
+        stressed = encoder.tokenizer.decode([token for token, m in zip(ids, mask, strict=True) if m == 2])
+        assert stressed.strip() in [verdict.strip() for verdict in stream.verdicts(language)]
+        ids, mask = encoder.conversation(stream.membership(language).messages)
+        assert set(mask) == {0, -1, 2}  # of practice nothing but the verdicts is learned
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

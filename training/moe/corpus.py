@@ -36,6 +36,9 @@ class MoeCorpus(Plans, Code):
         'Plan with tools. Answer in JSON.'
     """
 
+    # Comparing is practised by itself first, and that is no part of these weights' training yet.
+    LEFT_OUT = ("yes_or_no", "which_of_these", "claims", "membership")
+
     def sample(self) -> Case:
         """One conversation of the training mixture: mostly as instruct-tiny's, then plans and Python."""
         return self.random.choices((super().sample, self.plan, self.python, self.unknown), SHARES[self.split])[0]()

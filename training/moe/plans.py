@@ -9,11 +9,12 @@ from labs_helper.errors import BadPlan
 from training.cases import Case
 from training.moe.offer import NEXT, PUBLISHED, Offer
 from training.moe.refusals import Refusals
+from training.moe.requests import planned
 from training.world import LANGUAGES
 
 # Shares of the plans for training: as before, sums, texts to copy, three steps, refusals, answers in part, all of this
 # with a lure.
-KINDS = {"usual": 0.32, "sum": 0.13, "text": 0.16, "three": 0.13, "refused": 0.13, "in_part": 0.07, "lured": 0.06}
+KINDS = {"usual": 0.38, "sum": 0.1, "text": 0.08, "three": 0.14, "refused": 0.15, "in_part": 0.09, "lured": 0.06}
 MISTAKEN = 0.4  # share of the plans of one or two steps for training that begin with a wrong one
 
 
@@ -71,9 +72,7 @@ class Plans(Refusals):
             )
         if self.random.random() < MISTAKEN:
             head += self._mistake(plan)
-        return Case(
-            "plan", language, (*head, {"role": "assistant", "content": text}, *rest), tuple(results), "plan", details
-        )
+        return Case("plan", language, (*head, planned(plan), *rest), tuple(results), "plan", details)
 
     def of_kind(self, kind: str, language: str) -> Case:
         """A conversation of the agent of one of the kinds in requests.py."""
