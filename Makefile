@@ -4,7 +4,7 @@
 #   make test                      every test, every notebook of both editions     TESTS="tests/models/test_models.py"
 #   make browser-test              JupyterLab in headless Chromium
 #   make hub-test                  JupyterHub with three learners in headless Chromium (needs npm)
-#   make notebooks                 both editions from notebooks/src                LABS="00 01"
+#   make notebooks                 both editions from notebooks/src                LABS="00 01"  LANG=ko
 #   make site                      documents and solved labs as a site, in build/site
 #   make bench                     speed against plain mlx_lm
 #   make checkpoints               train the bundled checkpoints again (hours on two cores; .venv-training with torch)
@@ -70,8 +70,11 @@ browser-test: $(READY)
 hub-test: $(HUB_READY)
 	$(PYTEST) tests -m hub
 
+# LANG is also a variable of every shell: only the one that is given to make counts.
+SPOKEN := $(if $(filter command line,$(origin LANG)),--language $(LANG))
+
 notebooks: $(READY)
-	$(BIN)/labs notebooks build $(LABS)
+	$(BIN)/labs notebooks build $(LABS) $(SPOKEN)
 
 # -W: a broken link between documents ends the build. The check after it reads the pages themselves.
 site: $(SITE_READY)

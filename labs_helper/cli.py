@@ -95,6 +95,7 @@ def _app() -> typer.Typer:
     app.command("progress", help=_("Show which exercises passed."))(_progress)
     app.add_typer(_models(), name="models")
     app.add_typer(_notebooks(), name="notebooks")
+    app.add_typer(_translate(), name="translate")
     app.add_typer(_workshop(), name="workshop")
     app.add_typer(_board(), name="board")
     return app
@@ -130,6 +131,16 @@ def _notebooks() -> typer.Typer:
     group.command("build", help=_("Write both editions. The solution edition is run."))(_build)
     group.command("check", help=_("Compare both editions with their sources. Exit code 0 or 1."))(_check)
     group.command("new", help=_("Start a lab."))(_new)
+    return group
+
+
+def _translate() -> typer.Typer:
+    group = _group(_("For translators: the course in other languages."))
+    group.command("extract", help=_("Write templates (.pot) for other tools, in build/pot."))(_extract)
+    group.command("update", help=_("Bring the PO files up to date with the English."))(_update_translations)
+    group.command("status", help=_("Show how far each translation is."))(_status)
+    group.command("check", help=_("Say what is wrong with the translations. Exit code 0 or 1."))(_check_translations)
+    group.command("init", help=_("Start a language."))(_init)
     return group
 
 
@@ -424,10 +435,14 @@ def _serve(
 
 def _build(
     names: Annotated[list[str] | None, _lab(_("For example 01; all labs by default."))] = None,
+    language: Annotated[
+        str | None,
+        _option("CODE", _("One language only, for example ko; by default English and all that offer the lab.")),
+    ] = None,
 ) -> None:
     from labs_helper.course import authoring
 
-    authoring.build(names or None)
+    authoring.build(names or None, language=language)
 
 
 def _check(
@@ -450,6 +465,67 @@ def _new(
     for path in authoring.new(number, name):
         print(_("Written: {path}").format(path=path))
     print(template.next_steps(number, name))
+
+
+# -- for translators --------------------------------------------------------------------------------------------
+
+
+def _language(text: str) -> Any:
+    return typer.Argument(metavar="CODE", help=text, autocompletion=_language_codes)
+
+
+def _language_codes(incomplete: str) -> list[tuple[str, str]]:
+    from labs_helper.course.translation import offered
+
+    return [(each.code, each.name) for each in offered.languages() if each.code.startswith(incomplete)]
+
+
+def _extract() -> None:
+    from labs_helper.course.translation import work
+
+    for path in work.extract():
+        print(_("Written: {path}").format(path=path))
+
+
+def _update_translations(
+    language: Annotated[str | None, _language(_("For example ko; all languages by default."))] = None,
+    stale_ok: Annotated[
+        bool, typer.Option("--stale-ok", help=_("Give translators 30 days for what is not translated now."))
+    ] = False,
+) -> None:
+    from labs_helper.course.translation import work
+
+    for line in work.update(language, stale_ok=stale_ok):
+        print(line)
+
+
+def _status(
+    language: Annotated[str | None, _language(_("For example ko; all languages by default."))] = None,
+) -> None:
+    from labs_helper.course.translation import work
+
+    _print_table(work.status(language))
+
+
+def _check_translations(
+    language: Annotated[str | None, _language(_("For example ko; all languages by default."))] = None,
+) -> None:
+    from labs_helper.course.translation import work
+
+    problems = work.check(language)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    _end(good=not problems)
+
+
+def _init(
+    language: Annotated[str, typer.Argument(metavar="CODE", help=_("Of ISO 639, for example es."))],
+) -> None:
+    from labs_helper.course.translation import work
+
+    for path in work.init(language):
+        print(_("Written: {path}").format(path=path))
+    print(_("Translate these files, and write docs/{language}/style.md.").format(language=language))
 
 
 # -- for instructors --------------------------------------------------------------------------------------------

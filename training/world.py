@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from labs_helper.agent.world import LANGUAGE_NAMES, LANGUAGES, index, table, told, words
+from labs_helper.common.particles import particle
 
 __all__ = [
     "LANGUAGES",
@@ -29,17 +30,6 @@ __all__ = [
 
 HERE = Path(__file__).parent
 
-# Korean particles: the form after a final consonant, and the form after a vowel.
-PARTICLES = {
-    "은": ("은", "는"),
-    "이": ("이", "가"),
-    "을": ("을", "를"),
-    "과": ("과", "와"),
-    "이에요": ("이에요", "예요"),
-    "이라는": ("이라는", "라는"),
-    "이야": ("이야", "야"),
-    "으로": ("으로", "로"),
-}
 PLACEHOLDER = re.compile(r"\{(\w+)(?::(\w+))?\}")
 
 
@@ -47,21 +37,6 @@ PLACEHOLDER = re.compile(r"\{(\w+)(?::(\w+))?\}")
 def phrases(language: str) -> dict:
     """The phrasings of one language (`training/phrases/<language>.toml`)."""
     return tomllib.loads((HERE / "phrases" / f"{language}.toml").read_text(encoding="utf-8"))
-
-
-def particle(word: str, form: str) -> str:
-    """The right form of a Korean particle after `word`.
-
-    Hangul syllables are laid out in Unicode so that (code - 0xAC00) % 28 is the final consonant (0: none).
-    Digits follow their Korean reading (3 is 삼, with a final; 2 is 이, without); other letters count as vowels.
-    """
-    with_final, without = PARTICLES[form]
-    last = word.rstrip("'\"”’)")[-1:]
-    last = dict(zip("0123456789", "영일이삼사오육칠팔구")).get(last, last)
-    final = (ord(last) - 0xAC00) % 28 if "가" <= last <= "힣" else 0
-    if form == "으로" and final == 8:  # ㄹ takes 로
-        final = 0
-    return with_final if final else without
 
 
 def fill(template: str, values: dict[str, str], language: str) -> str:
@@ -75,7 +50,7 @@ def fill(template: str, values: dict[str, str], language: str) -> str:
 
     def put(match: re.Match) -> str:
         value = str(values[match[1]])
-        return value + (particle(value, match[2]) if match[2] else "")
+        return value + (particle(value, match[2], latin=False) if match[2] else "")
 
     text = PLACEHOLDER.sub(put, template)
     if language == "es":

@@ -39,21 +39,28 @@ edition), so fill its gaps with `...`, which `check("1.1", ...)` answers with "n
 Other tags (`nbval-check-output`, `nbval-skip`, `raises-exception`) and other cell metadata (`minutes=5`) pass through.
 Links are written as seen from `notebooks/`: `../images/map.png`, `02-vision.ipynb`, `solutions/01-instruct.ipynb`.
 The solution edition is one folder deeper, and its links are changed to match.
+
+Other languages: `notebooks/ko/NN-slug.ipynb` and `notebooks/ko/solutions/` come from the same source and the
+translations in `notebooks/locale/ko/NN-slug.po`, executed with the package speaking that language.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labs_helper.catalog import course_folder
 from labs_helper.catalog.labs import COPIES, SOURCES, pick
+from labs_helper.common import po, translate
 from labs_helper.common.files import write_whole
 from labs_helper.common.translate import _
 from labs_helper.course import editions
+from labs_helper.course.translation import cells as translated_cells
+from labs_helper.course.translation import offered
 from labs_helper.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -62,24 +69,25 @@ if TYPE_CHECKING:
 LARGEST_NOTEBOOK = 2_000_000  # bytes; above this GitHub stops rendering, and a diff becomes useless much earlier
 
 
-def build(names: list[str] | None = None, execute: bool = True, *, folder: Path | None = None) -> None:
-    """Write both editions of the named labs.
+def build(
+    names: list[str] | None = None, execute: bool = True, *, folder: Path | None = None, language: str | None = None
+) -> None:
+    """Write both editions of the named labs, in English and in every language that offers them.
 
     Args:
         names: labs by number ("01") or file name ("01-instruct"); None means all of them.
         execute: run the solution edition. Without it, stored outputs stay where no code changed; where code did
             change the solution edition is written without outputs, and `check` says so.
         folder: the notebooks folder; the course's own by default.
+        language: one language only, such as "ko", whether or not it offers the lab yet; "en" is English.
 
     Raises:
-        BadRequest: no such lab, or a source breaks one of the rules in this module's description.
+        BadRequest: no such lab or language, or a source breaks one of the rules in this module's description.
         LabError: a cell of the solution edition failed; nothing is written for that lab.
 
     Example:
         build(["01"])
     """
-    from labs_helper.course import execution
-
     folder = _folder(folder)
     for source in _sources(names, folder):
         cells = editions.read(source)
@@ -87,26 +95,76 @@ def build(names: list[str] | None = None, execute: bool = True, *, folder: Path 
             raise BadRequest(
                 "\n".join(problems), _("The rules are in the description of labs_helper.course.authoring.")
             )
-        learner, solution = editions.edition(cells, "learner"), editions.edition(cells, "solution")
-        target = folder / "solutions" / f"{source.stem}.ipynb"
-        target.parent.mkdir(exist_ok=True)
-        stored = editions.load(target) if target.exists() else None
-        if execute:
-            execution.run(solution, target)
-        if stored is not None:
-            (execution.keep_outputs if execute else execution.copy_outputs)(solution, stored)
-        editions.write(folder / f"{source.stem}.ipynb", learner)
-        editions.write(target, solution)
-        print(
-            _("{name}: {learner} learner cells, {solution} solution cells").format(
-                name=source.stem, learner=len(learner.cells), solution=len(solution.cells)
-            ),
-            flush=True,
+        for pair in _pairs(source, cells, folder, language):
+            _write(pair, execute)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Both editions of a lab in one language, and where they belong."""
+
+    language: str
+    folder: Path
+    name: str
+    learner: NotebookNode
+    solution: NotebookNode
+
+    @property
+    def paths(self) -> tuple[Path, Path]:
+        return self.folder / f"{self.name}.ipynb", self.folder / "solutions" / f"{self.name}.ipynb"
+
+
+def _pairs(source: Path, cells: list[NotebookNode], folder: Path, language: str | None) -> Iterator[_Pair]:
+    """The editions of a lab in every language, or in one."""
+    if language is None or translate.code(language) == translate.ENGLISH:
+        yield _Pair(
+            translate.ENGLISH,
+            folder,
+            source.stem,
+            editions.edition(cells, "learner"),
+            editions.edition(cells, "solution"),
         )
+    table = folder.parent / "labs_helper" / "locale" / offered.TABLE
+    if language is None:
+        spoken = [each for each in offered.languages(table) if source.name[:2] in each.labs]
+    elif translate.code(language) != translate.ENGLISH:
+        spoken = [offered.find(language, table)]
+    else:
+        spoken = []
+    for each in spoken:
+        catalog = po.read(folder / "locale" / each.code / f"{source.stem}.po")
+        words = translated_cells.translated(cells, catalog, each.code)
+        documents = folder.parent / "docs" / each.code
+        learner, solution = (
+            translated_cells.edition(words, kind, each.code, each.labs, documents) for kind in ("learner", "solution")
+        )
+        yield _Pair(each.code, folder / each.code, source.stem, learner, solution)
+
+
+def _write(pair: _Pair, execute: bool) -> None:
+    from labs_helper.course import execution
+
+    path, target = pair.paths
+    target.parent.mkdir(parents=True, exist_ok=True)
+    stored = editions.load(target) if target.exists() else None
+    if execute:
+        execution.run(pair.solution, target, pair.language)
+    if stored is not None:
+        (execution.keep_outputs if execute else execution.copy_outputs)(pair.solution, stored)
+    editions.write(path, pair.learner)
+    editions.write(target, pair.solution)
+    print(
+        _("{name}: {learner} learner cells, {solution} solution cells").format(
+            name=pair.name if pair.language == translate.ENGLISH else f"{pair.language}/{pair.name}",
+            learner=len(pair.learner.cells),
+            solution=len(pair.solution.cells),
+        ),
+        flush=True,
+    )
 
 
 def check(names: list[str] | None = None, *, folder: Path | None = None) -> list[str]:
-    """Compare both editions with their sources, without running anything.
+    """Compare both editions with their sources, in every language that offers them, without running anything.
 
     Args:
         names: labs by number or file name; None means all of them, and then editions without a source are named too.
@@ -130,7 +188,8 @@ def check(names: list[str] | None = None, *, folder: Path | None = None) -> list
             _("{path} has no source. Write src/{name}.py or remove it.").format(
                 path=path.relative_to(folder), name=path.stem
             )
-            for path in [*folder.glob("*.ipynb"), *folder.glob("solutions/*.ipynb")]
+            for place in ("*.ipynb", "[!.]*/*.ipynb", "[!.]*/solutions/*.ipynb")
+            for path in sorted(folder.glob(place))
             if path.stem not in known and not path.match(COPIES)
         ]
     return problems
@@ -192,20 +251,29 @@ def _sources(names: Iterable[str] | None, folder: Path) -> list[Path]:
 
 
 def _problems(source: Path, folder: Path) -> list[str]:
-    """What is wrong with a source and its two editions, one sentence each."""
+    """What is wrong with a source and its editions, one sentence each."""
     cells = editions.read(source)
-    learner, solution = folder / f"{source.stem}.ipynb", folder / "solutions" / f"{source.stem}.ipynb"
+    problems = editions.broken_rules(source.name, cells)
+    for pair in _pairs(source, cells, folder, None):
+        problems += _pair_problems(pair, source, folder)
+    return problems
+
+
+def _pair_problems(pair: _Pair, source: Path, folder: Path) -> list[str]:
+    learner, solution = pair.paths
     stale = [
         _("{path} is missing.").format(path=path.relative_to(folder))
         for path in (learner, solution)
         if not path.exists()
     ]
-    if learner.exists() and learner.read_text("utf-8") != editions.text(editions.edition(cells, "learner")):
-        stale.append(_("{path} differs from src/{source}.").format(path=learner.name, source=source.name))
+    if learner.exists() and learner.read_text("utf-8") != editions.text(pair.learner):
+        stale.append(
+            _("{path} differs from src/{source}.").format(path=learner.relative_to(folder), source=source.name)
+        )
     too_large = []
     if solution.exists():
         path = solution.relative_to(folder)
-        stored, expected = editions.load(solution), editions.edition(cells, "solution")
+        stored, expected = editions.load(solution), pair.solution
         if _face(stored) != _face(expected) or stored.metadata != expected.metadata:
             stale.append(_("{path} differs from its source.").format(path=path))
         if not _was_run_in_order(stored):
@@ -215,11 +283,7 @@ def _problems(source: Path, folder: Path) -> list[str]:
                 _("{path} is larger than {limit:,} bytes. Show less.").format(path=path, limit=LARGEST_NOTEBOOK)
             )
     rebuild = _("Run `labs notebooks build {name}`.").format(name=source.stem)
-    return [
-        *editions.broken_rules(source.name, cells),
-        *(f"{problem} {rebuild}" for problem in stale),
-        *too_large,
-    ]
+    return [*(f"{problem} {rebuild}" for problem in stale), *too_large]
 
 
 def _face(notebook: NotebookNode) -> list[tuple[str, str, str, NotebookNode]]:

@@ -54,8 +54,13 @@ def tags(cell: NotebookNode) -> list[str]:
     return list(cell.metadata.get("tags", []))
 
 
-def edition(cells: list[NotebookNode], kind: Literal["learner", "solution"]) -> NotebookNode:
+def edition(cells: list[NotebookNode], kind: Literal["learner", "solution"], *, depth: int = 0) -> NotebookNode:
     """A notebook without outputs: the cells of one edition.
+
+    Args:
+        cells: of the source, as `read` gives them.
+        kind: which edition.
+        depth: how many folders below `notebooks/` the learner edition is; links are changed to match.
 
     Example:
         edition(read(source), "learner")
@@ -70,10 +75,17 @@ def edition(cells: list[NotebookNode], kind: Literal["learner", "solution"]) -> 
             continue
         new_cell = nbformat.v4.new_code_cell if cell.cell_type == "code" else nbformat.v4.new_markdown_cell
         text = cell.source
-        if kind == "solution" and cell.cell_type == "markdown":
-            text = _LINK.sub(lambda m: m[1] + ("../../" if m[2] == "../" else ""), text)
+        if cell.cell_type == "markdown":
+            text = _moved(text, kind, depth)
         notebook.cells.append(new_cell(text, id=cell.id, metadata=dict(cell.metadata)))
     return notebook
+
+
+def _moved(text: str, kind: Literal["learner", "solution"], depth: int) -> str:
+    """A text with links as they are seen from the folder of an edition."""
+    up = "../" * (depth + (kind == "solution"))
+    beside = "" if kind == "solution" else "solutions/"
+    return _LINK.sub(lambda m: m[1] + (f"{up}../" if m[2] == "../" else beside), text)
 
 
 def fresh_metadata() -> NotebookNode:

@@ -6,23 +6,22 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labs_helper.common import settings
 from labs_helper.common.translate import _
-from labs_helper.course.editions import fresh_metadata
 from labs_helper.errors import LabError
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
-# What the kernel gets while a solution edition runs: bundled models only, no network, no compiler, English messages,
-# and sets in the same order in every run.
+# What the kernel gets while a solution edition runs: bundled models only, no network, no compiler, and sets in the same
+# order in every run. The language comes with each run.
 ENVIRONMENT = {
     settings.MODELS.name: "tiny",
     settings.PROGRESS.name: "off",
-    settings.LANGUAGE.name: "en",
     "HF_HUB_OFFLINE": "1",
     "MLX_DISABLE_COMPILE": "1",
     "PYTHONHASHSEED": "0",
@@ -38,8 +37,13 @@ _CHANGES_EVERY_RUN = re.compile(
 )
 
 
-def run(notebook: NotebookNode, path: Path) -> None:
+def run(notebook: NotebookNode, path: Path, language: str = "en") -> None:
     """Run a notebook in a fresh kernel of this Python, in the folder of its file. Its cells get their outputs.
+
+    Args:
+        notebook: what to run.
+        path: its file; the course is three folders up, or four for a translated edition.
+        language: in which the package speaks.
 
     Raises:
         LabError: a cell failed or took too long.
@@ -50,6 +54,7 @@ def run(notebook: NotebookNode, path: Path) -> None:
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
+    metadata = deepcopy(notebook.metadata)  # the client adds what this Python is
     client = NotebookClient(
         notebook,
         kernel_name="python3",
@@ -62,7 +67,7 @@ def run(notebook: NotebookNode, path: Path) -> None:
     before = os.environ.get(_KERNEL_CHOICE)
     os.environ[_KERNEL_CHOICE] = "1"  # this environment's kernel, not one registered for the user
     try:
-        client.execute(env={**os.environ, **ENVIRONMENT})
+        client.execute(env={**os.environ, **ENVIRONMENT, settings.LANGUAGE.name: language})
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         reason = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
         raise LabError(
@@ -74,11 +79,11 @@ def run(notebook: NotebookNode, path: Path) -> None:
             del os.environ[_KERNEL_CHOICE]
         else:
             os.environ[_KERNEL_CHOICE] = before
-    notebook.metadata = fresh_metadata()
+    notebook.metadata = metadata
     for output in _outputs(notebook):
         # Without a kernel a widget view is an error message. Readers need the static form beside it.
         output.get("data", {}).pop(_WIDGET_VIEW, None)
-    _shorten_paths(notebook, path.resolve().parents[2])
+    _shorten_paths(notebook, path.resolve().parents[2 if language == "en" else 3])
 
 
 def copy_outputs(notebook: NotebookNode, stored: NotebookNode) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import struct
-from pathlib import Path
+import json
 
 import pytest
 
@@ -11,33 +10,29 @@ from labs_helper.common import translate
 from labs_helper.common.translate import _, _n
 from labs_helper.errors import BadRequest
 
-PLURALS = "Content-Type: text/plain; charset=UTF-8\nPlural-Forms: nplurals=2; plural=(n != 1);\n"
+PIRATE = """
+msgid ""
+msgstr "Plural-Forms: nplurals=2; plural=(n != 1);"
 
+msgid "{name} is not set."
+msgstr "Arr, {name} be not set."
 
-def write_catalog(file: Path, sentences: dict[str, str]) -> None:
-    """A .mo file (gnu.org/software/gettext, "MO Files"): sorted originals, their translations, all texts."""
-    pairs = sorted((original.encode(), text.encode()) for original, text in {"": PLURALS, **sentences}.items())
-    texts, tables, start = b"", [b"", b""], 28 + 16 * len(pairs)
-    for column in (0, 1):
-        for pair in pairs:
-            tables[column] += struct.pack("<II", len(pair[column]), start + len(texts))
-            texts += pair[column] + b"\0"
-    head = struct.pack("<7I", 0x950412DE, 0, len(pairs), 28, 28 + 8 * len(pairs), 0, 0)
-    file.parent.mkdir(parents=True)
-    file.write_bytes(head + tables[0] + tables[1] + texts)
+msgid "What to do: {do}"
+msgstr "Orders: {do}"
+
+msgid "{count} token"
+msgid_plural "{count} tokens"
+msgstr[0] "{count} doubloon"
+msgstr[1] "{count} doubloons"
+"""
 
 
 @pytest.fixture
 def pirate(tmp_path, monkeypatch):
-    """A language of four sentences."""
-    write_catalog(
-        tmp_path / "pirate" / "LC_MESSAGES" / "labs_helper.mo",
-        {
-            "{name} is not set.": "Arr, {name} be not set.",
-            "What to do: {do}": "Orders: {do}",
-            "{count} token\0{count} tokens": "{count} doubloon\0{count} doubloons",
-        },
-    )
+    """A language of three sentences."""
+    file = tmp_path / "pirate" / "LC_MESSAGES" / "labs_helper.po"
+    file.parent.mkdir(parents=True)
+    file.write_text(PIRATE)
     monkeypatch.setattr(translate, "FOLDER", tmp_path)
 
 
@@ -61,3 +56,46 @@ def test_the_words_around_an_error_are_translated_when_it_is_shown(pirate, monke
     error = BadRequest("What.", "Do.")
     monkeypatch.setenv("LABS_LANGUAGE", "pirate")
     assert error._render_traceback_() == ["BadRequest: What.", "Orders: Do."]  # the hook of IPython has this name
+
+
+def test_who_names_the_language(pirate, tmp_path, monkeypatch):
+    """The code, then LABS_LANGUAGE, then the notebook: its metadata, or its folder."""
+    folder = tmp_path / "notebooks" / "pirate" / "solutions"
+    folder.mkdir(parents=True)
+    monkeypatch.delenv("LABS_LANGUAGE", raising=False)
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    assert translate.language() == "en"
+    for place in (folder, folder.parent):
+        monkeypatch.chdir(place)
+        translate._of_folder.cache_clear()  # the list of languages is another one here
+        assert translate.language() == "pirate"
+    (tmp_path / "notebooks" / "klingon").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks" / "klingon")
+    assert translate.language() == "en", "no such language: the folder has its name by chance"
+    translate._of_folder.cache_clear()
+
+    for number, (metadata, language) in enumerate(
+        [
+            ({"labs": {"language": "pirate"}}, "pirate"),
+            ({}, "en"),
+            ({"labs": 3}, "en"),
+            ({"labs": {"language": 3}}, "en"),
+        ]
+    ):
+        file = tmp_path / f"{number}.ipynb"
+        file.write_text(json.dumps({"metadata": metadata}))
+        monkeypatch.setenv("JPY_SESSION_NAME", str(file))
+        assert translate.language() == language
+    monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "0.ipynb"))
+    monkeypatch.setenv("LABS_LANGUAGE", "en_GB.UTF-8")
+    assert translate.language() == "en"
+    with translate.speaking("pirate"):
+        assert translate.language() == "pirate"
+    assert translate.language() == "en"
+
+
+@pytest.mark.parametrize(
+    ("text", "code"), [("ko", "ko"), ("ko_KR.UTF-8", "ko"), ("ko-KR", "ko"), (" KO ", "ko"), ("", ""), ("../x", "")]
+)
+def test_a_language_has_one_spelling(text, code):
+    assert translate.code(text) == code

@@ -1,0 +1,144 @@
+"""Refuse a translation that changes more than the words.
+
+Each check compares an English unit with its translation and says what differs. None of them judges the language.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from labs_helper.common.particles import FORMS
+from labs_helper.common.translate import _
+from labs_helper.course.translation import blocks, quantities, terms
+from labs_helper.course.translation.blocks import Kind
+
+_CODE = re.compile(r"(`+)(?!`)(.+?)(?<!`)\1(?!`)", re.S)
+_TARGET = re.compile(r"\]\(\s*<?([^)\s>]+)")
+_ADDRESS = re.compile(r"""https?://[^\s)>"'`]+""")
+_FORMULA = re.compile(r"(?<![\\$])\$(?=[^\s$])([^$\n]*[^\s$\\])\$(?!\d)")
+_TAG = re.compile(r"</?[a-zA-Z][^<>]*>|<!--.*?-->")
+_PLACE = re.compile(r"\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}")
+_ESCAPE = re.compile(r"\\[nrt]")
+_BOLD = re.compile(r"\*\*")
+_MARKS = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+_AFTER_A_PLACE = re.compile(
+    rf"\}}[`'\"”’)*]*({'|'.join(sorted({form for pair in FORMS.values() for form in pair}))})(?=[\s.,:;!?]|$)"
+)
+
+
+def problems(english: str, translation: str, kind: Kind | None = None, language: str = "") -> list[str]:
+    """What a translation changes that is not words, one short phrase each.
+
+    Args:
+        english: the unit.
+        translation: what a translator wrote for it.
+        kind: what the unit is; None for a message of the package.
+        language: its code; with it, the table of terms counts too.
+
+    Example:
+        problems("Run `labs doctor`.", "`labs doktor`를 실행하세요.")
+    """
+    found = [problem for check in _CHECKS if (problem := check(english, translation, kind))]
+    if kind in ("heading", "paragraph", "list item", "table row"):
+        found += _structure(translation, kind)
+    if kind in (None, "text in code") and language == "ko" and (particle := _AFTER_A_PLACE.search(translation)):
+        found.append(
+            _("the particle {particle!r} after a place: spell both forms, such as 은(는)").format(particle=particle[1])
+        )
+    return found + terms.problems(english, translation, terms.table(language) if language else ())
+
+
+def _difference(name: str, one: Counter[str], other: Counter[str]) -> str:
+    lost, added = sorted((one - other).elements()), sorted((other - one).elements())
+    parts = [_("lost: {items}").format(items=", ".join(lost))] if lost else []
+    parts += [_("added: {items}").format(items=", ".join(added))] if added else []
+    return f"{name} ({'; '.join(parts)})"
+
+
+def _same(name: Callable[[], str], find: Callable[[str], Iterator[str]]) -> Callable[[str, str, Kind | None], str]:
+    """A check that both texts hold the same things of one kind, in any order."""
+
+    def check(english: str, translation: str, kind: Kind | None) -> str:
+        one, other = Counter(find(english)), Counter(find(translation))
+        return "" if one == other else _difference(name(), one, other)
+
+    return check
+
+
+def _places(english: str, translation: str, kind: Kind | None) -> str:
+    if kind not in (None, "text in code"):
+        return ""
+    one, other = set(_PLACE.findall(english)), set(_PLACE.findall(translation))
+    return "" if one == other else _difference(_("places differ"), Counter(one), Counter(other))
+
+
+def _numbers(english: str, translation: str, _kind: Kind | None) -> str:
+    plain, said = (_without(text) for text in (english, translation))
+    one, other = Counter(quantities.stated(plain)), Counter(quantities.stated(said))
+    free = quantities.in_words(plain)
+    lost = dict(one - other)
+    added = {value: count for value, count in (other - one).items() if value not in free}
+    if not lost and not added:
+        return ""
+    return _difference(
+        _("numbers differ"),
+        Counter({f"{value:f}": count for value, count in lost.items()}),
+        Counter({f"{value:f}": count for value, count in added.items()}),
+    )
+
+
+def _edges(english: str, translation: str, kind: Kind | None) -> str:
+    if kind not in (None, "text in code"):
+        return ""
+    same = english[:1].isspace() == translation[:1].isspace() and english[-1:].isspace() == translation[-1:].isspace()
+    return "" if same else _("a space at the beginning or the end differs")
+
+
+def _marks(english: str, translation: str, _kind: Kind | None) -> str:
+    hidden = Counter(_MARKS.findall(translation)) - Counter(_MARKS.findall(english))
+    if not hidden:
+        return ""
+    return _("invisible marks: {marks}").format(marks=", ".join(f"U+{ord(mark):04X}" for mark in hidden))
+
+
+def _columns(english: str, translation: str, kind: Kind | None) -> str:
+    if kind != "table row":
+        return ""
+    one, other = (len(re.findall(r"(?<!\\)\|", _CODE.sub("", text))) for text in (english, translation))
+    if one == other:
+        return ""
+    return _("the row has {other} columns, not {one}").format(one=one - 1, other=other - 1)
+
+
+def _structure(translation: str, kind: Kind) -> list[str]:
+    """A heading stays a heading, and a paragraph does not become a list."""
+    pieces = blocks.cut(translation)
+    wanted = "table row" if kind == "table row" else "paragraph"
+    if len(pieces) == 1 and pieces[0].text and pieces[0].kind == wanted:
+        return []
+    return [_("it would be more than one {kind} in Markdown").format(kind=kind)]
+
+
+def _without(text: str) -> str:
+    """A text without what has its own check."""
+    for pattern in (_CODE, _FORMULA, _TAG, _PLACE, _ADDRESS):
+        text = pattern.sub(" ", text)
+    return re.sub(r"\]\([^)]*\)", "] ", text)
+
+
+_CHECKS = (
+    _places,
+    _same(lambda: _("code differs"), lambda text: (match[2] for match in _CODE.finditer(text))),
+    _same(lambda: _("links differ"), lambda text: iter(_TARGET.findall(text))),
+    _same(lambda: _("addresses differ"), lambda text: iter(_ADDRESS.findall(text))),
+    _same(lambda: _("formulas differ"), lambda text: iter(_FORMULA.findall(text))),
+    _same(lambda: _("HTML differs"), lambda text: iter(_TAG.findall(_CODE.sub("", text)))),
+    _same(lambda: _("bold marks differ"), lambda text: iter(_BOLD.findall(_CODE.sub("", text)))),
+    _same(lambda: _("line ends and tabs differ"), lambda text: iter(_ESCAPE.findall(_CODE.sub("", text)))),
+    _numbers,
+    _edges,
+    _marks,
+    _columns,
+)

@@ -1,0 +1,138 @@
+"""What is translated: the labs, the messages of the package and some documents, each with its units and its PO file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from labs_helper.catalog import course_folder
+from labs_helper.catalog.labs import SOURCES
+from labs_helper.common import translate
+from labs_helper.common.translate import _
+from labs_helper.course import editions
+from labs_helper.course.translation import blocks, code
+from labs_helper.course.translation.blocks import Kind, Piece
+from labs_helper.course.translation.offered import Language
+from labs_helper.errors import LabError
+
+MESSAGES = "messages"  # the name of the package's catalog
+DOCUMENTS = ("README.md",)
+_CELL = re.compile(r"^# %%", re.M)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A text to translate.
+
+    Attributes:
+        text: English.
+        plural: its plural form, for a message that counts something; else empty.
+        kind: what it is; None for a message of the package.
+        note: what helps a translator: the heading above, or the file.
+        line: its line in the source; 0 for a message, which may be in several places.
+    """
+
+    text: str
+    plural: str = ""
+    kind: Kind | None = None
+    note: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class Source:
+    """A thing that is translated as a whole.
+
+    Attributes:
+        name: "00-start-here", "messages" or "README.md".
+        file: where its English is.
+        folder: the course.
+    """
+
+    name: str
+    file: Path
+    folder: Path
+
+    def po(self, language: str) -> Path:
+        """The file with its translations."""
+        if self.name == MESSAGES:
+            return self.file / "locale" / language / "LC_MESSAGES" / f"{translate.DOMAIN}.po"
+        room = "docs" if self.name.endswith(".md") else "notebooks"
+        return self.folder / room / "locale" / language / f"{Path(self.name).stem}.po"
+
+    def offered(self, language: Language) -> bool:
+        """Whether a language must have all of it."""
+        if self.name == MESSAGES:
+            return language.messages
+        return self.name in language.documents or self.name[:2] in language.labs
+
+    def units(self) -> list[Unit]:
+        """Its units, each once, in order."""
+        if self.name == MESSAGES:
+            found: Iterator[Unit] = _messages(self.file)
+        elif self.file.suffix == ".md":
+            found = _of_markdown(self.file.read_text("utf-8"))
+        else:
+            found = _of_lab(self.file)
+        once: dict[tuple[str, str], Unit] = {}
+        for unit in found:
+            once.setdefault((unit.text, unit.plural), unit)
+        return list(once.values())
+
+
+def sources(folder: Path | None = None) -> list[Source]:
+    """Everything that is translated.
+
+    Example:
+        [source.name for source in sources()][:2]      # ['messages', 'README.md']
+    """
+    folder = course_folder() if folder is None else Path(folder)
+    found = [Source(MESSAGES, folder / "labs_helper", folder)]
+    found += [Source(name, folder / name, folder) for name in DOCUMENTS]
+    found += [Source(file.stem, file, folder) for file in sorted((folder / "notebooks" / "src").glob(SOURCES))]
+    return [source for source in found if source.file.exists()]
+
+
+def _of_lab(file: Path) -> Iterator[Unit]:
+    text = file.read_text("utf-8")
+    starts = [text.count("\n", 0, match.start()) + 2 for match in _CELL.finditer(text)]
+    heading = ""
+    for start, cell in zip(starts, editions.read(file)):
+        for piece in pieces(cell.cell_type, cell.source):
+            yield Unit(piece.text, kind=piece.kind, note=heading, line=start + piece.line)
+            heading = piece.text if piece.kind == "heading" else heading
+
+
+def pieces(cell_type: str, text: str) -> Iterator[Piece]:
+    """The units of a cell."""
+    return code.units(text) if cell_type == "code" else blocks.units(text)
+
+
+def _of_markdown(text: str) -> Iterator[Unit]:
+    heading = ""
+    for piece in blocks.units(text):
+        yield Unit(piece.text, kind=piece.kind, note=heading, line=piece.line + 1)
+        heading = piece.text if piece.kind == "heading" else heading
+
+
+def _messages(package: Path) -> Iterator[Unit]:
+    try:
+        from babel.messages.extract import extract_from_dir
+    except ImportError as error:
+        raise missing(error) from error
+    keywords = {"_": None, "_n": (1, 2)}
+    found = extract_from_dir(package, [("**.py", "python")], keywords=keywords, directory_filter=lambda _path: True)
+    for file, _line, message, _comments, _context in found:
+        one, many = (message, "") if isinstance(message, str) else message[:2]
+        if one:
+            yield Unit(one, many, note=Path(file).as_posix())
+
+
+def missing(error: ImportError) -> LabError:
+    """The error where a package that authors need is not installed."""
+    return LabError(
+        _("The tools for translators are not all here ({reason}).").format(reason=error),
+        _("Run `make setup`; it installs what is missing."),
+    )
