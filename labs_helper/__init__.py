@@ -1,4 +1,4 @@
-"""Helper package of the Phi-3.5 labs: twelve functions, and the types that they return or raise.
+"""Helper package of the Phi-3.5 labs: thirteen functions, and the types that they return or raise.
 
     from labs_helper import check_setup, load, chat
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from labs_helper.exercises.results import CheckResult as CheckResult
     from labs_helper.exercises.results import Hint as Hint
     from labs_helper.figures.base import Figure as Figure
+    from labs_helper.models.able import able
     from labs_helper.models.answers import Answer as Answer
     from labs_helper.models.conversation import Conversation as Conversation
     from labs_helper.models.load import load, memory
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from labs_helper.widgets.look import look
 
 __all__ = [
+    "able",
     "benchmarks",
     "chat",
     "check",
@@ -75,6 +77,7 @@ _ERRORS = (
 # public name -> the module that defines it
 _MODULES = {
     "check_setup": "doctor",
+    "able": "models.able",
     "load": "models.load",
     "memory": "models.load",
     "chat": "widgets",

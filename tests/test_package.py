@@ -1,4 +1,4 @@
-"""The package as a whole: light to import, twelve public names, readable errors."""
+"""The package as a whole: light to import, thirteen public names, readable errors."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ def test_making_a_model_loads_neither_mlx_nor_transformers(tiny_checkpoint):
 
 def test_the_public_names():
     assert set(labs_helper.__all__) == {
+        "able",
         "check_setup",
         "load",
         "chat",

@@ -16,7 +16,7 @@ from labs_helper.catalog import ModelCard
 from labs_helper.common.translate import _
 from labs_helper.common.types import Config, Table
 from labs_helper.corrections import dequantize
-from labs_helper.store import gguf
+from labs_helper.store import gguf, onnx_folder
 
 USUAL_TOKENS = 4096  # prompt and answer of an ordinary conversation
 SPARE = 200 * 2**20  # bytes that stay free for Python, the tokenizer and everything else
@@ -31,6 +31,9 @@ _FUSED_HEADS = (64, 80, 128)
 # Fitted to mlx 0.32.4's measured peaks on Linux for two widths and prompts of 100, 1,000 and 3,000 tokens.
 _HIDDEN_ARRAYS, _WIDE_ARRAYS = 13, 6
 _EXPERT_ARRAYS = 3  # of the feed-forward width for each expert of a token: gate, up and their product
+ONNX_CHUNK = 256  # tokens that engines.onnx_genai reads at once
+ONNX_PACKED = 1.5  # bytes in memory for each byte of an ONNX folder
+ONNX_TOWER: Config = {"hidden_size": 1024, "intermediate_size": 4096}  # CLIP ViT-L/14, where nothing says otherwise
 _EXPANDING = 1.85  # peak while quantized weights are expanded, as a multiple of the result (measured: 1.76, 1.80)
 
 
@@ -123,10 +126,15 @@ def _shapes(path: str | Path) -> tuple[Config, Table | int]:
     file = store.gguf_file(path)
     if file is not None:
         return gguf.read(file).config(), file.stat().st_size
+    if onnx_folder.is_one(Path(path)):
+        folder = onnx_folder.read(Path(path))
+        return folder.config(), OnnxBytes(folder.bytes)
     return store.read_json(Path(path) / "config.json"), store.weight_table(path)
 
 
 def _of(config: Config, table: Table | int, tokens: int, *, on_cpu: bool, views: int) -> Need:
+    if isinstance(table, OnnxBytes):
+        return _of_onnx(config, table, tokens, views)
     if isinstance(table, int):
         return _of_gguf(config, table, tokens)
     return need(config, table, tokens, on_cpu=on_cpu, views=views)
@@ -135,6 +143,32 @@ def _of(config: Config, table: Table | int, tokens: int, *, on_cpu: bool, views:
 def _of_gguf(config: Config, size: int, tokens: int) -> Need:
     """A GGUF file keeps its size in memory; llama.cpp's cache has 16 bits per number."""
     return Need(tokens, size, cache_bytes(config, tokens, 2), _work_bytes(config, tokens, 4, on_cpu=True), size)
+
+
+class OnnxBytes(int):
+    """The size of the graphs and weights of an ONNX folder."""
+
+
+def _of_onnx(config: Config, size: int, tokens: int, views: int) -> Need:
+    """ONNX Runtime keeps the weights and packs them once more for its kernels; its cache and its numbers have 32 bits.
+
+    The views of a picture go through the tower together. Sizes that the folder's settings do not give are those of
+    Phi-3 (feed-forward) and of CLIP ViT-L/14 at 336 pixels (tower).
+    """
+    shapes = {"intermediate_size": config["hidden_size"] * 8 // 3, **config}
+    tower = config.get("vision_config") or ONNX_TOWER
+    work = _work_bytes(shapes, min(tokens, ONNX_CHUNK), 4, on_cpu=True)
+    work += ONNX_CHUNK * int(config.get("vocab_size", 0)) * 4  # the graph gives the scores of every place
+    looking = _tower_together_bytes(tower, config["hidden_size"], views) if views else 0
+    weights = int(size * ONNX_PACKED)
+    return Need(tokens, weights, cache_bytes(config, tokens, 4), max(work, looking), weights)
+
+
+def _tower_together_bytes(tower: Config, hidden: int, views: int) -> int:
+    patches = (tower.get("image_size", 336) // tower.get("patch_size", 14)) ** 2 + 1
+    arrays: int = 4 * tower["hidden_size"] + 2 * tower["intermediate_size"]
+    rows = patches // 4 * (4 * tower["hidden_size"] + 2 * hidden)
+    return views * (patches * arrays + rows) * 4
 
 
 def of_card(card: ModelCard, tokens: int = USUAL_TOKENS, *, on_cpu: bool, views: int = 0) -> Need | None:
@@ -148,6 +182,8 @@ def of_card(card: ModelCard, tokens: int = USUAL_TOKENS, *, on_cpu: bool, views:
     """
     if card.config is None:
         return None
+    if card.format == "onnx":
+        return None if card.bytes_on_disk is None else _of_onnx(card.config, card.bytes_on_disk, tokens, views)
     if card.format == "gguf":
         return None if card.bytes_on_disk is None else _of_gguf(card.config, card.bytes_on_disk, tokens)
     return need(card.config, table_of(card.config), tokens, on_cpu=on_cpu, views=views)

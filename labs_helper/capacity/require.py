@@ -92,7 +92,7 @@ def _model_that_fits(card: ModelCard, tokens: int, views: int, on_cpu: bool, roo
     for other in catalog.cards():
         if other.role != card.role or other.name == card.name or other.not_yet:
             continue
-        if other.format == "gguf" and not platforms.has_llama_cpp():
+        if not platforms.has_engine_for(other.format):
             continue
         here = store.is_here(other)
         within = min(tokens, other.context or tokens)

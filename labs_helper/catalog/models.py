@@ -28,8 +28,10 @@ class ModelCard:
         bytes_on_disk: the size of its weights.
         path: the folder of a bundled checkpoint.
         ships_code: whether its repository carries Python files, which the labs never run.
-        format: "mlx" (a folder that mlx-lm or mlx-vlm reads), "gguf" (one `file` for llama.cpp) or "endpoint".
-        sha256: the sum of `file`, where a source gives it.
+        format: "mlx" (a folder that mlx-lm or mlx-vlm reads), "gguf" (one `file` for llama.cpp), "onnx" (a folder of
+            ONNX Runtime GenAI) or "endpoint".
+        folder: where in its repository its files are; empty for all of it.
+        sums: SHA-256 sums by file name, where a source gives them.
         not_yet: why no engine of this version can run it; empty if one can.
         config: the keys of config.json that decide the memory, so that it can be computed before a download.
 
@@ -50,9 +52,15 @@ class ModelCard:
     ships_code: bool = False
     format: str = "mlx"
     file: str | None = None
-    sha256: str | None = None
+    folder: str = ""
+    sums: dict[str, str] = field(default_factory=dict, hash=False)
     not_yet: str = ""
     config: dict[str, Any] | None = field(default=None, hash=False)
+
+    @property
+    def main_file(self) -> str:
+        """The file by which its folder is known."""
+        return self.file or ("genai_config.json" if self.format == "onnx" else "config.json")
 
 
 def folder_bytes(path: Path) -> int | None:
@@ -61,7 +69,7 @@ def folder_bytes(path: Path) -> int | None:
     Example:
         folder_bytes(course_folder() / "data/checkpoints/instruct-tiny")
     """
-    files = [*path.glob("*.safetensors"), *path.glob("*.gguf")]
+    files = [file for kind in ("safetensors", "gguf", "onnx", "onnx.data") for file in path.glob(f"*.{kind}")]
     sizes = [file.stat().st_size for file in files if file.is_file()]
     return sum(sizes) if sizes else None
 

@@ -23,3 +23,22 @@ def has_llama_cpp() -> bool:
         has_llama_cpp()
     """
     return importlib.util.find_spec("xllamacpp") is not None
+
+
+def has_engine_for(form: str) -> bool:
+    """Whether something is installed that runs models of a format of the catalog.
+
+    Example:
+        has_engine_for("gguf")      # True if llama.cpp is here
+    """
+    engines = {"gguf": has_llama_cpp, "onnx": has_onnx_runtime}
+    return form not in engines or engines[form]()
+
+
+def has_onnx_runtime() -> bool:
+    """Whether ONNX Runtime is installed. The extra [x86] installs it.
+
+    Example:
+        has_onnx_runtime()
+    """
+    return importlib.util.find_spec("onnxruntime") is not None

@@ -8,7 +8,7 @@ a Metal kernel and needs a GPU, so the mask is unpacked with NumPy, which is qui
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,6 +17,7 @@ from labs_helper.errors import BadRequest
 
 if TYPE_CHECKING:
     import mlx.core as mx
+    import numpy as np
     from pydantic import BaseModel
 
 # The spelling of json.dumps, which the bundled models were trained on: no other white space.
@@ -125,21 +126,35 @@ class Constraint:
     def __call__(self, tokens: mx.array, logits: mx.array) -> mx.array:
         """Scores (1, vocabulary) with minus infinity for every token that may not follow. `tokens`: all so far."""
         import mlx.core as mx
+
+        allowed = self.allowed(lambda: int(tokens[-1].item()), logits.shape[-1])
+        return logits if allowed is None else mx.where(mx.array(allowed), logits, -float("inf"))
+
+    def allowed(self, newest: Callable[[], int], size: int) -> np.ndarray | None:
+        """Which tokens may come next.
+
+        Args:
+            newest: the token that was picked after the last call; not asked at the first.
+            size: how many scores there are.
+
+        Returns:
+            (size,) truth values; None after the stop token, where nobody looks at the result.
+        """
         import numpy as np
         from llguidance.numpy import fill_next_token_bitmask
 
         if self._begun:
             if self._matcher.is_stopped():
-                return logits  # the step after the stop token, whose result nobody looks at
-            self._matcher.consume_token(tokens[-1].item())
+                return None
+            self._matcher.consume_token(newest())
             self._check()
         self._begun = True
         fill_next_token_bitmask(self._matcher, self._bits)
         self._check()
-        allowed = np.zeros(logits.shape[-1], dtype=bool)  # a model may have more rows than its tokenizer has tokens
+        allowed = np.zeros(size, dtype=bool)  # a model may have more rows than its tokenizer has tokens
         bits = np.unpackbits(self._bits.view(np.uint8), bitorder="little")[: self._size]
         allowed[: len(bits)] = bits[: len(allowed)]
-        return mx.where(mx.array(allowed), logits, -float("inf"))
+        return allowed
 
     def _check(self) -> None:
         if self._matcher.is_error():

@@ -7,26 +7,24 @@ picture i have the id -i. mlx-lm then generates from rows and tokens alike, in c
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labs_helper import store
 from labs_helper.common.translate import _
 from labs_helper.common.types import Config
-from labs_helper.corrections.vision import prompt, table, tiles, upstream
-from labs_helper.engines.base import PlacedPicture, Prepared, Prompt, Request, Stopped
+from labs_helper.corrections.vision import table, tiles, upstream
+from labs_helper.engines.base import PlacedPicture, Prepared, Request, Stopped
 from labs_helper.engines.mlx_base import MLXEngine
+from labs_helper.engines.picture_prompts import NUM_CROPS, PicturePrompts
 from labs_helper.errors import CheckpointRefused
 from labs_helper.pictures import images
-from labs_helper.pictures.tags import check_tags, numbers_in
 
 if TYPE_CHECKING:
     import mlx.core as mx
     import numpy as np
     from PIL import Image
-
-NUM_CROPS = 4  # what the published checkpoint ships with
 
 
 class Decoder:
@@ -75,7 +73,7 @@ def model_classes() -> tuple[type[Any], type[Any]]:
     return Model, Configuration
 
 
-class MLXVision(MLXEngine):
+class MLXVision(PicturePrompts, MLXEngine):
     """One phi3_v checkpoint. See `MLXEngine`.
 
     Example:
@@ -83,8 +81,6 @@ class MLXVision(MLXEngine):
         request = Request(({"role": "user", "content": "<|image_1|>\\nWhat is this?"},), images=(picture,))
         for token in engine.stream(engine.prepare(request), lambda: False): ...
     """
-
-    num_crops = NUM_CROPS
 
     def __init__(self, path: str | Path, ships_code: bool = False) -> None:
         super().__init__(path, ships_code)
@@ -142,46 +138,7 @@ class MLXVision(MLXEngine):
         self._rows = {}
         super().close()
 
-    # -- prompts ------------------------------------------------------------------------------------
-
-    def place(self, request: Request) -> Prepared:
-        """A request with its prompt, and its pictures as they are cut, before anything is checked or loaded."""
-        crops = request.num_crops or self.num_crops
-        pictures = tuple(PlacedPicture.place(image, crops) for image in request.images)
-        messages = self._messages(request)
-        text, shield = self._render(messages)
-        check_tags(numbers_in(text), len(pictures))  # only those that may be places are in the open
-
-        def encode(part: str) -> list[int]:
-            return self._ids(part, shield)
-
-        ids = prompt.encode(encode, text, [picture.tokens for picture in pictures])
-        begin = self.encoder.beginning()  # <s>, if the tokenizer's own files add it
-        if ids[: len(begin)] != begin:
-            ids = begin + ids
-        pieces = (f"<picture {-token_id}>" if token_id < 0 else self.pieces.readable(token_id) for token_id in ids)
-        whole = Prompt(shield.show(text), tuple(ids), tuple(pieces), self._notices(messages))
-        return Prepared(request, whole, pictures)
-
-    def _costs(self, prepared: Prepared) -> str:
-        costs = prepared.image_tokens
-        if not costs:
-            return ""
-        if len(set(costs)) == 1:
-            each = _("{tokens:,} tokens each").format(tokens=costs[0])
-        else:
-            each = _("{tokens} tokens").format(tokens=", ".join(map(str, costs)))
-        return " " + _(
-            "Of the prompt, {count} picture(s) take {each}; show fewer pictures or lower num_crops (now {crops})."
-        ).format(count=len(costs), each=each, crops=prepared.pictures[0].num_crops)
-
     # -- pictures -----------------------------------------------------------------------------------
-
-    def identities(self, prepared: Prepared) -> tuple[Hashable, ...]:
-        """What is at each place of the prompt: a token id, or the name of the picture."""
-        # mlx-vlm compares ids only, and -1 is the same for every picture (generate/common.py, PromptCacheState).
-        names = [picture.name for picture in prepared.pictures]
-        return tuple(names[-token_id - 1] if token_id < 0 else token_id for token_id in prepared.prompt.ids)
 
     def embeddings(self, prepared: Prepared, reused: int, cancelled: Callable[[], bool]) -> Any:
         """Rows of the decoder's width from place `reused` on, (places, hidden); None where no picture is left."""

@@ -16,6 +16,7 @@ from labs_helper.engines.base import Engine
 from labs_helper.engines.llama_cpp import LlamaCpp
 from labs_helper.engines.mlx_text import MLXText
 from labs_helper.engines.mlx_vision import MLXVision
+from labs_helper.engines.onnx_genai import OnnxGenAI
 from labs_helper.engines.openai_api import OpenAIApi
 from labs_helper.engines.worker import WORKER
 from labs_helper.errors import BadRequest
@@ -81,12 +82,15 @@ def _taught(plain: Model, choice: Choice, wanted: str | Path | Adapter) -> Model
 
 
 def _engine(choice: Choice) -> Engine:
-    """What runs a model: MLX, llama.cpp, or a server. Engines are cheap to make; the weights are read later."""
+    """What runs a model: MLX, llama.cpp, ONNX Runtime, or a server. Engines are cheap to make; the weights are read later."""
     if choice.endpoint is not None:
         return OpenAIApi(choice.endpoint)
     assert choice.path is not None  # a model without a server has a folder
     if choice.card.format == "gguf":
         return LlamaCpp(choice.path, ships_code=choice.card.ships_code)
+    if choice.card.format == "onnx":
+        sees = choice.card.architecture == "phi3_v"
+        return OnnxGenAI(choice.path, sees, ships_code=choice.card.ships_code)
     if choice.card.architecture == "phi3_v":
         return MLXVision(choice.path, ships_code=choice.card.ships_code)
     return MLXText(choice.path, ships_code=choice.card.ships_code)

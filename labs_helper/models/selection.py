@@ -41,8 +41,8 @@ def choose(name: str | os.PathLike[str], tier: str | None = None) -> Choice:
     Args:
         name: a role, a catalog name, the path of a checkpoint folder or GGUF file, or "endpoint".
         tier: "auto", "tiny", "real" or "endpoint"; None takes LABS_MODELS, whose default is "auto". Auto takes the
-            real model if it is already here, fits in the free memory and something runs it well, MLX on a GPU or
-            llama.cpp; else the bundled one. An endpoint is used only if it is asked for: questions leave the machine.
+            real model if it is already here, fits in the free memory and something runs it well, MLX on a GPU,
+            llama.cpp or ONNX Runtime; else the bundled one. An endpoint is used only if it is asked for: questions leave the machine.
 
     Raises:
         BadRequest: unknown name or tier.
@@ -121,6 +121,9 @@ def _obstacle(card: ModelCard) -> str:
     if card.format == "gguf":
         if not platforms.has_llama_cpp():
             return _("the GGUF model is here, but llama.cpp is not installed: pip install 'labs-helper[x86]'")
+    elif card.format == "onnx":
+        if not platforms.has_onnx_runtime():
+            return _("the ONNX model is here, but ONNX Runtime is not installed: pip install 'labs-helper[x86]'")
     elif not platforms.has_apple_gpu():
         return _(
             "the real model is here, but without a GPU that MLX can use one token takes seconds; "
@@ -160,4 +163,6 @@ def _try_real(card: ModelCard) -> tuple[Choice | None, str]:
         )
     if card.format == "gguf":
         return Choice(card, path, _("it is on this machine, fits in the free memory, and llama.cpp runs it")), ""
+    if card.format == "onnx":
+        return Choice(card, path, _("it is on this machine, fits in the free memory, and ONNX Runtime runs it")), ""
     return Choice(card, path, _("it is on this machine and fits in the free memory")), ""

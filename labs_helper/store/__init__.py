@@ -6,6 +6,8 @@
 | `adapters` | the same for adapters, which are trained in lab 05 |
 | `checkpoint` | refuse a folder that is broken, of an unknown kind, or carries code |
 | `gguf` | what a GGUF file says about itself |
+| `onnx_folder`, `onnx_graph` | the same for a folder of ONNX Runtime GenAI and its graphs |
+| `json_files`, `protobuf` | read the two formats |
 | `manifest` | the list of a model's files with SHA-256 sums; what may be in it |
 | `hub`, `lan` | which files to fetch, and from where; `lan` also serves a class |
 | `transfer` | fetch one file over HTTP, resumed and checked |
@@ -28,10 +30,10 @@ from labs_helper.store.checkpoint import (
     check_settings,
     is_complete,
     read_header,
-    read_json,
     verify,
     weight_table,
 )
+from labs_helper.store.json_files import read_json
 from labs_helper.store.places import (
     card_for,
     gguf_file,

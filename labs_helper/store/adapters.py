@@ -21,7 +21,7 @@ from labs_helper.common.numbers import is_real, is_whole
 from labs_helper.common.translate import _
 from labs_helper.common.types import Config, Table
 from labs_helper.errors import BadRequest, CheckpointRefused, ModelNotHere
-from labs_helper.store import checkpoint, manifest, places
+from labs_helper.store import checkpoint, json_files, manifest, places
 
 WEIGHTS, SETTINGS = "adapters.safetensors", "adapter_config.json"
 _FILES = re.compile(rf"(\d+_)?{re.escape(WEIGHTS)}|{re.escape(SETTINGS)}|{re.escape(manifest.NAME)}|README\.md|LICENSE")
@@ -139,7 +139,7 @@ def verify(path: Path, model: Path | None = None) -> Config:
     if not path.is_dir():
         raise ModelNotHere(_("There is no folder {path}.").format(path=path), _("Check the path of the adapter."))
     _refuse_files(path)
-    settings = checkpoint.read_json(path / SETTINGS)
+    settings = json_files.read_json(path / SETTINGS)
     rank, keys, blocks = _check_settings(path, settings)
     if not (path / WEIGHTS).is_file():
         raise _refused(path, _("{file} is missing").format(file=WEIGHTS))
@@ -202,7 +202,7 @@ def _check_tensors(path: Path, table: Table, rank: int, keys: tuple[str, ...] | 
 
 
 def _check_model(path: Path, table: Table, settings: Config, model: Path, blocks: int) -> None:
-    config = checkpoint.read_json(model / "config.json")
+    config = json_files.read_json(model / "config.json")
     weights = checkpoint.weight_table(model)
     labs = settings.get("labs")
     base = str(labs.get("base")) if isinstance(labs, dict) else _("another model")
@@ -277,7 +277,7 @@ def base_of(name: str) -> str:
     Example:
         base_of("school")      # 'instruct-tiny'
     """
-    settings = checkpoint.read_json(locate(name) / SETTINGS)
+    settings = json_files.read_json(locate(name) / SETTINGS)
     labs = settings.get("labs")
     return str((labs if isinstance(labs, dict) else {}).get("base") or settings.get("model") or "")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import struct
 from pathlib import Path
@@ -12,6 +11,8 @@ from labs_helper.common.numbers import is_real, is_whole
 from labs_helper.common.translate import _, _n
 from labs_helper.common.types import Config, Table, Tensor
 from labs_helper.errors import CheckpointRefused, ModelNotHere
+from labs_helper.store import onnx_folder
+from labs_helper.store.json_files import read_json
 
 ARCHITECTURES = ("phi3", "phi3_v", "phimoe")
 DTYPE_BYTES = {
@@ -34,7 +35,6 @@ DTYPE_BYTES = {
 INDEX = "model.safetensors.index.json"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
 _CODE_KEYS = ("model_file", "auto_map")
-MOST_JSON = 40_000_000  # bytes; the largest tokenizer.json of this family has 4 million
 MOST_HEADER = 8_000_000  # bytes; enough for 80,000 tensors, and the largest model of the course has some 2,000
 _MOST_GROWTH = 32  # how many times longer a tokenizer may make a text before it cuts it
 _MOST = 10_000_000  # of any count in config.json
@@ -56,7 +56,8 @@ def verify(path: str | Path, *, ships_code: bool = False, config: Config | None 
         config: settings to check in place of config.json; see `corrections.rope_settings`.
 
     Returns:
-        The parsed config.json; for a folder with a GGUF file and no config.json an empty dict.
+        The parsed config.json; without one, for a folder in the layout of ONNX Runtime GenAI, what its settings say
+        under the same names, and for a folder with a GGUF file an empty dict.
 
     Raises:
         ModelNotHere: there is no such folder.
@@ -86,6 +87,11 @@ def verify(path: str | Path, *, ships_code: bool = False, config: Config | None 
         if (path / "tokenizer.json").is_file():
             _check_tokenizer(path)
         return {}
+    if config is None and onnx_folder.is_one(path):
+        _refuse_code_keys(path, {}, ships_code)
+        folder = onnx_folder.read(path)
+        _check_tokenizer(path)
+        return folder.config()
     config = check_settings(path, ships_code=ships_code, config=config)
     for file in _weight_files(path):
         read_header(file)
@@ -165,9 +171,11 @@ def check_gguf(file: Path) -> None:
 
 def _refuse_links(path: Path) -> None:
     root = path.resolve()
-    if path.parent.name == "snapshots":
-        # In the Hugging Face cache a snapshot is made of links into the same repository's blobs.
-        root = path.resolve().parent.parent
+    # In the Hugging Face cache a snapshot is made of links into the same repository's blobs. A model may be a folder
+    # of its repository.
+    snapshot = next((folder for folder in (path, *path.parents) if folder.parent.name == "snapshots"), None)
+    if snapshot is not None:
+        root = snapshot.resolve().parent.parent
     for file in path.rglob("*"):
         if file.is_symlink() and not file.resolve().is_relative_to(root):
             raise CheckpointRefused(
@@ -201,44 +209,6 @@ def _refuse_code_keys(path: Path, config: Config, ships_code: bool) -> None:
                         key=key, name=name
                     ),
                 )
-
-
-def read_json(file: Path) -> Config:
-    """A JSON object from a file.
-
-    Raises:
-        CheckpointRefused: the file is missing, damaged, or holds something else.
-
-    Example:
-        read_json(path / "config.json")["model_type"]
-    """
-    if not file.is_file():
-        raise CheckpointRefused(
-            _("{file} is missing in {parent}.").format(file=file.name, parent=file.parent),
-            _("Copy the whole checkpoint again."),
-        )
-    try:
-        if file.stat().st_size > MOST_JSON:
-            raise CheckpointRefused(
-                _("{file} in {parent} has {size:,} bytes, more than any model of the course needs.").format(
-                    file=file.name, parent=file.parent, size=file.stat().st_size
-                ),
-                _("Copy the whole checkpoint again."),
-            )
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
-        raise CheckpointRefused(
-            _("{file} in {parent} cannot be read as JSON ({error}).").format(
-                file=file.name, parent=file.parent, error=error
-            ),
-            _("Copy the whole checkpoint again."),
-        ) from error
-    if not isinstance(values, dict):
-        raise CheckpointRefused(
-            _("{file} in {parent} is not a JSON object.").format(file=file.name, parent=file.parent),
-            _("Copy the whole checkpoint again."),
-        )
-    return values
 
 
 def _check_config(path: Path, config: Config) -> None:

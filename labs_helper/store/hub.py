@@ -27,6 +27,7 @@ TIMEOUT = 8  # seconds for the listing; a learner should not wait longer to hear
 _SUM = {"sha256": re.compile(r"[0-9a-fA-F]{64}"), "git": re.compile(r"[0-9a-fA-F]{40}")}
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _WANTED = ("*.json", "*.jinja", "model*.safetensors", "tokenizer.model", "LICENSE*", "NOTICE*", "README.md")
+_WANTED_OF_ONNX = ("*.json", "*.jinja", "*.onnx", "*.onnx.data", "LICENSE*", "NOTICE*", "README.md")
 
 
 @dataclass(frozen=True)
@@ -81,25 +82,49 @@ def plan(card: ModelCard) -> Plan:
     if repository.lower() != str(card.repository).lower():
         print(_("{old} has moved to {new}.").format(old=card.repository, new=printable(repository)))
     files = []
+    inside = f"{card.folder}/" if card.folder else ""
     for name, size, digest, kind in entries:
-        if _wanted(name, card):
+        own = name.removeprefix(inside)
+        if name.startswith(inside) and _wanted(own, card):
             url = hf_hub_url(repository, name, revision=revision, endpoint=endpoint)
-            files.append(Remote(name, url, size, digest, kind))
-    if not any(file.name.endswith((".safetensors", ".gguf")) for file in files):
+            files.append(Remote(own, url, size, digest, kind))
+    if not any(manifest.is_weights(file.name) for file in files):
         raise DownloadFailed(
             _("{repository} has no weights in a safe format ({file}).").format(
-                repository=repository, file=card.file or "model*.safetensors"
+                repository=repository,
+                file=card.file or (f"{inside}*.onnx" if card.format == "onnx" else "model*.safetensors"),
             ),
             _other_ways(),
         )
-    if card.sha256 and any(f.name == card.file and (f.kind, f.digest) != ("sha256", card.sha256) for f in files):
-        raise DownloadFailed(
-            _("{file} in {repository} is not the file that this course knows (its SHA-256 sum differs).").format(
-                file=card.file, repository=repository
-            ),
-            _("Do not use it until somebody has looked at what changed."),
-        )
+    for file in files:
+        known = card.sums.get(file.name)
+        # Small files have a sum of another kind in the listing; they are compared when they are here.
+        if known and file.kind == "sha256" and file.digest != known:
+            raise _other_file(file.name, repository)
     return Plan(card.name, tuple(files), repository, revision, headers, may_lead_elsewhere=True)
+
+
+def _other_file(name: str, repository: str) -> DownloadFailed:
+    return DownloadFailed(
+        _("{file} in {repository} is not the file that this course knows (its SHA-256 sum differs).").format(
+            file=name, repository=repository
+        ),
+        _("Do not use it until somebody has looked at what changed."),
+    )
+
+
+def check_sums(card: ModelCard, listing: manifest.Manifest) -> None:
+    """Compare what has come with the sums that the catalog knows.
+
+    Raises:
+        DownloadFailed: a file is another one.
+
+    Example:
+        check_sums(card, Manifest.read(folder))
+    """
+    for file in listing.files:
+        if card.sums.get(file.name, file.sha256) != file.sha256:
+            raise _other_file(file.name, listing.repository or card.name)
 
 
 def _endpoint() -> str:
@@ -119,7 +144,8 @@ def _wanted(name: str, card: ModelCard) -> bool:
         return False
     if card.file:
         return name in (card.file, "README.md") or name.upper().startswith(("LICENSE", "NOTICE"))
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in _WANTED)
+    wanted = _WANTED_OF_ONNX if card.format == "onnx" else _WANTED
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in wanted)
 
 
 def _ask(card: ModelCard, endpoint: str, headers: dict[str, str]) -> tuple[str, str, list[tuple[str, int, str, str]]]:

@@ -20,7 +20,8 @@ _CHUNK = 2**20
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 # What a model consists of. Everything else is left out of packs and refused in them: above all code.
 _DATA = re.compile(
-    r".+\.(json|jinja|safetensors|gguf|md)|tokenizer\.model|(LICENSE|NOTICE)(\.(md|txt))?", re.IGNORECASE
+    r".+\.(json|jinja|safetensors|gguf|onnx|onnx\.data|md)|tokenizer\.model|(LICENSE|NOTICE)(\.(md|txt))?",
+    re.IGNORECASE,
 )
 # What macOS and Windows leave on every USB stick. Never copied, and no reason to refuse a pack.
 _LITTER = re.compile(r"\._.*|\.DS_Store|\.Spotlight-V100|\.fseventsd|\.Trashes|Thumbs\.db|desktop\.ini")
@@ -49,6 +50,15 @@ def is_data(name: str) -> bool:
         is_data("model.safetensors"), is_data("modeling_phi3.py")      # (True, False)
     """
     return is_plain(name) and _DATA.fullmatch(name) is not None and name != NAME
+
+
+def is_weights(name: str) -> bool:
+    """Whether a file of this name holds weights.
+
+    Example:
+        is_weights("model.safetensors"), is_weights("config.json")      # (True, False)
+    """
+    return name.endswith((".safetensors", ".gguf", ".onnx", ".onnx.data"))
 
 
 def is_litter(name: str) -> bool:

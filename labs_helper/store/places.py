@@ -11,8 +11,9 @@ from labs_helper.catalog import ModelCard
 from labs_helper.common import settings
 from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest, CheckpointRefused, ModelNotHere
-from labs_helper.store import gguf
-from labs_helper.store.checkpoint import is_complete, read_json
+from labs_helper.store import gguf, onnx_folder
+from labs_helper.store.checkpoint import is_complete
+from labs_helper.store.json_files import read_json
 
 
 def models_folders() -> list[Path]:
@@ -73,7 +74,7 @@ def locate(card: ModelCard) -> Path:
             )
         return card.path
     for folder in possible_folders(card):
-        if (folder / (card.file or "config.json")).is_file():
+        if (folder / card.main_file).is_file():
             return folder
     cached = _in_hub_cache(card)
     if cached is not None:
@@ -111,10 +112,13 @@ def _in_hub_cache(card: ModelCard) -> Path | None:
 
     if card.repository is None:
         return None
-    cached = try_to_load_from_cache(card.repository, card.file or "config.json")
+    inside = f"{card.folder}/" if card.folder else ""
+    cached = try_to_load_from_cache(card.repository, inside + card.main_file)
     if not isinstance(cached, str):
         return None
     folder = Path(cached).parent
+    if card.format == "onnx":
+        return folder if onnx_folder.is_complete(folder) else None
     return folder if card.file or is_complete(folder) else None
 
 
@@ -200,7 +204,11 @@ def card_for(path: str | Path) -> ModelCard:
         if card.path is None and any(folder.resolve() == path for folder in possible_folders(card)):
             return replace(card, path=path)
     file = gguf_file(path)
-    config = gguf.read(file).config() if file else read_json(path / "config.json")
+    onnx = file is None and onnx_folder.is_one(path)
+    if onnx:
+        config = onnx_folder.read(path).config()
+    else:
+        config = gguf.read(file).config() if file else read_json(path / "config.json")
 
     def number(key: str) -> int | None:
         return config[key] if isinstance(config.get(key), int) else None
@@ -214,7 +222,7 @@ def card_for(path: str | Path) -> ModelCard:
         bytes_on_disk=file.stat().st_size if file else catalog.folder_bytes(path),
         source=(_("the file {path}") if path.is_file() else _("the folder {path}")).format(path=path),
         path=path,
-        format="gguf" if file else "mlx",
+        format="gguf" if file else "onnx" if onnx else "mlx",
         file=file.name if file else None,
     )
 
@@ -232,7 +240,7 @@ def gguf_file(path: str | Path) -> Path | None:
     if _is_gguf(path):
         gguf.refuse_part(path)
         return path
-    if (path / "config.json").is_file():
+    if (path / "config.json").is_file() or onnx_folder.is_one(path):
         return None
     files = sorted(path.glob("*.gguf"))
     named = [path / card.file for card in catalog.cards() if card.file and path / card.file in files]

@@ -10,7 +10,7 @@ from labs_helper import catalog
 from labs_helper.catalog import ModelCard
 from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest, CheckpointRefused, ModelNotHere
-from labs_helper.store import adapters, checkpoint, hub, lan, manifest, staging, transfer
+from labs_helper.store import adapters, checkpoint, hub, lan, manifest, onnx_folder, staging, transfer
 from labs_helper.store.places import card_named, destination, locate, models_folders, possible_folders, real_card
 
 if TYPE_CHECKING:
@@ -68,18 +68,25 @@ def fetch(name: str, source: str | None = None, progress: bool = True) -> Path:
             progress_bar(plan.size, card.name, progress) as bar,
         ):
             # The small files first: a model that cannot be used is refused before its gigabytes are fetched.
-            for remote in sorted(plan.files, key=lambda file: (_is_weights(file.name), file.size)):
-                if _is_weights(remote.name):
+            for remote in sorted(plan.files, key=lambda file: (manifest.is_weights(file.name), file.size)):
+                if manifest.is_weights(remote.name):
                     _check_early(part, card, plan)
                 transfer.download(http, remote, part, bar.update)
-        return staging.install(part, card, _manifest(part, card.name, plan))
-
-
-def _is_weights(name: str) -> bool:
-    return name.endswith((".safetensors", ".gguf"))
+        listing = _manifest(part, card.name, plan)
+        hub.check_sums(card, listing)
+        return staging.install(part, card, listing)
 
 
 def _check_early(part: Path, card: ModelCard, plan: hub.Plan) -> None:
+    if card.format == "onnx":
+        kind = onnx_folder.KINDS[onnx_folder.check_settings(part)["type"]]
+        if kind != card.architecture:
+            raise CheckpointRefused(
+                _("{name} holds a {kind} and should hold a {wanted}.").format(
+                    name=plan.repository or card.name, kind=kind, wanted=card.architecture
+                ),
+                _("The upload has changed. Take a copy from somebody who has the model."),
+            )
     if card.format != "mlx":
         return
     checkpoint.check_settings(part, ships_code=card.ships_code)

@@ -34,9 +34,10 @@ check_setup("01")
 # %%
 from IPython.display import display
 
-from labs_helper import check, hint, load, predict, reveal
+from labs_helper import able, check, hint, load, predict, reveal
 
 instruct = load("instruct")
+inside = able(instruct, "instruct", "tokens")  # for cells that count tokens
 print(f"{instruct.name} answers in this notebook. Why: {instruct.reason}.")
 
 # %% [markdown]
@@ -61,7 +62,8 @@ print(f"{instruct.name} answers in this notebook. Why: {instruct.reason}.")
 # %%
 import mlx_lm
 
-raw_model, raw_tokenizer = mlx_lm.load(str(instruct.path))
+plain = able(instruct, "instruct", "mlx")  # a folder that the package can read
+raw_model, raw_tokenizer = mlx_lm.load(str(plain.path))
 
 # %%
 messages = [{"role": "user", "content": "What is the capital of Kenya?"}]
@@ -103,7 +105,7 @@ answer
 # The model never sees "a question". It sees one text with markers in it. This is all of it:
 
 # %%
-prompt = answer.prompt
+prompt = inside.prompt("What is the capital of Kenya?")
 print(prompt.text)
 for token_id, piece in zip(prompt.ids, prompt.pieces):
     print(f"{token_id:6}  {piece!r}")
@@ -122,7 +124,7 @@ dialogue = [
     {"role": "assistant", "content": "Kenya"},
     {"role": "user", "content": "And Lima?"},
 ]
-print(instruct.prompt(dialogue).text)
+print(inside.prompt(dialogue).text)
 print("Answer:", instruct.ask(dialogue).text)
 
 # %% [markdown]
@@ -242,10 +244,12 @@ predict("1.3a", ...)  # a number
 predict("1.3a", 40)  # a number
 
 # %%
+import re
+
 for token in instruct.stream("Count from 1 to 40.", max_tokens=200):
     print(token.text, end="", flush=True)
 print(f"\n\n{instruct.last.generated_tokens} tokens, {instruct.last.finish_reason}")
-last_number = int(instruct.last.text.replace(",", " ").split()[-1])
+last_number = int(re.findall(r"\d+", instruct.last.text)[-1])
 reveal("1.3a", last_number)
 
 # %% [markdown]
@@ -278,7 +282,7 @@ assert instruct.last.finish_reason == "cancelled"
 # %%
 from labs_helper.figures import bars, token_view
 
-suggestion = instruct.ask("Suggest a city to visit.", max_tokens=24, top_logprobs=6)
+suggestion = inside.ask("Suggest a city to visit.", max_tokens=24, top_logprobs=6)
 token_view(suggestion)
 
 # %% [markdown]
@@ -311,7 +315,7 @@ predict("1.3b", 15)  # a number from 1 to 20
 # %%
 def draw(seed, temperature, top_p=1.0):
     options = {"temperature": temperature, "top_p": top_p, "seed": seed}
-    return instruct.ask("Suggest a city to visit.", max_tokens=24, **options).text
+    return inside.ask("Suggest a city to visit.", max_tokens=24, **options).text
 
 
 draws = [draw(seed, 1.0) for seed in range(1, 21)]
@@ -383,7 +387,7 @@ sentences = {
     "Chinese": "法国的首都是巴黎，那里的人说法语。",
     "Korean": "프랑스의 수도는 파리이고, 그곳 사람들은 프랑스어를 말합니다.",
 }
-tokens = {name: instruct.count_tokens(sentence) for name, sentence in sentences.items()}
+tokens = {name: inside.count_tokens(sentence) for name, sentence in sentences.items()}
 display(reveal("1.4a", round(tokens["Korean"] / tokens["English"], 1)))
 token_counts(tokens, texts=sentences)
 
@@ -392,7 +396,7 @@ token_counts(tokens, texts=sentences)
 
 # %%
 for sentence in [*sentences.values(), "鼹鼠"]:
-    print(" | ".join(instruct.tokenize(sentence).pieces))
+    print(" | ".join(inside.tokenize(sentence).pieces))
 
 # %% [markdown]
 # An English word is often one token. Chinese and Korean are cut into single characters. The last line (a mole, the
@@ -959,7 +963,7 @@ kv_cache({"Phi-3.5-mini": (32, 32, 96)}, bits=(16,), weights={"Phi-3.5-mini": 2.
 conversation, turns = [], []
 for question in ("Where is Nairobi?", "And Lima?", "And Hanoi?", "And Cairo?", "And Paris?"):
     conversation.append({"role": "user", "content": question})
-    turns.append(instruct.ask(conversation, max_tokens=32))
+    turns.append(inside.ask(conversation, max_tokens=32))
     conversation.append({"role": "assistant", "content": turns[-1].text})
 
 # %%
@@ -982,7 +986,7 @@ predict("1.7a", 72)  # a number of tokens
 # %%
 edited = [dict(message) for message in conversation[:-1]]
 edited[6]["content"] = "And Rome?"
-again = instruct.ask(edited, max_tokens=32)
+again = inside.ask(edited, max_tokens=32)
 assert 0 < again.cached_tokens < again.prompt_tokens
 reveal("1.7a", again.prefilled_tokens)
 
@@ -993,7 +997,7 @@ reveal("1.7a", again.prefilled_tokens)
 
 # %%
 short = [{"role": "system", "content": "Answer in one word."}, *conversation[:-1]]
-changed = instruct.ask(short, max_tokens=32)
+changed = inside.ask(short, max_tokens=32)
 print(f"{changed.prefilled_tokens} of {changed.prompt_tokens} prompt tokens read: {changed.text}")
 assert changed.cached_tokens < 8
 
@@ -1337,6 +1341,6 @@ chat(instruct).send("Where is Changsha?").wait().send("And Lima?").wait()
 # %%
 from labs_helper.exercises import so_far
 
-for model in (previous, bundled, instruct):
+for model in (previous, bundled, inside, instruct):
     model.release()
 so_far("01")

@@ -33,9 +33,10 @@ from labs_helper import check_setup
 check_setup("02")
 
 # %%
-from labs_helper import check, hint, load, predict, reveal
+from labs_helper import able, check, hint, load, predict, reveal
 
-vision = load("vision")
+vision = able(load("vision"), "vision", "pictures")
+inside = able(vision, "vision", "tokens")  # for cells that count tokens
 print(f"{vision.name} answers in this notebook. Why: {vision.reason}.")
 
 # %% [markdown]
@@ -79,7 +80,7 @@ sign = picture("three-words.png")
 sign
 
 # %%
-answer = vision.ask(sign.question, images=sign)
+answer = inside.ask(sign.question, images=sign)
 print("Asked:  ", sign.question)
 print("Truth:  ", sign.answer)
 print("Answer: ", answer.text)
@@ -159,7 +160,7 @@ hint("2.1")
 # those of picture 2. No token has these ids.
 
 # %%
-prompt = vision.prompt(sign.question, images=sign)
+prompt = inside.prompt(sign.question, images=sign)
 shown = [token_id for token_id in prompt.ids if token_id < 0]
 print(f"{len(prompt.ids)} tokens, {len(shown)} of them are the picture\n")
 print(prompt.text)
@@ -220,7 +221,8 @@ from labs_helper.corrections import vision as repairs
 
 transformers.logging.set_verbosity_error()  # it warns of a model type that only mlx_vlm knows
 print("Repaired:", *repairs.apply("sizes"))
-raw_model, raw_processor = mlx_vlm.load(str(vision.path))
+package = able(vision, "vision", "mlx")  # a folder that the package can read
+raw_model, raw_processor = mlx_vlm.load(str(package.path))
 options = {"max_tokens": 40, "verbose": False}
 raw = mlx_vlm.generate(raw_model, raw_processor, prompt.text, image=[str(sign.path)], **options)
 print(raw.text)
@@ -327,7 +329,7 @@ def vectors(tower, name, crops):
 
 # %%
 repairs.apply("tiles")
-fixed_model, _ = mlx_vlm.load(str(vision.path))
+fixed_model, _ = mlx_vlm.load(str(package.path))
 for name, crops in (("sign.png", 1), ("street.png", 4), ("street.png", 16)):
     plain = vectors(raw_model.vision_model, name, crops)
     repaired = vectors(fixed_model.vision_model, name, crops)
@@ -386,7 +388,7 @@ from labs_helper.figures import crops_cost
 
 costs, answers = [], []
 for crops in (1, 4, 9, 16):
-    seen = vision.ask("Read the text.", images=picture("huge-sign.png"), num_crops=crops, max_tokens=20)
+    seen = inside.ask("Read the text.", images=picture("huge-sign.png"), num_crops=crops, max_tokens=20)
     costs.append({"num_crops": crops, "tokens": sum(seen.image_tokens),
                   "first_token_seconds": seen.seconds_to_first_token, "peak_memory": seen.peak_memory})
     answers.append({"num_crops": crops, "truth": "CRAB BEACH", "answer": seen.text})
@@ -449,7 +451,7 @@ check("2.3", (scores, smallest))  # for help, run hint("2.3")
 waits = []
 for name in ("one-shape.png", "yes-or-no.png", "sign.png"):
     shot = picture(name)
-    seen = vision.ask(shot.question, images=shot)
+    seen = inside.ask(shot.question, images=shot)
     waits.append({"picture": name, "answer": seen.text, "truth": shot.answer,
                   "seconds to the first token": seen.seconds_to_first_token, "seconds in all": seen.seconds})
 listing(waits)
@@ -469,10 +471,10 @@ predict("2.5a", 340)
 # %%
 shot = picture("yes-or-no.png")
 first = [{"role": "user", "content": shot.question, "images": [shot]}]
-one = vision.ask(first)
+one = inside.ask(first)
 second = [*first, {"role": "assistant", "content": one.text},
                   {"role": "user", "content": "Do you find a circle in the picture?"}]
-two = vision.ask(second)
+two = inside.ask(second)
 assert two.prefilled_tokens < 40
 display(reveal("2.5a", two.prefilled_tokens))
 for turn in (one, two):
@@ -499,7 +501,7 @@ waits = {}
 while len(waits) < 3 or (max(waits.values()) <= 1 and len(waits) < 12):
     count = len(waits) + 1
     frames = [draw_word(str(count))] * count
-    waits[count] = vision.ask("What happens?", images=frames, max_tokens=1).seconds_to_first_token
+    waits[count] = inside.ask("What happens?", images=frames, max_tokens=1).seconds_to_first_token
 most = max((count for count, seconds in waits.items() if seconds <= 1), default=0)
 
 # %%
@@ -849,7 +851,7 @@ from labs_helper.pictures.keyframes import keyframes
 chosen = keyframes(picture("crossing.mp4"), count=4)
 display(frames_view(chosen))
 clip = picture("crossing.mp4")
-told = vision.ask(clip.question, images=chosen.images)
+told = inside.ask(clip.question, images=chosen.images)
 print("Truth: ", clip.answer)
 print("Answer:", told.text)
 print(f"{len(told.image_tokens)} frames, {sum(told.image_tokens)} of {told.prompt_tokens} tokens,",
@@ -978,5 +980,6 @@ look(vision, images=[picture("three-words.png")], prompt="Which words are writte
 # %%
 from labs_helper.exercises import so_far
 
-vision.release()
+for model in (package, inside, vision):
+    model.release()
 so_far("02")

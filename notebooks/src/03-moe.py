@@ -32,9 +32,9 @@ from labs_helper import check_setup
 check_setup("03")
 
 # %%
-from labs_helper import check, load, predict, reveal
+from labs_helper import able, check, load, predict, reveal
 
-moe = load("moe")
+moe = able(load("moe"), "moe", "experts")
 small = moe if moe.tier == "tiny" else load("moe", tier="tiny")
 print(f"{moe.name} answers in this notebook. Why: {moe.reason}.")
 

@@ -171,6 +171,8 @@ class Reader:
 
     def call(self, node):
         name = ast.unparse(node.func)
+        if name == "able":  # the model itself, or the bundled one, which is small
+            return self.call(node.args[0]) if isinstance(node.args[0], ast.Call) else None
         if name == "load" and is_elsewhere(node):
             return None
         if name == "serve":

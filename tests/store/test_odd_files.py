@@ -17,7 +17,7 @@ from labs_helper import catalog, store
 from labs_helper.engines.mlx_text import MLXText
 from labs_helper.errors import CheckpointRefused
 from labs_helper.models.load import load
-from labs_helper.store import checkpoint, gguf
+from labs_helper.store import checkpoint, gguf, json_files
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_replacements_within_replacements(folder, step):
 
 def test_a_json_file_of_endless_spaces(folder):
     with (folder / "config.json").open("a") as file:
-        file.write(" " * (checkpoint.MOST_JSON + 1))
+        file.write(" " * (json_files.MOST_JSON + 1))
     start = time.perf_counter()
     with pytest.raises(CheckpointRefused, match="bytes"):
         store.verify(folder)
