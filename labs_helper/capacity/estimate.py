@@ -32,7 +32,6 @@ _FUSED_HEADS = (64, 80, 128)
 _HIDDEN_ARRAYS, _WIDE_ARRAYS = 13, 6
 _EXPERT_ARRAYS = 3  # of the feed-forward width for each expert of a token: gate, up and their product
 ONNX_CHUNK = 256  # tokens that engines.onnx_genai reads at once
-ONNX_PACKED = 1.5  # bytes in memory for each byte of an ONNX folder
 ONNX_TOWER: Config = {"hidden_size": 1024, "intermediate_size": 4096}  # CLIP ViT-L/14, where nothing says otherwise
 _EXPANDING = 1.85  # peak while quantized weights are expanded, as a multiple of the result (measured: 1.76, 1.80)
 
@@ -150,7 +149,7 @@ class OnnxBytes(int):
 
 
 def _of_onnx(config: Config, size: int, tokens: int, views: int) -> Need:
-    """ONNX Runtime keeps the weights and packs them once more for its kernels; its cache and its numbers have 32 bits.
+    """ONNX Runtime packs the weights anew and gives the old ones back; its cache and its numbers have 32 bits.
 
     The views of a picture go through the tower together. Sizes that the folder's settings do not give are those of
     Phi-3 (feed-forward) and of CLIP ViT-L/14 at 336 pixels (tower).
@@ -160,13 +159,12 @@ def _of_onnx(config: Config, size: int, tokens: int, views: int) -> Need:
     work = _work_bytes(shapes, min(tokens, ONNX_CHUNK), 4, on_cpu=True)
     work += ONNX_CHUNK * int(config.get("vocab_size", 0)) * 4  # the graph gives the scores of every place
     looking = _tower_together_bytes(tower, config["hidden_size"], views) if views else 0
-    weights = int(size * ONNX_PACKED)
-    return Need(tokens, weights, cache_bytes(config, tokens, 4), max(work, looking), weights)
+    return Need(tokens, size, cache_bytes(config, tokens, 4), max(work, looking), size)
 
 
 def _tower_together_bytes(tower: Config, hidden: int, views: int) -> int:
     patches = (tower.get("image_size", 336) // tower.get("patch_size", 14)) ** 2 + 1
-    arrays: int = 4 * tower["hidden_size"] + 2 * tower["intermediate_size"]
+    arrays: int = 6 * tower["hidden_size"] + 4 * tower["intermediate_size"]  # fitted to measured peaks of 2 and 5 views
     rows = patches // 4 * (4 * tower["hidden_size"] + 2 * hidden)
     return views * (patches * arrays + rows) * 4
 

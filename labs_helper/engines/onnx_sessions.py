@@ -229,7 +229,7 @@ class Sessions:
         def work() -> None:
             try:
                 results.append(run(options))
-            except BaseException as error:  # noqa: BLE001 - it belongs to the thread that waits
+            except BaseException as error:
                 errors.append(error)
             finally:
                 done.set()

@@ -82,7 +82,7 @@ def _taught(plain: Model, choice: Choice, wanted: str | Path | Adapter) -> Model
 
 
 def _engine(choice: Choice) -> Engine:
-    """What runs a model: MLX, llama.cpp, ONNX Runtime, or a server. Engines are cheap to make; the weights are read later."""
+    """What runs a model. Engines are cheap to make; the weights are read later."""
     if choice.endpoint is not None:
         return OpenAIApi(choice.endpoint)
     assert choice.path is not None  # a model without a server has a folder

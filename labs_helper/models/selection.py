@@ -42,7 +42,8 @@ def choose(name: str | os.PathLike[str], tier: str | None = None) -> Choice:
         name: a role, a catalog name, the path of a checkpoint folder or GGUF file, or "endpoint".
         tier: "auto", "tiny", "real" or "endpoint"; None takes LABS_MODELS, whose default is "auto". Auto takes the
             real model if it is already here, fits in the free memory and something runs it well, MLX on a GPU,
-            llama.cpp or ONNX Runtime; else the bundled one. An endpoint is used only if it is asked for: questions leave the machine.
+            llama.cpp or ONNX Runtime; else the bundled one. An endpoint is used only if it is asked for: questions
+            leave the machine.
 
     Raises:
         BadRequest: unknown name or tier.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from labs_helper.common.translate import _
 from labs_helper.errors import CheckpointRefused
-from labs_helper.store import manifest, protobuf
+from labs_helper.store import manifest
 from labs_helper.store.protobuf import Damaged, fields, message, numbers, text
 
 LARGEST = 500_000_000  # bytes of a graph without its weights; the largest of the course has 52 million

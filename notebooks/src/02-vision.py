@@ -12,8 +12,8 @@
 # | | with the bundled model | with the real Phi-3.5-vision |
 # | --- | --- | --- |
 # | time | core 1 hour 40 minutes, everything 2 hours 30 minutes; up to two minutes to run all cells | the same, and the download |
-# | free memory | 1 GB | 10 GB at 4 bits, 16 GB at 8, on a Mac with Apple silicon; elsewhere [a server](../docs/models.md) |
-# | download | nothing | 2.33 GB, once, and only when you ask for it |
+# | free memory | 1 GB | 10 GB at 4 bits, 16 GB at 8, on a Mac with Apple silicon; elsewhere 8 GB at 4 bits, through ONNX Runtime: [how fast](../docs/models.md#which-lab-on-which-machine) |
+# | download | nothing | 2.33 GB, on a Mac with Apple silicon, else 3.22 GB; once, and only when you ask for it |
 #
 # Before this: [00: start the course](00-start-here.ipynb). Helpful: [01: Instruct](01-instruct.ipynb), sections 2 and 6. You
 # may skip any part whose heading says *optional*. The [glossary](../docs/glossary.md) explains the terms. The end of lab 01 lists

@@ -197,6 +197,8 @@ class Reader:
             return None
         if name in RAW or NEW.search(name):
             model = self.model_of(node)
+            if name in RAW and catalog.find(model)[0].format != "mlx":
+                return None  # `able` has put the bundled model in its place
             size = self.full(model) if NEW.search(name) else self.need(model).weights
             self.moment(size, model)
             return model, size

@@ -24,10 +24,15 @@ def row(lab, name):
     return line[1], line[2]
 
 
-def promised(text, bits=0, gguf=False):
-    """Gigabytes for a model: "5 GB", "5 GB at 4 bits, 7 GB at 8, 11 GB at 16", or "..., 27 GB as a GGUF file"."""
+def promised(text, bits=0, form="mlx"):
+    """Gigabytes for a model: "5 GB", "5 GB at 4 bits, 7 GB at 8, 11 GB at 16", or "..., 27 GB as a GGUF file".
+
+    For a model of ONNX Runtime, what stands after "elsewhere".
+    """
+    if form == "onnx" and (found := re.search(r"elsewhere ([\d.]+) GB", text)):
+        return float(found[1])
     text = text.partition(", on a ")[0]
-    if gguf and (found := re.search(r"([\d.]+) GB as a GGUF file", text)):
+    if form == "gguf" and (found := re.search(r"([\d.]+) GB as a GGUF file", text)):
         return float(found[1])
     numbers = {int(found[2] or 0): float(found[1]) for found in re.finditer(r"([\d.]+) GB(?: at (\d+))?(?! as)", text)}
     enough = [size for known, size in sorted(numbers.items()) if known >= bits or not known]
@@ -35,7 +40,7 @@ def promised(text, bits=0, gguf=False):
 
 
 def bits_of(card):
-    if card.format == "gguf" or card.tier == "tiny":
+    if card.format in ("gguf", "onnx") or card.tier == "tiny":
         return 4
     return ((card.config or {}).get("quantization") or {"bits": 16})["bits"]
 
@@ -56,7 +61,7 @@ def test_the_cells_fit_what_the_table_promises(lab, card):
     tiny = card.tier == "tiny"
     needs = Reader(card, lab, on_cpu=tiny).cells(SOURCES[lab.number].read_text(encoding="utf-8"))
     text = row(lab, "free memory")[0 if tiny else 1]
-    most = promised(text, bits_of(card), card.format == "gguf")
+    most = promised(text, bits_of(card), card.format)
     assert needs.memory <= most * 1e9, f"{needs.memory / 1e9:.1f} GB for {card.name}; the table says: {text}"
     assert needs.disk <= SMALL and needs.left_on_disk == 0, f"{needs.disk / 1e9:.1f} GB of disk for {card.name}"
 
