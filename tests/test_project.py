@@ -212,9 +212,12 @@ LLAMA_CPP = {
 }
 
 
+ONNX = {"labs_helper/engines/onnx_sessions.py"}
+
+
 def allowed(name: str) -> set[str]:
-    if name in LLAMA_CPP:
-        return CORE | EXTRAS["x86"]  # the extra is for llama.cpp
+    if name in LLAMA_CPP | ONNX:
+        return CORE | EXTRAS["x86"]  # the extra is for llama.cpp and ONNX Runtime
     if name in tuple(f"labs_helper/board/{module}.py" for module in ("server", "listener", "joining")):
         return CORE | EXTRAS["board"]  # the instructor's side; a learner's machine never imports it
     if name in ("labs_helper/course/slides.py", "labs_helper/course/deck/__init__.py"):
