@@ -2,7 +2,7 @@
 #
 #   make lab                       JupyterLab on notebooks/00-start-here.ipynb     PORT=8888  BROWSER=0
 #   make test                      every test, every notebook of both editions     TESTS="tests/models/test_models.py"
-#   make browser-test              JupyterLab in headless Chromium
+#   make browser-test              JupyterLab in headless Chromium, and in Firefox where it is installed
 #   make hub-test                  JupyterHub with three learners in headless Chromium (needs npm)
 #   make notebooks                 both editions from notebooks/src                LABS="00 01"  LANG=ko
 #   make site                      documents and solved labs as a site, in build/site
@@ -33,6 +33,7 @@ TRAINING_VENV ?= .venv-training
 BIN := $(VENV)/bin
 READY := $(VENV)/.labs-ready
 TRAINING_READY := $(TRAINING_VENV)/.labs-training-ready
+BROWSER_READY := $(VENV)/.labs-browser-ready
 HUB_READY := $(VENV)/.labs-hub-ready
 SITE_READY := $(VENV)/.labs-site-ready
 PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3.14 python3; do \
@@ -64,7 +65,7 @@ TWO := -n 2 --dist loadfile
 test: $(READY) blas-note
 	$(PYTEST) $(TESTS) $(TWO) -m "not browser and not hub and not training" --nbval-lax --nbval-current-env --nbval-cell-timeout=60
 
-browser-test: $(READY)
+browser-test: $(BROWSER_READY)
 	$(PYTEST) tests -m browser --timeout=600 $(TWO)
 
 hub-test: $(HUB_READY)
@@ -119,6 +120,10 @@ $(TRAINING_READY): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Setting up $(TRAINING_VENV) with torch ..."
 	$(BIN)/python -m venv "$(TRAINING_VENV)"
 	$(TRAINING_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,training]'
+	@touch $@
+
+$(BROWSER_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,browser]'
 	@touch $@
 
 # JupyterHub's own proxy is an npm package. It lies inside the environment and goes with it.

@@ -93,6 +93,7 @@ def _app() -> typer.Typer:
     app.command("reset", help=_("Restore a lab as it was handed out. Your version is kept beside it."))(_reset)
     app.command("update", help=_("Bring the course up to date. What you changed is kept beside it."))(_update)
     app.command("progress", help=_("Show which exercises passed."))(_progress)
+    app.command("page", help=_("Write a lab, with your answers, as one HTML page that needs no network."))(_page)
     app.add_typer(_models(), name="models")
     app.add_typer(_notebooks(), name="notebooks")
     app.add_typer(_translate(), name="translate")
@@ -579,6 +580,15 @@ def _zip(
 
     path = release.build(destination)
     print(_("Written: {path} ({size})").format(path=path, size=size(path.stat().st_size)))
+
+
+def _page(
+    notebook: Annotated[str, _lab(_("For example 01, or the path of a notebook."))],
+    destination: Annotated[Path | None, _option("FILE", _("An HTML file; in dist/ by default."), "--to")] = None,
+) -> None:
+    from labs_helper.course.page import page
+
+    print(_("Written: {path}").format(path=page(notebook, destination)))
 
 
 def _slides(

@@ -9,6 +9,7 @@
 | `reset` | a lab as it was handed out, and the learner's version beside it |
 | `release` | the learner edition as a zip |
 | `timetable`, `preflight`, `slides` | what an instructor needs before a class; its plans are in `plans.toml` |
+| `page`, `formulas` | a notebook as one HTML file to read, send or print without a network |
 | `home` | where the course's repository is, for every text and link |
 | `workshop` | what starts a class: the link to a hub, the class board |
 """

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, ClassVar, Literal, overload
 
-import ipywidgets
 import traitlets
 
 from labs_helper.common.markup import escape
@@ -13,8 +12,7 @@ from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest
 from labs_helper.figures import published
 from labs_helper.figures.base import Figure
-from labs_helper.widgets.base import LabWidget
-from labs_helper.widgets.controls import Change, Choice, Control, checkbox, dropdown, html, on_change, row, title
+from labs_helper.widgets.view import View
 
 if TYPE_CHECKING:
     import pandas
@@ -22,51 +20,27 @@ if TYPE_CHECKING:
 _ALL = ""  # the value of the list of tests when no single one is chosen
 
 
-class Checklist(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
-    """Several names to choose from, a box to tick for each.
+class BenchmarkExplorer(View):
+    """Controls over one published table. Made by `benchmarks`.
 
-    A list with multiple choice would need Ctrl and the mouse to choose names that are not neighbours.
-
-    Example:
-        >>> models = Checklist("Models")
-        >>> models.options = ["a", "b", "c"]
-        >>> models.value = ["a", "c"]
-        >>> models.value
-        ('a', 'c')
+    Attributes:
+        tables, tests: (words, value) of what can be chosen.
+        table, test, view: what is chosen; a test of "" is all of them.
+        models: the names to choose from.
+        ticked: those of them that are drawn.
+        drawing: the chart or the table, as HTML.
     """
 
-    options = traitlets.List(traitlets.Unicode())
-    value = traitlets.Tuple()
+    PAGE: ClassVar[tuple[str, ...]] = ("benchmarks",)
 
-    def __init__(self, description: str) -> None:
-        self._quiet = False  # while boxes are ticked by us and not by the reader
-        self._boxes: list[Control[bool]] = []
-        self._box = ipywidgets.VBox(layout=ipywidgets.Layout(overflow="visible"))
-        label = html(f"<span>{escape(description)}</span>")
-        super().__init__([label, self._box], layout=ipywidgets.Layout(margin="0 0 0 1em", overflow="visible"))
-
-    @traitlets.observe("options")
-    def _make_boxes(self, _change: Change) -> None:
-        self.value = ()
-        self._boxes = [checkbox(name, width="33em", height="24px", margin="0") for name in self.options]
-        for box in self._boxes:
-            on_change(box, self._ticked)
-        self._box.children = self._boxes
-
-    @traitlets.observe("value")
-    def _tick(self, _change: Change) -> None:
-        wanted, self._quiet = self.value, True  # one box after the other changes: not a choice of the reader
-        for box in self._boxes:
-            box.value = box.description in wanted
-        self._quiet = False
-
-    def _ticked(self) -> None:
-        if not self._quiet:
-            self.value = tuple(box.description for box in self._boxes if box.value)
-
-
-class BenchmarkExplorer(LabWidget):
-    """Controls over one published table. Made by `benchmarks`."""
+    tables: traitlets.List[list[str]] = traitlets.List().tag(sync=True)
+    tests: traitlets.List[list[str]] = traitlets.List().tag(sync=True)
+    models: traitlets.List[str] = traitlets.List().tag(sync=True)
+    ticked: traitlets.List[str] = traitlets.List().tag(sync=True)
+    table = traitlets.Unicode().tag(sync=True)
+    test = traitlets.Unicode().tag(sync=True)
+    view = traitlets.Unicode().tag(sync=True)
+    drawing = traitlets.Unicode().tag(sync=True)
 
     def __init__(
         self,
@@ -76,34 +50,23 @@ class BenchmarkExplorer(LabWidget):
         view: Literal["chart", "table"] = "chart",
     ) -> None:
         self.figure = Figure(html="", text="")
-        self._quiet = True
-        tables = [(words, name) for name, words in published.tables().items()]
-        self.table: Choice[str] = dropdown(_("Table"), tables, table, width="28em", label_width="5em")
-        self.test: Choice[str] = dropdown(_("Test"), [_every_test()], _ALL, width="28em", label_width="5em")
-        self.models = Checklist(_("Models"))
-        self.view: Choice[str] = ipywidgets.RadioButtons(
-            options=[(_("chart"), "chart"), (_("table"), "table")],
-            value=view,
-            description=_("View"),
-            style={"description_width": "5em"},
+        super().__init__(
+            words={
+                "title": _("Published figures"),
+                "table": _("Table"),
+                "test": _("Test"),
+                "models": _("Models"),
+                "view": _("View"),
+                "as_chart": _("chart"),
+                "as_table": _("table"),
+            },
+            tables=[[words, name] for name, words in published.tables().items()],
+            table=table,
+            view=view,
         )
-        self.output = html()
-        super().__init__()
-        self.children = (
-            title(_("Published figures")),
-            row(
-                ipywidgets.VBox([self.table, self.test, self.view], layout=ipywidgets.Layout(overflow="visible")),
-                self.models,
-            ),
-            self.output,
-        )
-        self._fill_tests(test)
-        self._fill_models(models)
-        self._quiet = False
-        on_change(self.table, self._table_changed)
-        on_change(self.test, self._test_changed)
-        self.models.observe(lambda _change: self._draw(), "value")
-        on_change(self.view, self._draw)
+        self.on_page("set", self.choose, name=str, text=str)
+        self.on_page("tick", self.tick, name=str, on=bool)
+        self._offer(test, models)
         self._draw()
 
     def static(self) -> Figure:
@@ -117,64 +80,67 @@ class BenchmarkExplorer(LabWidget):
         """Return at once: every widget can be waited for, and here nothing runs in the background."""
         return self
 
-    def _table_changed(self) -> None:
-        self._quiet = True  # three controls change together: draw once, at the end
-        self._fill_tests(None)
-        self._fill_models(None)
-        self._quiet = False
-        self._draw()
+    def choose(self, name: str, text: str) -> None:
+        """Choose a table, a test or a view, as the page does. What there is not changes nothing.
 
-    def _test_changed(self) -> None:
-        if self._quiet:
+        Example:
+            explorer.choose("table", "long_context")
+        """
+        known = {"table": self.tables, "test": self.tests, "view": [["", "chart"], ["", "table"]]}.get(name, [])
+        if text not in {value for _words, value in known}:
             return
-        self._quiet = True
-        kept = [name for name in self.models.value if name in published.models(self.table.value, self._test())]
-        self._fill_models(kept or None)
-        self._quiet = False
+        self.set_trait(name, text)
+        if name == "table":
+            self._offer(None, None)
+        elif name == "test":
+            kept = [model for model in self.ticked if model in published.models(self.table, self.test or None)]
+            self._offer_models(kept or None)
         self._draw()
 
-    def _fill_tests(self, test: str | None) -> None:
-        names = published.tests(self.table.value)
-        several = len(names) > 1
-        every = [_every_test()] if several or not names else []
-        self.test.options = [*every, *((name, name) for name in names)]
-        # By language, one test already fills a screen; a table of single scores is best seen whole.
-        by_language = several and published.by_language(self.table.value)
-        self.test.value = test or (names[0] if by_language or len(names) == 1 else _ALL)
-        self.test.disabled = not several
+    def tick(self, name: str, on: bool) -> None:
+        """Draw a model, or leave it out.
 
-    def _fill_models(self, models: Sequence[str] | str | None) -> None:
-        table, test = self.table.value, self._test()
+        Example:
+            explorer.tick("Phi-3.5-MoE-instruct", on=True)
+        """
+        self.ticked = [model for model in self.models if (on if model == name else model in self.ticked)]
+        self._draw()
+
+    def _offer(self, test: str | None, models: Sequence[str] | str | None) -> None:
+        names = published.tests(self.table)
+        several = len(names) > 1
+        # By language, one test already fills a screen; a table of single scores is best seen whole.
+        by_language = several and published.by_language(self.table)
+        every = [[_("all tests"), _ALL]] if several or not names else []
+        with self.hold_sync():
+            self.tests = [*every, *([name, name] for name in names)]
+            self.test = test or (names[0] if by_language or len(names) == 1 else _ALL)
+            self._offer_models(models)
+
+    def _offer_models(self, models: Sequence[str] | str | None) -> None:
+        table, test = self.table, self.test or None
         names = published.models(table, test)
         chosen = models or published.usual_models(table, test)
-        self.models.options = names
         picked = {row["model"] for row in published.select(table, chosen, test)} if names else set()
-        self.models.value = tuple(name for name in names if name in picked)
-
-    def _test(self) -> str | None:
-        return self.test.value or None
+        with self.hold_sync():
+            self.models = list(names)
+            self.ticked = [name for name in names if name in picked]
 
     def _draw(self) -> None:
-        if self._quiet:
-            return
-        table, test, models = self.table.value, self._test(), list(self.models.value)
-        if published.models(table, test) and not models:
-            self._tell(_("Choose at least one model."))
-            return
-        drawable = published.can_draw(table)
-        try:
-            self.figure = _figure(table, models or None, test, self.view.value if drawable else "table")
-        except BadRequest as error:
-            self._tell(str(error))
-            return
+        drawable = published.can_draw(self.table)
         note = ""
-        if not drawable and self.view.value == "chart":
-            note = f"<p>{escape(_('This table has no scores to draw.'))}</p>"
-        self.output.value = note + self.figure.html
-
-    def _tell(self, words: str) -> None:
-        self.figure = Figure.of_words(words)
-        self.output.value = self.figure.html
+        if self.models and not self.ticked:
+            self.figure = Figure.of_words(_("Choose at least one model."))
+        else:
+            try:
+                view = self.view if drawable else "table"
+                self.figure = _figure(self.table, self.ticked or None, self.test or None, view)
+            except BadRequest as error:
+                self.figure = Figure.of_words(str(error))
+            else:
+                if not drawable and self.view == "chart":
+                    note = f"<p>{escape(_('This table has no scores to draw.'))}</p>"
+        self.drawing = note + self.figure.html
 
 
 @overload
@@ -237,8 +203,3 @@ def benchmarks(
 def _figure(table: str, models: Sequence[str] | str | None, test: str | None, view: str) -> Figure:
     draw = published.benchmark_chart if view == "chart" else published.benchmark_table
     return draw(table, models, test)
-
-
-def _every_test() -> tuple[str, str]:
-    """The entry of the list that chooses all tests."""
-    return _("all tests"), _ALL

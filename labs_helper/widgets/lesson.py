@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from labs_helper.common.markup import escape
+import traitlets
+
+from labs_helper.common.markup import printable
 from labs_helper.common.translate import _
 from labs_helper.figures.base import Figure
 from labs_helper.figures.training import loss_curve
-from labs_helper.widgets.base import LabWidget
-from labs_helper.widgets.controls import button, html, row, title
+from labs_helper.widgets.jobs import State
+from labs_helper.widgets.view import View
 
 if TYPE_CHECKING:
     from labs_helper.tuning.classroom import Lesson
@@ -20,31 +22,46 @@ _EVERY = 0.5  # seconds between two updates
 _DRAWING = 0.1  # of the time, at most, goes into pictures: it is taken from the training
 
 
-class LessonView(LabWidget):
+class LessonView(View):
     """The live view of a lesson. Get one from `watch`.
+
+    Attributes:
+        status: where the training is, in words.
+        running: "running", "stopping", or "" when it is over.
+        picture: the loss so far, as HTML.
 
     Example:
         watch(start(model, textbook))
     """
 
+    PAGE: ClassVar[tuple[str, ...]] = ("lesson",)
+
+    status = traitlets.Unicode().tag(sync=True)
+    count = traitlets.Unicode().tag(sync=True)  # the page's line of status has a place for it
+    running = traitlets.Unicode().tag(sync=True)
+    picture = traitlets.Unicode().tag(sync=True)
+
     def __init__(self, lesson: Lesson) -> None:
         self.lesson = lesson
         self._lock = threading.Lock()
         self._last = self._next_picture = 0.0
-        self.status, self.picture = html(), html()
-        self.stop_button = button(_("Stop"), self.stop, _("Stop after this step. The adapter is kept."))
-        super().__init__()
-        self.children = (
-            title(_("Lesson: {name}").format(name=lesson.name)),
-            row(self.stop_button, self.status, centred=True),
-            self.picture,
+        self._stopping = False
+        super().__init__(
+            words={
+                "title": printable(_("Lesson: {name}").format(name=lesson.name)),
+                "stop": _("Stop"),
+                "stopping": _("Stopping…"),
+                "stop_hint": _("Stop after this step. The adapter is kept."),
+            }
         )
+        self.on_page("stop", self.stop)
         self._show(whole=True)
         lesson.listen(self._heard)
 
     def stop(self) -> None:
         """End the lesson after the step that is being computed, and keep its adapter."""
-        self.stop_button.disabled = True
+        self._stopping = True
+        self.running = self._state()
         self.lesson.stop()
 
     def _heard(self, lesson: Lesson) -> None:
@@ -55,12 +72,17 @@ class LessonView(LabWidget):
 
     def _show(self, *, whole: bool) -> None:
         with self._lock:
-            self.status.value = f'<span role="status">{escape(self._words())}</span>'
+            self.status = self._words()
             if whole and self.lesson.steps:
                 begun = time.monotonic()
-                self.picture.value = self._curve().html
+                self.picture = self._curve().html
                 self._next_picture = time.monotonic() + (time.monotonic() - begun) / _DRAWING
-            self.stop_button.disabled = self.lesson.over
+            self.running = self._state()
+
+    def _state(self) -> State:
+        if self.lesson.over:
+            return ""
+        return "stopping" if self._stopping else "running"
 
     def _words(self) -> str:
         if self.lesson.error is not None:

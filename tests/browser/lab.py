@@ -18,14 +18,19 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nbformat
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
+from selenium.common.exceptions import (
+    ElementClickInterceptedException,
+    StaleElementReferenceException,
+    WebDriverException,
+)
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -175,6 +180,7 @@ class LabServer:
             f"--ServerApp.root_dir={self.folder}",
             f"--IdentityProvider.token={self.token}",
             "--LabApp.expose_app_in_browser=True",
+            "--JupyterNotebookApp.expose_app_in_browser=True",  # Notebook 7, where it is installed
             "--LabApp.news_url=None",
             "--LabApp.extension_manager=readonly",
         ]
@@ -389,6 +395,39 @@ class Page:
     def show(self, element: Any) -> None:
         """Bring an element to the middle of the window."""
         self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+
+    def click(self, element: Any) -> None:
+        """Bring an element to the middle of the window and click it.
+
+        Only a click that would hit something else is tried again: the page around was still being drawn. Stop while an
+        answer grows is clicked directly, because it must be where it was.
+        """
+        for chance in (2, 1, 0):
+            self.show(element)
+            try:
+                element.click()
+                return
+            except ElementClickInterceptedException:
+                if not chance:
+                    raise
+                time.sleep(0.3)
+
+    @contextmanager
+    def stays(self, box: Any, *words: str) -> Iterator[None]:
+        """Fail if the button with one of these words changes its place in its widget while the block runs."""
+        self.driver.execute_script(
+            "const [box, words] = arguments;"
+            "const button = [...box.querySelectorAll('button')].find(b => words.includes(b.textContent.trim()));"
+            "window.labsPlaces = new Set();"
+            "const look = () => { const b = button.getBoundingClientRect(), v = box.getBoundingClientRect();"
+            " labsPlaces.add(`${Math.round(b.left - v.left)}, ${Math.round(b.top - v.top)}`); };"
+            "look(); window.labsWatch = setInterval(look, 10);",
+            box,
+            list(words),
+        )
+        yield
+        places = self.driver.execute_script("clearInterval(window.labsWatch); return [...window.labsPlaces];")
+        assert len(places) == 1, f"{words[0]} was at {places}"
 
     def screenshot(self, name: str, element: Any = None) -> Path | None:
         """Keep a picture in LABS_SCREENSHOTS, if that is set: of the window, or of one element."""

@@ -161,7 +161,7 @@ def test_the_focus_returns_to_the_field(page):
     field = part(box, "message")
     page.show(field)
     field.send_keys(LONG)
-    page.button(box, "Send").click()
+    page.click(page.button(box, "Send"))
     driver.switch_to.active_element.send_keys("typed meanwhile")
     stop(page, box)
     driver.switch_to.active_element.send_keys(", and after")
@@ -173,7 +173,7 @@ def test_what_is_refused_stays_and_says_why(page):
     box = page.boxes(TITLE)[0]
     field = part(box, "message")
     page.show(field)
-    part(box, "fold").find_element(By.TAG_NAME, "summary").click()
+    page.click(part(box, "fold").find_element(By.TAG_NAME, "summary"))
     number = page.field(box, "Max tokens (1 to 1024)")
     number.send_keys(Keys.CONTROL + "a")
     number.send_keys("abc", Keys.TAB)
@@ -208,21 +208,21 @@ def test_a_turn_can_be_copied_edited_asked_again_and_opened(page):
     first, second = turns(box)
     assert "33.0 tokens/s" in first.text
     page.show(second)
-    page.button(second, "See its tokens").click()
+    page.click(page.button(second, "See its tokens"))
     until(lambda: second.find_elements(By.CSS_SELECTOR, ".labs-more figure"), 20, "the tokens")
     page.screenshot("chat-tokens", box)
     assert axe_findings(page.driver, ".labs-widget") == []
-    page.button(second, "See its tokens").click()
+    page.click(page.button(second, "See its tokens"))
     until(lambda: not second.find_elements(By.CSS_SELECTOR, ".labs-more figure"), 20, "they are closed")
-    page.button(second, "Copy").click()
+    page.click(page.button(second, "Copy"))
     until(lambda: "Copied." in box.text or "does not allow copying" in box.text, 20, "copying is answered")
     again = [button.is_displayed() for button in box.find_elements(By.XPATH, ".//button[text()='Again']")]
     assert again == [False, True]
-    page.button(second, "Again").click()
+    page.click(page.button(second, "Again"))
     until(lambda: seen(page) == ["one", "two", "two"], 30, "asked again")
     until(lambda: page.status(box) == "Done.", 60, "answered again")
 
-    page.button(turns(box)[0], "Edit").click()
+    page.click(page.button(turns(box)[0], "Edit"))
     field = part(box, "message")
     assert field.get_attribute("value") == "one" and "You edit question 1." in box.text
     page.screenshot("chat-edit", box)
@@ -256,7 +256,7 @@ def test_the_file_keeps_the_conversation_by_itself(page):
     assert "no messages yet" in empty
     assert "You: keep me\nslow: keep me keep me" in kept and "You: me too\nslow: me too" in kept
     # A new conversation leaves the old one where it can be read.
-    page.button(box, "New conversation").click()
+    page.click(page.button(box, "New conversation"))
     until(lambda: page.status(box) == "New conversation.", 20, "begun")
     assert page.driver.find_element(By.CSS_SELECTOR, "[data-labs-of]").is_displayed()
     ask(page, "the next one")
@@ -377,7 +377,7 @@ def test_a_screen_reader_gets_a_turn_as_it_was_written_down(page):
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark", "forced colours"])
 def test_it_can_be_read_in_every_theme_and_on_a_narrow_page(page, theme):
     driver, box = page.driver, ask(page, "a `code` **bold** question")
-    part(box, "fold").find_element(By.TAG_NAME, "summary").click()
+    page.click(part(box, "fold").find_element(By.TAG_NAME, "summary"))
     if theme == "forced colours":
         driver.execute_cdp_cmd(
             "Emulation.setEmulatedMedia", {"features": [{"name": "forced-colors", "value": "active"}]}

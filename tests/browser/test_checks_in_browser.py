@@ -55,7 +55,7 @@ def test_hints_open_one_by_one_with_the_keyboard_and_without_a_kernel(open_cells
     assert axe_findings(page.driver, ".jp-OutputArea") == []
     page.press(Keys.ENTER)  # and closes the last one again
     until(lambda: hints[2] not in text_of(page, 2), 5, "it is closed")
-    summaries(page)[0].click()
+    page.click(summaries(page)[0])
     until(lambda: hints[0] not in text_of(page, 2), 5, "a click closes all of them")
 
 
@@ -70,7 +70,7 @@ def test_run_all_brings_no_hint_and_a_second_run_of_the_cell_does(open_cells):
         until(lambda step=step: f"Hint {step} of 3" in text_of(page, 3), 20, f"hint {step} is there")
     first = all_exercises()["1.2"].hints[0]
     assert first not in text_of(page, 3)
-    next(each for each in summaries(page) if each.text == "Earlier: 1 hint").click()
+    page.click(next(each for each in summaries(page) if each.text == "Earlier: 1 hint"))
     until(lambda: first in text_of(page, 3), 5, "the earlier hint is there")
 
 

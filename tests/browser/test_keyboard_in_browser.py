@@ -111,12 +111,13 @@ def test_letters_on_a_button_do_no_harm(notebook, begin):
 
 def test_chat(notebook, begin):
     box = begin("Chat with slow")
-    notebook.tab_to("Your message")
-    notebook.press("안녕 hi", Keys.ENTER)
-    until(lambda: "Generating" in notebook.status(box), 30, "Enter sends")
-    notebook.tab_to("Stop")
-    notebook.press(Keys.SPACE)
-    until(lambda: notebook.status(box) == "Stopped.", 30, "Space on Stop stops")
+    with notebook.stays(box, "Stop"):
+        notebook.tab_to("Your message")
+        notebook.press("안녕 hi", Keys.ENTER)
+        until(lambda: "Generating" in notebook.status(box), 30, "Enter sends")
+        notebook.tab_to("Stop")
+        notebook.press(Keys.SPACE)
+        until(lambda: notebook.status(box) == "Stopped.", 30, "Space on Stop stops")
     assert "안녕 hi" in box.text and "(stopped)" in box.text
     begin("Chat with slow")
     notebook.tab_to("Settings")
@@ -137,8 +138,9 @@ def test_compare(notebook, begin):
     notebook.tab_to("Prompts, one per line")
     notebook.press("one", Keys.ENTER, "two")  # Enter begins a line here
     notebook.tab_to("Run")
-    notebook.press(Keys.SPACE)
-    until(lambda: notebook.status(box).startswith("Done"), 60, "all answers are there")
+    with notebook.stays(box, "Stop"):
+        notebook.press(Keys.SPACE)
+        until(lambda: notebook.status(box).startswith("Done"), 60, "all answers are there")
     rows = box.find_elements(By.CSS_SELECTOR, "tbody tr")
     assert [row.find_element(By.TAG_NAME, "th").text for row in rows] == ["one", "two"]
     assert all("Error" not in row.text for row in rows), box.text
@@ -147,8 +149,9 @@ def test_compare(notebook, begin):
 def test_tokens(notebook, begin):
     box = begin("Tokens of")
     notebook.tab_to("Prompt")
-    notebook.press("hello", Keys.ENTER)
-    until(lambda: notebook.status(box).startswith("Done."), 60, "Enter shows the tokens")
+    with notebook.stays(box, "Stop"):
+        notebook.press("hello", Keys.ENTER)
+        until(lambda: notebook.status(box).startswith("Done."), 60, "Enter shows the tokens")
     notebook.tab_to("All tokens as a table, with the alternatives")
     assert notebook.focused().ring
     notebook.press(Keys.ENTER)
@@ -216,8 +219,9 @@ def test_look(notebook, begin):
     notebook.press(Keys.SPACE)
     until(lambda: box.find_elements(By.CSS_SELECTOR, "figure img[alt^='What the model sees']"), 30, "tiles")
     notebook.tab_to("Your question")
-    notebook.press(Keys.CONTROL + "a", "What is it?", Keys.ENTER)
-    until(lambda: notebook.status(box) == "Done.", 90, "Enter asks")
+    with notebook.stays(box, "Stop"):
+        notebook.press(Keys.CONTROL + "a", "What is it?", Keys.ENTER)
+        until(lambda: notebook.status(box) == "Done.", 90, "Enter asks")
     notebook.screenshot("keyboard-look", box)
     assert "What is it?" in box.find_element(By.CSS_SELECTOR, "[role=log]").text
 
@@ -226,8 +230,9 @@ def test_experts(notebook, begin):
     box = begin("Experts of")
     assert "Layer" not in box.text, "nothing is drawn yet"
     notebook.tab_to("Prompt")
-    notebook.press("hello", Keys.TAB, "you", Keys.ENTER)
-    until(lambda: notebook.status(box).startswith("Done."), 60, "Enter shows the experts")
+    with notebook.stays(box, "Stop"):
+        notebook.press("hello", Keys.TAB, "you", Keys.ENTER)
+        until(lambda: notebook.status(box).startswith("Done."), 60, "Enter shows the experts")
     assert "In layer 0" in box.text and notebook.focused().name == "Compare with"
     notebook.tab_to("Layer")
     notebook.press(Keys.ARROW_DOWN)

@@ -87,7 +87,7 @@ def test_files_paste_drop_order_and_answer(page, tmp_path):
     said, card = all_of(box, ".labs-arrived")[0], all_of(box, ".labs-card")[0]
     assert said.rect["y"] < card.rect["y"] and "broken.png" not in page.status(box)
 
-    page.button(box, "Ask").click()
+    page.click(page.button(box, "Ask"))
     assert holds_focus(page, field(box)), "the focus goes back to the question"
     until(lambda: page.status(box) == "Done.", 90, "the model answers")
     said = box.find_element(By.CSS_SELECTOR, "[role=log]").text
@@ -109,15 +109,15 @@ def test_files_paste_drop_order_and_answer(page, tmp_path):
     until(lambda: "no picture in what was pasted" in " ".join(arrived(box)), 30, "nothing to paste")
 
     earlier = box.find_element(By.CSS_SELECTOR, "[aria-label='Move 3, shape.png, earlier']")
-    earlier.click()
+    page.click(earlier)
     until(lambda: names(box)[1] == "2: shape.png", 30, "the order has changed")
     assert holds_focus(page, earlier), "the pressed button has the focus where it is now"
-    box.find_element(By.CSS_SELECTOR, "[aria-label^='Remove 1,']").click()
+    page.click(box.find_element(By.CSS_SELECTOR, "[aria-label^='Remove 1,']"))
     until(lambda: len(names(box)) == 3, 30, "one is gone")
     assert page.focused().name == "Remove 1, shape.png", "its neighbour has the focus"
-    page.button(box, "Undo").click()
+    page.click(page.button(box, "Undo"))
     until(lambda: len(names(box)) == 4, 30, "and back again")
-    page.button(box, "Remove all").click()
+    page.click(page.button(box, "Remove all"))
     until(lambda: names(box) == [], 30, "all are gone")
     assert page.complaints() == []
 
@@ -127,11 +127,11 @@ def test_a_press_in_the_strip_adds_and_its_question_can_be_asked(page):
     drawn = "return [...arguments[0].querySelectorAll('.labs-thumb img')].map(i => i.naturalWidth)"
     until(lambda: all(driver.execute_script(drawn, box)), 60, "small pictures come")
     assert len(all_of(box, ".labs-thumb")) > 30
-    box.find_element(By.XPATH, ".//button[normalize-space()='one-shape.png']").click()
+    page.click(box.find_element(By.XPATH, ".//button[normalize-space()='one-shape.png']"))
     until(lambda: names(box) == ["1: one-shape.png"], 30, "one press adds it")
     assert field(box).get_attribute("value") == ASK, "what the notebook asks stays"
     own = "Which thing is in this picture?"
-    page.button(box, own).click()
+    page.click(page.button(box, own))
     assert field(box).get_attribute("value") == own and holds_focus(page, field(box))
     page.press(Keys.ENTER)
     until(lambda: page.status(box) == "Done.", 90, "the answer")
@@ -145,14 +145,14 @@ def test_a_press_in_the_strip_adds_and_its_question_can_be_asked(page):
 
 def test_the_tiles_are_drawn_on_demand_and_the_cost_follows(page):
     box = page.boxes("Look with")[0]
-    page.button(box, "sign.png").click()
+    page.click(page.button(box, "sign.png"))
     until(lambda: "tokens of the prompt" in box.text, 30, "the cost")
     assert not all_of(box, "img[alt^='What the model sees']")
-    box.find_element(By.XPATH, ".//summary[normalize-space()='What the model sees']").click()
+    page.click(box.find_element(By.XPATH, ".//summary[normalize-space()='What the model sees']"))
     until(lambda: all_of(box, "img[alt^='What the model sees']"), 30, "tiles")
     before = box.find_element(By.CSS_SELECTOR, ".labs-total").text
     choice = page.field(box, "num_crops")
-    choice.find_element(By.CSS_SELECTOR, "option[value='9']").click()
+    page.click(choice.find_element(By.CSS_SELECTOR, "option[value='9']"))
     until(lambda: box.find_element(By.CSS_SELECTOR, ".labs-total").text != before, 30, "another cost")
     page.screenshot("look-tiles", box)
 
@@ -164,7 +164,7 @@ def test_seconds_are_shown_while_it_reads_and_the_status_says_what_it_does(page)
         "def slow(*given, **options):\n    time.sleep(2.5)\n    return real(*given, **options)\n"
         "view.model.submit = slow"
     )
-    page.button(box, "sign.png").click()
+    page.click(page.button(box, "sign.png"))
     until(lambda: names(box), 30, "added")
     driver.execute_script(
         "window.labsSaid = []; const box = arguments[0];"
@@ -172,7 +172,7 @@ def test_seconds_are_shown_while_it_reads_and_the_status_says_what_it_does(page)
         ".observe(box, {subtree: true, childList: true, characterData: true});",
         box.find_element(By.CSS_SELECTOR, ".labs-status").find_element(By.XPATH, ".."),
     )
-    page.button(box, "Ask").click()
+    page.click(page.button(box, "Ask"))
     until(lambda: page.status(box) == "Done.", 90, "the answer")
     said = driver.execute_script("return window.labsSaid")
     assert any(line.split()[-2:] == ["2", "s"] for line in said), said
@@ -182,7 +182,7 @@ def test_seconds_are_shown_while_it_reads_and_the_status_says_what_it_does(page)
 
 def test_jupyterlab_keeps_its_keys_and_a_lost_kernel_is_told_in_place(page):
     box, driver = page.boxes("Look with")[0], page.driver
-    page.button(box, "sign.png").click()
+    page.click(page.button(box, "sign.png"))
     until(lambda: names(box), 30, "added")
     cells = len(page.cells())
     thumb = next(one for one in all_of(box, ".labs-thumb") if one.get_attribute("tabindex") == "0")
@@ -207,7 +207,7 @@ def test_jupyterlab_keeps_its_keys_and_a_lost_kernel_is_told_in_place(page):
 @pytest.mark.parametrize("width", [320, 1280])
 def test_it_fits_in_a_narrow_window_and_axe_finds_nothing(page, width):
     box, driver = page.boxes("Look with")[0], page.driver
-    page.button(box, "village").click()
+    page.click(page.button(box, "village"))
     until(lambda: len(names(box)) == 2, 30, "added")
     driver.execute_script("arguments[0].style.width = arguments[1] + 'px'", box, width)
     wide = driver.execute_script(

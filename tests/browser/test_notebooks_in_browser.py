@@ -48,10 +48,10 @@ def test_notebook_runs_and_its_chat_answers(notebook, open_page):
     box = chats[0]
     field = page.field(box, "Your message")
     page.show(field)
-    page.button(box, "New conversation").click()  # the notebook has used this chat already
+    page.click(page.button(box, "New conversation"))  # the notebook has used this chat already
     until(lambda: page.status(box) == "New conversation.", 30, "the chat starts anew")
     field.send_keys("Where is Changsha?")
-    page.button(box, "Send").click()
+    page.click(page.button(box, "Send"))
     until(lambda: page.status(box) == "Done.", 60, "the chat answers")
     assert "Where is Changsha?" in box.text and "tokens/s" in box.text and "<|end|>" not in box.text
     page.screenshot(f"{name}-chat", box)
@@ -66,7 +66,7 @@ def test_notebook_runs_and_its_chat_answers(notebook, open_page):
             " if (stop && !stop.disabled) { clearInterval(window.labsTimer); stop.click(); } }, 10);",
             box,
         )
-        page.button(box, "New conversation").click()
+        page.click(page.button(box, "New conversation"))
         until(lambda: page.status(box) == "New conversation.", 30, "the chat starts anew")
         field.send_keys("Count from 1 to 50.\n")
         until(lambda: page.status(box) in ("Stopped.", "Done."), 60, "the long answer ends")

@@ -69,25 +69,26 @@ def send(page, box, text, *, enter=False):
     page.show(field)
     field.send_keys(text + ("\n" if enter else ""))
     if not enter:
-        page.button(box, "Send").click()
+        page.click(page.button(box, "Send"))
 
 
 def test_send_stop_and_go_on(page):
     from selenium.webdriver.common.by import By
 
     first, second = page.boxes("Chat with slow")
-    send(page, first, "<script>document.title='pwned'</script><img src=x onerror=document.title='pwned'> 안녕")
-    until(lambda: "Generating" in page.status(first), 30, "the answer streams")
-    page.screenshot("widget-chat-streaming", first)
-    stop = page.button(first, "Stop")
-    stop.click()
-    until(lambda: "Stopped." in page.status(first), 30, "Stop ends the answer")
+    # Many lines come, and Stop is where it was before the question, during the answer and after it.
+    with page.stays(first, "Stop", "Stopping…"):
+        send(page, first, "<script>document.title='pwned'</script><img src=x onerror=document.title='pwned'> 안녕")
+        until(lambda: first.text.count("pwned'> 안녕") > 6, 30, "the answer streams")
+        page.screenshot("widget-chat-streaming", first)
+        page.button(first, "Stop").click()
+        until(lambda: "Stopped." in page.status(first), 30, "Stop ends the answer")
     assert "(stopped)" in first.text and "안녕" in first.text and "<script>" in first.text
     assert page.driver.title != "pwned" and not first.find_elements(By.CSS_SELECTOR, "img, script")
     assert page.field(first, "Your message").get_attribute("value") == ""
 
     # Enter sends too; both chats ask at once and each shows only its own answer.
-    send(page, first, "left", enter=True)
+    send(page, first, "left " * 9, enter=True)  # ten seconds: long enough to see the second one wait
     send(page, second, "right", enter=True)
     until(lambda: "Waiting" in page.status(second) or "Generating" in page.status(second), 30, "the second one waits")
     for box, own, other in ((first, "left left left", "right"), (second, "right right right", "left")):
@@ -125,11 +126,7 @@ def test_benchmarks_and_figures_are_drawn(page):
     from selenium.webdriver.common.by import By
     from selenium.webdriver.support.ui import Select
 
-    explorer = page.driver.find_element(
-        By.XPATH,
-        "//div[contains(@class,'widget-vbox')][not(ancestor::div[contains(@class,'widget-vbox')])]"
-        "[.//label[normalize-space()='Table']]",
-    )
+    (explorer,) = page.boxes("Published figures")
     page.screenshot("widget-benchmarks", explorer)
     Select(page.field(explorer, "Table")).select_by_visible_text("Long context")
     until(
@@ -137,9 +134,15 @@ def test_benchmarks_and_figures_are_drawn(page):
         30,
         "the chart follows the table",
     )
-    explorer.find_element(By.XPATH, ".//label[normalize-space()='table']").click()
+    page.click(explorer.find_element(By.XPATH, ".//label[normalize-space()='table']"))
     until(lambda: explorer.find_elements(By.CSS_SELECTOR, "figure table"), 30, "the table view")
     page.screenshot("widget-benchmarks-table", explorer)
+    # The list of models is whole: no part of the widget scrolls in itself.
+    assert not page.driver.execute_script(
+        "return [...arguments[0].querySelectorAll('.labs-controls, .labs-controls *')].filter(e =>"
+        " e.scrollHeight > e.clientHeight + 1 && /auto|scroll/.test(getComputedStyle(e).overflowY)).length",
+        explorer,
+    )
     pictures = page.driver.find_elements(By.CSS_SELECTOR, ".jp-OutputArea-output figure img")
     assert len(pictures) >= 2
     for picture in pictures:

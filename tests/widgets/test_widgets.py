@@ -347,28 +347,6 @@ def test_static_form_is_stable_and_readable():
     assert list(talk.transcript().frame()["answer"]) == ["Hello there."]
 
 
-def test_every_control_has_a_visible_description():
-    import ipywidgets
-
-    def walk(widget):
-        yield widget
-        for child in getattr(widget, "children", ()):
-            yield from walk(child)
-
-    kinds = (
-        ipywidgets.Button,
-        ipywidgets.Text,
-        ipywidgets.Textarea,
-        ipywidgets.BoundedFloatText,
-        ipywidgets.BoundedIntText,
-        ipywidgets.Dropdown,
-        ipywidgets.Checkbox,
-        ipywidgets.RadioButtons,
-    )
-    found = [widget for widget in walk(benchmarks()) if isinstance(widget, kinds)]
-    assert found and all(widget.description.strip() for widget in found)
-
-
 def test_an_edited_question_takes_the_conversation_back_to_before_it():
     model = FakeModel(reply=lambda messages: f"answer to {messages[-1]['content']}")
     talk = chat(model)
@@ -702,20 +680,31 @@ def test_benchmarks_refuses_what_is_unknown(arguments, widget):
 
 def test_benchmarks_explorer_follows_its_controls():
     explorer = benchmarks()
-    assert explorer.test.value == "Multilingual MMLU" and "Arabic" in repr(explorer)
+    assert explorer.test == "Multilingual MMLU" and "Arabic" in repr(explorer)
     draws = []
-    explorer.output.observe(lambda change: draws.append(1), "value")
-    explorer.table.value = "long_context"
+    explorer.observe(lambda change: draws.append(1), "drawing")
+    assert page(explorer, "set", name="table", text="long_context") == ""
     assert len(draws) == 1, "three controls change with the table; the chart is drawn once"
-    assert "RULER, 4K" in repr(explorer) and explorer.test.label == "all tests"
-    explorer.test.value = "RULER"
-    explorer.models.value = ["Phi-3.5-MoE-instruct"]
-    explorer.view.value = "table"
-    assert "<table" in explorer.output.value and set(explorer.frame()["benchmark"]) == {"RULER"}
-    explorer.models.value = []
-    assert "Choose at least one model." in explorer.output.value
-    explorer.table.value = "mlx_checkpoints"
-    assert "mlx-community/Phi-3.5-mini-instruct-4bit" in explorer.output.value and not explorer.models.options
+    assert "RULER, 4K" in repr(explorer) and explorer.test == "" and explorer.tests[0] == ["all tests", ""]
+    page(explorer, "set", name="test", text="RULER")
+    for name in explorer.models:
+        page(explorer, "tick", name=name, on=name == "Phi-3.5-MoE-instruct")
+    page(explorer, "set", name="view", text="table")
+    assert explorer.ticked == ["Phi-3.5-MoE-instruct"]
+    assert "<table" in explorer.drawing and set(explorer.frame()["benchmark"]) == {"RULER"}
+    page(explorer, "tick", name="Phi-3.5-MoE-instruct", on=False)
+    assert "Choose at least one model." in explorer.drawing
+    page(explorer, "set", name="table", text="mlx_checkpoints")
+    assert "mlx-community/Phi-3.5-mini-instruct-4bit" in explorer.drawing and explorer.models == []
+
+
+def test_benchmarks_explorer_takes_nothing_that_it_did_not_offer():
+    explorer = benchmarks()
+    before = explorer.drawing
+    for name, text in (("table", "../secrets"), ("test", "nope"), ("view", "pie"), ("models", "x"), ("drawing", "<b>")):
+        page(explorer, "set", name=name, text=text)
+    page(explorer, "tick", name="GPT-99", on=True)
+    assert explorer.drawing == before and "GPT-99" not in explorer.ticked
 
 
 def test_benchmarks_explorer_shows_every_table():
@@ -723,10 +712,11 @@ def test_benchmarks_explorer_shows_every_table():
 
     explorer = benchmarks()
     for name in published.tables():
-        explorer.table.value = name
-        assert "Source:" in explorer.output.value, name
-        for _words, test in explorer.test.options:
-            explorer.test.value = test
-            assert "<figure" in explorer.output.value, (name, test)
-        explorer.models.value = explorer.models.options[:9]  # nine are too many for a chart: said in words
-        assert explorer.output.value
+        explorer.choose("table", name)
+        assert "Source:" in explorer.drawing, name
+        for _words, test in explorer.tests:
+            explorer.choose("test", test)
+            assert "<figure" in explorer.drawing, (name, test)
+        for model in explorer.models[:9]:  # nine are too many for a chart: said in words
+            explorer.tick(model, on=True)
+        assert explorer.drawing

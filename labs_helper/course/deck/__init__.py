@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import pass_context
 from nbconvert import SlidesExporter
-from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from nbconvert.filters.markdown_mistune import MarkdownWithMath
 
 from labs_helper.common.translate import _
+from labs_helper.course.formulas import MathRenderer
 from labs_helper.errors import LabError
 
 if TYPE_CHECKING:
@@ -21,26 +22,6 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 
-class _Renderer(IPythonRenderer):  # type: ignore[misc]  # nbconvert has no types
-    """Formulas as MathML, which browsers draw without a program."""
-
-    def inline_math(self, body: str) -> str:
-        return _mathml(body, "inline")
-
-    def block_math(self, body: str) -> str:
-        return _mathml(body, "block")
-
-    def link(self, text: str, url: str, title: str | None = None) -> str:
-        """Another file of the course is not where the slides are: its name stays, without the link."""
-        return super().link(text, url, title) if url.startswith(("https://", "http://")) else text
-
-
-def _mathml(formula: str, display: str) -> str:
-    from latex2mathml.converter import convert
-
-    return convert(formula.strip(), display=display)
-
-
 class Deck(SlidesExporter):  # type: ignore[misc]  # nbconvert has no types
     """Slides as one HTML file: no server, no kernel, no other file.
 
@@ -48,7 +29,7 @@ class Deck(SlidesExporter):  # type: ignore[misc]  # nbconvert has no types
         title: what the browser's window is called.
 
     Raises:
-        LabError: the packages with reveal.js and for formulas are not installed.
+        LabError: the package with reveal.js is not installed.
 
     Example:
         html, _resources = Deck("Instruct").from_notebook_node(notebook, {"metadata": {"path": "notebooks"}})
@@ -66,7 +47,7 @@ class Deck(SlidesExporter):  # type: ignore[misc]  # nbconvert has no types
     @pass_context
     def markdown2html(self, context: Mapping[str, Any], source: str) -> str:
         """A markdown cell as HTML, its pictures inside."""
-        renderer = _Renderer(
+        renderer = MathRenderer(
             escape=False,
             attachments=context.get("cell", {}).get("attachments", {}),
             embed_images=True,
@@ -86,13 +67,11 @@ class Deck(SlidesExporter):  # type: ignore[misc]  # nbconvert has no types
 def _parts() -> dict[str, str]:
     """The programs and styles of reveal.js, as they are in the package that brings them."""
     try:
-        import latex2mathml  # noqa: F401, only whether it is there
-
         folder = resources.files("sphinx_revealjs") / "_static" / "revealjs"
     except ImportError as error:
         raise LabError(
-            _("Slides need the packages sphinx-revealjs and latex2mathml."),
-            _("Install them: pip install sphinx-revealjs latex2mathml"),
+            _("Slides need the package sphinx-revealjs."),
+            _("Install it: pip install sphinx-revealjs"),
         ) from error
     styles = [folder / "dist" / "reveal.css", folder / "dist" / "theme" / "white-contrast.css"]
     return {

@@ -148,8 +148,7 @@ function show(view) {
 
   view.el.append(
     hide,
-    titleLine(w.title),
-    view.notice,
+    titleLine(view, w.title),
     log.box,
     strip,
     message.box,

@@ -33,11 +33,10 @@ function show(view) {
   const table = h("div", { class: "labs-table" });
   view.follow("table", (html) => fill(table, html));
   view.el.append(
-    titleLine(w.title),
-    view.notice,
+    titleLine(view, w.title),
     h("div", { class: "labs-row" }, h("label", { for: id }, w.prompts), field),
-    why,
     h("div", { class: "labs-buttons" }, run, stop),
+    why,
     statusLine(view),
     table,
   );

@@ -25,15 +25,14 @@ function show(view) {
   const drawing = h("div", { class: "labs-drawing" });
   view.follow("drawing", (html) => fill(drawing, html));
   view.el.append(
-    titleLine(view.get("title")),
-    view.notice,
+    titleLine(view, view.get("title")),
     ...lines.map((line) => line.row),
-    problem,
     h("div", { class: "labs-buttons" }, button, stopButton(view, back), h("small", { class: "labs-keys" }, view.words.keys)),
+    problem,
     statusLine(view),
     choicesOf(view),
-    drawing,
     folded(view.words.settings, numberFields(view)),
+    drawing,
   );
 }
 

@@ -7,8 +7,7 @@ function show(view) {
   view.el.setAttribute("role", "group");
   view.el.setAttribute("aria-label", view.get("title"));
   view.el.append(
-    titleLine(view.get("title")),
-    view.notice,
+    titleLine(view, view.get("title")),
     sources.box,
     cards.box,
     tilesOf(view),
@@ -318,7 +317,8 @@ function questionOf(view) {
   const seconds = h("span", { class: "labs-count", "aria-live": "off" });
   const status = h("div", { class: "labs-row" }, statusLine(view), seconds);
   clock(view, seconds);
-  const box = h("div", { class: "labs-ask" }, chips, ask.box, h("div", { class: "labs-buttons" }, button, stopButton(view, () => ask.field.focus())), status);
+  const buttons = h("div", { class: "labs-buttons" }, button, stopButton(view, () => ask.field.focus()));
+  const box = h("div", { class: "labs-ask" }, ask.box, buttons, chips, status);
   return { box, put: ask.put, field: ask.field };
 }
 

@@ -60,7 +60,7 @@ const EDITS = /^([acvxyz]|Arrow.*|Home|End|Backspace|Delete|Insert|Enter)$/i;
 function keepKeys(event) {
   const view = event.target.closest?.(".labs-view");
   if (!view || !view.contains(event.target.closest(CONTROL))) return;
-  const typing = event.target.matches("textarea, input");
+  const typing = event.target.matches("textarea, input:not([type=checkbox], [type=radio])");
   if (event.ctrlKey || event.metaKey || event.altKey) {
     if (!typing || (event.shiftKey && !event.key.startsWith("Arrow")) || !EDITS.test(event.key)) return;
   } else if (/^(Tab|Escape|F[0-9]+)$/.test(event.key) || (!typing && event.shiftKey && event.key === "Enter")) {
@@ -123,7 +123,7 @@ class View {
     return answer;
   }
 
-  /** One sentence about the kernel, above the controls. */
+  /** One sentence about the kernel, beside the title. */
   say(sentence) {
     if (this.gone) sentence = this.words.gone;
     if (this.notice.textContent !== sentence) this.notice.textContent = sentence;
@@ -183,9 +183,9 @@ function start({ model, el, signal }, show) {
 
 // -- parts -----------------------------------------------------------------------------------------------------------
 
-/** The first line of a view. */
-function titleLine(text) {
-  return h("div", { class: "labs-title" }, h("strong", {}, text));
+/** The first line of a view. A sentence about the kernel is beside it: a line of its own would move what is below. */
+function titleLine(view, text) {
+  return h("div", { class: "labs-title" }, h("strong", {}, text), view.notice);
 }
 
 /** A button. `primary`: the one that the view is about; `local`: it works without the kernel. */
@@ -363,7 +363,8 @@ async function copy(text) {
  * Questions and answers, of a `TurnView`. Traits: `shown`, the finished ones, each {number, about, question, html,
  * text, note, failed, facts}; `asked`, the one that is being answered, or {}; `growing`, its text so far.
  * `actions(turn)` gives the buttons below an answer. The whole is at its end while text grows, unless the reader has
- * scrolled up: a reversed column does that, and its one child keeps the order of reading and of Tab.
+ * scrolled up: a reversed column does that, and its one child keeps the order of reading and of Tab. Its height does
+ * not follow the text, or Stop would leave the pointer with each line that comes.
  */
 function turnLog(view, { label, nothing, actions = () => [] }) {
   const past = h("div", { role: "log", "aria-label": label, class: "labs-past" });
