@@ -95,6 +95,8 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 --no-warn-unreachable
+	$(BIN)/python tests/as_on_windows.py
 	$(BIN)/lint-imports
 	$(BIN)/python docs/style_check.py
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from labs_helper.common import addresses, endings
+from labs_helper.common import addresses, endings, platforms
 from labs_helper.common.translate import _, _n
 from labs_helper.errors import BadRequest, LabError
 
@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Example:
         main(["doctor", "--lab", "01"])
     """
+    platforms.tolerant_output()
     try:
         with endings.by_signal():
             status = _run(arguments)

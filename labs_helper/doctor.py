@@ -11,6 +11,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,8 @@ from typing import Literal, TypeAlias
 from labs_helper import catalog, corrections, store
 from labs_helper.capacity import limits
 from labs_helper.catalog import endpoints, find_lab, labs
-from labs_helper.common import settings
+from labs_helper.common import nvidia, platforms, settings
 from labs_helper.common.markup import escape, html_table, printable
-from labs_helper.common.platforms import has_apple_gpu
 from labs_helper.common.translate import _
 from labs_helper.common.units import size
 from labs_helper.corrections import blas
@@ -41,6 +41,7 @@ _BROWSERS = (
     *("xdg-open", "wslview", "x-www-browser", "firefox", "chromium", "chromium-browser", "google-chrome"),
     *("microsoft-edge", "epiphany", "falkon", "konqueror"),
 )
+_SHORT_PATH = 90  # characters of the course's folder; the longest path in its environment has 160 more
 _EAST_ASIAN = ("cjk", "nanum", "unfonts", "baekmuk", "malgun")  # parts of the names of files with Korean in them
 # The same as in docs/hub/jupyterhub_config.py, which cannot import this.
 MLX_SERVER_BOUND = "--prompt-cache-size 2 --decode-concurrency 4 --prompt-concurrency 2"
@@ -139,11 +140,13 @@ def check_setup(lab: str | None = None) -> SetupReport:
         memory_row(),
         disk_row(),
         mlx_row(),
+        *nvidia_rows(),
         blas_row(),
         compiler_row(),
         kernel_row(),
         progress_row(),
         *missing_rows(),
+        *windows_rows(),
         *checkpoint_rows(roles),
         *answer_rows(roles),
         *endpoint_rows(),
@@ -203,7 +206,10 @@ def machine_row() -> Row:
         return Row(
             name, FIX, detail, _("On a Mac, MLX needs Apple silicon. Use Codespaces or a Linux machine instead.")
         )
-    if not has_apple_gpu():
+    if sysconfig.get_platform() == "win-arm64":
+        advice = _("Some packages have no ARM64 form for Windows. Install the 64-bit x86 Python: Windows runs it here.")
+        return Row(name, FIX, detail, advice)
+    if not platforms.has_mlx_gpu():
         advice = _("MLX runs on the CPU here: fine for the bundled models, slow for real ones.")
         return Row(name, NOTE, detail, advice)
     return Row(name, OK, detail)
@@ -221,10 +227,10 @@ def _chip() -> str:
         return asked.stdout.strip() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
-        for line in cpuinfo.read_text().splitlines():
+        for line in cpuinfo.read_text("utf-8", "replace").splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
-    return platform.machine()
+    return (platform.processor() if platforms.is_windows() else "") or platform.machine()
 
 
 def memory_row() -> Row:
@@ -251,8 +257,9 @@ def mlx_row() -> Row:
     installed = {package: version(package) for package in ("mlx", "mlx-lm")}
     detail = ", ".join(f"{package} {number or _('missing')}" for package, number in installed.items())
     if None in installed.values():
-        advice = _("Run `make lab` again, or: pip install 'mlx[cpu]' mlx-lm (on a Mac: mlx).")
+        advice = _("Run `{command}`; it installs what is missing.").format(command=platforms.command("setup"))
         return Row("MLX", FIX, detail, advice)
+    detail = ", ".join((detail, *nvidia.backends()))
     if "mlx.core" in sys.modules:
         return Row("MLX", OK, detail)
     # In a process of its own: a wheel for another machine ends the process, and that must not be the kernel.
@@ -274,10 +281,100 @@ def mlx_row() -> Row:
             _("{versions}; it does not start: {reason}").format(
                 versions=detail, reason=(tried.stderr.strip().splitlines() or [ended])[-1]
             ),
-            _("On Linux install 'mlx[cpu]'. It needs glibc 2.35 or newer: Ubuntu 22.04, Debian 12."),
+            _what_mlx_needs(),
         )
     device = tried.stdout.strip().upper()
     return Row("MLX", OK, _("{versions}, computes on the {device}").format(versions=detail, device=device))
+
+
+def _what_mlx_needs() -> str:
+    if platforms.is_windows():
+        return _(
+            "Run `{command}`. If it still does not start, install Microsoft's Visual C++ runtime (vc_redist.x64.exe)."
+        ).format(command=platforms.command("setup"))
+    if sys.platform == "darwin":
+        return _("MLX needs macOS 14 or newer, and a Python for Apple silicon.")
+    return _("Run `{command}`. MLX needs glibc 2.35 or newer: Ubuntu 22.04, Debian 12.").format(
+        command=platforms.command("setup")
+    )
+
+
+def nvidia_rows() -> list[Row]:
+    """The NVIDIA card, its driver and memory, and whether MLX computes on it. None without a card and without CUDA.
+
+    Example:
+        nvidia_rows()      # []
+    """
+    card, installed = nvidia.card(), nvidia.backends()
+    cuda = next((name for name in installed if name in nvidia.DRIVERS), None)
+    if card is None and cuda is None:
+        return []
+    detail = (
+        _("no card that its driver knows")
+        if card is None
+        else _("{card}, driver {driver}, {free} free of {total}").format(
+            card=card.name, driver=card.driver, free=size(card.free), total=size(card.memory)
+        )
+    )
+    if cuda is None:
+        return [_card_without_cuda(card, detail)] if card else []
+    wrong = nvidia.trouble(card, installed)
+    if wrong is None:
+        return [Row("NVIDIA", OK, _("{card}; MLX computes on it ({package})").format(card=detail, package=cuda))]
+    return [Row("NVIDIA", FIX, detail, _cuda_advice(wrong, cuda))]
+
+
+def _card_without_cuda(card: nvidia.Card, detail: str) -> Row:
+    extra = nvidia.fitting(card)
+    if extra is None:
+        driver = ".".join(map(str, nvidia.DRIVERS["mlx-cuda-12"]))
+        advice = _("MLX uses it from driver {driver} and compute capability 7.5 on. Until then it computes on the CPU.")
+        return Row("NVIDIA", OK, detail, advice.format(driver=driver))
+    advice = _("MLX computes on the CPU. For the card: {command} (some GB of packages).")
+    return Row("NVIDIA", NOTE, detail, advice.format(command=_gpu_command(extra)))
+
+
+def _cuda_advice(wrong: str, package: str) -> str:
+    """What to do where a CUDA package of MLX is installed and cannot compute."""
+    needed = ".".join(map(str, nvidia.DRIVERS[package]))
+    match wrong:
+        case "both":
+            return _("mlx-cpu and {package} are both installed and share their files' names. Run `{command}`.").format(
+                package=package, command=_gpu_command("cuda12" if package == "mlx-cuda-12" else "cuda")
+            )
+        case "driver":
+            return _("{package} needs driver {needed}: install a newer one from NVIDIA, or run `{command}`.").format(
+                package=package,
+                needed=needed,
+                command=_gpu_command("cuda12" if package == "mlx-cuda-13" else "cpu"),
+            )
+        case "old":
+            return _("{package} needs compute capability 7.5. Run `{command}`; MLX then computes on the CPU.").format(
+                package=package, command=_gpu_command("cpu")
+            )
+        case _:
+            return _(
+                "{package} needs a card with NVIDIA's driver. Without one, run `{command}` to compute on the CPU."
+            ).format(package=package, command=_gpu_command("cpu"))
+
+
+def _gpu_command(kind: str) -> str:
+    return f"{platforms.command('setup')} {'--gpu ' if platforms.is_windows() else 'GPU='}{kind}"
+
+
+def windows_rows() -> list[Row]:
+    """Long paths, which Windows opens only if somebody has said so. No row elsewhere, and none for a short folder.
+
+    Example:
+        windows_rows()      # []
+    """
+    if platforms.long_paths():
+        return []
+    here = len(str(catalog.course_folder().resolve()))
+    if here <= _SHORT_PATH:
+        return []
+    detail = _("the course's folder has {count} characters, and Windows opens paths up to 260").format(count=here)
+    return [Row(_("paths"), NOTE, detail, _("Move the course to a short folder, such as C:\\labs."))]
 
 
 def blas_row() -> Row:
@@ -293,10 +390,13 @@ def blas_row() -> Row:
 def compiler_row() -> Row:
     """Whether MLX would start a C++ compiler for its kernels."""
     name = _("compiler")
-    if not sys.platform.startswith("linux"):
+    if sys.platform == "darwin" or nvidia.is_used():
         return Row(name, OK, _("not needed"))
     if os.environ.get("MLX_DISABLE_COMPILE", "0") not in ("", "0"):
         return Row(name, OK, _("not needed (MLX_DISABLE_COMPILE is set)"))
+    if platforms.is_windows():
+        detail = _("MLX looks for Visual Studio's compiler for each new kernel")
+        return Row(name, NOTE, detail, _("Unset MLX_DISABLE_COMPILE; the labs then switch the compiler off."))
     if shutil.which("g++") is None:
         return Row(name, OK, _("no g++: MLX runs without compiled kernels"))
     return Row(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from labs_helper.board import rules
 from labs_helper.board.membership import Membership
-from labs_helper.common import personal
+from labs_helper.common import personal, platforms
 
 _PATIENCE = 10.0  # seconds that a write waits for other notebooks
 _TABLES = """
@@ -72,7 +72,7 @@ def opened() -> Iterator[sqlite3.Connection]:
     except sqlite3.DatabaseError as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
             raise
-        file.rename(_damaged_name(file))
+        platforms.rename(file, _damaged_name(file))
         connection = _connect(file)
     with closing(connection):
         yield connection

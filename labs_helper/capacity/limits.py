@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from labs_helper.common import platforms, settings
+from labs_helper.common import nvidia, platforms, settings
 
-Kind = Literal["machine", "container", "gpu", "setting"]
+Kind = Literal["machine", "container", "gpu", "card", "setting"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class Limit:
     """One bound on memory, in bytes.
 
     Attributes:
-        kind: what sets it; "setting" is LABS_MEMORY_GB.
+        kind: what sets it: "gpu" is what macOS gives a Mac's GPU, "card" is an NVIDIA card's own memory, "setting" is
+            LABS_MEMORY_GB.
         total: all that it allows.
         left: what is free of that.
     """
@@ -48,6 +49,8 @@ def tightest() -> Limit:
     limits += [Limit("container", most, max(0, most - in_use)) for most, in_use in container_limits()]
     if platforms.has_apple_gpu():
         limits.append(_gpu_limit(memory.total))
+    elif nvidia.is_used():
+        limits += _card_limits()
     return min(limits, key=lambda limit: limit.left)
 
 
@@ -100,7 +103,7 @@ def container_limits(
     bounds: list[tuple[int, int]] = []
     if not own.is_file():
         return bounds
-    for line in own.read_text().splitlines():
+    for line in own.read_text("utf-8").splitlines():
         _number_of_hierarchy, kinds, group = line.split(":", 2)
         if kinds == "":
             base, top = root, ("memory.max", "memory.current", "inactive_file")
@@ -121,17 +124,26 @@ def container_limits(
 
 def _number(file: Path) -> int | None:
     try:
-        return int(file.read_text())
+        return int(file.read_text("utf-8"))
     except (OSError, ValueError):  # not there, not ours to read, or "max"
         return None
 
 
 def _statistic(file: Path, name: str) -> int:
     try:
-        lines = file.read_text().splitlines()
+        lines = file.read_text("utf-8").splitlines()
     except OSError:
         return 0
     return next((int(line.split()[1]) for line in lines if line.split()[0] == name), 0)
+
+
+# -- NVIDIA ----------------------------------------------------------------------------------------------
+
+
+def _card_limits() -> list[Limit]:
+    """The card's own memory, on which MLX computes. Weights pass through the machine's, so that counts as well."""
+    card = nvidia.card()
+    return [] if card is None else [Limit("card", card.memory, card.free)]
 
 
 # -- Apple silicon ----------------------------------------------------------------------------------------

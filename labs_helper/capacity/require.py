@@ -56,7 +56,7 @@ def require(path: str | Path, tokens: int, *, views: int = 0) -> estimate.Need:
     Example:
         require("models/phi-3.5-mini-instruct-4bit", 4096)
     """
-    on_cpu, room = not platforms.has_apple_gpu(), limits.free()
+    on_cpu, room = not platforms.has_mlx_gpu(), limits.free()
     need = estimate.of_folder(path, tokens, on_cpu=on_cpu, views=views)
     if need.total <= room:
         return need
@@ -121,6 +121,10 @@ def _setting_that_helps(limit: limits.Limit, needed: int) -> str:
             "The container's limit is too low: raise it by {size} (docker run --memory, Docker Desktop's settings, "
             "or a larger Codespaces machine)."
         ).format(size=size(needed - limit.left))
+    if limit.kind == "card":
+        return _("The card has {size} in all; its other programs and models hold the rest.").format(
+            size=size(limit.total)
+        )
     if limit.kind == "gpu":
         megabytes = -(-(limit.total + needed - limit.left) // 2**20)
         if megabytes * 2**20 > limits.total() - 4 * 2**30:

@@ -138,7 +138,7 @@ def require_training(path: str | Path, training: Training) -> TrainingNeed:
     Example:
         require_training(model.path, Training(8, 4, 8, 64))
     """
-    on_cpu, room = not platforms.has_apple_gpu(), limits.free()
+    on_cpu, room = not platforms.has_mlx_gpu(), limits.free()
     config, table = store.read_json(Path(path) / "config.json"), store.weight_table(path)
     need = training_need(config, table, training, on_cpu=on_cpu)
     if need.total <= room:

@@ -7,6 +7,7 @@ that was cut off goes on where it stopped.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
@@ -29,10 +30,10 @@ def room(most: int, *, files_each: int = 1, spare: int = 64) -> int:
     Example:
         room(400)      # 400, or fewer under `ulimit -n 256`
     """
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
+    if sys.platform == "win32":  # which has no such limit
         return most
+    import resource
+
     import psutil
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

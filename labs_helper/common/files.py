@@ -12,6 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO
 
+from labs_helper.common import platforms
+
 _LEFT_BEHIND = 3600  # seconds after which nobody is still writing a file
 
 
@@ -37,7 +39,7 @@ def write_whole(path: Path, content: bytes, *, private: bool = False) -> None:
                 temporary.chmod(0o600)
             file.write(content)
             sync(file)
-        temporary.replace(path)
+        platforms.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -84,21 +86,6 @@ def sync(file: IO[bytes]) -> None:
     """
     file.flush()
     os.fsync(file.fileno())
-
-
-def flush(path: Path) -> None:
-    """Wait until a closed file, or the entries of a folder, are on the disk.
-
-    Without it a renamed folder could hold empty files after a power cut, and look whole.
-
-    Example:
-        flush(Path("models/my-model/config.json"))
-    """
-    opened = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
 
 
 class InUse(Exception):
@@ -150,8 +137,12 @@ def collecting(folder: Path, *, resume: bool) -> Iterator[Path]:
         if not resume:
             shutil.rmtree(part, ignore_errors=True)
             # The folder around it is the user's own: nothing stays in it. FileLock notices a lock file that is gone.
-            lock_file.unlink(missing_ok=True)
+            if not platforms.is_windows():  # which deletes no file that is open: there it goes below
+                lock_file.unlink(missing_ok=True)
         lock.release()
+        if not resume and platforms.is_windows():
+            with contextlib.suppress(OSError):  # another program may have taken it in between
+                lock_file.unlink(missing_ok=True)
 
 
 def finish(part: Path, folder: Path) -> None:
@@ -166,6 +157,6 @@ def finish(part: Path, folder: Path) -> None:
         finish(part, Path("models/mini"))
     """
     for path in (*part.iterdir(), part):
-        flush(path)
-    part.rename(folder)
-    flush(folder.parent)
+        platforms.flush(path)
+    platforms.rename(part, folder)
+    platforms.flush(folder.parent)

@@ -7,6 +7,7 @@ of a system with alarms. `wait_at_most` works anywhere, but the code goes on in 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -37,7 +38,7 @@ def can_interrupt() -> bool:
     Example:
         can_interrupt()      # True in a notebook cell on macOS and Linux
     """
-    return hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+    return sys.platform != "win32" and threading.current_thread() is threading.main_thread()
 
 
 def interrupt_after(seconds: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -53,7 +54,7 @@ def interrupt_after(seconds: float, function: Callable[P, T], *args: P.args, **k
     Example:
         interrupt_after(1, sum, [1, 2])      # 3
     """
-    if not can_interrupt():
+    if sys.platform == "win32" or not can_interrupt():
         return function(*args, **kwargs)
     running = True
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
-from labs_helper.corrections import blas
+from labs_helper.common import nvidia
+from labs_helper.corrections import blas, open_files
 
 
 def before_mlx() -> None:
@@ -20,8 +21,9 @@ def before_mlx() -> None:
         import mlx.core as mx
     """
     blas.preload()
-    if sys.platform.startswith("linux"):
-        # On Linux every mx.compile starts the C++ compiler, about a second for each kernel; the first sampled
-        # token would take seven (measured with mlx 0.32.4). Models as small as ours gain nothing from it.
-        # A value that the user has set wins.
+    open_files.stand_in()
+    if sys.platform != "darwin" and not nvidia.is_used():
+        # On a CPU every mx.compile starts the C++ compiler, about a second for each kernel; the first sampled token
+        # would take seven (measured on Linux with mlx 0.32.4; on Windows it looks for Visual Studio's). Models as small
+        # as ours gain nothing from it. A value that the user has set wins.
         os.environ.setdefault("MLX_DISABLE_COMPILE", "1")

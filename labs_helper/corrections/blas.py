@@ -6,7 +6,7 @@ What: the mlx wheel for Linux carries the reference BLAS, about 1.4 GFLOPS in fp
     second reaches 35 to 45 GFLOPS and needs nothing of the system; cv2 itself, which needs libGL, is not imported.
 Where: the shared libraries of mlx-cpu import plain `cblas_*` names, which the dynamic linker resolves to the
     first library that was opened for everybody (RTLD_GLOBAL). So the order of opening decides.
-Not needed: on a Mac MLX uses Metal and Accelerate.
+Not needed: on a Mac MLX uses Metal and Accelerate; on Windows its package brings OpenBLAS along.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ class BlasStatus:
             case "preloaded":
                 return "OpenBLAS (LD_PRELOAD)"
             case "system":
+                if sys.platform == "win32":
+                    return _("OpenBLAS from MLX's own package")
                 return _("the system's own (Accelerate, Metal)")
             case "switched off":
                 return _("MLX's reference BLAS ({name}=0)").format(name=settings.BLAS.name)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from labs_helper import catalog, doctor, store
+from labs_helper.common import platforms
 from labs_helper.common.markup import printable
 from labs_helper.common.translate import _
 from labs_helper.course.timetable import lab_notebooks
@@ -86,7 +87,7 @@ def _notebook_problems(labs: Sequence[str] | None) -> list[str]:
             )
         )
     if doctor.version("jupyterlab") is None:
-        problems.append(_("JupyterLab is missing. Run `make setup`."))
+        problems.append(_("JupyterLab is missing. Run `{command}`.").format(command=platforms.command("setup")))
     return problems
 
 

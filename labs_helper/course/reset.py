@@ -15,6 +15,7 @@ from pathlib import Path
 
 from labs_helper.catalog import course_folder
 from labs_helper.catalog.labs import NOTEBOOKS, SOURCES, pick
+from labs_helper.common import platforms
 from labs_helper.common.files import dated_copy, write_whole
 from labs_helper.common.translate import _, _n
 from labs_helper.errors import LabError
@@ -118,5 +119,5 @@ def _from_source(file: Path) -> str:
     except ImportError as error:  # jupytext, which an installation for learners may lack
         raise LabError(
             _("{name} cannot be turned into a notebook: {reason}.").format(name=file.name, reason=error),
-            _("Run `make setup`; it installs what is missing."),
+            _("Run `{command}`; it installs what is missing.").format(command=platforms.command("setup")),
         ) from error

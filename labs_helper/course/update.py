@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labs_helper.catalog import course_folder
+from labs_helper.common import platforms
 from labs_helper.common.translate import _, _n
 from labs_helper.errors import BadRequest
 
@@ -41,7 +42,11 @@ class Updated:
             if len(self.copies) > _SHOWN:
                 lines.append(_("  and {count} more").format(count=len(self.copies) - _SHOWN))
         if set(self.changed) & set(_INSTALLED):
-            lines.append(_("Packages changed too: end JupyterLab and run `make lab`, which installs them."))
+            lines.append(
+                _("Packages changed too: end JupyterLab and run `{command}`, which installs them.").format(
+                    command=platforms.command("lab")
+                )
+            )
         lines.append(
             _(
                 "Restart kernels that run. In JupyterLab choose File > Reload Notebook from Disk; if it says File "

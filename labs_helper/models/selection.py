@@ -125,7 +125,7 @@ def _obstacle(card: ModelCard) -> str:
     elif card.format == "onnx":
         if not platforms.has_onnx_runtime():
             return _("the ONNX model is here, but ONNX Runtime is not installed: pip install 'labs-helper[x86]'")
-    elif not platforms.has_apple_gpu():
+    elif not platforms.has_mlx_gpu():
         return _(
             "the real model is here, but without a GPU that MLX can use one token takes seconds; "
             'load(..., tier="real") uses it anyway'

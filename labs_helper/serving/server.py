@@ -117,7 +117,12 @@ class ModelServer:
         import psutil
 
         try:
-            return int(psutil.Process(self.pid).memory_info().rss) if self.running else 0
+            if not self.running:
+                return 0
+            process = psutil.Process(self.pid)
+            # In an environment on Windows, python.exe starts the real one as its child.
+            family = [process, *process.children()] if platforms.is_windows() else [process]
+            return sum(int(one.memory_info().rss) for one in family)
         except psutil.Error:
             return 0
 
@@ -280,7 +285,7 @@ def serve(
         raise BadRequest(_("{name} is on a server already.").format(name=choice.card.name), _("Name another model."))
     store.verify(choice.path, ships_code=choice.card.ships_code)
     vision = choice.card.architecture == "phi3_v"
-    on_cpu = not platforms.has_apple_gpu()
+    on_cpu = not platforms.has_mlx_gpu()
     plan = _Plan(
         engine="mlx-vision" if vision and engine == "mlx" else engine,
         model=str(choice.path.resolve()),
@@ -360,7 +365,7 @@ def _free_port(wanted: int) -> int:
         EndpointFailed: the wanted one is taken.
     """
     with socket.socket() as probe:
-        if wanted and os.name != "nt":
+        if wanted and not platforms.is_windows():
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that lingers may be taken again
         try:
             probe.bind(("127.0.0.1", wanted))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from labs_helper import catalog
-from labs_helper.common import files
+from labs_helper.common import files, platforms
 from labs_helper.common.numbers import is_real, is_whole
 from labs_helper.common.translate import _
 from labs_helper.common.types import Config, Table
@@ -336,11 +336,11 @@ def write(target: Path, weights: Callable[[Path], object], settings: str) -> Pat
             (part / SETTINGS).write_text(settings, encoding="utf-8")
             shutil.rmtree(old, ignore_errors=True)
             if target.is_dir():
-                target.rename(old)
+                platforms.rename(target, old)
             files.finish(part, target)
     except (OSError, RuntimeError) as error:  # MLX has its own word for a full disk
         if old.is_dir() and not target.exists():
-            old.rename(target)
+            platforms.rename(old, target)
         raise BadRequest(
             _("The adapter could not be written to {path} ({reason}).").format(
                 path=target, reason=getattr(error, "strerror", None) or str(error).split("\n")[0]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from labs_helper.common import platforms
 from labs_helper.common.translate import _
 from labs_helper.errors import CheckpointRefused
 
@@ -35,12 +36,12 @@ def _ignore(count: int) -> None:
 
 
 def is_plain(name: str) -> bool:
-    """Whether a name is one plain file or folder name: no path, nothing hidden, ASCII.
+    """Whether a name is one plain file or folder name on every system: no path, nothing hidden, ASCII.
 
     Example:
         is_plain("config.json"), is_plain("../config.json")      # (True, False)
     """
-    return _PLAIN.fullmatch(name) is not None
+    return _PLAIN.fullmatch(name) is not None and not platforms.is_reserved(name)
 
 
 def is_data(name: str) -> bool:
@@ -153,6 +154,13 @@ class Manifest:
             raise _refused(_("The manifest in {where} lists {count} files.").format(where=where, count=len(self.files)))
         seen = set()
         for file in self.files:
+            if isinstance(file.name, str) and platforms.is_reserved(file.name):
+                raise CheckpointRefused(
+                    _("The manifest in {where} lists {file!r}, a name that Windows keeps for itself.").format(
+                        where=where, file=file.name[:80]
+                    ),
+                    _("Give the file another name where the model was made, and make the copy again."),
+                )
             if not isinstance(file.name, str) or not is_data(file.name):
                 raise _refused(
                     _("The manifest in {where} lists {file!r}, which is not part of a model.").format(

@@ -21,7 +21,7 @@ from typing import IO
 
 from labs_helper import catalog
 from labs_helper.catalog import ModelCard
-from labs_helper.common import files
+from labs_helper.common import files, platforms
 from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest, CheckpointRefused, DownloadFailed, ModelNotHere
 from labs_helper.store import adapters, checkpoint, manifest, staging
@@ -88,7 +88,7 @@ def export(name: str, to: str | Path, progress: bool = True) -> Path:
     try:
         with progress_bar(listing.size, f"{own_name} -> {target}", progress) as bar:
             (_write_tar if as_tar else _write_folder)(path, part, listing, bar.update)
-        part.rename(target)
+        platforms.rename(part, target)
     except OSError as error:
         if error.errno == errno.EFBIG:
             why, do = _("its file system holds no files over 4 GB (FAT32)"), _("Format the stick as exFAT.")
@@ -271,8 +271,7 @@ def _open_folder(pack: Path) -> Iterator[tuple[manifest.Manifest, _Open]]:
 
     @contextmanager
     def open_file(name: str) -> Iterator[IO[bytes]]:
-        # O_NOFOLLOW: the file may have become a link since it was looked at.
-        with os.fdopen(os.open(pack / name, os.O_RDONLY | os.O_NOFOLLOW), "rb") as opened:
+        with platforms.open_plain(pack / name) as opened:  # it may have become a link since it was looked at
             yield opened
 
     if sizes[manifest.NAME] > manifest.SIZE_LIMIT:
@@ -370,11 +369,12 @@ def _compare(pack: Path, sizes: dict[str, int], listing: manifest.Manifest) -> N
     extra = sorted(set(sizes) - set(listed) - {manifest.NAME})
     if extra:
         code = [name for name in extra if not manifest.is_data(name)]
-        why = (
-            _("it holds {name!r}, which is not data of a model")
-            if code
-            else _("it holds {name!r}, which is not in its manifest")
-        )
+        if platforms.is_reserved((code or extra)[0]):
+            why = _("it holds {name!r}, a name that Windows keeps for itself")
+        elif code:
+            why = _("it holds {name!r}, which is not data of a model")
+        else:
+            why = _("it holds {name!r}, which is not in its manifest")
         raise _refused(pack, why.format(name=(code or extra)[0][:80]))
     missing = sorted(set(listed) - set(sizes))
     if missing:

@@ -268,4 +268,9 @@ def looks_like_path(name: str) -> bool:
     """
     if "\0" in name:
         raise BadRequest(_("A model name cannot hold a null character."), _("Use a role such as 'instruct'."))
-    return os.sep in name or name.startswith((".", "~")) or Path(name).is_dir() or _is_gguf(Path(name))
+    return (
+        any(sign in name for sign in (os.sep, os.altsep) if sign)
+        or name.startswith((".", "~"))
+        or Path(name).is_dir()
+        or _is_gguf(Path(name))
+    )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from labs_helper import catalog
 from labs_helper.catalog import ModelCard
+from labs_helper.common import platforms
 from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest, CheckpointRefused, ModelNotHere
 from labs_helper.store import adapters, checkpoint, hub, lan, manifest, onnx_folder, staging, transfer
@@ -228,7 +229,7 @@ def _remove_folder(folder: Path) -> int | None:
     if folder.is_dir():
         if going.exists():
             shutil.rmtree(going)
-        folder.rename(going)
+        platforms.rename(folder, going)
     if not going.is_dir():
         return None
     size = _bytes_in(going)

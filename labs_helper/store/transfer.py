@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 
-from labs_helper.common import network, timeouts
+from labs_helper.common import network, platforms, timeouts
 from labs_helper.common.numbers import whole
 from labs_helper.common.routes import Routes
 from labs_helper.common.translate import _
@@ -160,7 +160,7 @@ def download(http: httpx.Client, remote: Remote, folder: Path, on_bytes: manifes
         if before == remote.size:
             part.touch()
             if _is_right(part, remote):
-                part.rename(target)
+                platforms.rename(part, target)
                 return
             part.unlink()
             on_bytes(-before)
