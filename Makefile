@@ -11,7 +11,9 @@
 #   make training-test             the tests of training, in .venv-training
 #   make setup | lint | clean
 #
-# PYTHON=python3.12 picks the Python that makes .venv. VENV=path uses another environment, which is made if missing.
+# Without make, as on Windows: python start.py lab|test|setup|doctor. The commands here call it too.
+# PYTHON=python3.12 picks the Python that makes .venv. GPU=cuda (or cuda12, cpu) picks what MLX computes on, WHEELHOUSE a
+# folder or address with packages (`labs workshop wheelhouse`) instead of the network. VENV=path uses another environment, which is made if missing.
 # In the conda environment of environment.yml that environment is used; other active environments are left alone.
 
 SHELL := /bin/bash
@@ -36,8 +38,11 @@ TRAINING_READY := $(TRAINING_VENV)/.labs-training-ready
 BROWSER_READY := $(VENV)/.labs-browser-ready
 HUB_READY := $(VENV)/.labs-hub-ready
 SITE_READY := $(VENV)/.labs-site-ready
+# start.py says what to do where there is no Python for it. With uv alone, uv brings one.
 PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3.14 python3; do \
 	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$each; break; }; done)
+START := $(or $(PYTHON),$(if $(shell command -v uv),uv run --quiet --no-project,python3)) start.py
+SETUP := $(START) setup $(if $(PYTHON),--python "$(PYTHON)") $(if $(GPU),--gpu $(GPU)) $(if $(WHEELHOUSE),--wheelhouse "$(WHEELHOUSE)")
 
 # What tests and notebooks run with: bundled models, no network, and no compiler runs (on Linux each costs a second).
 # Whatever tests and benchmarks solve is nobody's progress.
@@ -46,10 +51,10 @@ OFFLINE := LABS_MODELS=tiny HF_HUB_OFFLINE=1 MLX_DISABLE_COMPILE=1 LABS_PROGRESS
 LIMIT := $(if $(shell command -v timeout),timeout --kill-after=20 1200)
 PYTEST := $(OFFLINE) $(LIMIT) $(BIN)/python -m pytest
 
-.PHONY: help lab test browser-test hub-test training-test notebooks checkpoints site bench setup lint clean blas-note
+.PHONY: FORCE help lab test browser-test hub-test training-test notebooks checkpoints site bench setup lint clean blas-note
 
 help:
-	@sed -n '3,15s/^# *//p' Makefile
+	@sed -n '3,13s/^# *//p' Makefile
 
 setup: $(READY)
 
@@ -106,22 +111,12 @@ clean:
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	find . -name .ipynb_checkpoints -prune -exec rm -rf {} +
 
-$(BIN)/python:
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed. Install it, or name it: make PYTHON=/path/to/python3"; exit 1; }
-	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "$(PYTHON) cannot make environments. On Debian or Ubuntu: apt install python3-venv"; exit 1; }
-	$(PYTHON) -m venv "$(VENV)"
+# Asked each time with GPU, which may be another than before.
+$(READY): pyproject.toml constraints.txt $(if $(GPU),FORCE)
+	@$(SETUP) --venv "$(VENV)"
 
-$(READY): pyproject.toml constraints.txt | $(BIN)/python
-	@echo "Setting up $(VENV): one to three minutes, about 1.8 GB of disk ..."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@# No question about news at the first start: the course asks the network for nothing.
-	@$(BIN)/jupyter labextension disable --level=sys_prefix "@jupyterlab/apputils-extension:announcements" 2>/dev/null
-	@touch $@
-
-$(TRAINING_READY): pyproject.toml constraints.txt | $(BIN)/python
-	@echo "Setting up $(TRAINING_VENV) with torch ..."
-	$(BIN)/python -m venv "$(TRAINING_VENV)"
-	$(TRAINING_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,training]'
+$(TRAINING_READY): pyproject.toml constraints.txt
+	@$(SETUP) --venv "$(TRAINING_VENV)" --extra training
 	@touch $@
 
 $(BROWSER_READY): $(READY)
@@ -130,12 +125,12 @@ $(BROWSER_READY): $(READY)
 
 # JupyterHub's own proxy is an npm package. It lies inside the environment and goes with it.
 $(HUB_READY): $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,hub]'
+	@$(SETUP) --venv "$(VENV)" --extra hub
 	npm install --silent --no-fund --no-audit --no-package-lock --prefix "$(VENV)/hub-proxy" configurable-http-proxy@5.2.0
 	@touch $@
 
 $(SITE_READY): $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,site]'
+	@$(SETUP) --venv "$(VENV)" --extra site
 	@touch $@
 
 # MLX's Linux wheel multiplies matrices with a reference BLAS, tens of times slower than OpenBLAS.

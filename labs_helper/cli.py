@@ -150,6 +150,7 @@ def _workshop() -> typer.Typer:
     group = _group(_("For instructors: what a class needs."))
     group.command("run-sheet", help=_("Print a timetable from the minutes in the notebooks."))(_run_sheet)
     group.command("preflight", help=_("Check this machine for a class. Exit code 0 or 1."))(_preflight)
+    group.command("wheelhouse", help=_("Collect the packages for computers without a network."))(_wheelhouse)
     group.command("zip", help=_("Write the learner edition as a zip. Solutions and sources are left out."))(_zip)
     group.command("slides", help=_("Make slides of a lab, as one HTML file."))(_slides)
     group.command("link", help=_("Print links to the course: for a hub, for Codespaces, for a terminal."))(_link)
@@ -418,14 +419,18 @@ def _serve(
     ] = None,
     host: Annotated[str, _option("ADDRESS", _("0.0.0.0 for all networks."))] = addresses.LOCAL_HOST,
     port: Annotated[int | None, _option("N", _("0 picks a free one."))] = None,
+    wheelhouse: Annotated[Path | None, _option("FOLDER", _("Packages to offer as well."))] = None,
 ) -> None:
-    from labs_helper.store import lan
+    from labs_helper.store import lan, wheels
 
     print(_("Preparing ..."), flush=True)
-    with lan.serve(names or (), host, lan.PORT if port is None else port) as server:
+    with lan.serve(names or (), host, lan.PORT if port is None else port, wheelhouse) as server:
         print(_("Serving {models}. Stop with Ctrl-C.").format(models=", ".join(server.models)))
         for url in server.addresses:
-            print(f"  labs models fetch NAME --from {url}")
+            if set(server.models) - {wheels.FOLDER}:
+                print(f"  labs models fetch NAME --from {url}")
+            if wheels.FOLDER in server.models:
+                print(f"  python start.py lab --wheelhouse {url}/{wheels.FOLDER}")
         if not addresses.is_local(host):
             print(_("Everyone on these networks can read these models. Nobody can change them."))
         sys.stdout.flush()
@@ -563,12 +568,32 @@ def _preflight(
         typer.Option("--model", metavar="NAME", help=_("A real model that must be here."), autocompletion=_model_names),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help=_("Do not ask the bundled model a question."))] = False,
+    wheelhouse: Annotated[
+        Path | None, _option("FOLDER", _("A wheelhouse that must be whole and hold this computer's packages."))
+    ] = None,
 ) -> None:
     from labs_helper.course import preflight
 
-    result = preflight.preflight(labs, models=models, ask=not quick)
+    result = preflight.preflight(labs, models=models, ask=not quick, wheelhouse=wheelhouse)
     print(result)
     _end(good=result.ok)
+
+
+def _wheelhouse(
+    destination: Annotated[Path, typer.Argument(help=_("A folder, such as a stick."))],
+    systems: Annotated[
+        str, _option("NAMES", _("For example macos-arm64,linux-x86_64,windows-x86_64; all three by default."))
+    ] = "macos-arm64,linux-x86_64,windows-x86_64",
+    python: Annotated[str, _option("VERSIONS", _("For example 3.12,3.13."))] = "3.12,3.13",
+) -> None:
+    from labs_helper.course import wheelhouse
+
+    folder, _listing = wheelhouse.collect(destination, _words(systems), _words(python))
+    print(_("Ready: {path}").format(path=folder))
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def _zip(

@@ -1,4 +1,4 @@
-"""What each system installs: the lists of tests/resolved, read without a network, and compared where an index answers."""
+"""What each system installs: the lists of tests/resolved, read without network and compared where an index answers."""
 
 from __future__ import annotations
 

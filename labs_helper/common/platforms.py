@@ -21,6 +21,7 @@ from typing import IO
 
 _PATIENCE = 2.0  # seconds in which a virus scanner is done with a file that was written a moment ago
 _NICE = 0.05
+_MACHINES = {"amd64": "x86_64", "aarch64": "arm64"}
 # Windows keeps these names for devices, in every folder and with every ending (learn.microsoft.com, "Naming Files").
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])([ .].*)?", re.IGNORECASE)
 
@@ -74,6 +75,17 @@ def has_onnx_runtime() -> bool:
         has_onnx_runtime()
     """
     return importlib.util.find_spec("onnxruntime") is not None
+
+
+def system() -> str:
+    """The name of this system and its processor, as a wheelhouse has it. start.py has the same rule.
+
+    Example:
+        system()      # "linux-x86_64"
+    """
+    kind = {"darwin": "macos", "win32": "windows"}.get(sys.platform, "linux")
+    machine = platform.machine().lower()
+    return f"{kind}-{_MACHINES.get(machine, machine)}"
 
 
 # -- commands and consoles ----------------------------------------------------------------------------------------
@@ -170,16 +182,13 @@ def replace(source: Path, target: Path) -> None:
 
 
 def _patiently(step: Callable[[], object]) -> None:
-    if sys.platform != "win32":
-        step()
-        return
-    end = time.monotonic() + _PATIENCE
+    end = time.monotonic() + (_PATIENCE if is_windows() else 0)
     while True:
         try:
             step()
             return
         except PermissionError:
-            if time.monotonic() > end:
+            if not is_windows() or time.monotonic() > end:
                 raise
         time.sleep(_NICE)
 

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterator
 from types import ModuleType
 
+from labs_helper.common import platforms
+
 
 @contextlib.contextmanager
 def keep_file_limit() -> Iterator[None]:
@@ -58,7 +60,7 @@ def stand_in() -> None:
         stand_in()
         import mlx_lm
     """
-    if sys.platform != "win32" or "resource" in sys.modules:
+    if not platforms.is_windows() or "resource" in sys.modules:
         return
     module = ModuleType("resource", "Stands in for a module that Windows has not (labs_helper.corrections).")
     module.__dict__.update(RLIMIT_NOFILE=7, RLIM_INFINITY=-1, getrlimit=_no_limits, setrlimit=_ignore)

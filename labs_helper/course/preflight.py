@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from labs_helper import catalog, doctor, store
 from labs_helper.common import platforms
@@ -13,6 +15,7 @@ from labs_helper.common.markup import printable
 from labs_helper.common.translate import _
 from labs_helper.course.timetable import lab_notebooks
 from labs_helper.errors import BadRequest, LabError
+from labs_helper.store import wheels
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,20 @@ class Preflight:
     __repr__ = __str__
 
 
-def preflight(labs: Sequence[str] | None = None, *, models: Sequence[str] | None = None, ask: bool = True) -> Preflight:
+def preflight(
+    labs: Sequence[str] | None = None,
+    *,
+    models: Sequence[str] | None = None,
+    ask: bool = True,
+    wheelhouse: Path | None = None,
+) -> Preflight:
     """Check this machine for a class: everything of `check_setup`, the notebooks, JupyterLab, and one real question.
 
     Args:
         labs: numbers such as "01"; None takes all.
         models: real models that must be here and whole, by catalog name.
         ask: ask the bundled model something, which loads it (a few seconds).
+        wheelhouse: a folder with packages that must be whole; every byte is read.
 
     Example:
         print(preflight(["01"]))
@@ -63,6 +73,8 @@ def preflight(labs: Sequence[str] | None = None, *, models: Sequence[str] | None
     problems += _notebook_problems(labs)
     for name in models or ():
         problems += _model_problems(name)
+    if wheelhouse is not None:
+        problems += _wheelhouse_problems(wheelhouse)
     ready = _("ready")
     if ask and not problems:
         try:
@@ -101,6 +113,23 @@ def _model_problems(name: str) -> list[str]:
     except LabError as error:
         return [str(error)]
     return []
+
+
+def _wheelhouse_problems(folder: Path) -> list[str]:
+    """Why nothing could be installed from a wheelhouse on a computer like this one; empty if it could."""
+    try:
+        packages = wheels.Wheelhouse.read(folder)
+        packages.check(folder)
+    except LabError as error:
+        return [str(error)]
+    here = f"{platforms.system()}/{sys.version_info[0]}.{sys.version_info[1]}"
+    if here in packages.sets:
+        return []
+    return [
+        _("The wheelhouse {folder} has nothing for {here}, only {sets}. Make one that does.").format(
+            folder=folder, here=here, sets=", ".join(packages.sets)
+        )
+    ]
 
 
 def _ask() -> str:

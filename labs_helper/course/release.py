@@ -28,6 +28,7 @@ _FILES = (
     "CONTRIBUTING.md",
     "SECURITY.md",
     "Makefile",
+    "start.py",
     "pyproject.toml",
     "constraints.txt",
     "environment.yml",

@@ -14,6 +14,7 @@
 | `staging` | a model comes in one step or not at all |
 | `supply` | `fetch`, `check`, `remove` |
 | `packs` | `export`, `import_pack` |
+| `wheels` | the list of a wheelhouse: packages for computers without a network |
 
 Some names are resolved on first use: finding a checkpoint should not import an HTTP client.
 """

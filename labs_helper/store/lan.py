@@ -27,6 +27,8 @@ from labs_helper.store import checkpoint, manifest, transfer
 from labs_helper.store.hub import Plan
 from labs_helper.store.places import locate, real_card
 from labs_helper.store.transfer import Remote
+from labs_helper.store.wheels import FOLDER as WHEELHOUSE
+from labs_helper.store.wheels import Wheelhouse
 
 if TYPE_CHECKING:
     from tornado.httpserver import HTTPServer
@@ -40,7 +42,7 @@ STALLED = 30.0  # seconds without progress after which a connection ends
 OVERALL = 20.0  # seconds for the answer with a model's list of files
 _HEADER_BYTES = 16_384
 _LIST = "models.json"
-Served = tuple[Path, manifest.Manifest]
+Served = tuple[Path, manifest.Manifest | Wheelhouse]
 
 
 # -- asking -----------------------------------------------------------------------------------------------
@@ -118,7 +120,7 @@ class Server(servers.Server):
     """Gives models to other computers until `close`. `serve` makes one.
 
     Attributes:
-        models: {name in the catalog: (folder, manifest)}.
+        models: {name in the catalog: (folder, manifest)}, and a wheelhouse under that name.
 
     Example:
         with serve(host="0.0.0.0") as server:
@@ -159,7 +161,9 @@ class Server(servers.Server):
         await server.close_all_connections()
 
 
-def serve(names: Sequence[str] = (), host: str = "127.0.0.1", port: int = PORT) -> Server:
+def serve(
+    names: Sequence[str] = (), host: str = "127.0.0.1", port: int = PORT, wheelhouse: str | Path | None = None
+) -> Server:
     """Give the real models of this computer to others in the room. Read-only; everybody who reaches it may read.
 
     Models that have no manifest yet are read once for their sums, which takes a while.
@@ -168,10 +172,11 @@ def serve(names: Sequence[str] = (), host: str = "127.0.0.1", port: int = PORT) 
         names: catalog names or roles; none means every real model that is here.
         host: the address to listen on. "127.0.0.1" is this computer alone, "0.0.0.0" every network it is in.
         port: 0 picks a free one.
+        wheelhouse: a folder with packages, which start.py installs from. With one, no model has to be here.
 
     Raises:
         BadRequest: there is no such model in the catalog.
-        ModelNotHere: it is not on this machine, or no real model is.
+        ModelNotHere: it is not on this machine, or no real model is; or the folder is no wheelhouse.
         CheckpointRefused: it must not be used.
         EndpointFailed: the address cannot be used.
 
@@ -189,6 +194,11 @@ def serve(names: Sequence[str] = (), host: str = "127.0.0.1", port: int = PORT) 
         checkpoint.verify(path, ships_code=card.ships_code)
         listing = manifest.Manifest.read(path) or manifest.Manifest.of(path, card.name, card.repository)
         models[card.name] = (path, listing)
+    if wheelhouse is not None:
+        folder = Path(wheelhouse).expanduser().resolve()
+        packages = Wheelhouse.read(folder)
+        packages.check(folder)
+        models[WHEELHOUSE] = (folder, packages)
     if not models:
         raise ModelNotHere(_("There is no real model here to serve."), _("Get one with `labs models fetch NAME`."))
     return Server(host, port, models)
