@@ -1,12 +1,17 @@
 #!/usr/bin/env bash
-# From an empty Debian 12 to labs that have run in JupyterLab, and a table of what was absent, what worked and how long
-# it took.
+# From an empty Debian to labs that have run in JupyterLab, and a table of what was absent, what worked and how long it
+# took.
 #
 #   sudo nice tests/fresh_root.sh bare [FOLDER]         what a newcomer types, where next to nothing is installed: no libGL,
 #                                                       OpenBLAS, fonts, compiler, browser, curl, npm or sudo; wheels only.
 #                                                       Setup, doctor, every lab in JupyterLab, then `make test`.
 #                                                       TESTS="tests/corrections" runs less than all of it.
 #   sudo nice tests/fresh_root.sh container [FOLDER]    the very commands of .devcontainer/devcontainer.json, then lab 01
+#   sudo nice tests/fresh_root.sh start [FOLDER]        start.py in Debian 13 with its Python 3.13 and no make: setup, lab
+#                                                       00 in JupyterLab, then the tests (TESTS, as above)
+#   sudo nice tests/fresh_root.sh uv [FOLDER]           the same with uv and without what Python's venv needs
+#   sudo WHEELHOUSE=/path/to/wheelhouse nice tests/fresh_root.sh wheelhouse [FOLDER]
+#                                                       the same with the network cut off (a network namespace)
 #
 # Linux with mmdebstrap. 3 GB in FOLDER (/var/tmp); on two quiet cores 10 minutes, and 20 for `bare`. LABS_SECONDS bounds it.
 # pip is told in the root what it is told here: its settings in /etc, PIP_* and the folders that they name go along.
@@ -17,7 +22,10 @@
 set -euo pipefail
 repository=$(cd "$(dirname "$0")/.." && pwd)
 way=${1:-}
-[[ $way = bare || $way = container ]] || { sed -n '2,16s/^# \{0,1\}//p' "$0"; exit 2; }
+[[ $way =~ ^(bare|container|start|uv|wheelhouse)$ ]] || { sed -n '2,20s/^# \{0,1\}//p' "$0"; exit 2; }
+[[ $way != wheelhouse || -f ${WHEELHOUSE:-}/labs-manifest.json ]] || { echo "WHEELHOUSE names no wheelhouse."; exit 2; }
+release=bookworm
+[[ $way = bare || $way = container ]] || release=trixie
 
 if [ -z "${LABS_ROOT:-}" ]; then
   command -v mmdebstrap >/dev/null || { echo "mmdebstrap is missing: apt install mmdebstrap"; exit 1; }
@@ -32,7 +40,7 @@ fi
 
 table=() # rows of the report: "what|how it went|minutes"
 report() {
-  printf '\n%-64s %-10s %7s\n' "Debian 12, $way" "" minutes
+  printf '\n%-64s %-10s %7s\n' "Debian $release, $way" "" minutes
   printf '%s\n' "${table[@]}" | while IFS='|' read -r what how minutes; do printf '%-64s %-10s %7s\n' "$what" "$how" "$minutes"; done
   printf 'The root took %s.\n' "$(du -shx "$LABS_ROOT" | cut -f1)"
 }
@@ -47,10 +55,14 @@ step() {
   [ "$how" = worked ] || { tail -60 "$log"; exit 1; }
 }
 
-packages=ca-certificates,git,make,python3,python3-venv
-[ "$way" = bare ] || packages+=,sudo
-step "Debian 12 with $packages" \
-  mmdebstrap --quiet --variant=minbase "--include=$packages" bookworm "$LABS_ROOT"
+case $way in
+  bare) packages=ca-certificates,git,make,python3,python3-venv ;;
+  container) packages=ca-certificates,git,make,python3,python3-venv,sudo ;;
+  start) packages=ca-certificates,git,python3,python3-venv ;;
+  uv | wheelhouse) packages=ca-certificates,git,python3 ;;
+esac
+step "Debian $release with $packages" \
+  mmdebstrap --quiet --variant=minbase "--include=$packages" "$release" "$LABS_ROOT"
 
 mount -t proc proc "$LABS_ROOT/proc"
 mount -t sysfs -o ro sysfs "$LABS_ROOT/sys"
@@ -81,8 +93,16 @@ mkdir "$LABS_ROOT/workspaces"
 step "a clone of the course" git clone --quiet --depth 1 "file://$repository" "$LABS_ROOT/workspaces/phi35-labs"
 chroot "$LABS_ROOT" chown -R learner:learner /workspaces
 
+without=() # what runs without a network
+if [ "$way" = wheelhouse ]; then
+  mkdir "$LABS_ROOT/workspaces/wheelhouse" # beside the course, where start.py looks
+  mount --bind -o ro "$WHEELHOUSE" "$LABS_ROOT/workspaces/wheelhouse"
+  without=(unshare --net bash -c 'ip link set lo up && exec "$@"' --)
+fi
+if [ "$way" = uv ]; then install -m 755 "${UV:-$(command -v uv)}" "$LABS_ROOT/usr/local/bin/uv"; fi
+
 inside() {
-  chroot --userspec=learner:learner "$LABS_ROOT" env -i "${environment[@]}" \
+  "${without[@]}" chroot --userspec=learner:learner "$LABS_ROOT" env -i "${environment[@]}" \
     bash -euo pipefail -c "cd /workspaces/phi35-labs; $1"
 }
 
@@ -111,6 +131,24 @@ if [ "$way" = bare ]; then
   step "make lab, and every lab in its JupyterLab" inside "timeout 1800 .venv/bin/python tests/fresh_root_lab.py notebooks/0*.ipynb"
   cat "$LABS_ROOT.log"
   step "make test${TESTS:+ TESTS=\"$TESTS\"}" inside "make test LIMIT= ${TESTS:+TESTS=\"$TESTS\"}"
+  tail -15 "$LABS_ROOT.log"
+  exit
+fi
+
+if [ "$way" != container ]; then
+  absent make "command -v make"
+  [ "$way" = start ] || absent "venv's pip" "python3 -c 'import ensurepip'"
+  [ "$way" = uv ] || absent uv "command -v uv"
+  if [ "$way" = wheelhouse ]; then
+    absent "the network" "python3 -c 'import socket; socket.create_connection((\"192.0.2.1\", 80), 5)'"
+  fi
+  step "python3 start.py setup" inside "python3 start.py setup"
+  cat "$LABS_ROOT.log"
+  step "python3 start.py doctor" inside "python3 start.py doctor"
+  step "python3 start.py lab, and lab 00 in its JupyterLab" \
+    inside "timeout 900 .venv/bin/python tests/fresh_root_lab.py notebooks/00-start-here.ipynb"
+  cat "$LABS_ROOT.log"
+  step "python3 start.py test${TESTS:+ $TESTS}" inside "python3 start.py test ${TESTS:-}"
   tail -15 "$LABS_ROOT.log"
   exit
 fi

@@ -1,4 +1,4 @@
-"""Start JupyterLab with `make lab`, run every cell of notebooks in it through the server's own interface, and stop it.
+"""Start JupyterLab with `make lab` (without make: start.py), run every cell of notebooks in it through the server's own interface, and stop it.
 
 python tests/fresh_root_lab.py notebooks/00-start-here.ipynb notebooks/01-instruct.ipynb      (see fresh_root.sh)
 """
@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,10 +27,12 @@ PORT = 8899
 def start() -> tuple[subprocess.Popen, str]:
     """JupyterLab, and the token that it prints with its address. Raises RuntimeError if it does not come."""
     log = Path("jupyterlab.log")
+    if shutil.which("make"):
+        command = ["make", "lab", "BROWSER=0", f"PORT={PORT}"]
+    else:
+        command = ["python3", "start.py", "lab", "--no-browser", "--port", str(PORT)]
     with log.open("wb") as out:
-        server = subprocess.Popen(
-            ["make", "lab", "BROWSER=0", f"PORT={PORT}"], stdout=out, stderr=subprocess.STDOUT, start_new_session=True
-        )
+        server = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
     end = time.monotonic() + 120
     while time.monotonic() < end and server.poll() is None:
         found = re.search(rf"http://127\.0\.0\.1:{PORT}/\S*\?token=(\w+)", log.read_text(errors="replace"))
