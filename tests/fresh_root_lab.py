@@ -1,4 +1,6 @@
-"""Start JupyterLab with `make lab` (without make: start.py), run every cell of notebooks in it through the server's own interface, and stop it.
+"""Start JupyterLab and run every cell of notebooks in it through the server's own interface, then stop it.
+
+JupyterLab comes from `make lab`, or from `start.py lab` where there is no make.
 
 python tests/fresh_root_lab.py notebooks/00-start-here.ipynb notebooks/01-instruct.ipynb      (see fresh_root.sh)
 """
