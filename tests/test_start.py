@@ -227,7 +227,7 @@ def test_windows_with_everything(monkeypatch):
 
 def test_no_python_that_the_course_can_use(monkeypatch):
     monkeypatch.setattr(start, "version_of", lambda _python: (3, 9))
-    with pytest.raises(start.Refused, match="Python 3.11 or newer is needed"):
+    with pytest.raises(start.Refused, match=r"Python 3\.11 or newer is needed"):
         start.find_python(options(), start.Packages(), with_uv=False)
     assert start.find_python(options(), start.Packages(), with_uv=True) == start.UV_BRINGS
 
