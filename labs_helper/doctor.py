@@ -1,6 +1,7 @@
 """Check this machine for the labs: `check_setup()` and `labs doctor`.
 
 Each line of the report is one function, `..._row`. None of them imports MLX into this process.
+The module is long because every check of a machine is here; none uses another.
 """
 
 from __future__ import annotations
