@@ -178,8 +178,8 @@ def canonical(name: str) -> str:
 
 CORE = {canonical(each) for each in PROJECT["dependencies"]}
 EXTRAS = {extra: {canonical(each) for each in names} for extra, names in PROJECT["optional-dependencies"].items()}
-# Programs that are started by name and never imported.
-TOOLS = {"jupyterlab", "ipykernel"}
+# Programs that are started by name and never imported, and what computes for mlx.
+TOOLS = {"jupyterlab", "ipykernel", "mlx-cpu"}
 INSTALLED = packages_distributions()
 
 
