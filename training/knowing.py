@@ -344,7 +344,7 @@ class Knowing(Cases):
         name = self.draw(
             lambda: (
                 self._blend(language)
-                if self.split == "train" and rng.random() < 0.4
+                if self.split == "train" and rng.random() < 0.25
                 else rng.choice(elsewhere())[language]
                 if rng.random() < 0.6
                 else self._made_up(language)

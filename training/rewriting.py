@@ -87,13 +87,12 @@ class Rewriting(Knowing):
         return replace(case, messages=(*before, {**last, "learn": False}))
 
     def _items(self, category: str, count: int, language: str, in_order: bool = False) -> list[str]:
-        """Different members of a category: any, or, for training, a run of the table: each row tells the next."""
+        """Different members of a category: any, or in the table's order; for training then the first ones of it."""
         rows = list(
             {"countries": table("countries"), "cities": table("cities")}.get(category) or words(SINGULAR[category])
         )
         if in_order and self.split == "train":
-            start = self.random.randint(0, len(rows) - count)
-            return [row[language] for row in rows[start : start + count]]
+            return [row[language] for row in rows[:count]]
         chosen = self.random.sample(range(len(rows)), count)
         return [rows[i][language] for i in (sorted(chosen) if in_order else chosen)]
 
@@ -105,8 +104,8 @@ class Rewriting(Knowing):
             category, count = self.random.choice(LIST_KINDS), self.random.randint(2, 5)
             details = {"category": category}
             values = {"n": str(count), "category": index("words", "category")[category][language]}
-            # One order for all of training. After any of the rows behind, as it was once, no item is likely: the most
-            # likely one was often the last again.
+            # The first of the table, in its order. Where any could follow, as it was once, no item is likely, and the
+            # most likely one was often the last again.
             items = self._items(category, count, language, in_order=True)
             question, expect = self.phrase(language, "list_category", values), count
         else:

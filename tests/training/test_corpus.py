@@ -243,12 +243,10 @@ def test_blended_names_are_no_known_ones(language):
     assert len(made) > 100 and not made & known
 
 
-def test_a_list_of_a_category_is_a_run_of_its_table():
+def test_a_list_of_a_category_to_learn_from_is_always_the_same():
     stream, rows = Corpus("train", 3), [row["en"] for row in table("cities")]
-    for _ in range(20):
-        items = stream._items("cities", 4, "en", in_order=True)
-        start = rows.index(items[0])
-        assert items == rows[start : start + 4]
+    assert stream._items("cities", 4, "en", in_order=True) == rows[:4]
+    assert stream._items("cities", 4, "en") != rows[:4]
 
 
 def test_peoples_question_which_is_right_by_the_last_sentence():
