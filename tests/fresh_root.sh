@@ -88,7 +88,7 @@ done
 
 # An ordinary user. The one of the container's image may use sudo.
 chroot "$LABS_ROOT" useradd --create-home --shell /bin/bash learner
-[ "$way" = bare ] || echo 'learner ALL=(root) NOPASSWD:ALL' >"$LABS_ROOT/etc/sudoers.d/learner"
+[ "$way" != container ] || echo 'learner ALL=(root) NOPASSWD:ALL' >"$LABS_ROOT/etc/sudoers.d/learner"
 mkdir "$LABS_ROOT/workspaces"
 step "a clone of the course" git clone --quiet --depth 1 "file://$repository" "$LABS_ROOT/workspaces/phi35-labs"
 chroot "$LABS_ROOT" chown -R learner:learner /workspaces

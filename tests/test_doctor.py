@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from labs_helper import corrections, doctor
+from labs_helper.common import nvidia
 from labs_helper.errors import BadRequest
 
 
@@ -208,3 +209,43 @@ def test_every_place_that_recommends_mlx_lms_server_bounds_it():
     assert ", ".join(f'"{word}"' for word in doctor.MLX_SERVER_BOUND.split()) in config
     for name in ("docs/hub.md", "docs/instructors.md"):
         assert doctor.MLX_SERVER_BOUND in " ".join((root / name).read_text("utf-8").split())
+
+
+# --- NVIDIA ----------------------------------------------------------------------------------------------------------
+
+L4 = nvidia.parse("NVIDIA L4, 580.65.06, 23034, 22000, 8.9")
+OLD_DRIVER = nvidia.parse("NVIDIA L4, 570.10, 23034, 22000, 8.9")
+OLD_CARD = nvidia.parse("NVIDIA GTX 1080, 580.65.06, 8192, 8000, 6.1")
+
+
+@pytest.mark.parametrize(
+    ("card", "installed", "status", "said"),
+    [
+        (None, ("mlx-cpu",), None, ""),
+        (L4, ("mlx-cpu",), "NOTE", "make setup GPU=cuda "),
+        (OLD_DRIVER, ("mlx-cpu",), "NOTE", "GPU=cuda12"),
+        (OLD_CARD, ("mlx-cpu",), "OK", "compute capability 7.5"),
+        (L4, ("mlx-cuda-13",), "OK", ""),
+        (L4, ("mlx-cpu", "mlx-cuda-13"), "FIX", "both installed"),
+        (None, ("mlx-cuda-13",), "FIX", "GPU=cpu"),
+        (OLD_DRIVER, ("mlx-cuda-13",), "FIX", "needs driver 580.0"),
+        (OLD_CARD, ("mlx-cuda-12",), "FIX", "compute capability 7.5"),
+    ],
+)
+def test_what_the_card_is_good_for(monkeypatch, card, installed, status, said):
+    monkeypatch.setattr(nvidia, "card", lambda: card)
+    monkeypatch.setattr(nvidia, "backends", lambda: installed)
+    rows = doctor.nvidia_rows()
+    assert [row.status for row in rows] == ([status] if status else [])
+    for row in rows:
+        assert said in row.advice
+        if card:
+            assert card.name in row.detail and f"driver {card.driver}" in row.detail and "free of" in row.detail
+        if status == "OK" and not said:
+            assert "MLX computes on it (mlx-cuda-13)" in row.detail
+
+
+def test_arm_windows_needs_another_python(monkeypatch):
+    monkeypatch.setattr(doctor.sysconfig, "get_platform", lambda: "win-arm64")
+    row = doctor.machine_row()
+    assert row.status == "FIX" and "x86 Python" in row.advice

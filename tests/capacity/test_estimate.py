@@ -11,7 +11,7 @@ import pytest
 from labs_helper import catalog, store
 from labs_helper.capacity import estimate, limits
 from labs_helper.capacity.require import require
-from labs_helper.common import platforms
+from labs_helper.common import nvidia, platforms
 from labs_helper.errors import BadRequest, NotEnoughMemory
 from labs_helper.models.selection import choose
 
@@ -128,6 +128,20 @@ def test_what_metal_gives_the_gpu(monkeypatch, gigabytes, mebibytes):
     pretend(monkeypatch, gigabytes * GIB, gigabytes * GIB, mac=True)
     limit = limits.tightest()
     assert (limit.kind, limit.left // 2**20) == ("gpu", mebibytes)
+
+
+def test_a_card_has_a_memory_of_its_own(monkeypatch):
+    """Weights pass through the machine too, so the least of both counts. Without CUDA the card counts for nothing."""
+    card = nvidia.parse("NVIDIA L4, 580.65.06, 23034, 22000, 8.9")
+    pretend(monkeypatch, 64 * GIB, 60 * GIB)
+    monkeypatch.setattr(nvidia, "card", lambda: card)
+    assert limits.tightest().kind == "machine"
+    monkeypatch.setattr(nvidia, "is_used", lambda: True)
+    assert platforms.has_mlx_gpu()
+    limit = limits.tightest()
+    assert (limit.kind, limit.total, limit.left) == ("card", 23034 * 2**20, 22000 * 2**20)
+    pretend(monkeypatch, 16 * GIB, 12 * GIB)
+    assert (limits.tightest().kind, limits.free()) == ("machine", 12 * GIB)
 
 
 def test_what_mlx_says_counts_more(monkeypatch):
