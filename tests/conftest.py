@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 
 # Before anything imports mlx or huggingface_hub: no compiler, no network, one thread.
 os.environ.setdefault("MLX_DISABLE_COMPILE", "1")
@@ -22,6 +23,14 @@ before_mlx()
 
 # Tests of one file that take a minute each and share nothing costly: each may go to either worker.
 ALONE = ("::test_a_lab_runs_from_the_zip[", "::test_notebook_runs_and_its_chat_answers[")
+
+
+def pytest_collection_modifyitems(items):
+    """On Windows, leave out what it cannot do."""
+    if sys.platform == "win32":
+        for item in items:
+            if item.get_closest_marker("posix"):
+                item.add_marker(pytest.mark.skip(reason="Windows has not what this needs"))
 
 
 @pytest.hookimpl(optionalhook=True)

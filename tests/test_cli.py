@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -146,6 +145,7 @@ def test_a_reader_that_has_enough_is_no_error(words, tmp_path):
     assert (done.returncode, done.stderr) == (1, "")
 
 
+@pytest.mark.posix
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the device that is always full")
 @pytest.mark.parametrize("buffered", ["", "1"])
 @pytest.mark.parametrize("words", [["models", "list"], ["progress"], ["doctor", "--lab", "00"]], ids=" ".join)
@@ -232,7 +232,10 @@ def test_help_is_plain_text():
     assert "\x1b" not in shown and "─" not in shown
 
 
+@pytest.mark.posix
 def test_help_is_quick_and_loads_nothing_heavy():
+    import resource
+
     code = (
         "import sys; from labs_helper import cli; cli.main(['--help']); "
         f"print([name for name in {HEAVY!r} if name in sys.modules])"
@@ -262,6 +265,7 @@ def test_completion(typed, offered):
     assert done.stdout.split() == offered
 
 
+@pytest.mark.posix
 def test_completion_in_zsh_and_fish():
     zsh = in_a_shell(_LABS_COMPLETE="complete_zsh", _TYPER_COMPLETE_ARGS="labs models fetch phi-3.5-v").stdout
     assert re.findall(r"[\w.-]+bit", zsh) == ["phi-3.5-vision-instruct-4bit", "phi-3.5-vision-instruct-8bit"]
@@ -282,6 +286,7 @@ def test_a_reader_that_has_enough(tmp_path, buffered):
     assert done.stderr == "" and done.returncode == 1
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_an_export_that_is_ended_leaves_nothing(tmp_path, tiny_checkpoint, name):
     """The half-written pack of a command that `kill` or a closed terminal ends is gone."""

@@ -93,6 +93,7 @@ def test_a_machine_without_mlx(monkeypatch):
     assert doctor.mlx_row().status == "FIX"
 
 
+@pytest.mark.posix
 def test_mlx_that_does_not_start_is_a_row_and_not_a_crash(monkeypatch, tmp_path):
     """A broken MLX may end the process that imports it; the kernel must survive that."""
     broken = tmp_path / "python"

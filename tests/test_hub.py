@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
 import yaml
 
 from labs_helper.common.settings import SETTINGS
@@ -54,6 +55,7 @@ def test_every_setting_is_one_that_the_course_reads():
         assert name in known or name == "HF_HUB_OFFLINE"
 
 
+@pytest.mark.posix
 def test_a_server_of_somebody_else_is_not_started():
     assert configured(LABS_HUB_SERVED="").JupyterHub.services == []
     (service,) = configured(

@@ -207,9 +207,9 @@ class LabServer:
                 self._call("DELETE", f"/api/kernels/{kernel['id']}")
         except (OSError, ValueError):
             pass  # the server is gone already; what is left of its group ends below
-        for sign, seconds in ((signal.SIGTERM, 10), (signal.SIGKILL, 5)):
+        for last, seconds in ((False, 10), (True, 5)):
             try:
-                os.killpg(self.process.pid, sign)
+                _end_all(self.process, at_once=last)
                 self.process.wait(seconds)
                 break
             except ProcessLookupError:
@@ -453,3 +453,15 @@ class Page:
 
     def _ready(self) -> bool:
         return self._status() == "idle"
+
+
+def _end_all(process: subprocess.Popen, *, at_once: bool) -> None:
+    """End a server and what it has started, which is a group of its own; on Windows, its children one by one."""
+    if sys.platform == "win32":
+        import psutil
+
+        for child in psutil.Process(process.pid).children(recursive=True):
+            child.kill()
+        process.kill()
+    else:
+        os.killpg(process.pid, signal.SIGKILL if at_once else signal.SIGTERM)

@@ -303,6 +303,7 @@ def test_two_tabs_show_one_conversation(page):
 GONE = "The kernel was restarted. Run this cell again."
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("how", ["restart", "kill"])
 def test_a_chat_whose_kernel_is_gone_says_so(page, how):
     box = page.boxes(TITLE)[0]

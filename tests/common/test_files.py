@@ -39,6 +39,7 @@ def test_a_file_is_replaced_in_one_step(tmp_path):
     assert file.read_bytes() == b"new" and names(tmp_path) == {"notebook.ipynb"}
 
 
+@pytest.mark.posix
 def test_a_program_that_is_killed_between_writing_and_renaming_leaves_the_old_file(tmp_path):
     file = tmp_path / "notebook.ipynb"
     file.write_bytes(b"old")
@@ -83,6 +84,7 @@ def test_a_folder_gets_its_name_when_it_is_whole(tmp_path):
     assert names(folder) == {"config.json"} and not part.exists()
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("resume", [True, False])
 def test_a_program_that_is_killed_before_the_name_is_given(tmp_path, resume):
     folder = tmp_path / "mini"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 from typing import get_args
@@ -241,7 +240,10 @@ def test_unquantized_checkpoints_are_left_alone(tiny_unquantized, monkeypatch):
 # -- the limit of open files ------------------------------------------------------------------------------
 
 
+@pytest.mark.posix
 def test_the_limit_cannot_be_lowered_and_may_be_raised():
+    import resource
+
     which = resource.RLIMIT_NOFILE
     before = resource.getrlimit(which)
     real = resource.setrlimit

@@ -235,6 +235,7 @@ def test_a_new_lab_has_all_its_parts(tmp_path):
     assert [problem for problem in authoring.check(folder=folder) if "was not executed" not in problem] == []
 
 
+@pytest.mark.posix
 def test_a_new_lab_works_at_once(tmp_path):
     """In a copy of the course: the command, the report of the machine and both answers of the new check."""
     shutil.copytree(ROOT / "labs_helper", tmp_path / "labs_helper", ignore=shutil.ignore_patterns("__pycache__"))

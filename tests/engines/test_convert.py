@@ -379,6 +379,7 @@ def test_wishes_that_make_no_sense(small, tmp_path, options, words):
     assert left(tmp_path) == ["small"]
 
 
+@pytest.mark.posix
 def test_nothing_is_overwritten(small, tmp_path):
     for name in ("folder", "file"):
         place = tmp_path / name
@@ -529,6 +530,7 @@ convert.convert(sys.argv[1], sys.argv[2], text="The capital of France is Paris. 
 """
 
 
+@pytest.mark.posix
 def test_killed_in_the_middle_and_begun_again(small, tmp_path):
     place = tmp_path / "made"
     process = subprocess.Popen([sys.executable, "-c", SLOW, str(small), str(place), "slow"], stdout=subprocess.PIPE)
@@ -547,6 +549,7 @@ def test_killed_in_the_middle_and_begun_again(small, tmp_path):
     assert left(tmp_path) == ["made", "small"] and store.verify(place)
 
 
+@pytest.mark.posix
 def test_ctrl_c_ends_it_and_leaves_nothing(small, tmp_path):
     """A signal to the process, while the worker's thread computes."""
     code = SLOW.replace("time.sleep(60)", "[time.sleep(0.1) for _ in range(30)]")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import resource
 import shutil
 
 import numpy as np
@@ -351,8 +350,10 @@ def test_closing_gives_the_memory_back(engine):
     assert run(engine, ask("Hello", max_tokens=2)), "and it can be loaded again"
 
 
+@pytest.mark.posix
 def test_importing_mlx_lm_leaves_the_limit_of_open_files_alone():
     """mlx_lm lowers it to 4096 when it is imported; this process has imported it through the engine."""
+    import resource
     import subprocess
     import sys
 

@@ -187,6 +187,7 @@ def test_a_stream_that_was_never_started_asks_nothing(slow):
     assert not slow._engine.started.is_set()
 
 
+@pytest.mark.posix
 def test_an_interrupt_stops_and_keeps_what_there_was(slow):
     """The kernel's interrupt button: SIGINT in the thread that waits."""
 

@@ -219,6 +219,7 @@ def test_an_unknown_codec_is_named_as_the_cause(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("inside", [None, "."])
 def test_a_pipe_is_refused_at_once(tmp_path, inside):
     os.mkfifo(tmp_path / "a.mp4")
@@ -229,6 +230,7 @@ def test_a_pipe_is_refused_at_once(tmp_path, inside):
     assert "is a pipe or a device" in out.stderr
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(("path", "what"), [("/dev/zero", "a device"), ("/dev/null", "a device"), ("/tmp", "a folder")])
 def test_devices_and_folders_are_refused(path, what):
     began = time.monotonic()

@@ -245,6 +245,7 @@ def test_paths_that_lead_nowhere(path, tmp_path, monkeypatch):
     refused(path, "not a path|not a file|an address|a folder")
 
 
+@pytest.mark.posix
 def test_a_path_outside_the_named_folder(tmp_path):
     inner, outer = tmp_path / "inner", tmp_path / "outer"
     inner.mkdir()

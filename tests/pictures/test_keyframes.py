@@ -140,6 +140,7 @@ def test_what_is_no_clip_is_refused_in_words(tmp_path, content, name, capfd):
         keyframes(path)
 
 
+@pytest.mark.posix
 def test_a_play_list_never_reaches_the_video_library(tmp_path, monkeypatch):
     path = tmp_path / "clip.mp4"
     path.write_text("#EXTM3U\n#EXTINF:1,\n/etc/hostname\n")
@@ -154,6 +155,7 @@ def test_sources_that_are_none(source):
         keyframes(source)
 
 
+@pytest.mark.posix
 def test_a_path_outside_is_refused(tmp_path):
     inside = tmp_path / "images"
     inside.mkdir()

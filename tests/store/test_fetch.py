@@ -147,6 +147,7 @@ def test_a_server_without_ranges(serve, upload):
     assert started.faults.drops == 0
 
 
+@pytest.mark.posix
 def test_kill_9_in_the_middle_and_a_second_start(serve, upload, models, tmp_path):
     started = serve(stall_at=20_000, chunk=4000)
     code = f"from labs_helper import store; store.fetch({NAME!r}, progress=False)"
@@ -483,6 +484,7 @@ def test_remove_takes_everything_and_nothing_else(serve, models):
         store.remove("instruct-tiny")
 
 
+@pytest.mark.posix
 def test_remove_leaves_what_a_link_points_to(models, upload):
     models.mkdir()
     (models / NAME).symlink_to(upload)

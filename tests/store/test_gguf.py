@@ -256,6 +256,7 @@ def test_auto_takes_the_gguf_model_where_mlx_has_no_gpu(real_gguf, monkeypatch):
     assert "of memory" in choose("instruct", "auto").reason
 
 
+@pytest.mark.posix
 def test_a_machine_without_a_gpu_prefers_the_gguf_form_of_two(real_gguf, tiny_checkpoint, tmp_path, monkeypatch):
     (tmp_path / "phi-3.5-mini-instruct-4bit").symlink_to(tiny_checkpoint)
     monkeypatch.setattr(platforms, "has_apple_gpu", lambda: False)

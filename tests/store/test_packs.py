@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import resource
 import shutil
 import sys
 import tarfile
@@ -225,6 +224,7 @@ def test_a_wrong_sum(pack):
     assert "model.safetensors is damaged" in refusal(pack)
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("kind", ["link out", "link in", "folder", "pipe"])
 def test_things_that_are_not_files(pack, tmp_path, kind):
     target = pack / "model.safetensors"
@@ -388,9 +388,12 @@ def test_fetch_says_which_model_a_role_is(installed, capsys):
     assert capsys.readouterr().out.startswith("Ready: ")
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("kind", ["one long header", "many headers", "a long name"])
 def test_headers_are_read_within_a_bound(pack, tmp_path, kind):
     """tarfile reads a header into memory, whatever length it names: here 2 GB in all, in a file of a few kB."""
+    import resource
+
     tar, length, count = tmp_path / "bad.tar", 2**31, 1
     if kind == "many headers":
         length, count = 2**23, 256
@@ -411,6 +414,7 @@ def test_headers_are_read_within_a_bound(pack, tmp_path, kind):
     assert grown * (1024 if sys.platform == "linux" else 1) < 100e6
 
 
+@pytest.mark.posix
 def test_an_export_that_was_killed_goes_on_with_a_clean_start(installed, tmp_path):
     """SIGKILL leaves the part; the next export to that place takes it away."""
     (tmp_path / "stick").mkdir()

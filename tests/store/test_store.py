@@ -165,6 +165,7 @@ def test_missing_tokenizer(copy):
     assert "tokenizer.json" in refusal(copy)
 
 
+@pytest.mark.posix
 def test_links_that_leave_the_folder(copy, tmp_path):
     outside = tmp_path / "outside.safetensors"
     (copy / "model.safetensors").rename(outside)
@@ -172,6 +173,7 @@ def test_links_that_leave_the_folder(copy, tmp_path):
     assert "link" in refusal(copy)
 
 
+@pytest.mark.posix
 def test_links_within_the_hugging_face_cache_are_fine(copy, tmp_path):
     repository = tmp_path / "models--org--name"
     blobs, snapshot = repository / "blobs", repository / "snapshots" / "0123abc"

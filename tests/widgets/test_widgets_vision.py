@@ -288,6 +288,7 @@ def test_a_typed_path_is_opened_and_a_refused_one_has_its_reason_beside_it(model
     assert "Type the path" in press(widget, "path", text=" ")
 
 
+@pytest.mark.posix
 def test_a_course_list_cannot_lead_out_of_its_folder(model, tmp_path, monkeypatch):
     folder = tmp_path / "images" / "vision"
     folder.mkdir(parents=True)
