@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from labs_helper.common import addresses, endings, platforms
+from labs_helper.common.markup import columns, padded
 from labs_helper.common.translate import _, _n
 from labs_helper.errors import BadRequest, LabError
 
@@ -230,11 +231,14 @@ def _doctor(
 
 def _reset(
     labs: Annotated[list[str], _lab(_("For example 01."))],
+    language: Annotated[
+        str | None, _option("CODE", _("Of the edition, for example ko; by default the language that is spoken here."))
+    ] = None,
 ) -> None:
     from labs_helper.course import reset
 
     for lab in labs:
-        print(reset.restore(lab))
+        print(reset.restore(lab, language=language))
 
 
 def _update(
@@ -703,9 +707,9 @@ def _end(*, good: bool) -> None:
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(columns, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print("  ".join(padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _text_of(file: str) -> str:

@@ -7,6 +7,7 @@ The module is long because every check of a machine is here; none uses another.
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 import shutil
@@ -21,8 +22,8 @@ from typing import Literal, TypeAlias
 from labs_helper import catalog, corrections, store
 from labs_helper.capacity import limits
 from labs_helper.catalog import endpoints, find_lab, labs
-from labs_helper.common import nvidia, platforms, settings
-from labs_helper.common.markup import escape, html_table, printable
+from labs_helper.common import nvidia, platforms, settings, translate
+from labs_helper.common.markup import columns, escape, html_table, padded, printable
 from labs_helper.common.translate import _
 from labs_helper.common.units import size
 from labs_helper.corrections import blas
@@ -97,10 +98,10 @@ class SetupReport:
         return _("For a bug report: {versions}").format(versions=self.versions)
 
     def __str__(self) -> str:
-        width = max(len(row.name) for row in self.rows)
+        width = max(columns(row.name) for row in self.rows)
         lines = [self.conclusion]
         for row in self.rows:
-            lines.append(f"  {row.status:<4}  {row.name:<{width}}  {row.detail}")
+            lines.append(f"  {row.status:<4}  {padded(row.name, width)}  {row.detail}")
             if row.advice:
                 lines.append(f"  {'':<4}  {'':<{width}}  -> {row.advice}")
         lines.append(self._bug_report)
@@ -146,6 +147,7 @@ def check_setup(lab: str | None = None) -> SetupReport:
         compiler_row(),
         kernel_row(),
         progress_row(),
+        *language_rows(None if lab is None else chosen[0].stem),
         *missing_rows(),
         *windows_rows(),
         *checkpoint_rows(roles),
@@ -406,6 +408,38 @@ def compiler_row() -> Row:
         _("g++ compiles each new MLX kernel, which takes about a second each time"),
         _("Unset MLX_DISABLE_COMPILE; the labs then switch the compiler off."),
     )
+
+
+def language_rows(stem: str | None) -> list[Row]:
+    """LABS_LANGUAGE, if no such language is here, and the notebook, if it belongs to another version of the package.
+
+    Args:
+        stem: the file name of the lab, without its ending.
+    """
+    rows = []
+    asked = translate.code(settings.LANGUAGE.text)
+    if asked and asked not in translate.languages():
+        detail = _("LABS_LANGUAGE is {text!r}, and the labs do not speak it").format(text=settings.LANGUAGE.text[:40])
+        advice = _("Use one of: {names}.").format(names=", ".join(translate.languages()))
+        rows.append(Row(_("language"), NOTE, detail, advice))
+    made_for = None if stem is None else _version_of_the_notebook(stem)
+    if made_for and made_for != version("labs-helper"):
+        detail = _("it was translated for version {one} of the package, which has version {other} here").format(
+            one=made_for, other=version("labs-helper")
+        )
+        rows.append(Row(_("notebook"), NOTE, detail, _("If its words do not fit what you see, run `labs update`.")))
+    return rows
+
+
+def _version_of_the_notebook(stem: str) -> str | None:
+    """The version for which this kernel's notebook was translated; None for an English one, or if it is unknown."""
+    named = Path(os.environ.get("JPY_SESSION_NAME", ""))
+    file = named if named.suffix == ".ipynb" else Path(f"{stem}.ipynb")
+    try:
+        said = json.loads(file.read_text("utf-8"))["metadata"]["labs"]["version"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return said if isinstance(said, str) else None
 
 
 def kernel_row() -> Row:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from labs_helper.common.markup import html_table, printable
+from labs_helper.common.markup import columns, html_table, padded, printable
 from labs_helper.common.translate import _
 from labs_helper.common.units import size
 
@@ -46,8 +46,8 @@ class MemoryReport:
 
     def __str__(self) -> str:
         lines = self.lines()
-        width = max(len(name) for name, _size in lines)
-        return printable("\n".join(f"{name:<{width}}  {amount:>10}" for name, amount in lines))
+        width = max(columns(name) for name, _size in lines)
+        return printable("\n".join(f"{padded(name, width)}  {amount:>10}" for name, amount in lines))
 
     __repr__ = __str__
 

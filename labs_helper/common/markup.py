@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import unicodedata
 from collections.abc import Collection, Sequence
 
 # Controls but tab and line breaks; a carriage return alone would let a terminal write over the line.
@@ -24,6 +25,26 @@ def printable(text: str) -> str:
         True
     """
     return _UNSEEN.sub("\ufffd", text)
+
+
+def columns(text: str) -> int:
+    """How wide a text is in a terminal: a Hangul syllable or a Chinese character takes two columns.
+
+    Example:
+        >>> columns("ab"), columns("한글")
+        (2, 4)
+    """
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def padded(text: str, width: int) -> str:
+    """A text with spaces behind it, so that it takes at least this many columns.
+
+    Example:
+        >>> padded("한글", 6)
+        '한글  '
+    """
+    return text + " " * (width - columns(text))
 
 
 def escape(text: object) -> str:

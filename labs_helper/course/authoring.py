@@ -55,7 +55,7 @@ from typing import TYPE_CHECKING
 
 from labs_helper.catalog import course_folder
 from labs_helper.catalog.labs import COPIES, SOURCES, pick
-from labs_helper.common import po, translate
+from labs_helper.common import translate
 from labs_helper.common.files import write_whole
 from labs_helper.common.translate import _
 from labs_helper.course import editions
@@ -132,12 +132,7 @@ def _pairs(source: Path, cells: list[NotebookNode], folder: Path, language: str 
     else:
         spoken = []
     for each in spoken:
-        catalog = po.read(folder / "locale" / each.code / f"{source.stem}.po")
-        words = translated_cells.translated(cells, catalog, each.code)
-        documents = folder.parent / "docs" / each.code
-        learner, solution = (
-            translated_cells.edition(words, kind, each.code, each.labs, documents) for kind in ("learner", "solution")
-        )
+        learner, solution = translated_cells.pair(source, each)
         yield _Pair(each.code, folder / each.code, source.stem, learner, solution)
 
 

@@ -11,9 +11,11 @@ from pathlib import Path
 
 from labs_helper.catalog import course_folder
 from labs_helper.catalog.labs import SOURCES
+from labs_helper.common import translate
 from labs_helper.common.files import write_whole
 from labs_helper.common.translate import _
 from labs_helper.course import reset
+from labs_helper.course.translation import offered
 from labs_helper.errors import BadRequest, LabError
 
 NAME = "phi35-labs"
@@ -110,13 +112,23 @@ def contents(root: Path) -> dict[str, bytes]:
     sources = sorted((root / "notebooks" / "src").glob(SOURCES))
     if not sources:
         raise LabError(_("There are no sources in {folder}.").format(folder=root / "notebooks/src"), whole)
-    for source in sources:
-        stem, text = reset.pristine(source.stem, folder=root / "notebooks")
-        text = _TO_SOLUTIONS.sub(lambda link: _("{text} (your instructor has them)").format(text=link[1]), text)
-        for folder in ("notebooks", "data/notebooks"):  # the second for `labs reset`
-            files[f"{folder}/{stem}.ipynb"] = text.encode()
+    for language, labs in _editions(root):
+        for source in sources:
+            if labs is not None and source.name[:2] not in labs:
+                continue
+            with translate.speaking(language or translate.ENGLISH):
+                stem, text = reset.pristine(source.stem, folder=root / "notebooks", language=language)
+                text = _TO_SOLUTIONS.sub(lambda link: _("{text} (your instructor has them)").format(text=link[1]), text)
+            for folder in ("notebooks", "data/notebooks"):  # the second for `labs reset`
+                files[f"{folder}/{language}/{stem}.ipynb".replace("//", "/")] = text.encode()
     sums = {name: checksum(files[name]) for name in sorted(files)}
     return files | {HANDED_OUT: json.dumps(sums, indent=0).encode()}
+
+
+def _editions(root: Path) -> list[tuple[str, tuple[str, ...] | None]]:
+    """The languages of the course, English first as "", with the labs that each offers; None for all."""
+    table = root / "labs_helper" / "locale" / offered.TABLE
+    return [("", None), *((spoken.code, spoken.labs) for spoken in offered.languages(table))]
 
 
 def _packed(files: dict[str, bytes]) -> bytes:

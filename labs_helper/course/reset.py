@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labs_helper.catalog import course_folder
-from labs_helper.catalog.labs import NOTEBOOKS, SOURCES, pick
-from labs_helper.common import platforms
+from labs_helper.catalog.labs import NOTEBOOKS, SOURCES, normal, pick
+from labs_helper.common import platforms, translate
 from labs_helper.common.files import dated_copy, write_whole
 from labs_helper.common.translate import _, _n
-from labs_helper.errors import LabError
+from labs_helper.errors import BadRequest, LabError
 from labs_helper.exercises import progress
 
 
@@ -56,7 +56,7 @@ class Restored:
     __repr__ = __str__
 
 
-def restore(lab: str | int, *, folder: Path | None = None) -> Restored:
+def restore(lab: str | int, *, folder: Path | None = None, language: str | None = None) -> Restored:
     """Restore the learner edition of a lab; the learner's version is kept beside it, under a dated name.
 
     An earlier copy is never overwritten. The copy is complete on disk before the notebook changes, and the notebook
@@ -65,17 +65,19 @@ def restore(lab: str | int, *, folder: Path | None = None) -> Restored:
     Args:
         lab: a number ("01", 1) or a file name ("01-instruct").
         folder: the notebooks folder; the course's by default.
+        language: of the edition; by default the one that is spoken here, if the lab has an edition in it.
 
     Raises:
-        BadRequest: there is no such lab.
+        BadRequest: there is no such lab, or no edition of it in that language.
         LabError: a file cannot be written, or the guesses cannot be removed now.
 
     Example:
         restore("01").copy      # notebooks/01-instruct.copy-2026-03-01-141500.ipynb
     """
     folder = _folder(folder)
-    stem, text = pristine(lab, folder=folder)
-    notebook, wanted = folder / f"{stem}.ipynb", text.encode()
+    spoken = _offered(lab, language, folder)
+    stem, text = pristine(lab, folder=folder, language=spoken)
+    notebook, wanted = (folder / spoken if spoken else folder) / f"{stem}.ipynb", text.encode()
     try:
         mine = notebook.read_bytes() if notebook.exists() else None
         # A git that writes CRLF (core.autocrlf) changes every line and nothing that the learner wrote.
@@ -91,8 +93,13 @@ def restore(lab: str | int, *, folder: Path | None = None) -> Restored:
     return Restored(notebook, copy, changed=True, guesses=progress.forget_guesses(stem[:2]))
 
 
-def pristine(lab: str | int, *, folder: Path | None = None) -> tuple[str, str]:
+def pristine(lab: str | int, *, folder: Path | None = None, language: str = "") -> tuple[str, str]:
     """The learner edition of a lab as it was handed out: its file name without ending, and its text.
+
+    Args:
+        lab: a number or a file name.
+        folder: the notebooks folder; the course's by default.
+        language: the code of a language that offers the lab; empty for English.
 
     Raises:
         BadRequest: there is no such lab.
@@ -102,19 +109,42 @@ def pristine(lab: str | int, *, folder: Path | None = None) -> tuple[str, str]:
         pristine("00")[0]      # '00-start-here'
     """
     folder = _folder(folder)
-    stored = folder.parent / "data" / "notebooks"
+    stored = folder.parent / "data" / "notebooks" / language
     file = pick([*sorted((folder / "src").glob(SOURCES)), *sorted(stored.glob(NOTEBOOKS))], lab)[0]
-    return file.stem, file.read_text("utf-8") if file.suffix == ".ipynb" else _from_source(file)
+    return file.stem, file.read_text("utf-8") if file.suffix == ".ipynb" else _from_source(file, language)
 
 
 def _folder(folder: Path | None) -> Path:
     return course_folder() / "notebooks" if folder is None else Path(folder)
 
 
-def _from_source(file: Path) -> str:
+def _offered(lab: str | int, language: str | None, folder: Path) -> str:
+    """The language of the edition to restore; empty for English."""
+    from labs_helper.course.translation import offered
+
+    wanted = translate.code(language or translate.language())
+    known = offered.languages(folder.parent / "labs_helper" / "locale" / offered.TABLE)
+    labs = {spoken.code: spoken.labs for spoken in known}.get(wanted, ())
+    if wanted == translate.ENGLISH or normal(lab)[:2] in labs:
+        return "" if wanted == translate.ENGLISH else wanted
+    if language is None:
+        return ""
+    raise BadRequest(
+        _("Lab {lab} has no edition in the language {language!r}.").format(lab=normal(lab)[:2], language=language[:40]),
+        _("It has: {languages}.").format(
+            languages=", ".join(["en", *(spoken.code for spoken in known if normal(lab)[:2] in spoken.labs)])
+        ),
+    )
+
+
+def _from_source(file: Path, language: str) -> str:
     try:
         from labs_helper.course.editions import learner_text
 
+        if language:
+            from labs_helper.course.translation.cells import learner_text_in
+
+            return learner_text_in(file, language)
         return learner_text(file)
     except ImportError as error:  # jupytext, which an installation for learners may lack
         raise LabError(

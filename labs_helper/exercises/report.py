@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from labs_helper.catalog.labs import normal
+from labs_helper.common.markup import columns, padded
 from labs_helper.common.translate import _, _n
 from labs_helper.errors import BadRequest
 from labs_helper.exercises.progress import Entry, entries, guesses, is_on, progress_file, trouble
@@ -31,7 +32,7 @@ def report(lab: str | None = None) -> str:
         )
     labs = {normal(number.partition(".")[0]) for number in known}
     noted = entries()
-    width = max(len(exercise.title) for exercise in known.values())
+    width = max(columns(exercise.title) for exercise in known.values())
     passed = sum(entry.passed_at is not None for number, entry in noted.items() if number in known)
     guessed = sum(normal(place.partition(".")[0]) in labs for place in guesses())
     guess_lines = [_n("{count} guess is kept.", "{count} guesses are kept.", guessed).format(count=guessed)]
@@ -46,7 +47,7 @@ def report(lab: str | None = None) -> str:
                 passed=passed, count=len(known)
             ),
             *(
-                f"  {number:<4}  {exercise.title:<{width}}  {_state(noted.get(number))}"
+                f"  {number:<4}  {padded(exercise.title, width)}  {_state(noted.get(number))}"
                 for number, exercise in known.items()
             ),
             *(guess_lines if guessed else []),

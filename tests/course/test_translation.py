@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import re
 from decimal import Decimal
 from pathlib import Path
@@ -11,9 +12,9 @@ import nbformat
 import polib
 import pytest
 
-from labs_helper import cli
-from labs_helper.common import po
-from labs_helper.course import authoring, editions
+from labs_helper import cli, doctor
+from labs_helper.common import po, translate
+from labs_helper.course import authoring, editions, reset
 from labs_helper.course.translation import (
     blocks,
     catalogs,
@@ -359,15 +360,6 @@ def test_what_is_offered_is_whole_and_right():
     assert not problems, "\n".join(problems)
 
 
-def test_each_message_keeps_its_places():
-    """Whatever the language, `.format` finds what it expects."""
-    for language in offered.languages():
-        file = ROOT / "labs_helper/locale" / language.code / "LC_MESSAGES/labs_helper.po"
-        catalog = po.read(file)
-        for english, text in catalog.texts.items():
-            assert set(re.findall(r"\{(\w+)", english)) == set(re.findall(r"\{(\w+)", text)), english
-
-
 @pytest.mark.parametrize("language", offered.languages(), ids=lambda language: language.code)
 def test_the_code_of_both_editions_is_one(language):
     for number in language.labs:
@@ -390,3 +382,42 @@ def test_the_command(capsys):
     ]
     assert cli.main(["translate", "check", "xx"]) == 1
     assert "no language 'xx'" in capsys.readouterr().err
+
+
+# --- What takes a language -----------------------------------------------------------------------------------------
+
+
+def test_a_lab_is_reset_in_the_language_of_its_edition(course, monkeypatch):
+    monkeypatch.setenv("LABS_HOME", str(course))
+    monkeypatch.delenv("LABS_LANGUAGE", raising=False)
+    authoring.build(folder=course / "notebooks", execute=False)
+    files = [course / "notebooks/00-start.ipynb", course / "notebooks/ko/00-start.ipynb"]
+    handed_out = [file.read_bytes() for file in files]
+    for file in files:
+        file.write_text("mine")
+    with translate.speaking("en"):
+        assert reset.restore("00", language="ko").copy.read_text() == "mine"
+    assert [file.read_bytes() for file in files] == [b"mine", handed_out[1]]
+    with translate.speaking("ko"):
+        assert "처음 받은 그대로" in str(reset.restore("00"))
+    with translate.speaking("en"):
+        reset.restore("00")
+    assert [file.read_bytes() for file in files] == handed_out
+    with pytest.raises(BadRequest, match="no edition in the language 'es'") as refused:
+        reset.restore("00", language="es")
+    assert "en, ko" in refused.value.do
+
+
+def test_check_setup_says_when_language_or_version_do_not_fit(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    monkeypatch.setenv("LABS_LANGUAGE", "eo")
+    (row,) = doctor.language_rows("00-start-here")
+    assert row.status == "NOTE" and "'eo'" in row.detail and "en, ko" in row.advice
+    monkeypatch.setenv("LABS_LANGUAGE", "")
+    for made_for, rows in [("0.0.1", 1), (doctor.version("labs-helper"), 0), (3, 0)]:
+        metadata = {"labs": {"language": "ko", "version": made_for}}
+        Path("00-start-here.ipynb").write_text(json.dumps({"metadata": metadata}))
+        assert len(doctor.language_rows("00-start-here")) == rows
+    Path("00-start-here.ipynb").write_text("[]")
+    assert doctor.language_rows("00-start-here") == []

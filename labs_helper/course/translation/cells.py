@@ -11,7 +11,7 @@ import labs_helper
 from labs_helper.common import po
 from labs_helper.common.translate import _, _n, speaking
 from labs_helper.course import editions
-from labs_helper.course.translation import blocks, code
+from labs_helper.course.translation import blocks, code, offered
 from labs_helper.course.translation.sources import pieces
 from labs_helper.errors import LabError
 
@@ -81,6 +81,33 @@ def edition(
                 lambda m: f"{m[1]}docs/{language}/{m[2]}" if (documents / m[2]).is_file() else m[0], cell.source
             )
     return notebook
+
+
+def pair(source: Path, language: offered.Language) -> tuple[NotebookNode, NotebookNode]:
+    """The learner and the solution edition of a lab in another language, without outputs.
+
+    Args:
+        source: the file in `notebooks/src/`; the translations are in `notebooks/locale/`.
+        language: what it is.
+    """
+    folder = source.parents[1]
+    catalog = po.read(folder / "locale" / language.code / f"{source.stem}.po")
+    words = translated(editions.read(source), catalog, language.code)
+    documents = folder.parent / "docs" / language.code
+    return (
+        edition(words, "learner", language.code, language.labs, documents),
+        edition(words, "solution", language.code, language.labs, documents),
+    )
+
+
+def learner_text_in(source: Path, language: str) -> str:
+    """The learner edition of a source in another language, as the text of its file.
+
+    Example:
+        learner_text_in(Path("notebooks/src/00-start-here.py"), "ko")
+    """
+    table = source.parents[2] / "labs_helper" / "locale" / offered.TABLE
+    return editions.text(pair(source, offered.find(language, table))[0])
 
 
 def _mark(count: int, language: str) -> str:

@@ -11,10 +11,10 @@ import io
 import re
 import textwrap
 import tokenize
-import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from labs_helper.common.markup import columns
 from labs_helper.course.translation.blocks import Kind, Piece
 
 WIDTH = 110  # columns of a comment that is wrapped again; a Hangul syllable has two
@@ -116,7 +116,7 @@ def _comments(code: str) -> Iterator[_Span]:
 def _comment(text: str, indent: str) -> str:
     rows, row, room = [], "", WIDTH - len(indent) - 2
     for word in text.split(" "):
-        if row and _columns(f"{row} {word}") > room:
+        if row and columns(f"{row} {word}") > room:
             rows.append(row)
             row = word
         else:
@@ -125,10 +125,6 @@ def _comment(text: str, indent: str) -> str:
     if not indent and not rows[1:]:
         return f"# {row}"
     return f"\n{indent}".join(f"# {row}" for row in rows)
-
-
-def _columns(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def _texts(code: str) -> Iterator[_Span]:

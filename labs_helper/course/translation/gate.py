@@ -16,15 +16,15 @@ from labs_helper.course.translation.blocks import Kind
 
 _CODE = re.compile(r"(`+)(?!`)(.+?)(?<!`)\1(?!`)", re.S)
 _TARGET = re.compile(r"\]\(\s*<?([^)\s>]+)")
-_ADDRESS = re.compile(r"""https?://[^\s)>"'`]+""")
+_ADDRESS = re.compile(r"""https?://[^\s)>"'`가-힣]*[\w/]""", re.A)
 _FORMULA = re.compile(r"(?<![\\$])\$(?=[^\s$])([^$\n]*[^\s$\\])\$(?!\d)")
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>|<!--.*?-->")
-_PLACE = re.compile(r"\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}")
+_PLACE = re.compile(r"\{(?!\w+: )[^{}]*(?:\{[^{}]*\}[^{}]*)*\}")  # {size: a number} is a dict that is described
 _ESCAPE = re.compile(r"\\[nrt]")
 _BOLD = re.compile(r"\*\*")
 _MARKS = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 _AFTER_A_PLACE = re.compile(
-    rf"\}}[`'\"”’)*]*({'|'.join(sorted({form for pair in FORMS.values() for form in pair}))})(?=[\s.,:;!?]|$)"
+    rf"\}}[`'\"”’*]*({'|'.join(sorted({form for pair in FORMS.values() for form in pair}))})(?=[\s.,:;!?]|$)"
 )
 
 
@@ -42,7 +42,7 @@ def problems(english: str, translation: str, kind: Kind | None = None, language:
     """
     found = [problem for check in _CHECKS if (problem := check(english, translation, kind))]
     if kind in ("heading", "paragraph", "list item", "table row"):
-        found += _structure(translation, kind)
+        found += _structure(english, translation, kind)
     if kind in (None, "text in code") and language == "ko" and (particle := _AFTER_A_PLACE.search(translation)):
         found.append(
             _("the particle {particle!r} after a place: spell both forms, such as 은(는)").format(particle=particle[1])
@@ -79,7 +79,8 @@ def _numbers(english: str, translation: str, _kind: Kind | None) -> str:
     one, other = Counter(quantities.stated(plain)), Counter(quantities.stated(said))
     free = quantities.in_words(plain)
     lost = dict(one - other)
-    added = {value: count for value, count in (other - one).items() if value not in free}
+    # A term may come with its English at first use: 4비트(4 bits).
+    added = {value: count for value, count in (other - one).items() if value not in free and value not in one}
     if not lost and not added:
         return ""
     return _difference(
@@ -112,13 +113,10 @@ def _columns(english: str, translation: str, kind: Kind | None) -> str:
     return _("the row has {other} columns, not {one}").format(one=one - 1, other=other - 1)
 
 
-def _structure(translation: str, kind: Kind) -> list[str]:
+def _structure(english: str, translation: str, kind: Kind) -> list[str]:
     """A heading stays a heading, and a paragraph does not become a list."""
-    pieces = blocks.cut(translation)
-    wanted = "table row" if kind == "table row" else "paragraph"
-    if len(pieces) == 1 and pieces[0].text and pieces[0].kind == wanted:
-        return []
-    return [_("it would be more than one {kind} in Markdown").format(kind=kind)]
+    one, other = ([(piece.kind, bool(piece.text)) for piece in blocks.cut(text)] for text in (english, translation))
+    return [] if one == other else [_("it would be more than one {kind} in Markdown").format(kind=kind)]
 
 
 def _without(text: str) -> str:

@@ -6,12 +6,14 @@ import re
 from decimal import Decimal, InvalidOperation
 
 _NUMBER = re.compile(
-    r"(?<![\w.])(\d[\d,]*(?:\.\d+)?|\d*\.\d+)(?:[ -]?(thousand|million|billion)\b|\s?(백만|십억|천|만|억|조)(?!이|큼))?"
+    r"(?<![\w.])(\d[\d,]*(?:\.\d+)?|\d*\.\d+)"
+    r"(?:[ -]?(thousand|million|billion|trillion)\b|\s?(백만|십억|천|만|억|조)(?!이|큼))?"
 )
 _SCALES = {
     "thousand": 10**3,
     "million": 10**6,
     "billion": 10**9,
+    "trillion": 10**12,
     "천": 10**3,
     "만": 10**4,
     "백만": 10**6,

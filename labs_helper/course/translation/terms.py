@@ -11,7 +11,12 @@ from labs_helper.catalog import course_folder
 from labs_helper.common.translate import _
 
 _BEGIN, _END = "<!-- terms: begin -->", "<!-- terms: end -->"
-_CODE = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)|\$[^$]+\$|(?<=\]\()[^)\s]+(?=[)\s])|\{[^{}]*\}", re.S)
+_CODE = re.compile(
+    r"(`+)(?!`).+?(?<!`)\1(?!`)|\$[^$]+\$|(?<=\]\()[^)\s]+(?=[)\s])|\{[^{}]*\}|https?://\S+"
+    r"|\blabs (?:board|doctor|models|notebooks|progress|reset|translate|update|workshop)(?: [a-z-]+)*"
+    r"|Reload Notebook from Disk|GitHub Models|\b[A-Za-z_][A-Za-z_.]*(?:\((?:[^()]|\([^()]*\))*\)|\[[^\]]*\])",
+    re.S,
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Term:
 
     def problem(self, english: str, translation: str) -> str | None:
         """What is wrong with a translation, or None."""
-        if not re.search(rf"\b(?:{self.english})\b", english, re.I):
+        if not re.search(rf"(?<![\w./=-])(?:{self.english})(?![\w/=-]|\.\w)", english, re.I):
             return None
         for word in self.never:
             if word in translation:
@@ -65,6 +70,8 @@ def problems(english: str, translation: str, terms: tuple[Term, ...]) -> list[st
     Example:
         problems("a token", "한 토큰", table("ko"))      # []
     """
+    if english == translation:  # code, or a name
+        return []
     plain, said = _CODE.sub(" ", english), _CODE.sub(" ", translation)
     return [found for term in terms if (found := term.problem(plain, said))]
 
