@@ -85,7 +85,7 @@ class KoreanText(str):
 
     __slots__ = ()
 
-    def format(self, *values: object, **names: object) -> str:  # type: ignore[override]  # named places only
+    def format(self, *values: object, **names: object) -> str:  # named places only
         """The sentence with its places filled."""
         if values:
             return str.format(self, *values, **names)

@@ -62,7 +62,7 @@ def read(path: Path) -> Catalog:
         english = entry.get("msgid")
         if english == "":
             if header := _PLURAL.search(entry.get("msgstr", "")):
-                form_of = gettext.c2py(header[1])  # type: ignore[attr-defined]  # in the module, not in its stubs
+                form_of = gettext.c2py(header[1])
         elif english is None or fuzzy:
             continue
         elif "msgid_plural" in entry:

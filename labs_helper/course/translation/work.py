@@ -88,7 +88,7 @@ def status(language: str | None = None, *, folder: Path | None = None) -> list[t
     Example:
         status("ko")[0]      # ('language', 'source', 'units', 'translated', 'fuzzy', 'offered')
     """
-    rows = [(_("language"), _("source"), _("units"), _("translated"), _("fuzzy"), _("offered"))]
+    rows: list[tuple[str, ...]] = [(_("language"), _("source"), _("units"), _("translated"), _("fuzzy"), _("offered"))]
     found = sources(folder)
     for spoken in _chosen(language, folder):
         for source in found:
