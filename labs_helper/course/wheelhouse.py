@@ -99,7 +99,7 @@ def _check(systems: Sequence[str], pythons: Sequence[str]) -> None:
         wrong = [name for name in asked if name not in known]
         if wrong or not asked:
             raise BadRequest(
-                _("{name!r} is no {kind} that the course has packages for.").format(
+                _("{name!r} is not a {kind} that the course has packages for.").format(
                     name=wrong[0] if wrong else "", kind=kind
                 ),
                 _("Name some of: {known}.").format(known=", ".join(known)),
@@ -181,7 +181,7 @@ def wheels_of(lock: dict[str, Any], python: str) -> list[transfer.Remote]:
         wheel = offered[name]
         if WHEEL.fullmatch(name) is None:
             raise LabError(
-                _("The index offers {name!r}, which is no name of a wheel.").format(name=name[:80]),
+                _("The index offers {name!r}, which is not the name of a wheel.").format(name=name[:80]),
                 _("Check which index uv asks."),
             )
         chosen.append(transfer.Remote(name, wheel["url"], int(wheel["size"]), wheel["hashes"]["sha256"]))
