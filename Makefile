@@ -101,6 +101,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy --platform win32 --no-warn-unreachable
+	$(BIN)/mypy start.py
 	$(BIN)/python tests/as_on_windows.py
 	$(BIN)/lint-imports
 	$(BIN)/python docs/style_check.py

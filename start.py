@@ -35,6 +35,7 @@ import urllib.request
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parent
 LEAST = (3, 11)  # as in pyproject.toml
@@ -176,7 +177,7 @@ def note_slow_blas(folder: Path, options: argparse.Namespace) -> None:
 def environment(options: argparse.Namespace) -> Path:
     """The folder of the environment: conda's of environment.yml if that is active, else .venv."""
     if options.venv:
-        return Path.cwd() / options.venv
+        return Path.cwd() / str(options.venv)
     if os.environ.get("CONDA_DEFAULT_ENV") == "phi35-labs" and os.environ.get("CONDA_PREFIX"):
         return Path(os.environ["CONDA_PREFIX"])
     return ROOT / ".venv"
@@ -220,7 +221,7 @@ def set_up(folder: Path, options: argparse.Namespace) -> None:
         (folder / MARKER).write_text(text + "\n", encoding="utf-8")
 
 
-def installed(folder: Path) -> dict:
+def installed(folder: Path) -> dict[str, Any]:
     """What the marker says; empty without one, or with one that says nothing."""
     try:
         state = json.loads((folder / MARKER).read_text(encoding="utf-8"))
@@ -279,13 +280,15 @@ def check_system(folder: Path) -> None:
 
 def long_paths() -> bool:
     """Whether Windows opens paths with more than 260 characters."""
-    import winreg
+    if sys.platform == "win32":
+        import winreg
 
-    try:
-        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"SYSTEM\CurrentControlSet\Control\FileSystem") as key:
-            return bool(winreg.QueryValueEx(key, "LongPathsEnabled")[0])
-    except OSError:
-        return False
+        try:
+            with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"SYSTEM\CurrentControlSet\Control\FileSystem") as key:
+                return bool(winreg.QueryValueEx(key, "LongPathsEnabled")[0])
+        except OSError:
+            return False
+    return True
 
 
 def check_card(gpu: str, options: argparse.Namespace) -> None:
@@ -474,7 +477,9 @@ class Packages:
 
     def uv(self) -> str | None:
         """uv out of its wheel, which is a zip file with the program in it."""
-        for wheel in sorted(self.wheels.glob("uv-*.whl")) if self.wheels else []:
+        if self.wheels is None:
+            return None
+        for wheel in sorted(self.wheels.glob("uv-*.whl")):
             with zipfile.ZipFile(str(wheel)) as opened:
                 for name in opened.namelist():
                     if re.fullmatch(r"uv-[\w.]+\.data/scripts/uv(\.exe)?", name):
@@ -574,12 +579,13 @@ class Wheelhouse:
         with self._open(name) as opened:
             return opened.read(most + 1)
 
-    def _open(self, name: str):
+    def _open(self, name: str) -> IO[bytes]:
         if not self.is_address:
             return (Path(self.place).expanduser() / name).open("rb")
         # Straight to the room: a proxy of the environment knows nothing about it.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        return opener.open(f"{self.place}/{name}", timeout=30)
+        answer: IO[bytes] = opener.open(f"{self.place}/{name}", timeout=30)
+        return answer
 
     def _parse(self, text: bytes) -> tuple[dict[str, tuple[int, str]], dict[str, list[str]]]:
         try:
