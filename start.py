@@ -525,16 +525,23 @@ def nearby() -> list[Path]:
     if WINDOWS:
         folders += [Path(f"{letter}:\\") for letter in "DEFGHIJKLMNOPQRSTUVWXYZ"]
     else:
-        for base in ("/Volumes", "/media", "/run/media", "/mnt"):
-            with contextlib.suppress(OSError):
-                folders += sorted(Path(base).iterdir())
-                folders += [each for one in sorted(Path(base).iterdir()) for each in sorted(one.iterdir())]
+        for base in ("/Volumes", "/media", "/run/media", "/mnt"):  # a stick is in it, or in a folder of the user's name
+            inside = entries(Path(base))
+            folders += inside + [each for one in inside for each in entries(one)]
     found = []
     for folder in folders:
         with contextlib.suppress(OSError):
             if (folder / WHEELHOUSE / MANIFEST).is_file():
                 found.append(folder / WHEELHOUSE)
     return found
+
+
+def entries(folder: Path) -> list[Path]:
+    """What is in a folder; nothing if it cannot be read."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
 
 
 def system() -> str:

@@ -14,6 +14,7 @@ import platform
 import re
 import stat
 import sys
+import sysconfig
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -85,6 +86,8 @@ def system() -> str:
     """
     kind = {"darwin": "macos", "win32": "windows"}.get(sys.platform, "linux")
     machine = platform.machine().lower()
+    if is_windows():  # the processor of this Python, which may be another than the computer's
+        machine = sysconfig.get_platform().removeprefix("win-")
     return f"{kind}-{_MACHINES.get(machine, machine)}"
 
 
