@@ -140,7 +140,7 @@ if [ "$way" != container ]; then
   [ "$way" = start ] || absent "venv's pip" "python3 -c 'import ensurepip'"
   [ "$way" = uv ] || absent uv "command -v uv"
   if [ "$way" = wheelhouse ]; then
-    absent "the network" "python3 -c 'import socket; socket.create_connection((\"192.0.2.1\", 80), 5)'"
+    absent "the network" "python3 -c 'import socket; socket.create_connection((\"example.org\", 80), 5)'"
   fi
   step "python3 start.py setup" inside "python3 start.py setup"
   cat "$LABS_ROOT.log"
