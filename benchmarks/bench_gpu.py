@@ -2,9 +2,9 @@
 
     python -m benchmarks gpu [--shape mini moe] [--layers N] [--tokens 64] [--runs 3] [--json FILE]
 
-Weights are random, at 4 bits, and are written to a temporary folder first (2 GB for mini, 24 GB for moe). Each token reads
-every weight but the table of embeddings, of which it reads one row, and of the experts two of sixteen. Bytes that a token
-reads, times tokens a second, over the bytes a second that MLX copies here: that is the share.
+Weights are random, at 4 bits, and are written to a temporary folder first (2 GB for mini, 24 GB for moe). Each token
+reads every weight but the table of embeddings, of which it reads one row, and two of sixteen experts. The share is what
+a token reads, times tokens a second, over the bytes a second that MLX copies here.
 """
 
 from __future__ import annotations
