@@ -85,19 +85,22 @@ def _from_new_first(a: Array, b: Array, cos: Array, sin: Array) -> tuple[Array, 
 
 # --- 8.3 One head ---------------------------------------------------------------------------------------------------
 
-HEADS = tuple(tuple(_numbers(count, 4, seed=10 * count + n) for n in range(3)) for count in (3, 5))
+HEADS = tuple(  # queries of the newest tokens, keys and values of all
+    tuple(_numbers(count, 4, seed=10 * seen + n) for n, count in enumerate((new, seen, seen)))
+    for new, seen in ((3, 3), (5, 5), (2, 6), (1, 4))
+)
 
 
 def _head(
     scale: Callable[[Array], float] = lambda q: q.shape[-1] ** 0.5,
-    hidden: Callable[[int], Array] = lambda count: np.triu(np.ones((count, count), bool), 1),
+    hidden: Callable[[Array, int], Array] = lambda ones, old: np.triu(ones, old + 1),
     axis: int = -1,
     after: bool = False,
     soft: bool = True,
 ) -> Callable[..., Array]:
     def attend(q: Array, k: Array, v: Array) -> Array:
         scores = q @ k.T / scale(q)
-        hide = hidden(len(q))
+        hide = hidden(np.ones((len(q), len(k)), bool), len(k) - len(q))
         if not soft:
             return np.where(hide, 0, scores) @ v
         if not after:
@@ -164,7 +167,7 @@ def _one_residual(x: Array, look: Any, think: Any, norm_look: Any, norm_think: A
     return think(norm_think(x + look(norm_look(x))))
 
 
-# --- 8.8 The nucleus ------------------------------------------------------------------------------------------------
+# --- 8.9 The nucleus ------------------------------------------------------------------------------------------------
 
 CHANCES = (([0.1, 0.5, 0.05, 0.3, 0.05], 0.75), ([0.2, 0.1, 0.6, 0.1], 0.5), ([0.4, 0.35, 0.15, 0.1], 0.8))
 
@@ -224,9 +227,10 @@ def references() -> list[Reference]:
             solution("08", "attend"),
             HEADS,
             {
-                "no mask": _head(hidden=lambda count: np.zeros((count, count), bool)),
-                "mask the wrong way": _head(hidden=lambda count: np.tril(np.ones((count, count), bool), -1)),
-                "itself hidden": _head(hidden=lambda count: np.triu(np.ones((count, count), bool))),
+                "no mask": _head(hidden=lambda ones, old: ~ones),
+                "mask the wrong way": _head(hidden=lambda ones, old: np.tril(ones, old - 1)),
+                "itself hidden": _head(hidden=np.triu),
+                "new tokens as if they came first": _head(hidden=lambda ones, old: np.triu(ones, 1)),
                 "masked after softmax": _head(after=True),
                 "no scale": _head(scale=lambda q: 1.0),
                 "scale without root": _head(scale=lambda q: q.shape[-1]),
@@ -299,7 +303,7 @@ def references() -> list[Reference]:
             kept=_kept,
         ),
         Reference(
-            "8.8",
+            "8.9",
             lambda chances, top_p: sorted(np.asarray(solution("08", "nucleus")(chances, top_p)).tolist()),
             CHANCES,
             {
@@ -320,7 +324,9 @@ def references() -> list[Reference]:
                 "sum": lambda attention, lookers, sources: attention[:, :, lookers, sources].sum(-1),
                 "best": lambda attention, lookers, sources: attention[:, :, lookers, sources].max(-1),
                 "layers averaged": lambda attention, lookers, sources: attention[:, :, lookers, sources].mean((-1, -2)),
-                "all pairs": lambda attention, lookers, sources: attention[:, :, lookers][:, :, :, sources].mean((2, 3)),
+                "all pairs": lambda attention, lookers, sources: attention[:, :, lookers][:, :, :, sources].mean(
+                    (2, 3)
+                ),
                 "one later": lambda attention, lookers, sources: attention[
                     :, :, [min(place + 1, 4) for place in lookers], sources
                 ].mean(-1),

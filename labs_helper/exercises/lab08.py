@@ -135,6 +135,10 @@ def _attend(value: object) -> str:
             "no mask": _("There is no mask: the first token already sees the last one, and so the answer."),
             "mask the wrong way": _("The mask is the wrong way round: tokens look ahead, and not back."),
             "itself hidden": _("A token may look at itself: hide what comes after it, and no more. The first has nan."),
+            "new tokens as if they came first": _(
+                "Right as long as all tokens are new. With old keys in front, the last query belongs to the last key: "
+                "start the mask at k=len(k) - len(q) + 1."
+            ),
             "masked after softmax": _(
                 "The mask came after the softmax, so the shares no longer sum to 1. Set scores to -inf before it."
             ),
@@ -247,43 +251,7 @@ def _layer(value: object) -> str:
     return _("Right: two parts, each behind its norm, each added.")
 
 
-# --- 8.8 The nucleus ------------------------------------------------------------------------------------------
-
-
-def _nucleus(value: object) -> str:
-    function = a_function(value, "nucleus")
-    tried = stored.cases("8.8")
-
-    def read(answer: object, call: str) -> list[int]:
-        if is_unfilled(answer):
-            raise NotYet
-        if getattr(answer, "dtype", None) == bool:  # a mask of those that stay
-            answer = np.flatnonzero(answer)
-        made = _array(list(answer) if isinstance(answer, (set, frozenset)) else answer, call)
-        if made.size and all(0 < part < 1 for part in made.ravel()):
-            raise TryAgain(_("{call} returned probabilities. Return which tokens stay: their numbers.").format(call=call))
-        return sorted(int(number(part)) for part in made.ravel())
-
-    diagnosis.judge(
-        function,
-        tried,
-        {
-            "one too few": _("The token that crosses top_p stays as well: the kept ones have at least top_p."),
-            "above the threshold": _("top_p is no limit for single tokens. It is the sum of the best ones."),
-            "one too many": _("One too many: stop as soon as the sum has reached top_p."),
-            "first ones": _("You added up in the order of the list. Sort by probability first, the best in front."),
-            "worst": _("You began with the worst tokens."),
-            "": _("Sort, best first. A token stays if those before it have less than top_p together."),
-        },
-        call=lambda chances, top_p: f"nucleus({chances}, {top_p})",
-        made=lambda chances, top_p: [np.array(chances), top_p],
-        read=read,
-        close=lambda answer, right: answer == sorted(right),
-    )
-    return _("Right: the smallest set of best tokens that has at least top_p.")
-
-
-# --- 8.9 The whole model --------------------------------------------------------------------------------------
+# --- 8.8 The whole model --------------------------------------------------------------------------------------
 
 
 def _whole(value: object) -> str:
@@ -349,6 +317,44 @@ def _difference(answer: list[int], right: list[int], stops: Sequence[int]) -> st
     )
 
 
+# --- 8.9 The nucleus ------------------------------------------------------------------------------------------
+
+
+def _nucleus(value: object) -> str:
+    function = a_function(value, "nucleus")
+    tried = stored.cases("8.9")
+
+    def read(answer: object, call: str) -> list[int]:
+        if is_unfilled(answer):
+            raise NotYet
+        if isinstance(answer, np.ndarray) and answer.dtype == np.bool_:  # a mask of those that stay
+            answer = np.flatnonzero(answer)
+        made = _array(list(answer) if isinstance(answer, (set, frozenset)) else answer, call)
+        if made.size and all(0 < part < 1 for part in made.ravel()):
+            raise TryAgain(
+                _("{call} returned probabilities. Return which tokens stay: their numbers.").format(call=call)
+            )
+        return sorted(int(number(part)) for part in made.ravel())
+
+    diagnosis.judge(
+        function,
+        tried,
+        {
+            "one too few": _("The token that crosses top_p stays as well: the kept ones have at least top_p."),
+            "above the threshold": _("top_p is no limit for single tokens. It is the sum of the best ones."),
+            "one too many": _("One too many: stop as soon as the sum has reached top_p."),
+            "first ones": _("You added up in the order of the list. Sort by probability first, the best in front."),
+            "worst": _("You began with the worst tokens."),
+            "": _("Sort, best first. A token stays if those before it have less than top_p together."),
+        },
+        call=lambda chances, top_p: f"nucleus({chances}, {top_p})",
+        made=lambda chances, top_p: [np.array(chances), top_p],
+        read=read,
+        close=lambda answer, right: answer == sorted(right),
+    )
+    return _("Right: the smallest set of best tokens that has at least top_p.")
+
+
 # --- 8.10 Which head copies -----------------------------------------------------------------------------------
 
 
@@ -358,7 +364,9 @@ def _copy_scores(value: object) -> str:
         value,
         "copy_scores",
         {
-            "exchanged": _("You read attention[..., source, looker]. A row is the token that looks: looker comes first."),
+            "exchanged": _(
+                "You read attention[..., source, looker]. A row is the token that looks: looker comes first."
+            ),
             "sum": _("This is the sum. Take the mean, or long codes count more."),
             "best": _("This is the largest share. Take the mean over all pairs."),
             "layers averaged": _("You averaged over the heads too. Keep (layers, heads)."),
@@ -441,7 +449,7 @@ def exercises() -> tuple[Exercise, ...]:
             _("Write a head of attention"),
             _attend,
             (
-                _("np.triu(np.ones((T, T), bool), k=1) is True where a token would look ahead."),
+                _("np.triu(np.ones(scores.shape, bool), k=len(k) - len(q) + 1) is True for what comes later."),
                 _("Subtract the maximum of each row before exp, and divide by the sum of each row (axis=-1)."),
                 _("shares @ v, with scores q @ k.T / np.sqrt(q.shape[-1])"),
             ),
@@ -484,20 +492,20 @@ def exercises() -> tuple[Exercise, ...]:
         ),
         Exercise(
             "8.8",
-            _("Find the nucleus"),
-            _nucleus,
-            (
-                _("order = np.argsort(-chances); the sums before each are np.cumsum(chances[order]) - chances[order]."),
-                _("order[before < top_p]"),
-            ),
-        ),
-        Exercise(
-            "8.9",
             _("Answer twenty questions with your own model"),
             _whole,
             (
                 _("model.prompt(question).ids is the prompt. Write until a stop token comes, and keep that one."),
                 _("[(model.prompt(q).ids, own_answer(model.prompt(q).ids)) for q in questions]"),
+            ),
+        ),
+        Exercise(
+            "8.9",
+            _("Find the nucleus"),
+            _nucleus,
+            (
+                _("order = np.argsort(-chances); the sums before each are np.cumsum(chances[order]) - chances[order]."),
+                _("order[before < top_p]"),
             ),
         ),
         Exercise(
@@ -519,4 +527,3 @@ def exercises() -> tuple[Exercise, ...]:
             ),
         ),
     )
-

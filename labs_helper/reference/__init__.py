@@ -13,6 +13,7 @@ It computes what MLX computes, to a thousandth of a logit (`tests/parity/referen
 | `answering` | greedy and sampled tokens |
 | `looking` | what a record says: tokens after each layer, cells of a picture |
 | `record` | what a model looked at while it answered, for `Answer.attention` |
+| `copying`, `places`, `scenes` | material of the experiments, in which the right place is known |
 | `reading` | from a model or a folder to its reference |
 """
 

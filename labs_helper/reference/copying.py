@@ -1,7 +1,4 @@
-"""The material of lab 08's experiments: conversations in which it is known what has to be copied, said or patched.
-
-Each function takes a `Model` for its tokenizer and template, and draws with a seed of its own.
-"""
+"""Lab 08: prompts in which it is known what has to be copied, and from where. Each function draws with its own seed."""
 
 from __future__ import annotations
 
@@ -15,7 +12,6 @@ import numpy as np
 from labs_helper.catalog import course_folder
 from labs_helper.common.translate import _
 from labs_helper.errors import LabError
-from labs_helper.reference.answering import generate
 from labs_helper.reference.changes import NOTHING, Change
 from labs_helper.reference.model import Reference
 
@@ -24,13 +20,6 @@ if TYPE_CHECKING:
 
     from labs_helper.models.model import Model
 
-ASK = {  # "Where is ...?" in the five languages of the bundled models
-    "en": "Where is {city}?",
-    "zh": "{city}在哪里?",
-    "ko": "{city}은 어디에 있나요?",
-    "ja": "{city}はどこにありますか?",
-    "es": "¿Dónde está {city}?",
-}
 NAMES = ("Ana", "Ben", "Nina", "Omar", "Rosa", "David", "Emma", "Felix")
 FILLER = (
     *("Nairobi is a city in Kenya.", "The capital of France is Paris.", "The colour of snow is white."),
@@ -103,7 +92,7 @@ def repeats(model: Model, count: int = 40, words: int = 6, seed: int = 8) -> lis
         repeats(model)[0].lookers
     """
     chance, texts = random.Random(seed), []
-    known = [word for word in _table("words")["en"] if word.isalpha()]
+    known = [word for word in table("words")["en"] if word.isalpha()]
     for _text in range(count):
         said = " ".join(chance.sample(known, words))
         texts.append(copied(model, f"Repeat: {said}", said, said))
@@ -145,67 +134,12 @@ def conversation(model: Model, question: str, answer: str) -> tuple[tuple[int, .
     return found
 
 
-@dataclass(frozen=True)
-class Fact:
-    """A question where a city is, with the model's own answer.
-
-    Attributes:
-        city, country: as the answer names them.
-        language: of the question.
-        ids: prompt and answer.
-        prompt_tokens: how many of them are the prompt.
-        city_places: where the city is in the prompt.
-        place: the place that chooses the first token of the country.
-    """
-
-    city: str
-    country: str
-    language: str
-    ids: tuple[int, ...]
-    prompt_tokens: int
-    city_places: tuple[int, ...]
-    place: int
-
-
-def facts(model: Model, reference: Reference, language: str, count: int = 20) -> list[Fact]:
-    """Cities whose country the model names rightly, in the order of the course's table.
+def table(name: str) -> pandas.DataFrame:
+    """A table of the course's small world: "cities", "countries", "words", ...
 
     Example:
-        facts(model, reference, "zh")[0].country      # '法国'
+        table("words")["en"]
     """
-    engine: Any = model.engine
-    names = {row["en"]: row[language] for row in _table("countries").to_dict("records")}
-    found: list[Fact] = []
-    for row in _table("cities").to_dict("records"):
-        city, country = row[language], names.get(row["country"], "")
-        if not country or len(found) == count:
-            continue
-        question = ASK[language].format(city=city)
-        prompt = model.prompt(question).ids
-        answer = list(generate(reference, prompt, 40, stop=engine.stop_ids))
-        pieces = [engine.pieces.readable(token) for token in answer]
-        ends = np.cumsum([len(piece) for piece in pieces])
-        at = "".join(pieces).find(country)
-        if at < 0:
-            continue
-        first = int(np.searchsorted(ends, at, side="right"))  # the token in which the name begins
-        while not pieces[first].strip():
-            first += 1
-        span, place = _span(engine, prompt, city), len(prompt) + first - 1
-        found.append(Fact(city, country, language, (*prompt, *answer), len(prompt), span, place))
-    return found
-
-
-def _span(engine: Any, ids: Sequence[int], word: str) -> tuple[int, ...]:
-    """The places of a word in a prompt."""
-    pieces = [engine.pieces.readable(token) for token in ids]
-    ends = np.cumsum([len(piece) for piece in pieces])
-    at = "".join(pieces).rindex(word)
-    first, last = (int(np.searchsorted(ends, place, side="right")) for place in (at, at + len(word) - 1))
-    return tuple(range(first, last + 1))
-
-
-def _table(name: str) -> pandas.DataFrame:
     import pandas
 
     return pandas.read_csv(course_folder() / "data" / "world" / f"{name}.csv", keep_default_na=False)
