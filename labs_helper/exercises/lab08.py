@@ -64,7 +64,11 @@ def _judged(
         return made
 
     def arrays(*arguments: Any) -> list[Any]:
-        return [np.array(part, dtype=float) if isinstance(part, list) else part for part in arguments]
+        # Arrays have at least two axes or numbers that are not whole; a list of whole numbers is a list of positions.
+        return [
+            np.array(part, dtype=float) if isinstance(part, list) and not all(type(n) is int for n in part) else part
+            for part in arguments
+        ]
 
     diagnosis.judge(function, tried, sentences, call=told, made=arrays, read=read, close=_same)
     return len(tried)
