@@ -329,8 +329,6 @@ def _nucleus(value: object) -> str:
     tried = stored.cases("8.9")
 
     def read(answer: object, call: str) -> list[int]:
-        if is_unfilled(answer):
-            raise NotYet
         if isinstance(answer, np.ndarray) and answer.dtype == np.bool_:  # a mask of those that stay
             answer = np.flatnonzero(answer)
         made = _array(list(answer) if isinstance(answer, (set, frozenset)) else answer, call)
