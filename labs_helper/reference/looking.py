@@ -1,4 +1,4 @@
-"""What can be read off a record: tokens after each layer, and cells of a picture that were looked at."""
+"""What can be read off a record: where a word is, tokens after each layer, and cells of a picture that were looked at."""
 
 from __future__ import annotations
 
@@ -14,9 +14,29 @@ from labs_helper.reference import parts
 from labs_helper.reference.model import Reference
 
 if TYPE_CHECKING:
+    from labs_helper.models.answers import Answer
     from labs_helper.reference.weights import Array
 
 CELLS = 12  # on each side of a view
+
+
+def span(pieces: Sequence[str], word: str) -> tuple[int, ...]:
+    """Which tokens hold a word, the first time that it occurs; none if it does not.
+
+    Args:
+        pieces: the readable tokens of a text.
+        word: what to look for.
+
+    Example:
+        >>> span([" It", " is", " in", " Pe", "ru", "."], "Peru")
+        (3, 4)
+    """
+    at = "".join(pieces).find(word) if word else -1
+    if at < 0:
+        return ()
+    ends = np.cumsum([len(piece) for piece in pieces])
+    first, last = np.searchsorted(ends, (at, at + len(word) - 1), side="right")
+    return tuple(range(int(first), int(last) + 1))
 
 
 def stages(reference: Reference, residual: Array, place: int) -> Array:
@@ -70,6 +90,32 @@ def lens(
                 }
             )
     return rows
+
+
+def looked_at(answer: Answer, word: str, layer: int, head: int, plan: Layout) -> Array:
+    """What one head looked at in a picture when a word of the answer was chosen, cell by cell.
+
+    The word's first token is chosen with the attention of the token before it.
+
+    Args:
+        answer: to a question with one picture, asked with record_attention=True.
+        word: as the answer writes it.
+        layer, head: from 0.
+        plan: how the picture was cut.
+
+    Raises:
+        BadRequest: the answer does not say the word, its attention was not recorded, or there is no such head.
+
+    Example:
+        looked_at(answer, "orange", 2, 0, layout(336, 336, 1))
+    """
+    places = span([token.piece for token in answer.tokens], word)
+    if not places:
+        raise BadRequest(
+            _("The answer does not say {word!r}.").format(word=word), _("Choose a word of answer.text.")
+        )
+    row: Array = answer.attention.head(layer, head)[answer.prompt_tokens + places[0] - 1]
+    return on_picture(row, answer.prompt.ids, plan)
 
 
 def on_picture(shares: Array, ids: Sequence[int], plan: Layout, picture: int = 1) -> Array:

@@ -1,4 +1,4 @@
-"""Lab 08: cities and their countries, where a model says them, and one city's rows put into another one's run."""
+"""Lab 08: cities and their countries, and the tokens with which a model is asked for them and says them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from labs_helper.common.translate import _
-from labs_helper.errors import BadRequest
 from labs_helper.reference.answering import generate
-from labs_helper.reference.changes import Change
 from labs_helper.reference.copying import conversation, table
+from labs_helper.reference.looking import span
 from labs_helper.reference.model import Reference
 
 if TYPE_CHECKING:
@@ -36,8 +32,8 @@ class Fact:
         city, country: as the answer names them.
         language: of the question.
         ids: prompt and answer.
-        prompt_tokens: how many of them are the prompt.
-        city_places: where the city is in the prompt.
+        asked: where the city is in the question.
+        said: where the answer repeats the city's name; empty if it does not, before it names the country.
         place: the place that chooses the first token of the country.
     """
 
@@ -45,9 +41,14 @@ class Fact:
     country: str
     language: str
     ids: tuple[int, ...]
-    prompt_tokens: int
-    city_places: tuple[int, ...]
+    asked: tuple[int, ...]
+    said: tuple[int, ...]
     place: int
+
+    @property
+    def answer(self) -> int:
+        """The first token of the country, which is chosen at `place`."""
+        return self.ids[self.place + 1]
 
 
 def facts(model: Model, reference: Reference, language: str, count: int = 20) -> list[Fact]:
@@ -63,19 +64,15 @@ def facts(model: Model, reference: Reference, language: str, count: int = 20) ->
         city, country = row[language], names.get(row["country"], "")
         if not country or len(found) == count:
             continue
-        question = ASK[language].format(city=city)
-        prompt = model.prompt(question).ids
+        prompt = model.prompt(ASK[language].format(city=city)).ids
         answer = list(generate(reference, prompt, 40, stop=engine.stop_ids))
-        pieces = [engine.pieces.readable(token) for token in answer]
-        ends = np.cumsum([len(piece) for piece in pieces])
-        at = "".join(pieces).find(country)
-        if at < 0:
+        asked, told = ([engine.pieces.readable(token) for token in ids] for ids in (prompt, answer))
+        first = span(told, country)[:1]
+        if not first:
             continue
-        first = int(np.searchsorted(ends, at, side="right"))  # the token in which the name begins
-        while not pieces[first].strip():
-            first += 1
-        span, place = _span(engine, prompt, city), len(prompt) + first - 1
-        found.append(Fact(city, country, language, (*prompt, *answer), len(prompt), span, place))
+        said = tuple(len(prompt) + place for place in span(told[: first[0]], city))
+        place = len(prompt) + first[0] - 1
+        found.append(Fact(city, country, language, (*prompt, *answer), span(asked, city), said, place))
     return found
 
 
@@ -95,7 +92,13 @@ def english_name(model: Model, fact: Fact) -> int:
 def city_pairs(
     cities: Sequence[Fact], count: int, *, same_country: bool = False, seed: int = 8
 ) -> list[tuple[Fact, Fact]]:
-    """Pairs of cities with as many tokens each, in different countries or in the same one.
+    """Pairs whose rows can be exchanged: every part of question and answer has as many tokens in both.
+
+    Args:
+        cities: from `facts`.
+        count: how many pairs, or fewer if there are no more.
+        same_country: pairs in the same country; otherwise their countries begin with different tokens.
+        seed: of the draw.
 
     Example:
         city_pairs(facts(model, reference, "en", 60), 20)
@@ -105,45 +108,14 @@ def city_pairs(
         for one in cities
         for other in cities
         if one is not other
-        and (one.country == other.country) == same_country
-        and len(one.city_places) == len(other.city_places)
+        and (one.country == other.country if same_country else one.answer != other.answer)
+        and _lengths(one) == _lengths(other)
+        and one.said
     ]
     random.Random(seed).shuffle(pairs)
     return pairs[:count]
 
 
-def patched(model: Model, reference: Reference, one: Fact, other: Fact, stage: int, where: str = "city") -> str:
-    """What the model answers about one city with rows of another one's run put in.
-
-    Args:
-        model, reference: the same model.
-        one: the city that is asked for.
-        other: the city whose rows are put in.
-        stage: 0 is the embedding, n + 1 is what layer n passes on.
-        where: "city", its own places, or "after", all places of the prompt behind it.
-
-    Raises:
-        BadRequest: `where` is neither.
-
-    Example:
-        patched(model, reference, paris, lima, 2)
-    """
-    if where not in ("city", "after"):
-        raise BadRequest(_("There is no place {where!r}.").format(where=where), _('Use "city" or "after".'))
-    engine: Any = model.engine
-    asked, source = one.ids[: one.prompt_tokens], other.ids[: other.prompt_tokens]
-    rows = reference.run(source, total=len(source) + 20, record=True).residual
-    behind = range(one.city_places[-1] + 1, min(len(asked), len(source)))
-    places = one.city_places if where == "city" else behind
-    put = {(stage, place): rows[stage, place] for place in places}
-    said = generate(reference, asked, 20, stop=engine.stop_ids, change=Change(put=put))
-    return "".join(engine.pieces.readable(token) for token in said)
-
-
-def _span(engine: Any, ids: Sequence[int], word: str) -> tuple[int, ...]:
-    """The places of a word in a prompt."""
-    pieces = [engine.pieces.readable(token) for token in ids]
-    ends = np.cumsum([len(piece) for piece in pieces])
-    at = "".join(pieces).rindex(word)
-    first, last = (int(np.searchsorted(ends, place, side="right")) for place in (at, at + len(word) - 1))
-    return tuple(range(first, last + 1))
+def _lengths(fact: Fact) -> tuple[int, ...]:
+    """How many tokens the city has in the question and in the answer, and where the country is chosen."""
+    return len(fact.asked), len(fact.said), fact.place
