@@ -254,7 +254,7 @@ def test_help_is_quick_and_loads_nothing_heavy():
     ("typed", "offered"),
     [
         ("labs models fetch phi-3.5-v", ["phi-3.5-vision-instruct-4bit", "phi-3.5-vision-instruct-8bit"]),
-        ("labs reset 0", ["00", "01", "02", "03", "05", "06", "07"]),
+        ("labs reset 0", ["00", "01", "02", "03", "05", "06", "07", "08"]),
         ("labs doctor --lab 07", ["07"]),
         ("labs works", ["workshop"]),
     ],

@@ -53,7 +53,7 @@ def labs() -> tuple[Lab, ...]:
     """All labs, in the order in which they are taken.
 
     Example:
-        [lab.number for lab in labs()]      # ['00', '01', '02', '03', '05', '06', '07']
+        [lab.number for lab in labs()]      # ['00', '01', '02', '03', '05', '06', '07', '08']
     """
     text = (Path(__file__).parent / "labs.toml").read_text(encoding="utf-8")
     return tuple(Lab(**{**entry, "roles": tuple(entry["roles"])}) for entry in tomllib.loads(text)["lab"])

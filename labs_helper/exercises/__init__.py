@@ -44,7 +44,7 @@ def labs_with_exercises() -> list[str]:
     """The numbers of the labs that have exercises.
 
     Example:
-        labs_with_exercises()      # ["00", "01", "02", "03", "05", "06", "07"]
+        labs_with_exercises()      # ["00", "01", "02", "03", "05", "06", "07", "08"]
     """
     return [lab.number for lab in catalog.labs() if lab.exercises]
 

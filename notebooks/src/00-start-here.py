@@ -41,10 +41,10 @@ check_setup("00")
 # experts. Microsoft published them in August 2024 under the MIT licence. In this course you run them, look inside them, and
 # test what is claimed about them. MLX is Apple's library for machine learning. It runs on Macs and, more slowly, on Linux.
 #
-# ![A map of the labs. 00 leads into a box with all the others. In the box, dashed arrows lead from 01 to 03, from 03 to 07, and
-# from 01 to 02. 05 and 06 have no arrow. Two small dashed circles hold 04 and 08.](../images/course-map.svg)
+# ![A map of the labs. 00 leads into a box with all the others. In the box, dashed arrows lead from 01 to 03, from 03 to 07, from 01
+# to 02, and from 01 to 08. 05 and 06 have no arrow. A small dashed circle holds 04.](../images/course-map.svg)
 #
-# Takeaway: start with 00. A dashed arrow means that the earlier lab helps. Dashed circles are labs that do not exist yet.
+# Takeaway: start with 00. A dashed arrow means that the earlier lab helps. The dashed circle is a lab that does not exist yet.
 #
 # | lab | you will | time |
 # | --- | --- | --- |
@@ -56,14 +56,14 @@ check_setup("00")
 # | [05](05-fine-tune.ipynb) | teach a model something new, and measure what it forgets | core 1 hour 30 minutes, everything 2 hours |
 # | [06](06-serve.ipynb) | serve a model to twenty people, and break the server | core 1 hour 30 minutes, everything 1 hour 45 minutes |
 # | [07](07-agents.ipynb) | run an agent whose tools are real | 1 hour 5 minutes |
-# | 08 | read a Phi model in NumPy | not there yet |
+# | [08](08-inside.ipynb) | write a Phi in NumPy, and find out what its heads do | core 1 hour 30 minutes, everything 2 hours 30 minutes |
 #
 # The **core** of a lab is its main path. Parts that go deeper say *optional* in their headings, and nothing outside of them
 # needs them. Three routes:
 #
 # - **Two hours:** 00, then sections 1 to 3 of 01, then sections 1, 2 and 8 of 02.
 # - **A day:** 00 and the cores of 01 and 02.
-# - **Everything:** 00, 01, 02, 03, 07, 05, 06, in this order. That takes two to three days.
+# - **Everything:** 00, 01, 08, 02, 03, 07, 05, 06, in this order. That takes three days.
 
 # %% [markdown] minutes=3
 # ## 2. Run and stop a notebook (3 minutes)

@@ -848,8 +848,8 @@ reveal("8.12a", max(changed, key=lambda spot: changed[spot][2]))
 # needs: that layer fetches it. The control shows that foreign rows alone do not break an answer. The method is that of
 # [Meng et al. 2022](https://arxiv.org/abs/2202.05262), who located facts of a large model in its middle layers.
 
-# %% [markdown] minutes=10
-# ## 13. See where a picture is looked at (optional, 10 minutes)
+# %% [markdown] minutes=12
+# ## 13. See where a picture is looked at (optional, 12 minutes)
 #
 # A picture is 313 rows for `vision-tiny`: 144 cells of a tile, 144 of the whole view, and the ends of lines. So attention can be drawn
 # over the picture. Ask for the colour of a shape, for its place, and for a number in a chart:
