@@ -49,8 +49,8 @@ check_setup("00")
 # | lab | you will | time |
 # | --- | --- | --- |
 # | 00 | start the course (you are here) | 20 minutes |
-# | [01](01-instruct.ipynb) | ask Phi-3.5-mini questions and see how it answers | core 1 hour 30 minutes, everything 2 hours 30 minutes |
-# | [02](02-vision.ipynb) | show Phi-3.5-vision pictures and find out what it cannot see | core 1 hour 40 minutes, everything 2 hours 30 minutes |
+# | [01](01-instruct.ipynb) | ask Phi-3.5-mini questions and see how it answers | core 1 hour 30 minutes, everything 2 hours 40 minutes |
+# | [02](02-vision.ipynb) | show Phi-3.5-vision pictures and find out what it cannot see | core 1 hour 40 minutes, everything 2 hours 35 minutes |
 # | [03](03-moe.ipynb) | watch a router choose among sixteen experts | core 1 hour 30 minutes, everything 2 hours 20 minutes |
 # | 04 | measure what fewer bits cost | not there yet |
 # | [05](05-fine-tune.ipynb) | teach a model something new, and measure what it forgets | core 1 hour 30 minutes, everything 2 hours |

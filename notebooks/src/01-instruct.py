@@ -11,7 +11,7 @@
 #
 # | | with the bundled model | with the real Phi-3.5-mini |
 # | --- | --- | --- |
-# | time | core 1 hour 30 minutes, everything 2 hours 30 minutes; up to two minutes to run all cells | the same, and the download |
+# | time | core 1 hour 30 minutes, everything 2 hours 40 minutes; up to two minutes to run all cells | the same, and the download |
 # | machine | any laptop or Codespace | a Mac with Apple silicon; or Linux or Windows on x86, through llama.cpp: [how fast](../docs/models.md#which-lab-on-which-machine) |
 # | free memory | 1 GB | 8 GB at 4 bits, 11 GB at 8, 19 GB at 16 |
 # | download | nothing | 2.15 GB, once, and only when you ask for it |
@@ -674,8 +674,8 @@ misprints = [
 # %%
 check("1.5", misprints)  # for help, run hint("1.5")
 
-# %% [markdown] minutes=34
-# ## 6. Look at long context (34 minutes, 18 optional)
+# %% [markdown] minutes=44
+# ## 6. Look at long context (44 minutes, 28 optional)
 #
 # *New words: [attention](../docs/glossary.md#attention), [head](../docs/glossary.md#head), [key and value](../docs/glossary.md#key-and-value), [RoPE](../docs/glossary.md#rope), [original length](../docs/glossary.md#original-length), [LongRoPE](../docs/glossary.md#longrope), [loss](../docs/glossary.md#loss), [null result](../docs/glossary.md#null-result), [needle in a haystack](../docs/glossary.md#needle-in-a-haystack), [RULER](../docs/glossary.md#ruler), [KV cache](../docs/glossary.md#kv-cache).*
 #
@@ -683,6 +683,61 @@ check("1.5", misprints)  # for help, run hint("1.5")
 # for each token: a *query* (what am I looking for?), a *key* (what do I offer?) and a *value* (what do I pass on?). It
 # compares the query with the keys of all tokens before, and takes most from the values whose keys fit best. Several
 # **heads** do this side by side.
+
+# %% [markdown]
+# ### Attention in one picture (optional, 10 minutes)
+#
+# Look at it in one answer. The bundled model copies a code out of a short text, and `record_attention` keeps what every token looked
+# at, in every head. For each digit of the answer, how much of its attention does each head give to the same digit in the text?
+
+# %%
+import numpy as np
+
+from labs_helper.figures import attention_view
+from labs_helper.reference.looking import span
+
+told = bundled.ask("Here is a text. Lima is a city in Peru. The secret code of Ana is 4071. Egypt is a country in Africa.\n"
+                   "What is the secret code of Ana?", max_tokens=20, record_attention=True)
+print(told.text)
+seen = told.attention
+in_text = span(seen.pieces[:seen.prompt_tokens], "4071")
+in_answer = [seen.prompt_tokens + place for place in span(seen.pieces[seen.prompt_tokens:], "4071")]
+on_digit = np.mean([seen.weights[:, :, later - 1, early] for later, early in zip(in_answer, in_text)], axis=0)
+print("a row for each layer, a column for each head:", on_digit.round(2), sep="\n")
+
+# %% [markdown]
+# A digit is chosen by the token **before** it, so its query asks: what comes next? Here is the head that gives most to the right digit.
+# Each row is a token that looks, with its query, and each column one that it looks at, with its key:
+
+# %%
+attention_view(seen, *divmod(int(on_digit.argmax()), on_digit.shape[1]), tokens=[place - 1 for place in in_answer])
+
+# %% [markdown]
+# Above the diagonal there is nothing: a token cannot look ahead. One answer is an example and no evidence. [Lab 08](08-inside.ipynb)
+# switches such heads off in forty texts.
+#
+# So far nothing says where a token is. RoPE **rotates** a query and a key by their positions before they are compared. Take one pair
+# of numbers of each, three tokens apart, and move both:
+
+# %%
+query, key, speed = np.array([0.6, 0.8]), np.array([1.0, -0.2]), 0.3
+
+
+def rotated(pair, position):
+    cos, sin = np.cos(speed * position), np.sin(speed * position)
+    return np.array([[cos, -sin], [sin, cos]]) @ pair
+
+
+for place in (5, 105, 905):
+    print(f"query at {place}, key at {place - 3}: {rotated(query, place) @ rotated(key, place - 3):.4f}")
+print(f"query at 5, key at 1: {rotated(query, 5) @ rotated(key, 1):.4f}")
+
+# %% [markdown]
+# Only the distance counts. And there is a second consequence: the key and the value of a token depend on what came before it and on its
+# position. Nothing of that changes when more tokens come, so both can be kept. That is the cache of section 7.
+
+# %% [markdown]
+# ### Tell positions apart
 #
 # A key must also say *where* its token is. Phi uses **RoPE**: it rotates pairs of numbers by an angle that grows with
 # the position, each pair at its own speed. Phi-3.5-mini has an *original length* of 4,096 tokens. To reach 131,072,

@@ -11,7 +11,7 @@
 #
 # | | with the bundled model | with the real Phi-3.5-vision |
 # | --- | --- | --- |
-# | time | core 1 hour 40 minutes, everything 2 hours 30 minutes; up to two minutes to run all cells | the same, and the download |
+# | time | core 1 hour 40 minutes, everything 2 hours 35 minutes; up to two minutes to run all cells | the same, and the download |
 # | free memory | 1 GB | 10 GB at 4 bits, 16 GB at 8, on a Mac with Apple silicon; elsewhere 8 GB at 4 bits, through ONNX Runtime: [how fast](../docs/models.md#which-lab-on-which-machine) |
 # | download | nothing | 2.33 GB, on a Mac with Apple silicon, else 3.22 GB; once, and only when you ask for it |
 #
@@ -649,10 +649,10 @@ print(f"error rate: {measured(said, lines.answer):.2f}")
 # Compare only what is printed in the picture. The first two words of `It says ZEBRA.` come from the training, not from the sign.
 # Counting their letters makes every reader look better.
 
-# %% [markdown] minutes=15
+# %% [markdown] minutes=20
 # <a id="use-5"></a>
 #
-# ## 8. Use 5: understand charts and tables (15 minutes)
+# ## 8. Use 5: understand charts and tables (20 minutes, 5 optional)
 
 # %%
 chart = picture("bars.png")
@@ -694,7 +694,35 @@ listing(rows, takeaway=f"With printed values {hits[True]} of 16 right, without {
 # its training had their values printed. Every chart test that prints the values has the same flaw: a good reader scores
 # without looking at the bars. If you have the real model, run the cell above with it. A model that measures bars gives values
 # near the truth, not exact ones.
+
+# %% [markdown]
+# ### See where it looks (optional, 5 minutes)
 #
+# A number must also be the **right** number. Ask twelve charts with four bars for one value each. `record_attention` keeps what every
+# token looked at. At which cells did it look when it chose the number, in a right answer and in a wrong one?
+
+# %%
+from labs_helper.figures import attention_on_picture
+from labs_helper.pictures.images import layout
+from labs_helper.reference.looking import looked_at
+from labs_helper.reference.scenes import chart_pictures
+
+small = load("vision", tier="tiny")
+told = [(shown, small.ask(shown.question, images=shown.picture, max_tokens=20, record_attention=True)) for shown in chart_pictures(12)]
+right = [pair for pair in told if pair[0].said(pair[1].text) == pair[0].right]
+wrong = [pair for pair in told if pair[0].said(pair[1].text) in pair[0].others]
+print(f"{len(right)} of {len(told)} right, {len(wrong)} with the number of another bar")
+for shown, one in right[:1] + wrong[:1]:
+    number = shown.said(one.text)
+    print(shown.question, "->", one.text, "Truth:", shown.right)
+    display(attention_on_picture(shown.picture, looked_at(one, number, 2, 0, layout(336, 336, 1)), word=number, box=shown.cells))
+
+# %% [markdown]
+# The dashed frame is around the number that was asked for. In the wrong answer the head looks at the number of another bar, and that is
+# what the model says: it reads well, at the wrong place. We **taught** this head to look at the right cell, so that it looks at
+# a number at all is no discovery. And one answer of each kind is an example. [Lab 08](08-inside.ipynb) counts, with controls.
+
+# %% [markdown]
 # ### Exercise 2.7 (medium, 10 minutes): turn an answer into a table
 #
 # Turn an answer such as `Q3 49, Q4 59` into a pandas table with the columns `label` and `value`. The values must be numbers. Accept

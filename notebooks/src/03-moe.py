@@ -195,7 +195,8 @@ print(f"experts: {1 - shared / counted(large, 16):.0%} of all parameters, {1 - s
 #
 # *New words: [SparseMixer](../docs/glossary.md#sparsemixer), [softmax](../docs/glossary.md#softmax).*
 #
-# The router is one matrix. It gives every expert a number, its **gate**. Here are the sixteen gates of one token in one layer.
+# The router is one matrix. It reads the row of numbers that each token has after attention, so the token's context is in it, too
+# ([lab 08](08-inside.ipynb), section 14, measures how much). It gives every expert a number, its **gate**. Here are the sixteen gates of one token in one layer.
 # Of all tokens and layers, this is the place whose two weights have the smallest sum.
 
 # %%

@@ -18,6 +18,9 @@
 # Before this: [01: Instruct](01-instruct.ipynb), and some NumPy. You may skip any part whose heading says *optional*.
 # `NameError` means that a cell above has not run yet: choose Run > Run All Above Selected Cell.
 
+# %% [markdown] tags=["learner"]
+# **This is the learner edition.** The exercises wait for your answers, and outputs appear when you run the cells.
+
 # %% [markdown] tags=["solution"]
 # **This is the solution edition.** The exercises are solved and all outputs are here. The edition for learners has the
 # same name, one folder up.
