@@ -698,8 +698,8 @@ listing(rows, takeaway=f"With printed values {hits[True]} of 16 right, without {
 # %% [markdown]
 # ### See where it looks (optional, 5 minutes)
 #
-# A number must also be the **right** number. Ask twelve charts with four bars for one value each. `record_attention` keeps what every
-# token looked at. At which cells did it look when it chose the number, in a right answer and in a wrong one?
+# A number must also be the **right** number. Ask one chart after the other for a value, until an answer is wrong. `record_attention`
+# keeps what every token looked at. At which cells did it look when it chose the number, in a right answer and in a wrong one?
 
 # %%
 from labs_helper.figures import attention_on_picture
@@ -708,14 +708,16 @@ from labs_helper.reference.looking import looked_at
 from labs_helper.reference.scenes import chart_pictures
 
 small = load("vision", tier="tiny")
-told = [(shown, small.ask(shown.question, images=shown.picture, max_tokens=20, record_attention=True)) for shown in chart_pictures(12)]
-right = [pair for pair in told if pair[0].said(pair[1].text) == pair[0].right]
-wrong = [pair for pair in told if pair[0].said(pair[1].text) in pair[0].others]
-print(f"{len(right)} of {len(told)} right, {len(wrong)} with the number of another bar")
-for shown, one in right[:1] + wrong[:1]:
-    number = shown.said(one.text)
-    print(shown.question, "->", one.text, "Truth:", shown.right)
-    display(attention_on_picture(shown.picture, looked_at(one, number, 2, 0, layout(336, 336, 1)), word=number, box=shown.cells))
+numbers = []
+for shown in chart_pictures(40):
+    numbers.append((shown, small.ask(shown.question, images=shown.picture, max_tokens=20, record_attention=True)))
+    if shown.right not in numbers[-1][1].text:
+        break
+print(f"{len(numbers)} charts, the last one read wrongly")
+for shown, found in (numbers[0], numbers[-1]):
+    number = shown.said(found.text)
+    print(shown.question, "->", found.text, "Truth:", shown.right)
+    display(attention_on_picture(shown.picture, looked_at(found, number, 2, 0, layout(336, 336, 1)), word=number, box=shown.cells))
 
 # %% [markdown]
 # The dashed frame is around the number that was asked for. In the wrong answer the head looks at the number of another bar, and that is

@@ -877,13 +877,14 @@ attention_on_picture(shown.picture, looked_at(one, word, 2, 0, plan), word=word,
 
 # %% [markdown]
 # Be careful with this picture: **our training told some heads where to look**. The first three heads of layers 1 and 2 were rewarded for
-# attention on the right cells (`training/vision/pointing.py`). That they do it is no discovery. What do the heads do that nobody
-# told? Count how often the strongest cell belongs to the thing, in right answers.
+# attention on the right cells (`training/vision/pointing.py`): in layer 1 for what a token itself names, in layer 2 for what the next one
+# will name. That they look there is no discovery. What do the heads do that nobody told? Count how often the strongest cell
+# belongs to the thing, in right answers.
 
 # %%
 groups = {"layer 0": [(0, h) for h in range(8)],
-          "layer 1, told": [(1, h) for h in range(3)], "not told": [(1, h) for h in range(3, 8)],
-          "layer 2, told": [(2, h) for h in range(3)], "not told ": [(2, h) for h in range(3, 8)],
+          "layer 1, told": [(1, h) for h in range(3)], "layer 1, others": [(1, h) for h in range(3, 8)],
+          "layer 2, told": [(2, h) for h in range(3)], "layer 2, others": [(2, h) for h in range(3, 8)],
           "layer 3": [(3, h) for h in range(8)]}
 
 
@@ -920,8 +921,9 @@ for shown, one in of_another[:1]:
 vision.release()
 
 # %% [markdown]
-# A model that is wrong need not look at nothing. This one reads a number that is there, correctly, above the wrong bar. Attention
-# shows what was used, and not whether it was the right thing.
+# A model that is wrong need not look at nothing. This one reads a number that is there, above the wrong bar. Its wrong answers are few, so
+# take the shares as a direction and not as a measurement. A look is also no proof that it was used: for that, somebody would have
+# to switch heads off, as in section 10.
 
 # %% [markdown] minutes=8
 # ## 14. Follow a router (optional, 8 minutes)
