@@ -309,7 +309,7 @@ def _pair(part: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def _difference(answer: Sequence[int], best: Sequence[int], stops: Sequence[int]) -> str:
-    """What is wrong with an answer; empty if nothing is. `best` has the true token for each place of it, and the next."""
+    """What is wrong with an answer; empty if nothing is. `best` has the true token for each place of it."""
     if not answer:
         return _("your model wrote nothing.")
     first = next((n for n, (ours, theirs) in enumerate(zip(answer, best, strict=False)) if ours != theirs), len(answer))
@@ -447,7 +447,7 @@ def exercises() -> tuple[Exercise, ...]:
             _rms_norm,
             (
                 _("The mean of the squares goes over the last axis; keepdims=True keeps it divisible."),
-                _("x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + eps) * weight"),
+                _("x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + eps) * weight"),
             ),
         ),
         Exercise(

@@ -30,12 +30,12 @@ FILLER = (
 
 @dataclass(frozen=True)
 class Copying:
-    """A prompt with its right answer, a part of which is copied from the prompt.
+    """A prompt with its right answer. A part of the answer is copied from the prompt.
 
     Attributes:
         ids: prompt and answer.
         lookers: the places that choose the copied tokens: each is one before the token that it chooses.
-        sources: where each of these tokens stands in the prompt.
+        sources: where each of these tokens is in the prompt.
     """
 
     ids: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""What can be read off a record: where a word is, tokens after each layer, and cells of a picture that were looked at."""
+"""What can be read off a record: where a word is, tokens after each layer, and cells that were looked at."""
 
 from __future__ import annotations
 
@@ -111,9 +111,7 @@ def looked_at(answer: Answer, word: str, layer: int, head: int, plan: Layout) ->
     """
     places = span([token.piece for token in answer.tokens], word)
     if not places:
-        raise BadRequest(
-            _("The answer does not say {word!r}.").format(word=word), _("Choose a word of answer.text.")
-        )
+        raise BadRequest(_("The answer does not say {word!r}.").format(word=word), _("Choose a word of answer.text."))
     row: Array = answer.attention.head(layer, head)[answer.prompt_tokens + places[0] - 1]
     return on_picture(row, answer.prompt.ids, plan)
 

@@ -52,7 +52,7 @@ class Fact:
 
 
 def facts(model: Model, reference: Reference, language: str, count: int = 20) -> list[Fact]:
-    """Cities whose country the model names rightly, in the order of the course's table.
+    """Cities whose country the model names correctly, in the order of the course's table.
 
     Example:
         facts(model, reference, "zh")[0].country      # '法国'

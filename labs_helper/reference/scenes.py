@@ -101,9 +101,7 @@ def chart_pictures(count: int, seed: int = 8) -> list[Shown]:
         # What the printed values add to the chart is where they are; each bar has a quarter of the width.
         ink = (np.asarray(picture) != np.asarray(bare)).any(axis=-1)
         wide = drawing.SIDE // BARS
-        cells = {
-            str(value): _cells_of(ink[:, n * wide : (n + 1) * wide], n * wide) for n, value in enumerate(values)
-        }
+        cells = {str(value): _cells_of(ink[:, n * wide : (n + 1) * wide], n * wide) for n, value in enumerate(values)}
         asked = chance.randrange(BARS)
         right = str(values[asked])
         made.append(Shown(picture, f"What is the value of {days[asked]}?", right, cells.pop(right), cells))

@@ -741,7 +741,7 @@ print(f"query at 5, key at 1: {rotated(query, 5) @ rotated(key, 1):.4f}")
 #
 # A key must also say *where* its token is. Phi uses **RoPE**: it rotates pairs of numbers by an angle that grows with
 # the position, each pair at its own speed. Phi-3.5-mini has an *original length* of 4,096 tokens. To reach 131,072,
-# **LongRoPE** slows the rotation down, each pair by its own factor. There are two tables of factors: a short one up to
+# **LongRoPE** slows the rotation down, each pair by its own factor. There are two tables: a short one up to
 # the original length, a long one beyond. The bundled model does the same on a small scale: its original length is 256
 # tokens, its largest 1,024.
 

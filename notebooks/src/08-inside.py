@@ -600,9 +600,9 @@ def mean_share(attention, lookers, sources):
 scores_of = solved("8.10", copy_scores, otherwise=mean_share)
 
 
-def mean_scores(texts, change=Change()):
-    """The mean over texts of what each head gives to the place it should copy from."""
-    records = ((text, true.run(text.ids, record=True, change=change).attention) for text in texts)
+def mean_scores(texts, without=()):
+    """What each head gives to the place it should copy from: the mean over texts, without some heads."""
+    records = ((text, true.run(text.ids, record=True, change=Change(heads=without)).attention) for text in texts)
     return np.mean([scores_of(seen, list(text.lookers), list(text.sources)) for text, seen in records], axis=0)
 
 
@@ -643,7 +643,7 @@ for count in sorted({1, 2, len(looking) // 2, len(looking)}):
 print(f"without {size} others:", [count_right(true, codes, Change(heads=heads)) for heads in control_sets])
 
 # %% [markdown]
-# Together they matter, and the control shows that this is not because so many heads are off. Does the answer depend on any **single**
+# Together they matter, and the control shows that it is not the mere number of heads that are off. Does the answer depend on any **single**
 # head? Switch off each of the 32 alone, on ten of the texts:
 
 # %%
@@ -672,7 +672,7 @@ print(f"without it: {count_right(true, codes, Change(heads=[previous]))} of 40 c
 
 # %%
 for h in range(8):
-    left = mean_scores(few, Change(heads=[(previous[0], h)]))
+    left = mean_scores(few, without=[(previous[0], h)])
     print(f"without layer {previous[0]}, head {h}: those that looked give the digit {np.mean([left[place] for place in looking]):.2f}")
 
 # %% [markdown]
@@ -858,6 +858,8 @@ reveal("8.12a", max(changed, key=lambda spot: changed[spot][2]))
 # over the picture. Ask for the colour of a shape, for its place, and for a number in a chart:
 
 # %%
+from IPython.display import display
+
 from labs_helper.figures import attention_on_picture, listing
 from labs_helper.pictures.images import layout
 from labs_helper.reference.looking import looked_at

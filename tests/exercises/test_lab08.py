@@ -43,7 +43,7 @@ def test_shapes_texts_and_values_in_place_of_functions(number):
     assert message(number, [1, 2], passed=False)
 
 
-# --- 8.7: the parts are functions ---------------------------------------------------------------------------------------
+# --- 8.7: the parts are functions ------------------------------------------------------------------------------------
 
 
 def _replaced(x, look, think, norm_look, norm_think):
@@ -136,7 +136,7 @@ def test_right_layers_in_unusual_forms(right):
     message("8.7", right, passed=True)
 
 
-# --- 8.8: a whole model ---------------------------------------------------------------------------------------------------
+# --- 8.8: a whole model ----------------------------------------------------------------------------------------------
 
 QUESTIONS = [f"What is {n} + {3 * n + 1}?" for n in range(11, 31)]
 

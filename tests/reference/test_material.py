@@ -1,4 +1,4 @@
-"""The material of lab 08's experiments: what must be copied, where a city and its country are, where a thing is drawn."""
+"""The material of lab 08: what must be copied, where a city and its country are, where a thing is drawn."""
 
 from __future__ import annotations
 
