@@ -3,6 +3,8 @@
 Results are arrays. A mistake is named when its stored results explain all answers.
 """
 
+# long because eleven exercises name sixty mistakes, one sentence each, beside the check that finds them.
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -438,6 +440,7 @@ def _listed(value: Any) -> list[Any]:
     return list(value)
 
 
+# long because it is a table of titles and hints
 def exercises() -> tuple[Exercise, ...]:
     """The exercises of lab 08, in their order, with titles and hints in the learner's language."""
     return (
