@@ -48,11 +48,19 @@ if TYPE_CHECKING:
 LONGEST_ARGUMENT = 100
 CONTEXT = 1024
 SHORTEST_ROOM = 24  # tokens kept for the answer about a code
+ENGINES = ("mlx", "onnx")
 WHOLE = ("agent", "refused", "honest")  # kinds of cases that a whole agent answers
 
 
 def evaluate(
-    checkpoint: str, seed: int, n: int = 200, tasks=None, languages=None, show: int = 0, progress: bool = True
+    checkpoint: str,
+    seed: int,
+    n: int = 200,
+    tasks=None,
+    languages=None,
+    show: int = 0,
+    progress: bool = True,
+    engine: str = "mlx",
 ) -> dict:
     """Accuracy per task and language on held-out cases.
 
@@ -63,14 +71,13 @@ def evaluate(
         tasks: some of `known_tasks(checkpoint)`; None means `tasks_of(checkpoint)`.
         languages: None means all five; models that see are asked in English.
         show: print this many wrong answers of each task and language.
+        engine: one of ENGINES.
 
     Returns:
         {"checkpoint", "seed", "n", "tasks": {task: {"all": {"accuracy", "n", "right", "interval"}, language: {...}}},
         "tokens_per_second"}.
     """
-    import labs_helper
-
-    model = labs_helper.load(checkpoint)
+    model = loaded(checkpoint, engine)
     name = Path(checkpoint).resolve().name
     drawing = known_tasks(checkpoint)
     seeing = VISION_TASKS.keys() <= drawing.keys()
@@ -100,6 +107,17 @@ def evaluate(
         by_language["all"] = added(list(by_language.values()))
     speed = round(spent["tokens"] / max(spent["seconds"], 1e-9), 1)
     return {"checkpoint": name, "seed": seed, "n": n, "tasks": results, "tokens_per_second": speed}
+
+
+def loaded(checkpoint: str, engine: str) -> Model:
+    """The model of a checkpoint, as an engine runs it: MLX reads the folder, ONNX Runtime an export of it."""
+    import labs_helper
+
+    if engine == "mlx":
+        return labs_helper.load(checkpoint)
+    from training.to_onnx import exported
+
+    return labs_helper.load(str(exported(Path(checkpoint))))
 
 
 def added(cells: list[dict]) -> dict:
@@ -153,14 +171,12 @@ def refuses(trace: Trace) -> bool:
     return bool(trace.plans) and '"none"' in trace.plans[-1]
 
 
-def as_people_ask(checkpoint: str, show: int = 0) -> dict:
+def as_people_ask(checkpoint: str, show: int = 0, engine: str = "mlx") -> dict:
     """Accuracy on questions as people type them (training/people).
 
     They are asked of the model, and of its agent where it has one. Returns the same as `evaluate`, without a seed.
     """
-    import labs_helper
-
-    model, shown = labs_helper.load(checkpoint), Counter()
+    model, shown = loaded(checkpoint, engine), Counter()
     found: dict[str, dict[str, list[tuple[bool, bool | None]]]] = {}
     sets = ("agent", "hostile", "instruct") if "agent" in tasks_of(checkpoint) else ("instruct",)
     for name in sets:
@@ -227,6 +243,7 @@ def main() -> None:
     )
     parser.add_argument("--languages", nargs="*", choices=LANGUAGES, help="default: all")
     parser.add_argument("--show", type=int, default=0, help="print so many wrong answers of each task and language")
+    parser.add_argument("--engine", choices=ENGINES, default="mlx", help="what runs the model; onnx: an export of it")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args()
     if options.n < 1:
@@ -237,10 +254,16 @@ def main() -> None:
         if wrong := set(options.tasks or ()) - known_tasks(options.checkpoint).keys():
             parser.error(f"this checkpoint is not made for {', '.join(sorted(wrong))}")
         if options.people:
-            result = as_people_ask(options.checkpoint, options.show)
+            result = as_people_ask(options.checkpoint, options.show, options.engine)
         else:
             result = evaluate(
-                options.checkpoint, options.seed, options.n, options.tasks, options.languages, options.show
+                options.checkpoint,
+                options.seed,
+                options.n,
+                options.tasks,
+                options.languages,
+                options.show,
+                engine=options.engine,
             )
     except LabError as error:
         parser.exit(2, f"{error}\n")

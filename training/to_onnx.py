@@ -11,14 +11,18 @@ is in the checkpoint. The vision graph takes one picture a call.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import hashlib
 import json
 import shutil
+import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import onnx
+import platformdirs
 from safetensors.numpy import load_file
 
 from training import onnx_graphs as graphs
@@ -98,6 +102,26 @@ def to_onnx(source: Path, target: Path) -> Path:
         if (source / name).is_file():
             shutil.copy(source / name, target / name)
     return target
+
+
+def exported(source: Path) -> Path:
+    """The export of a checkpoint, made once and kept outside of the repository.
+
+    It is made again when the checkpoint or what writes it has changed.
+    """
+    code = [Path(__file__), Path(graphs.__file__)]
+    digest = hashlib.blake2b(digest_size=8)
+    for file in (*code, *sorted(source.glob("*.json")), source / "model.safetensors"):
+        if file.name not in ("evaluation.json",):
+            digest.update(file.read_bytes())
+    folder = Path(platformdirs.user_cache_dir("phi35-labs")) / "onnx" / f"{source.name}-{digest.hexdigest()}"
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".partial-") as scratch:
+            made = to_onnx(source, Path(scratch) / "made")
+            with contextlib.suppress(OSError):  # another program was quicker
+                made.rename(folder)
+    return folder
 
 
 def save(model: onnx.ModelProto, folder: Path, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,8 @@ def quiet_transformers() -> Iterator[None]:
         with quiet_transformers():
             from transformers import PreTrainedTokenizerFast
     """
+    # Its first import sets the level of its logger anew; this it reads (mlx-lm sets it too).
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     logger = logging.getLogger("transformers")
     level = logger.level
     logger.setLevel(logging.ERROR)
