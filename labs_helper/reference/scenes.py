@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -125,7 +125,7 @@ def cells_around(place: str) -> Cells:
     )
 
 
-def _cells_of(ink: np.ndarray, left: int) -> Cells:
+def _cells_of(ink: np.ndarray[Any, Any], left: int) -> Cells:
     """The cells that hold any ink of a part of a picture which begins at the pixel column `left`."""
     rows, columns = np.nonzero(ink)
     pairs = zip(rows // drawing.CELL, (columns + left) // drawing.CELL, strict=True)
