@@ -5,7 +5,9 @@
 #   make browser-test              JupyterLab in headless Chromium, and in Firefox where it is installed
 #   make hub-test                  JupyterHub with three learners in headless Chromium (needs npm)
 #   make notebooks                 both editions from notebooks/src                LABS="00 01"  LANG=ko
-#   make site                      documents and solved labs as a site, in build/site
+#   make site                      documents, solved labs and the page Ask as a site, in build/site     ENGINE=0
+#   make site-serve                look at it, on this computer only              SITE_PORT=8000
+#   make site-test                 the built site in headless browsers
 #   make bench                     speed against plain mlx_lm
 #   make checkpoints               train the bundled checkpoints again (hours on two cores; .venv-training with torch)
 #   make training-test             the tests of training, in .venv-training
@@ -22,6 +24,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PORT ?= 8888
+SITE_PORT ?= 8000
 # Learner editions run from the learners' zip (tests/course/test_learners_zip.py), and once is enough.
 TESTS ?= tests notebooks/solutions
 LABS ?=
@@ -51,10 +54,11 @@ OFFLINE := LABS_MODELS=tiny HF_HUB_OFFLINE=1 MLX_DISABLE_COMPILE=1 LABS_PROGRESS
 LIMIT := $(if $(shell command -v timeout),timeout --kill-after=20 1200)
 PYTEST := $(OFFLINE) $(LIMIT) $(BIN)/python -m pytest
 
-.PHONY: FORCE help lab test browser-test hub-test training-test notebooks checkpoints site bench setup lint clean blas-note
+.PHONY: FORCE help lab test browser-test hub-test training-test notebooks checkpoints site site-serve site-test bench setup \
+	lint clean blas-note
 
 help:
-	@sed -n '3,13s/^# *//p' Makefile
+	@sed -n '3,15s/^# *//p' Makefile
 
 setup: $(READY)
 
@@ -68,7 +72,7 @@ lab: $(READY) blas-note
 TWO := -n 2 --dist loadfile
 
 test: $(READY) blas-note
-	$(PYTEST) $(TESTS) $(TWO) -m "not browser and not hub and not training" --nbval-lax --nbval-current-env --nbval-cell-timeout=60
+	$(PYTEST) $(TESTS) $(TWO) -m "not browser and not hub and not training and not site" --nbval-lax --nbval-current-env --nbval-cell-timeout=60
 
 browser-test: $(BROWSER_READY)
 	$(PYTEST) tests -m browser --timeout=600 $(TWO)
@@ -82,10 +86,20 @@ SPOKEN := $(if $(filter command line,$(origin LANG)),--language $(LANG))
 notebooks: $(READY)
 	$(BIN)/labs notebooks build $(LABS) $(SPOKEN)
 
-# -W: a broken link between documents ends the build. The check after it reads the pages themselves.
+# -W: a broken link between documents ends the build. The engine of the page Ask is an npm package, fetched once into
+# build/npm; ENGINE=0 leaves it out. The check at the end reads the pages themselves.
 site: $(SITE_READY)
+	rm -rf build/site
 	$(LIMIT) $(BIN)/python -m sphinx -q -E -W --keep-going -j auto -c docs/site -d build/site-cache . build/site
+	$(OFFLINE) $(BIN)/python -m docs.site.door build/site $(if $(filter 0,$(ENGINE)),--without-engine)
 	$(BIN)/python docs/site/check.py build/site
+
+site-serve: $(SITE_READY)
+	@echo "The site is at http://127.0.0.1:$(SITE_PORT)/ (Ctrl+C ends it)"
+	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site $(SITE_PORT)
+
+site-test: $(SITE_READY)
+	$(PYTEST) tests -m site --timeout=300
 
 bench: $(READY) blas-note
 	$(OFFLINE) $(BIN)/python -m benchmarks

@@ -69,6 +69,8 @@ def problems(site: Path) -> list[str]:
                 there /= "index.html"
             if not there.is_relative_to(site) or not there.exists():
                 found.append(f"{name}: {target} is not there")
+            elif "=" in parts.fragment:
+                continue  # what the page Ask should ask
             elif parts.fragment and there in pages and unquote(parts.fragment) not in pages[there].places:
                 found.append(f"{name}: {target}: the page has no such place")
     return found

@@ -1,13 +1,20 @@
 """The documents and the executed notebooks as a site: `make site` builds it with Sphinx and myst-nb into build/site.
 
-Nothing is fetched, neither while it is built nor while it is read: outputs come from the notebooks, formulas become
-MathML, and the theme brings its own files. The source is the repository as it lies; nothing is copied.
+Sphinx fetches nothing: outputs come from the notebooks, formulas become MathML, and the theme brings its own files.
+The source is the repository itself; nothing is copied. The front page and the page Ask are templates with their
+own data (docs/site/door); what is added after Sphinx, the engine among it, is in docs/site/door/__main__.py.
 """
 
 import re
+import sys
+from pathlib import Path
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from docs.site.door import course, models, questions
 
 project = "Phi-3.5 Labs"
 copyright = "Phi-3.5 Labs contributors, MIT licence"
@@ -27,7 +34,20 @@ templates_path = ["templates"]
 
 html_theme = "furo"
 html_title = project
-html_additional_pages = {"index": "start.html"}  # leads from the top of the site to the root document
+html_additional_pages = {"index": "front.html", "ask/index": "ask.html"}
+html_static_path = ["static"]
+html_css_files = ["labs/tokens.css", "labs/pages.css"]
+html_js_files = [("labs/every-page.js", {"type": "module"})]
+html_sidebars = {
+    "**": [
+        "sidebar/brand.html",
+        "sidebar/search.html",
+        "sidebar/scroll-start.html",
+        "ask-link.html",
+        "sidebar/navigation.html",
+        "sidebar/scroll-end.html",
+    ]
+}
 html_show_sphinx = False
 html_copy_source = False
 html_math_renderer = "mathml"
@@ -54,11 +74,30 @@ def _two_themes(picture):
     return form.format(light, "light", alt) + "\n" + form.format(dark, "dark", alt)
 
 
+def _own_pages(app, pagename, templatename, context, doctree):
+    """What the front page and the page Ask show."""
+    if pagename == "index":
+        stops = course.stops()
+        context |= {"stops": stops, "routes": course.routes(), "commands": course.commands()}
+        context |= {"promise": course.promise(), "model": models.about("instruct-tiny"), "examples": models.examples()}
+        pictures = Path(app.outdir) / "_images"
+        pictures.mkdir(parents=True, exist_ok=True)
+        for stop in stops:
+            if stop.picture and stop.picture.data:
+                (pictures / stop.picture.name).write_bytes(stop.picture.data)
+    if pagename == "ask/index":
+        context |= {"examples": models.examples(), "compared": questions.compared(course.notebook("01")["cells"])}
+        context |= {"model": models.about("instruct-tiny"), "previous": models.about("instruct-previous-tiny")}
+
+
 def _for_the_site(app, docname, source):
     """Links to the learner edition, which has no outputs, lead to the solved one. Badges come from elsewhere.
 
-    A picture in two themes becomes two pictures, which the theme shows in turn.
+    A picture in two themes becomes two pictures, which the theme shows in turn. Cells of a solved lab that ask a
+    bundled text model get a place for the button that asks again.
     """
+    if docname.startswith("notebooks/solutions/"):
+        source[0] = questions.with_buttons(source[0])
     source[0] = re.sub(r"^\[!\[.*badge\.svg\)\]\(.*\)$", "", source[0], flags=re.M)
     source[0] = re.sub(r"<picture>.*?</picture>", _two_themes, source[0], flags=re.S)
     source[0] = re.sub(r"\]\(notebooks/(?=\d\d-)", "](notebooks/solutions/", source[0])
@@ -68,5 +107,6 @@ def _for_the_site(app, docname, source):
 
 def setup(app):
     app.connect("source-read", _for_the_site)
+    app.connect("html-page-context", _own_pages)
     app.add_html_math_renderer("mathml", inline_renderers=(_math(False), None), block_renderers=(_math(True), None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -30,6 +30,7 @@ class Lab:
         exercises: whether `labs_helper.exercises` checks answers of this lab.
         tokens: of its longest request to a real model, prompt and answer together.
         views: of 336 x 336 pixels in a request, at most.
+        after: numbers of earlier labs that help; each lab needs 00.
     """
 
     number: str
@@ -41,6 +42,7 @@ class Lab:
     core: int = 0
     tokens: int = 4096
     views: int = 0
+    after: tuple[str, ...] = ()
 
     @property
     def stem(self) -> str:
@@ -56,7 +58,10 @@ def labs() -> tuple[Lab, ...]:
         [lab.number for lab in labs()]      # ['00', '01', '02', '03', '05', '06', '07', '08']
     """
     text = (Path(__file__).parent / "labs.toml").read_text(encoding="utf-8")
-    return tuple(Lab(**{**entry, "roles": tuple(entry["roles"])}) for entry in tomllib.loads(text)["lab"])
+    return tuple(
+        Lab(**{**entry, "roles": tuple(entry["roles"]), "after": tuple(entry.get("after", ()))})
+        for entry in tomllib.loads(text)["lab"]
+    )
 
 
 def find_lab(name: str | int) -> Lab:

@@ -1,6 +1,7 @@
 """Write a small phi3 checkpoint as a GGUF file, so that llama.cpp serves the same weights as MLX.
 
-For checkpoints of this project's size and make: everything is held in memory, and quantized weights are expanded.
+For checkpoints of this project's size and make: everything is held in memory. Quantized weights are expanded, or
+packed again without a change of value: MLX's 4 bits in groups of 32 are Q4_1's blocks in another order.
 The tensors' names and the settings are those of llama.cpp's own converter (conversion/phi.py in its repository).
 """
 
@@ -48,11 +49,13 @@ def convert(source: str | Path, folder: str | Path, kind: str = "f32", tokenizer
     Args:
         source: the checkpoint's folder.
         folder: where to write; made if it is missing.
-        kind: how matrices are stored, "f32", "f16" or "q8_0"; norms and tables are fp32 always.
+        kind: how matrices are stored, "f32", "f16" or "q8_0"; norms and tables are fp32 always. "q4_1" is the smallest
+            that keeps the answers, for a checkpoint of 4 bits in groups of 32: its numbers stay, and only their
+            scales are rounded, to fp16.
         tokenizer: put tokenizer.json and the chat template beside it, as the engine prefers them.
 
     Raises:
-        LabError: the package gguf is not installed.
+        LabError: the package gguf is not installed, or the weights do not fit "q4_1".
 
     Example:
         convert(store.locate(catalog.find("instruct-tiny")[0]), "gguf/instruct-tiny")
@@ -69,7 +72,7 @@ def convert(source: str | Path, folder: str | Path, kind: str = "f32", tokenizer
     folder.mkdir(parents=True, exist_ok=True)
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     file = folder / f"{source.name}.gguf"
-    arrays = WORKER.call(_arrays, source, config)
+    arrays = WORKER.call(_packed if kind == "q4_1" else _arrays, source, config)
     writer = gguf.GGUFWriter(str(file), "phi3")
     writer.add_name(f"{source.name} phi-3")  # llama.cpp looks for "phi-3" to know how special tokens take spaces
     settings(writer, config)
@@ -80,7 +83,7 @@ def convert(source: str | Path, folder: str | Path, kind: str = "f32", tokenizer
         if array.ndim == 1:
             writer.add_tensor(f"{new}.weight", array)
         else:
-            packed = array if kind == "f32" else gguf.quants.quantize(array, quantization)
+            packed = array if kind in ("f32", "q4_1") else gguf.quants.quantize(array, quantization)
             writer.add_tensor(f"{new}.weight", packed, raw_dtype=quantization)
     for table in ("short", "long"):
         factors = (config.get("rope_scaling") or {}).get(f"{table}_factor")
@@ -171,4 +174,32 @@ def _arrays(source: Path, config: Config) -> dict[str, np.ndarray[Any, Any]]:
             scales, biases = weights[f"{name}.scales"], weights[f"{name}.biases"]
             array = mx.dequantize(array, scales, biases, group_size=how["group_size"], bits=how["bits"])
         found[name] = np.array(array.astype(mx.float32))
+    return found
+
+
+def _packed(source: Path, config: Config) -> dict[str, np.ndarray[Any, Any]]:
+    """Matrices as Q4_1's blocks of 32 numbers: scale and smallest value in fp16, then number i beside number i + 16."""
+    import mlx.core as mx
+    import numpy as np
+
+    how = config.get("quantization") or {}
+    if (how.get("bits"), how.get("group_size"), how.get("mode", "affine")) != (4, 32, "affine"):
+        raise LabError(
+            _("The weights in {folder} do not have 4 bits in groups of 32.").format(folder=source.name),
+            _('Choose another kind, such as "q8_0".'),
+        )
+    weights: dict[str, mx.array] = mx.load(str(source / "model.safetensors"))  # type: ignore[assignment]  # one file
+    found = {}
+    for name in names(config["num_hidden_layers"]):
+        array = weights[f"{name}.weight"]
+        if f"{name}.scales" not in weights:
+            found[name] = np.array(array.astype(mx.float32))
+            continue
+        words = np.array(array)
+        numbers = np.stack([words >> shift & 15 for shift in range(0, 32, 4)], axis=-1).astype(np.uint8)
+        numbers = numbers.reshape(len(words), -1, 32)
+        both = [weights[f"{name}.{part}"].astype(mx.float16) for part in ("scales", "biases")]
+        scales = np.stack([np.array(part) for part in both], axis=-1)
+        blocks = np.concatenate([scales.view(np.uint8), numbers[..., :16] | numbers[..., 16:] << 4], axis=-1)
+        found[name] = blocks.reshape(len(words), -1)
     return found

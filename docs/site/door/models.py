@@ -1,0 +1,68 @@
+"""The bundled text models in the form that the page's engine reads, and what the page says about them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from docs.site.door.engine import packed
+from labs_helper.serving import gguf_model
+
+CHECKPOINTS = Path(__file__).resolve().parents[3] / "data/checkpoints"
+NAMES = ("instruct-tiny", "instruct-previous-tiny")
+
+
+def add(site: Path) -> list[Path]:
+    """Write each model as a compressed GGUF file with its tokenizer, in the smallest form that keeps its answers.
+
+    Example:
+        add(Path("build/site/model"))
+    """
+    site.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name in NAMES:
+        with TemporaryDirectory() as folder:
+            file = gguf_model.convert(CHECKPOINTS / name, folder, kind="q4_1", tokenizer=False)
+            written.append(site / f"{name}.gguf.gz")
+            written[-1].write_bytes(packed(file.read_bytes()))
+        written.append(Path(shutil.copy(CHECKPOINTS / name / "tokenizer.json", site / f"{name}.tokenizer.json")))
+    return written
+
+
+def about(name: str) -> dict[str, Any]:
+    """What the page has to know about a model, from its files.
+
+    Example:
+        about("instruct-tiny")["context"]      # {'original': 256, 'most': 1024}
+    """
+    folder = CHECKPOINTS / name
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    measured = json.loads((folder / "evaluation.json").read_text("utf-8"))
+    facts = measured["4-bit"]["facts"]["all"]
+    return {
+        "parameters": measured["parameters"],
+        "context": {"original": config["original_max_position_embeddings"], "most": config["max_position_embeddings"]},
+        "stops": config["eos_token_id"],
+        "facts": {"right": facts["right"], "of": facts["n"]},
+    }
+
+
+def examples() -> list[tuple[str, str]]:
+    """(language, question) for the page's examples: one place in each language, a sum, and one that it cannot know.
+
+    Example:
+        examples()[0]      # ('en', 'Where is Lima?')
+    """
+    return [
+        ("en", "Where is Lima?"),
+        ("zh", "长沙在哪里?"),
+        ("ko", "서울은 어디에 있나요?"),
+        ("ja", "ナイロビはどこにありますか?"),
+        ("es", "¿Cuál es la capital de Kenia?"),
+        ("en", "What is 47 + 38?"),
+        ("en", "Suggest a city to visit."),
+        ("en", "Where is Atlantis?"),
+    ]

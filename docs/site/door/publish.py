@@ -1,0 +1,113 @@
+"""What the built site gets at the end: a Content-Security-Policy in each page, and a service worker with a version."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from docs.site.door import models
+
+# Pages whose shell is kept for a visit without a network. Other pages are kept once they have been opened.
+SHELL = ("index.html", "ask/index.html")
+_SCRIPT = re.compile(r"<script\b([^>]*)>(.*?)</script>", re.S | re.I)
+_DATA = re.compile(r"""\btype=["']?(?!text/javascript|module)[\w.+-]+/[\w.+-]+""", re.I)
+_META = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>\n?')
+_FETCHED = re.compile(r"""<(?:link|script|img)\b[^>]*?\b(?:href|src)=["']([^"'#]+)["']""")
+_IMPORTED = re.compile(r"""\bfrom "\./([\w.-]+)";""")
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    """Write `manifest.json` into the folder of engine and models, and return it.
+
+    Example:
+        manifest(Path("build/site/model"))["files"]
+    """
+    files = {}
+    for path in sorted(folder.iterdir()):
+        if path.name != "manifest.json":
+            data = path.read_bytes()
+            # The last four bytes of gzip are the length of what is inside.
+            unpacked = int.from_bytes(data[-4:], "little") if path.suffix == ".gz" else len(data)
+            files[path.name] = {"bytes": len(data), "unpacked": unpacked, "version": _hash(data)}
+    listed = {"files": files, "models": {name: models.about(name) for name in models.NAMES}}
+    (folder / "manifest.json").write_text(json.dumps(listed), "utf-8")
+    return listed
+
+
+def protect(site: Path) -> int:
+    """Put a policy into each page that allows this site alone; returns the number of pages.
+
+    Example:
+        protect(Path("build/site"))
+    """
+    pages = sorted(site.rglob("*.html"))
+    for path in pages:
+        page = _META.sub("", path.read_text("utf-8"))
+        head, charset, rest = re.split(r"(<meta charset=[^>]*>\s*)", page, maxsplit=1, flags=re.I)
+        tag = f'<meta http-equiv="Content-Security-Policy" content="{policy(page)}">\n'
+        path.write_text(f"{head}{charset}{tag}{rest}", "utf-8")
+    return len(pages)
+
+
+def policy(page: str) -> str:
+    """The policy of a page: everything from this site, and of inline scripts those that it holds now.
+
+    Styles may be inline, because outputs of notebooks carry theirs. WebAssembly may run, in a worker that the page
+    makes itself from code of this site.
+
+    Example:
+        policy("<script>let a = 1</script>")
+    """
+    inline = [body for marks, body in _SCRIPT.findall(page) if "src=" not in marks and not _DATA.search(marks)]
+    digests = {base64.b64encode(hashlib.sha256(body.encode()).digest()).decode() for body in inline}
+    hashes = "".join(f" 'sha256-{digest}'" for digest in sorted(digests))
+    return (
+        "default-src 'self'; "
+        f"script-src 'self' 'wasm-unsafe-eval'{hashes}; worker-src 'self' blob:; "
+        "style-src 'self' 'unsafe-inline'; img-src 'self' data:; media-src 'self' data:; connect-src 'self' blob:; "
+        "object-src 'none'; base-uri 'none'; form-action 'self'"
+    )
+
+
+def worker(site: Path) -> str:
+    """Write `service-worker.js` with the list of what it keeps, and return its version.
+
+    Example:
+        worker(Path("build/site"))
+    """
+    kept = sorted(_shell(site))
+    listed = json.loads((site / "model/manifest.json").read_text("utf-8"))
+    files = [f"model/{name}?v={entry['version']}" for name, entry in listed["files"].items()]
+    source = (Path(__file__).parent / "service-worker.js").read_text("utf-8")
+    version = _hash(b"".join((site / name).read_bytes() for name in kept) + source.encode())
+    for mark, value in (("VERSION", version), ("SHELL", kept), ("FILES", files)):
+        source = source.replace(f"__{mark}__", json.dumps(value))
+    (site / "service-worker.js").write_text(source, "utf-8")
+    return version
+
+
+def _shell(site: Path) -> set[str]:
+    """The shell's pages and everything that they fetch before a person does anything."""
+    found = {*SHELL, "model/manifest.json"}
+    for page in SHELL:
+        for address in _FETCHED.findall((site / page).read_text("utf-8")):
+            if not address.startswith(("data:", "http:", "https:", "//")):
+                target = (site / page).parent / address.partition("?")[0]
+                found.add(target.resolve().relative_to(site.resolve()).as_posix())
+    modules = [name for name in found if name.endswith(".js")]
+    while modules:
+        name = modules.pop()
+        for other in _IMPORTED.findall((site / name).read_text("utf-8")):
+            imported = (Path(name).parent / other).as_posix()
+            if imported not in found:
+                found.add(imported)
+                modules.append(imported)
+    return {name for name in found if (site / name).is_file()}
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:12]

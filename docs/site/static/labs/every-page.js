@@ -1,0 +1,30 @@
+// What every page of the site does: keep itself for a visit without a network, let the reader choose a theme, and show
+// "Try it here" where a cell's question can be asked in the browser.
+
+const ROOT = new URL("../../", import.meta.url);
+
+if ("serviceWorker" in navigator) {
+  navigator.serviceWorker.register(new URL("service-worker.js", ROOT)).catch(() => {}); // without it, online only
+}
+
+const button = document.getElementById("theme");
+if (button) {
+  const names = { auto: "Theme: system", light: "Theme: light", dark: "Theme: dark" };
+  const show = () => (button.textContent = names[document.documentElement.dataset.theme] ?? names.auto);
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    const order = Object.keys(names);
+    const next = order[(order.indexOf(document.documentElement.dataset.theme) + 1) % order.length];
+    document.documentElement.dataset.theme = next;
+    try {
+      localStorage.setItem("theme", next);
+    } catch {
+      // for this page only, then
+    }
+    show();
+  });
+  show();
+}
+
+const places = document.querySelectorAll(".labs-try");
+if (places.length) import("./try.js").then(({ show }) => places.forEach((place) => show(place, ROOT)));
