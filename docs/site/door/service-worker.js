@@ -11,8 +11,14 @@ const PAGES = PREFIX + VERSION;
 const LARGE = "phi35-labs-files";
 
 self.addEventListener("install", (event) => {
-  event.waitUntil(caches.open(PAGES).then((cache) => cache.addAll(SHELL)).then(() => self.skipWaiting()));
+  event.waitUntil(keep().then(() => self.skipWaiting()));
 });
+
+async function keep() {
+  await (await caches.open(PAGES)).addAll(SHELL);
+  // The first visit imports the engine's script before this worker is there to see it.
+  await (await caches.open(LARGE)).addAll(FILES.filter((file) => file.includes("/wllama.js?")));
+}
 
 self.addEventListener("activate", (event) => {
   event.waitUntil(clean().then(() => self.clients.claim()));
@@ -38,8 +44,8 @@ async function large(request) {
   const kept = await cache.match(request.url);
   if (kept) return kept;
   const answer = await fetch(request);
-  // Scripts are imported, not read by assets.js, so they are put here.
-  if (answer.ok && request.destination === "script") await cache.put(request.url, answer.clone());
+  // Scripts are not read by assets.js, so they are put here.
+  if (answer.ok && request.url.includes(".js?")) await cache.put(request.url, answer.clone());
   return answer;
 }
 

@@ -7,8 +7,18 @@ import { scarce, Trouble } from "./troubles.js";
 
 const CACHE = "phi35-labs-files"; // service-worker.js has the same name, and removes what the site no longer has
 
+let listing; // one for a page: what it loads together belongs together
+
 /** What the site's build says about these files: {files: {name: {bytes, unpacked, version}}, models: {...}}. */
-export async function manifest(root) {
+export function manifest(root) {
+  listing ??= fetchedManifest(root).catch((error) => {
+    listing = undefined;
+    throw error;
+  });
+  return listing;
+}
+
+async function fetchedManifest(root) {
   let answer;
   try {
     answer = await fetch(new URL("model/manifest.json", root));

@@ -142,6 +142,7 @@ export class Model {
         heard(token, prompt);
       }
     } catch (error) {
+      await this.wllama?.exit().catch(() => {});
       this.wllama = this.ready = undefined; // what has failed is opened again for the next question
       throw asTrouble(error);
     }
