@@ -83,7 +83,9 @@ export class Model {
     if (this.wllama && this.context === context) return;
     await this.wllama?.exit();
     const silent = { debug() {}, log() {}, warn() {}, error() {} };
-    const wllama = new Wllama({ default: wasm }, { logger: silent, suppressNativeLog: true });
+    // Files come from assets.js: without these two, wllama looks for a storage that pages without https do not have.
+    const own = { cacheManager: {}, modelManager: {} };
+    const wllama = new Wllama({ default: wasm }, { logger: silent, suppressNativeLog: true, ...own });
     wllama.setCompat(worker ? { worker, wasm } : null, "firefox_safari"); // its own choice would be a server elsewhere
     const settings = {
       n_ctx: context,
