@@ -58,7 +58,7 @@ PYTEST := $(OFFLINE) $(LIMIT) $(BIN)/python -m pytest
 	lint clean blas-note
 
 help:
-	@sed -n '3,15s/^# *//p' Makefile
+	@sed -n '3,14s/^# *//p' Makefile
 
 setup: $(READY)
 

@@ -48,9 +48,10 @@ def chromium(tmp_path):
 @pytest.fixture
 def firefox(tmp_path):
     """A headless Firefox with an empty profile; Debian and some runners have none."""
-    from bidi import Firefox, firefox
+    from site_firefox import Firefox, firefox
 
     if firefox() is None:
         pytest.skip("Firefox is needed: apt install firefox-esr")
-    with Firefox(tmp_path / "firefox") as browser:
-        yield browser
+    browser = Firefox(tmp_path / "firefox")
+    yield browser
+    browser.quit()

@@ -166,22 +166,24 @@ def kept(driver) -> bool:
 
 
 def test_firefox_answers_fast_and_offline(built, firefox, lima):
-    newest = "document.querySelector('.turn:not([aria-busy]) .answer-text')?.textContent ?? ''"
+    newest = "() => document.querySelector('.turn:not([aria-busy]) .answer-text')?.textContent ?? ''"
     with serving(built) as site:
         site.rate = MBIT_20
         page, seconds = site.address + "ask/#q=Where%20is%20Lima%3F", {}
         for visit in ("empty", "warm"):
             firefox.open("about:blank")
             start = time.monotonic()
-            firefox.open(page, wait="none")
+            firefox.open(page)
             found = until(lambda: firefox.run(newest), 60, "an answer in Firefox")
             seconds[visit] = time.monotonic() - start
             assert found == lima
-            until(lambda: firefox.run("Boolean(navigator.serviceWorker.controller)"), 30, "Firefox keeps the site")
+            until(
+                lambda: firefox.run("() => Boolean(navigator.serviceWorker.controller)"), 30, "Firefox keeps the site"
+            )
         transferred = sum(count for _path, count in site.requests)
     print(f"seconds in Firefox: {seconds}, bytes: {transferred}")
     firefox.open("about:blank")
-    firefox.open(page, wait="none")
+    firefox.open(page)
     assert until(lambda: firefox.run(newest), 60, "an answer without the server") == lima
     assert transferred < 16e6
     assert seconds["empty"] < 5

@@ -22,12 +22,13 @@ def firefox() -> str | None:
 
 
 class Firefox:
-    """A headless Firefox with a profile of its own; `close` ends it.
+    """A headless Firefox with a profile of its own; `quit` ends it.
 
     Example:
-        with Firefox(tmp_path) as browser:
-            browser.open("http://127.0.0.1:8000/")
-            browser.run("document.title")
+        browser = Firefox(tmp_path)
+        browser.open("http://127.0.0.1:8000/")
+        browser.run("() => document.title")
+        browser.quit()
     """
 
     def __init__(self, profile: Path) -> None:
@@ -68,21 +69,23 @@ class Firefox:
                 assert answer["type"] == "success", answer
                 return answer["result"]
 
-    def open(self, address: str, wait: str = "complete") -> None:
-        """Load a page."""
-        self.call("browsingContext.navigate", context=self.context, url=address, wait=wait)
+    def open(self, address: str) -> None:
+        """Go to an address and wait until it is loaded."""
+        self.call("browsingContext.navigate", context=self.context, url=address, wait="complete")
 
-    def run(self, script: str) -> Any:
-        """The value of an expression in the page, promises awaited."""
-        wrapped = f"(async () => JSON.stringify((await ({script})) ?? null))()"
-        found = self.call("script.evaluate", expression=wrapped, target={"context": self.context}, awaitPromise=True)
+    def run(self, function: str) -> Any:
+        """Call a function of JavaScript and return what it returns, promises awaited."""
+        found = self.call(
+            "script.callFunction",
+            functionDeclaration=f"async () => JSON.stringify((await ({function})()) ?? null)",
+            target={"context": self.context},
+            awaitPromise=True,
+        )
         assert found["type"] == "success", found.get("exceptionDetails", {}).get("text")
         return json.loads(found["result"]["value"])
 
-    def __enter__(self) -> Firefox:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def quit(self) -> None:
+        """End the browser and what it started."""
         self._socket.close()
         for sign, seconds in ((signal.SIGTERM, 10), (signal.SIGKILL, 5)):
             try:
