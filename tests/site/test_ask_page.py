@@ -167,6 +167,7 @@ def kept(driver) -> bool:
 
 def test_firefox_answers_fast_and_offline(built, firefox, lima):
     newest = "() => document.querySelector('.turn:not([aria-busy]) .answer-text')?.textContent ?? ''"
+    controlled = "() => Boolean(navigator.serviceWorker.controller)"
     with serving(built) as site:
         site.rate = MBIT_20
         page, seconds = site.address + "ask/#q=Where%20is%20Lima%3F", {}
@@ -177,9 +178,7 @@ def test_firefox_answers_fast_and_offline(built, firefox, lima):
             found = until(lambda: firefox.run(newest), 60, "an answer in Firefox")
             seconds[visit] = time.monotonic() - start
             assert found == lima
-            until(
-                lambda: firefox.run("() => Boolean(navigator.serviceWorker.controller)"), 30, "Firefox keeps the site"
-            )
+            until(lambda: firefox.run(controlled), 30, "the site is kept for a visit without a network")
         transferred = sum(count for _path, count in site.requests)
     print(f"seconds in Firefox: {seconds}, bytes: {transferred}")
     firefox.open("about:blank")
