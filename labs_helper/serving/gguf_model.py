@@ -43,7 +43,9 @@ def names(layers: int) -> dict[str, str]:
     return found
 
 
-def convert(source: str | Path, folder: str | Path, kind: str = "f32", tokenizer: bool = True) -> Path:
+def convert(
+    source: str | Path, folder: str | Path, kind: str = "f32", tokenizer: bool = True, numbered: bool = False
+) -> Path:
     """Write `folder`/NAME.gguf from a checkpoint folder and return its path.
 
     Args:
@@ -53,6 +55,8 @@ def convert(source: str | Path, folder: str | Path, kind: str = "f32", tokenizer
             that keeps the answers, for a checkpoint of 4 bits in groups of 32: its numbers stay, and only their
             scales are rounded, to fp16.
         tokenizer: put tokenizer.json and the chat template beside it, as the engine prefers them.
+        numbered: name every token by its number, as in <12>. For a caller that cuts text into tokens itself, where
+            the program that reads the file takes prompts as text only: the text <5><12> is then exactly two tokens.
 
     Raises:
         LabError: the package gguf is not installed, or the weights do not fit "q4_1".
@@ -74,9 +78,13 @@ def convert(source: str | Path, folder: str | Path, kind: str = "f32", tokenizer
     file = folder / f"{source.name}.gguf"
     arrays = WORKER.call(_packed if kind == "q4_1" else _arrays, source, config)
     writer = gguf.GGUFWriter(str(file), "phi3")
-    writer.add_name(f"{source.name} phi-3")  # llama.cpp looks for "phi-3" to know how special tokens take spaces
+    # llama.cpp looks for "phi-3" to know how special tokens take spaces; numbers take none.
+    writer.add_name(source.name if numbered else f"{source.name} phi-3")
     settings(writer, config)
-    vocabulary(writer, source, config)
+    if numbered:
+        numbers(writer, source, config)
+    else:
+        vocabulary(writer, source, config)
     quantization = gguf.GGMLQuantizationType[kind.upper()]
     for old, new in names(config["num_hidden_layers"]).items():
         array = arrays[old]
@@ -159,6 +167,29 @@ def vocabulary(writer: Any, source: Path, config: Config) -> None:
     writer.add_eot_token_id(ids["<|end|>"])
     writer.add_add_bos_token(False)
     writer.add_chat_template((source / "chat_template.jinja").read_text(encoding="utf-8"))
+
+
+def numbers(writer: Any, source: Path, config: Config) -> None:
+    """Write a vocabulary in which every token is named by its number.
+
+    Example:
+        numbers(gguf.GGUFWriter("model.gguf", "phi3"), store.locate(card), config)
+    """
+    from gguf import TokenType
+
+    tokenizer = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
+    ids = {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
+    size = config["vocab_size"]
+    writer.add_tokenizer_model("llama")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list([f"<{token_id}>" for token_id in range(size)])
+    writer.add_token_scores([0.0] * size)
+    writer.add_token_types([TokenType.USER_DEFINED] * size)
+    writer.add_bos_token_id(ids["<s>"])
+    writer.add_eos_token_id(ids["<|endoftext|>"])
+    writer.add_eot_token_id(ids["<|end|>"])
+    writer.add_add_bos_token(False)
+    writer.add_add_space_prefix(False)
 
 
 def _arrays(source: Path, config: Config) -> dict[str, np.ndarray[Any, Any]]:

@@ -25,7 +25,7 @@ def add(site: Path) -> list[Path]:
     written = []
     for name in NAMES:
         with TemporaryDirectory() as folder:
-            file = gguf_model.convert(CHECKPOINTS / name, folder, kind="q4_1", tokenizer=False)
+            file = gguf_model.convert(CHECKPOINTS / name, folder, kind="q4_1", tokenizer=False, numbered=True)
             written.append(site / f"{name}.gguf.gz")
             written[-1].write_bytes(packed(file.read_bytes()))
         written.append(Path(shutil.copy(CHECKPOINTS / name / "tokenizer.json", site / f"{name}.tokenizer.json")))

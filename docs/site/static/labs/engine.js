@@ -163,7 +163,9 @@ export class Model {
 
   async #next(ids, how, place) {
     const answer = await this.wllama.createCompletion({
-      prompt: ids,
+      // wllama takes prompts as text only. The file names each token by its number (gguf_model.py), so this text is
+      // exactly these ids, whatever was typed.
+      prompt: ids.map((id) => `<${id}>`).join(""),
       max_tokens: 1,
       n_probs: Math.max(1, how.alternatives),
       temperature: how.temperature,
