@@ -34,6 +34,7 @@ templates_path = ["templates"]
 
 html_theme = "furo"
 html_title = project
+html_favicon = "static/labs/icon.svg"
 html_additional_pages = {"index": "front.html", "ask/index": "ask.html"}
 html_static_path = ["static"]
 html_css_files = ["labs/tokens.css", "labs/pages.css"]

@@ -150,7 +150,7 @@ def test_first_answer_at_20_mbit_then_warm_then_offline(built, chromium, lima):
     chromium.get(f"http://127.0.0.1:{port}/ask/#q=Where%20is%20Lima%3F")  # the server has ended
     assert answered(chromium) == lima
     chromium.get(f"http://127.0.0.1:{port}/")
-    assert "See how a language model works" in text_of(chromium, "h1")
+    assert "look inside" in text_of(chromium, "h1")
     assert others == []
     assert sum(transferred.values()) < 16e6
     assert seconds["empty"] < 5
