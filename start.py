@@ -321,6 +321,8 @@ def make_environment(folder: Path, found: Packages, options: argparse.Namespace)
                 "Install Python 3.11 or newer, or connect to a network.",
             )
     if not options.dry_run and subprocess.run([python, "-c", "import ensurepip"], stderr=subprocess.DEVNULL).returncode:
+        if uv:
+            raise Refused("uv could not make the environment.", "Read the lines above: it needs a network for pip.")
         raise Refused(
             f"{python} cannot make environments.",
             "On Debian or Ubuntu: apt install python3-venv. Or install uv, which needs nothing else.",

@@ -72,13 +72,19 @@ environment=(HOME=/home/learner USER=learner PATH=/usr/local/bin:/usr/bin:/bin:/
 # A company's proxy has a certificate of its own.
 if [ -n "${SSL_CERT_FILE:-}" ]; then
   cp --dereference "$SSL_CERT_FILE" "$LABS_ROOT/etc/ssl/certs/ca-certificates.crt"
-  environment+=(PIP_CERT=/etc/ssl/certs/ca-certificates.crt)
+  environment+=(PIP_CERT=/etc/ssl/certs/ca-certificates.crt SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt)
 fi
 for name in http_proxy https_proxy no_proxy $(compgen -e PIP_ | grep -vx PIP_CERT); do
   [ -z "${!name:-}" ] || environment+=("$name=${!name}")
 done
+# start.py leaves the work to pip where pip has an index of its own; `uv` is to show uv.
+if [ "$way" = uv ]; then
+  for name in $(compgen -e PIP_); do [ "$name" = PIP_CERT ] || unset "$name"; done
+  kept=() && for each in "${environment[@]}"; do [[ $each = PIP_* && $each != PIP_CERT=* ]] || kept+=("$each"); done
+  environment=("${kept[@]}")
+fi
 for settings in /etc/pip.conf /etc/xdg/pip; do
-  [ ! -e "$settings" ] || { mkdir -p "$LABS_ROOT/etc/xdg" && cp -rL "$settings" "$LABS_ROOT$settings"; }
+  [ "$way" = uv ] || [ ! -e "$settings" ] || { mkdir -p "$LABS_ROOT/etc/xdg" && cp -rL "$settings" "$LABS_ROOT$settings"; }
 done
 # Folders that pip's settings name, such as a mirror on the disk.
 for folder in $({ env | grep ^PIP_; cat /etc/pip.conf /etc/xdg/pip/pip.conf; } 2>/dev/null | grep -oE '/[^ /=]+(/[^ ]+)+' | sort -u); do
