@@ -2,7 +2,7 @@
 #
 #   make lab                       JupyterLab on notebooks/00-start-here.ipynb     PORT=8888  BROWSER=0
 #   make test                      every test, every notebook of both editions     TESTS="tests/models/test_models.py"
-#   make browser-test              JupyterLab in headless Chromium, and in Firefox where it is installed
+#   make browser-test              JupyterLab in headless Chromium
 #   make hub-test                  JupyterHub with three learners in headless Chromium (needs npm)
 #   make notebooks                 both editions from notebooks/src                LABS="00 01"  LANG=ko
 #   make site                      documents, solved labs and the page Ask as a site, in build/site     ENGINE=0
@@ -38,7 +38,6 @@ TRAINING_VENV ?= .venv-training
 BIN := $(VENV)/bin
 READY := $(VENV)/.labs-ready
 TRAINING_READY := $(TRAINING_VENV)/.labs-training-ready
-BROWSER_READY := $(VENV)/.labs-browser-ready
 HUB_READY := $(VENV)/.labs-hub-ready
 SITE_READY := $(VENV)/.labs-site-ready
 # start.py says what to do where there is no Python for it. With uv alone, uv brings one.
@@ -74,7 +73,7 @@ TWO := -n 2 --dist loadfile
 test: $(READY) blas-note
 	$(PYTEST) $(TESTS) $(TWO) -m "not browser and not hub and not training and not site" --nbval-lax --nbval-current-env --nbval-cell-timeout=60
 
-browser-test: $(BROWSER_READY)
+browser-test: $(READY)
 	$(PYTEST) tests -m browser --timeout=600 $(TWO)
 
 hub-test: $(HUB_READY)
@@ -132,10 +131,6 @@ $(READY): pyproject.toml constraints.txt $(if $(GPU),FORCE)
 
 $(TRAINING_READY): pyproject.toml constraints.txt
 	@$(SETUP) --venv "$(TRAINING_VENV)" --extra training
-	@touch $@
-
-$(BROWSER_READY): $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,browser]'
 	@touch $@
 
 # JupyterHub's own proxy is an npm package. It lies inside the environment and goes with it.

@@ -125,3 +125,41 @@ def test_the_check_can_fail(browser, tmp_path):
     browser.get(page.as_uri())
     found = problems(browser.execute_script(OUTPUTS))
     assert [text.split()[1].rstrip(":") for text in found] == ["0", "1", "2", "3"]
+
+
+def test_the_page_to_keep_needs_no_network_follows_the_theme_and_wraps_in_print(browser, tmp_path):
+    from labs_helper.course.page import page
+
+    browser.set_network_conditions(offline=True, latency=0, throughput=0)
+    browser.get(page(str(ROOT / "notebooks/solutions/01-instruct.ipynb"), tmp_path / "01.html").as_uri())
+    assert problems(browser.execute_script(OUTPUTS)) == []
+    drawn = "return [...document.querySelectorAll('math')].map(m => m.getBoundingClientRect().width)"
+    assert min(browser.execute_script(drawn)) > 5 and "$$" not in browser.find_element(By.TAG_NAME, "main").text
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+    def lightness(scheme, media=""):
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
+        return browser.execute_script(
+            "const light = (e, name) =>"
+            " Math.max(...getComputedStyle(e)[name].match(/[0-9.]+/g).slice(0, 3).map(Number));"
+            "const text = document.querySelector('.jp-MarkdownCell p');"
+            "const code = document.querySelector('.highlight pre');"
+            "return [light(document.body, 'backgroundColor'), light(text, 'color'), light(code, 'color'),"
+            " getComputedStyle(document.querySelector('.labs-chart')).filter !== 'none'];"
+        )
+
+    ground, text, code, turned = lightness("light")
+    assert ground > 240 and text < 60 and code < 120 and not turned
+    ground, text, code, turned = lightness("dark")
+    assert ground < 60 and text > 180 and code > 150 and turned
+    # Paper is light whatever the theme, as wide as A4, and no line of code or text goes beyond its edge.
+    ground, text, _code, turned = lightness("dark", "print")
+    assert ground > 240 and text < 60 and not turned
+    browser.set_window_size(720, 1000)
+    cut = browser.execute_script(
+        "return [...document.querySelectorAll('pre, .jp-RenderedMarkdown')]"
+        ".filter(e => e.scrollWidth > e.clientWidth + 1 || e.getBoundingClientRect().right > innerWidth + 1)"
+        ".map(e => e.textContent.trim().slice(0, 80));"
+    )
+    assert cut == []
