@@ -1,10 +1,11 @@
-"""Fixtures of the browser tests: one server for all of them, one browser profile a test."""
+"""Fixtures of the browser tests: one server and one browser for all of them, an empty page and new kernels a test."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import signal
+from contextlib import suppress
 
 import pytest
 
@@ -22,14 +23,31 @@ def needs_chromium():
         pytest.skip(words)
 
 
-@pytest.fixture
-def browser(needs_chromium, tmp_path):
-    """A headless browser without JupyterLab; it ends with the test."""
-    from lab import start_browser
+@pytest.fixture(scope="session")
+def fresh_browser(needs_chromium, tmp_path_factory):
+    """A function that gives a headless browser with one empty page: always the same one, as long as it lives."""
+    from lab import empty, start_browser
+    from selenium.common.exceptions import WebDriverException
 
-    driver = start_browser(tmp_path / "profile")
-    yield driver
-    driver.quit()
+    running = []
+
+    def fresh():
+        if running and running[-1].service.is_connectable():
+            with suppress(WebDriverException):  # it has died of the last test
+                empty(running[-1])
+                return running[-1]
+        running.append(start_browser(tmp_path_factory.mktemp("profile")))
+        return running[-1]
+
+    yield fresh
+    for each in running:
+        each.quit()
+
+
+@pytest.fixture
+def browser(fresh_browser):
+    """A headless browser with one empty page."""
+    return fresh_browser()
 
 
 @pytest.fixture(scope="session")
@@ -67,16 +85,16 @@ def open_cells(server, open_page):
 
 
 @pytest.fixture
-def open_page(server, tmp_path):
-    """A function that opens a notebook of the server; the browser ends with the test."""
+def open_page(server, browser):
+    """A function that opens a notebook of the server; its kernel ends with the test."""
     from lab import Page
 
     pages = []
 
     def open_(notebook: str) -> Page:
-        pages.append(Page(server, tmp_path / f"profile{len(pages)}", notebook))
+        pages.append(Page(server, browser, notebook))
         return pages[-1]
 
     yield open_
-    for page in pages:
+    for page in pages[:1]:
         page.__exit__()

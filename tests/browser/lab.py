@@ -19,7 +19,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,25 @@ def start_browser(profile: Path) -> webdriver.Chrome:
     driver = webdriver.Chrome(options=options, service=Service(found[1]))
     driver.set_page_load_timeout(150)
     return driver
+
+
+def empty(driver: webdriver.Chrome) -> None:
+    """Leave a browser as if it had just been started: one empty page, the usual size and media, a network, no messages.
+
+    The first tab stays: one that a program opened has no focus, and JupyterLab then has no current notebook.
+    """
+    first, *others = driver.window_handles
+    for handle in others:
+        driver.switch_to.window(handle)
+        driver.close()
+    driver.switch_to.window(first)
+    driver.delete_network_conditions()
+    driver.get("about:blank")
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+    driver.execute_cdp_cmd("Accessibility.disable", {})
+    driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    driver.set_window_size(1280, 1600)
+    driver.get_log("browser")
 
 
 def until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
@@ -180,7 +199,6 @@ class LabServer:
             f"--ServerApp.root_dir={self.folder}",
             f"--IdentityProvider.token={self.token}",
             "--LabApp.expose_app_in_browser=True",
-            "--JupyterNotebookApp.expose_app_in_browser=True",  # Notebook 7, where it is installed
             "--LabApp.news_url=None",
             "--LabApp.extension_manager=readonly",
         ]
@@ -202,11 +220,8 @@ class LabServer:
         """End the kernels, then the server; each step has its time, and the last one does not ask."""
         if self.process is None:
             return
-        try:
-            for kernel in self._call("GET", "/api/kernels"):
-                self._call("DELETE", f"/api/kernels/{kernel['id']}")
-        except (OSError, ValueError):
-            pass  # the server is gone already; what is left of its group ends below
+        with suppress(OSError, ValueError):  # the server may be gone already; what is left of its group ends below
+            self.end_kernels()
         for last, seconds in ((False, 10), (True, 5)):
             try:
                 _end_all(self.process, at_once=last)
@@ -217,6 +232,11 @@ class LabServer:
             except subprocess.TimeoutExpired:
                 continue
         self.process = None
+
+    def end_kernels(self) -> None:
+        """End all kernels: what is left of a test costs the next one memory and time."""
+        for kernel in self._call("GET", "/api/kernels"):
+            self._call("DELETE", f"/api/kernels/{kernel['id']}")
 
     def address(self, notebook: str) -> str:
         """Where a notebook opens in JupyterLab, in a fresh workspace."""
@@ -260,15 +280,15 @@ def write_notebook(path: Path, cells: list[str]) -> None:
 
 
 class Page:
-    """One notebook open in the browser.
+    """One notebook open in the browser. At its end the kernels of the server end; the browser stays.
 
     Example:
-        with Page(server, profile, "notebook.ipynb") as page:
+        with Page(server, browser, "notebook.ipynb") as page:
             page.run_all(60)
     """
 
-    def __init__(self, server: LabServer, profile: Path, notebook: str) -> None:
-        self.driver = start_browser(profile)
+    def __init__(self, server: LabServer, driver: webdriver.Chrome, notebook: str) -> None:
+        self.driver, self._server = driver, server
         self.driver.get(server.address(notebook))
         until(self._ready, 150, f"{notebook} is open and its kernel is idle")
 
@@ -276,7 +296,7 @@ class Page:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.driver.quit()
+        self._server.end_kernels()
 
     # -- the notebook -----------------------------------------------------------------------------------------
 

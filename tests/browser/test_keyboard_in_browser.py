@@ -33,12 +33,12 @@ random_experts = load({moe!r})
 
 
 @pytest.fixture(scope="module")
-def notebook(server, tmp_path_factory, tiny_moe, tiny_vision):
+def notebook(server, fresh_browser, tiny_moe, tiny_vision):
     """The page with all widgets, one for all tests."""
     names = {"moe": str(tiny_moe), "vision": str(tiny_vision)}
     first = FIRST.replace("{moe!r}", repr(names["moe"]))
     write_notebook(server.folder / "keyboard.ipynb", [first, *(source.format(**names) for source in CELLS.values())])
-    with Page(server, tmp_path_factory.mktemp("keyboard"), "keyboard.ipynb") as page:
+    with Page(server, fresh_browser(), "keyboard.ipynb") as page:
         page.run_all(150)
         assert page.errors() == []
         until(lambda: all(page.boxes(title) for title in CELLS), 60, "all widgets are drawn")

@@ -42,8 +42,8 @@ def is_near_the_top(page, heading, most=NEAR):
 
 
 @pytest.mark.parametrize(("edition", "most"), [("notebooks", NEAR), ("notebooks/solutions", ON_THE_NEXT_SCREEN)])
-def test_the_seven_uses_lead_to_their_sections(usual, tmp_path, edition, most):
-    with Page(usual, tmp_path / "profile", f"{edition}/02-vision.ipynb") as page:
+def test_the_seven_uses_lead_to_their_sections(usual, browser, edition, most):
+    with Page(usual, browser, f"{edition}/02-vision.ipynb") as page:
         until(lambda: from_the_top(page, "Recap"), 150, "all cells are drawn")
         for section, use in ((10, 7), (4, 1), (8, 5)):
             heading = f"{section}. Use {use}"
@@ -55,8 +55,8 @@ def test_the_seven_uses_lead_to_their_sections(usual, tmp_path, edition, most):
 
 
 @pytest.mark.parametrize(("lab", "word"), [("01-instruct", "KV cache"), ("03-moe", "SparseMixer")])
-def test_a_new_word_leads_to_its_line_of_the_glossary(usual, tmp_path, lab, word):
-    with Page(usual, tmp_path / "profile", f"notebooks/{lab}.ipynb") as page:
+def test_a_new_word_leads_to_its_line_of_the_glossary(usual, browser, lab, word):
+    with Page(usual, browser, f"notebooks/{lab}.ipynb") as page:
         link = until(lambda: page.driver.find_elements(By.LINK_TEXT, word), 60, f"{word} is a link")[0]
         page.show(link)
         link.click()

@@ -88,7 +88,7 @@ def test_send_stop_and_go_on(page):
     assert page.field(first, "Your message").get_attribute("value") == ""
 
     # Enter sends too; both chats ask at once and each shows only its own answer.
-    send(page, first, "left " * 9, enter=True)  # ten seconds: long enough to see the second one wait
+    send(page, first, "left " * 9, enter=True)  # ten seconds: the second one waits long enough to be seen
     send(page, second, "right", enter=True)
     until(lambda: "Waiting" in page.status(second) or "Generating" in page.status(second), 30, "the second one waits")
     for box, own, other in ((first, "left left left", "right"), (second, "right right right", "left")):
