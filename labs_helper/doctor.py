@@ -21,7 +21,7 @@ from typing import Literal, TypeAlias
 
 from labs_helper import catalog, corrections, store
 from labs_helper.capacity import limits
-from labs_helper.catalog import endpoints, find_lab, labs
+from labs_helper.catalog import Lab, endpoints, find_lab, labs
 from labs_helper.common import nvidia, platforms, settings, translate
 from labs_helper.common.markup import columns, escape, html_table, padded, printable
 from labs_helper.common.translate import _
@@ -29,6 +29,7 @@ from labs_helper.common.units import size
 from labs_helper.corrections import blas
 from labs_helper.errors import LabError
 from labs_helper.exercises import order, progress
+from labs_helper.models.route import route
 from labs_helper.models.selection import choose
 
 Status: TypeAlias = Literal["OK", "NOTE", "FIX"]
@@ -151,7 +152,7 @@ def check_setup(lab: str | None = None) -> SetupReport:
         *missing_rows(),
         *windows_rows(),
         *checkpoint_rows(roles),
-        *answer_rows(roles),
+        *answer_rows(roles, None if lab is None else chosen[0]),
         *endpoint_rows(),
     )
     return SetupReport(None if lab is None else chosen[0].number, rows, versions())
@@ -553,8 +554,8 @@ def checkpoint_rows(roles: Iterable[str]) -> list[Row]:
     return rows
 
 
-def answer_rows(roles: Iterable[str]) -> list[Row]:
-    """Which model answers for each of these roles, and why."""
+def answer_rows(roles: Iterable[str], lab: Lab | None = None) -> list[Row]:
+    """Which model answers for each of these roles, and why; for one lab also how the real one would come here."""
     rows = []
     for role in roles:
         name = _("role {role}").format(role=role)
@@ -564,7 +565,7 @@ def answer_rows(roles: Iterable[str]) -> list[Row]:
             rows.append(Row(name, FIX, error.what, error.do))
         else:
             answers = _("{model} answers: {reason}").format(model=choice.card.name, reason=choice.reason)
-            rows.append(Row(name, OK, answers))
+            rows.append(Row(name, OK, answers, "" if lab is None else route(role, experts=lab.experts)))
     return rows
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from labs_helper import corrections, doctor
+from labs_helper.catalog import find_lab
 from labs_helper.common import nvidia
 from labs_helper.errors import BadRequest
 
@@ -250,3 +251,26 @@ def test_arm_windows_needs_another_python(monkeypatch):
     monkeypatch.setattr(doctor.sysconfig, "get_platform", lambda: "win-arm64")
     row = doctor.machine_row()
     assert row.status == "FIX" and "x86 Python" in row.advice
+
+
+@pytest.mark.parametrize(
+    ("gpu", "lab", "name"),
+    [
+        (False, "01", "phi-3.5-mini-instruct-q4-gguf"),
+        (True, "01", "phi-3.5-mini-instruct-4bit"),
+        (False, "02", "phi-3.5-vision-instruct-onnx"),
+        (True, "02", "phi-3.5-vision-instruct-4bit"),
+        (True, "03", "phi-3.5-moe-instruct-4bit"),
+        (False, "03", ""),
+    ],
+)
+def test_one_command_names_the_real_model_of_this_machine(tmp_path, monkeypatch, gpu, lab, name):
+    monkeypatch.setenv("LABS_MODELS_DIR", str(tmp_path))
+    monkeypatch.setattr("labs_helper.common.platforms.has_mlx_gpu", lambda: gpu)
+    role = find_lab(lab).roles[0]
+    row = next(row for row in doctor.answer_rows([role], find_lab(lab)))
+    if name:
+        assert f"labs models fetch {name} (download" in row.advice
+    else:
+        assert "only MLX reports experts" in row.advice and "fetch" not in row.advice
+    assert doctor.answer_rows([role])[0].advice == "", "the check of all labs stays short"

@@ -89,7 +89,7 @@ def _smaller_pictures(path: str | Path, tokens: int, on_cpu: bool, room: int) ->
 
 def _model_that_fits(card: ModelCard, tokens: int, views: int, on_cpu: bool, room: int, most: int) -> str:
     """A sentence with the first model of the same role that needs less and fits; empty if there is none."""
-    for other in catalog.cards():
+    for other in catalog.for_this_machine(catalog.cards()):
         if other.role != card.role or other.name == card.name or other.not_yet:
             continue
         if not platforms.has_engine_for(other.format):

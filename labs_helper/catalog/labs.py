@@ -31,6 +31,7 @@ class Lab:
         tokens: of its longest request to a real model, prompt and answer together.
         views: of 336 x 336 pixels in a request, at most.
         after: numbers of earlier labs that help; each lab needs 00.
+        experts: whether it asks which experts were chosen, so that its real model has to run in MLX.
     """
 
     number: str
@@ -43,6 +44,7 @@ class Lab:
     tokens: int = 4096
     views: int = 0
     after: tuple[str, ...] = ()
+    experts: bool = False
 
     @property
     def stem(self) -> str:

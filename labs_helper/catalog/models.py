@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from labs_helper.catalog.folder import course_folder
+from labs_helper.common import platforms
 from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest
 
@@ -98,6 +100,18 @@ def _card(entry: dict[str, Any], shapes: dict[str, dict[str, Any]], course: Path
         values["path"] = course / values["path"]
         values["bytes_on_disk"] = folder_bytes(values["path"])
     return ModelCard(**values)
+
+
+def for_this_machine(some: Iterable[ModelCard]) -> list[ModelCard]:
+    """Models in the order in which this machine should take them.
+
+    Those of MLX come first where it computes on a GPU. Elsewhere they come last: a token of a real one takes seconds.
+
+    Example:
+        for_this_machine(find("instruct", "real"))[0].format      # 'gguf' on an x86 laptop
+    """
+    fast = platforms.has_mlx_gpu()
+    return sorted(some, key=lambda card: (card.format == "mlx") is not fast)
 
 
 def find(name: str, tier: str | None = None) -> list[ModelCard]:

@@ -69,7 +69,7 @@ def choose(name: str | os.PathLike[str], tier: str | None = None) -> Choice:
         return _endpoint(asked)
     cards = [card for card in cards if not card.not_yet]
     tiny = next((card for card in cards if card.tier == "tiny"), None)
-    real = [card for card in cards if card.tier == "real"]
+    real = catalog.for_this_machine(card for card in cards if card.tier == "real")
     if tier == "auto":
         return _choose_auto(tiny, real)
     best = tiny if tier == "tiny" else _best_real(real)

@@ -123,15 +123,15 @@ def _in_hub_cache(card: ModelCard) -> Path | None:
 
 
 def real_card(name: str) -> ModelCard:
-    """The card of a model that can be fetched: by its name, or the first real one of a role.
+    """The card of a model that can be fetched: by its name, or the real one of a role that suits this machine.
 
     Raises:
         BadRequest: there is no such model, or it is bundled and needs no fetching.
 
     Example:
-        real_card("instruct").name      # 'phi-3.5-mini-instruct-4bit'
+        real_card("instruct").name      # 'phi-3.5-mini-instruct-4bit' on a Mac
     """
-    for card in catalog.find(name):
+    for card in catalog.for_this_machine(catalog.find(name)):
         if card.tier == "real":
             return card
     raise BadRequest(

@@ -72,10 +72,11 @@ def asked(question: str, *pictures, **options) -> Request:
 
 
 def answer(engine, request, stop_after: int | None = None) -> list:
+    seen = []
+
     def work():
-        seen = []  # looked at while it grows
         for token in engine.stream(engine.prepare(request), lambda: stop_after is not None and len(seen) >= stop_after):
-            seen += [token]
+            seen.append(token)  # noqa: PERF402 - it is looked at while it grows
         return seen
 
     return WORKER.call(work)
