@@ -9,7 +9,7 @@ Two things are done here that the graphs leave to their caller:
 table   The text graph takes LongRoPE's long table as soon as its attention mask is wider than the original length. One
         table has to serve a whole request, so the mask of a long one is made that wide from the first token on.
 pictures  Rows of a picture are kept, and so are the keys and values of what was read: a second question about the same
-        picture sees nothing anew.
+        picture does not see it again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The graphs of an ONNX folder, open in ONNX Runtime: rows of words, rows of a picture, scores, and the KV cache.
 
 ONNX Runtime GenAI has a loop of its own around the same graphs. It is not used: its `rewind_to` refuses phi3v, so each
-question about a picture would be seen anew; it reads a prompt in one go, which cannot be stopped; and it makes room for
+question about a picture would see it again; it reads a prompt in one go, which cannot be stopped; and it makes room for
 the longest context that it was told, where this cache grows with the conversation.
 """
 
@@ -64,7 +64,7 @@ class Cache:
         self._shape = (layers, heads, head)
 
     def grow(self, room: int, used: int) -> None:
-        """Make room for so many places at least; the first `used` keep what they hold."""
+        """Make room for this many places at least; the first `used` keep what they hold."""
         if room <= self.room:
             return
         runtime = import_runtime()
