@@ -1,12 +1,27 @@
-"""`python -m benchmarks [instruct|vision|moe|gpu|memory|real|serve] [...]`: run one, or the first three in turn."""
+"""`python -m benchmarks [instruct|vision|moe|gpu|memory|real|onnx|serve] [...]`: run one, or the first three in turn."""
 
 import sys
 
-from benchmarks import bench_gpu, bench_instruct, bench_memory, bench_moe, bench_real, bench_serve, bench_vision
+from benchmarks import (
+    bench_gpu,
+    bench_instruct,
+    bench_memory,
+    bench_moe,
+    bench_onnx,
+    bench_real,
+    bench_serve,
+    bench_vision,
+)
 
 BENCHMARKS = {"instruct": bench_instruct.main, "vision": bench_vision.main, "moe": bench_moe.main}
 # Minutes, and gigabytes of memory and disk; or a server that wants the machine for itself.
-ASKED_FOR = {"gpu": bench_gpu.main, "memory": bench_memory.main, "real": bench_real.main, "serve": bench_serve.main}
+ASKED_FOR = {
+    "gpu": bench_gpu.main,
+    "memory": bench_memory.main,
+    "real": bench_real.main,
+    "onnx": bench_onnx.main,
+    "serve": bench_serve.main,
+}
 
 if len(sys.argv) > 1 and sys.argv[1] in BENCHMARKS | ASKED_FOR:
     (BENCHMARKS | ASKED_FOR)[sys.argv.pop(1)]()

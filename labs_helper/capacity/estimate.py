@@ -149,7 +149,7 @@ class OnnxBytes(int):
 
 
 def _of_onnx(config: Config, size: int, tokens: int, views: int) -> Need:
-    """ONNX Runtime packs the weights in its own way and gives the old ones back; its cache and its numbers have 32 bits.
+    """ONNX Runtime packs the weights and gives the old ones back; its cache and its numbers have 32 bits.
 
     The views of a picture go through the tower together. Sizes that the folder's settings do not give are those of
     Phi-3 (feed-forward) and of CLIP ViT-L/14 at 336 pixels (tower).
