@@ -1,4 +1,4 @@
-"""`python -m benchmarks [instruct|vision|moe|gpu|memory|real|onnx|serve] [...]`: run one, or the first three in turn."""
+"""`python -m benchmarks [instruct|vision|moe|gpu|memory|real|onnx|serve] [...]`: run one, or the first three."""
 
 import sys
 
