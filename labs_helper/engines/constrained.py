@@ -127,7 +127,7 @@ class Constraint:
         """Scores (1, vocabulary) with minus infinity for every token that may not follow. `tokens`: all so far."""
         import mlx.core as mx
 
-        allowed = self.allowed(lambda: int(tokens[-1].item()), logits.shape[-1])
+        allowed = self.allowed(lambda: cast(int, tokens[-1].item()), logits.shape[-1])
         return logits if allowed is None else mx.where(mx.array(allowed), logits, -float("inf"))
 
     def allowed(self, newest: Callable[[], int], size: int) -> np.ndarray | None:

@@ -7,6 +7,7 @@ the longest context that it was told, where this cache grows with the conversati
 
 from __future__ import annotations
 
+import importlib
 import threading
 from collections.abc import Callable, Sequence
 from types import ModuleType
@@ -39,7 +40,7 @@ def import_runtime() -> ModuleType:
     if not platforms.has_onnx_runtime():
         raise LabError(_("ONNX Runtime is not installed."), _("Install it: pip install 'labs-helper[x86]'."))
     try:
-        import onnxruntime
+        onnxruntime = importlib.import_module("onnxruntime")
     except ImportError as error:  # on Windows it wants Microsoft's C++ runtime, on Linux a C++ library
         raise LabError(
             _("ONNX Runtime does not start here ({reason}).").format(reason=error),
