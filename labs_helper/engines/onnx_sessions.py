@@ -48,7 +48,8 @@ def import_runtime() -> ModuleType:
         ) from error
     onnxruntime.disable_telemetry_events()
     onnxruntime.set_default_logger_severity(_QUIET)
-    return onnxruntime
+    runtime: ModuleType = onnxruntime
+    return runtime
 
 
 class Cache:

@@ -238,6 +238,25 @@ class Model:
         self._need_tokenizer()
         return self._engine.render(question.request)
 
+    def answered(self, prompt: Prompting, answer: str) -> tuple[tuple[int, ...], int]:
+        """A question with an answer to it as token ids, `<|end|>` included, and the place of the answer's first token.
+
+        Raises:
+            BadRequest: the model is on a server, which keeps its tokenizer.
+
+        Example:
+            ids, start = model.answered("Where is Lima?", "Lima is a city in Peru.")
+        """
+        question = self._question(prompt, {})
+        self._need_tokenizer()
+        if (cut := getattr(self._engine, "answered", None)) is None:
+            raise BadRequest(
+                _("The tokenizer of {name} is on its server.").format(name=self.name),
+                _('Use load("instruct", tier="tiny").'),
+            )
+        found: tuple[tuple[int, ...], int] = cut(question.request, answer)
+        return found
+
     def tokenize(self, text: str) -> Prompt:
         """A text cut into tokens, without the chat template.
 

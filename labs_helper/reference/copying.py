@@ -124,14 +124,7 @@ def copied(model: Model, question: str, answer: str, part: str) -> Copying:
 
 def conversation(model: Model, question: str, answer: str) -> tuple[tuple[int, ...], int]:
     """The ids of a question with its answer, and the place of the answer's first token."""
-    from labs_helper.engines.base import Message, Request
-
-    model.prompt(question)  # reads the tokenizer, if nobody has yet
-    engine: Any = model.engine
-    found: tuple[tuple[int, ...], int] = engine.answered(
-        Request((Message(role="user", content=question, tagged=False),)), answer
-    )
-    return found
+    return model.answered(question, answer)
 
 
 def table(name: str) -> pandas.DataFrame:
