@@ -163,7 +163,7 @@ def _of_onnx(config: Config, size: int, tokens: int, views: int) -> Need:
 
 
 def _tower_together_bytes(tower: Config, hidden: int, views: int) -> int:
-    patches = (tower.get("image_size", 336) // tower.get("patch_size", 14)) ** 2 + 1
+    patches: int = (tower.get("image_size", 336) // tower.get("patch_size", 14)) ** 2 + 1
     arrays: int = 6 * tower["hidden_size"] + 4 * tower["intermediate_size"]  # fitted to measured peaks of 2 and 5 views
     rows: int = patches // 4 * (4 * tower["hidden_size"] + 2 * hidden)
     return views * (patches * arrays + rows) * 4
