@@ -201,7 +201,13 @@ def imported(name: str) -> set[str]:
 
 
 # Authors make the notebooks; a learner's machine never runs these.
-AUTHORS = {f"labs_helper/course/{name}.py" for name in ("authoring", "editions", "execution")}
+AUTHORS = {
+    f"labs_helper/course/{name}.py"
+    for name in (
+        *("authoring", "editions", "execution"),
+        *(f"translation/{module}" for module in ("catalogs", "cells", "sources", "work")),
+    )
+}
 
 LLAMA_CPP = {
     f"labs_helper/{name}.py"
