@@ -253,7 +253,10 @@ def test_help_is_quick_and_loads_nothing_heavy():
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        ("labs models fetch phi-3.5-v", ["phi-3.5-vision-instruct-4bit", "phi-3.5-vision-instruct-8bit"]),
+        (
+            "labs models fetch phi-3.5-v",
+            [f"phi-3.5-vision-instruct-{kind}" for kind in ("4bit", "8bit", "onnx")],
+        ),
         ("labs reset 0", ["00", "01", "02", "03", "05", "06", "07", "08"]),
         ("labs doctor --lab 07", ["07"]),
         ("labs works", ["workshop"]),
