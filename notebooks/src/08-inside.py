@@ -444,7 +444,7 @@ check("8.7", layer)  # for help, run hint("8.7")
 # %%
 mlp = solved("8.6", swiglu, otherwise=parts.swiglu)
 where = solved("8.5", positions, otherwise=lambda cached, new: np.arange(cached, cached + new))
-whole_layer = solved("8.7", layer, otherwise=lambda x, a, b, c, d: x + a(c(x)) + b(d(x + a(c(x)))))
+whole_layer = solved("8.7", layer, otherwise=lambda x, a, b, c, d: (lambda y: y + b(d(y)))(x + a(c(x))))
 
 
 def normed(name):

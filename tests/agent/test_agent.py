@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gettext
 import hashlib
 import json
 import random
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import pytest
+from marked_language import mark_sentences
 
 from labs_helper import agent
 from labs_helper.agent import (
@@ -478,7 +478,7 @@ def test_the_words_that_moe_tiny_was_trained_on_are_as_they_were():
 
 
 def test_a_trace_is_shown_in_the_learners_language_and_the_model_reads_english(monkeypatch):
-    monkeypatch.setattr(gettext.NullTranslations, "gettext", lambda self, text: f"«{text}»")
+    mark_sentences(monkeypatch)
     model = Scripted(TOWER[:-3], TOWER, "Done.")
     trace = solve(model, "Where is it?")
     assert str(trace).startswith("«question»") and "«What the agent did" in trace._repr_html_()

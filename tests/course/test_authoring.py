@@ -222,14 +222,14 @@ def test_unknown_lab_lists_the_known_ones(folder):
 
 def test_a_new_lab_has_all_its_parts(tmp_path):
     folder = tmp_path / "notebooks"
-    source, checks, registry = authoring.new("08", "my-lab", folder=folder)
-    assert source == folder / "src" / "08-my-lab.py"
-    assert checks == tmp_path / "labs_helper/exercises/lab08.py"
+    source, checks, registry = authoring.new("09", "my-lab", folder=folder)
+    assert source == folder / "src" / "09-my-lab.py"
+    assert checks == tmp_path / "labs_helper/exercises/lab09.py"
     (entry,) = tomllib.loads(registry.read_text("utf-8"))["lab"]
-    assert (entry["number"], entry["slug"], entry["roles"]) == ("08", "my-lab", ["instruct"])
+    assert (entry["number"], entry["slug"], entry["roles"]) == ("09", "my-lab", ["instruct"])
     authoring.build(execute=False, folder=folder)
-    learner = nbformat.read(folder / "08-my-lab.ipynb", as_version=4)
-    assert "This is the learner edition." in sources(learner)[1] and 'check_setup("08")' in sources(learner)[2]
+    learner = nbformat.read(folder / "09-my-lab.ipynb", as_version=4)
+    assert "This is the learner edition." in sources(learner)[1] and 'check_setup("09")' in sources(learner)[2]
     assert sum(cell.metadata.get("minutes", 0) for cell in learner.cells) == entry["minutes"] == 20
     # Everything but the run, which `build` with execute=True does.
     assert [problem for problem in authoring.check(folder=folder) if "was not executed" not in problem] == []
@@ -256,19 +256,19 @@ def test_a_new_lab_works_at_once(tmp_path):
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    shown = python("-m", "labs_helper.cli", "notebooks", "new", "08", "my-lab")
-    assert "08-my-lab.py" in shown and "lab08.py" in shown and "make notebooks LABS=08" in shown
+    shown = python("-m", "labs_helper.cli", "notebooks", "new", "09", "my-lab")
+    assert "09-my-lab.py" in shown and "lab09.py" in shown and "make notebooks LABS=09" in shown
     code = (
         "from labs_helper import check, check_setup\n"
-        "print(check_setup('08').lab, [check('8.1', value).status for value in (7, ..., 0.5)])"
+        "print(check_setup('09').lab, [check('9.1', value).status for value in (7, ..., 0.5)])"
     )
-    assert python("-c", code) == "08 ['passed', 'not yet', 'try again']\n"
-    python("-m", "labs_helper.cli", "notebooks", "build", "08")
+    assert python("-c", code) == "09 ['passed', 'not yet', 'try again']\n"
+    python("-m", "labs_helper.cli", "notebooks", "build", "09")
     python("-m", "labs_helper.cli", "notebooks", "check")
 
 
 @pytest.mark.parametrize(
-    ("number", "slug"), [("8", "a"), ("08", "My Lab"), ("08", "../x"), ("08", ""), ("01", "other")]
+    ("number", "slug"), [("8", "a"), ("09", "My Lab"), ("09", "../x"), ("09", ""), ("01", "other")]
 )
 def test_a_name_that_cannot_be_used_writes_nothing(folder, number, slug):
     before = sorted(folder.rglob("*"))
@@ -280,15 +280,15 @@ def test_a_name_that_cannot_be_used_writes_nothing(folder, number, slug):
 def test_a_number_of_the_registry_is_taken(folder):
     registry = folder.parent / "labs_helper/catalog/labs.toml"
     registry.parent.mkdir(parents=True)
-    registry.write_text('[[lab]]\nnumber = "08"\n', "utf-8")
+    registry.write_text('[[lab]]\nnumber = "09"\n', "utf-8")
     with pytest.raises(BadRequest, match=r"there already: labs\.toml"):
-        authoring.new("08", "my-lab", folder=folder)
+        authoring.new("09", "my-lab", folder=folder)
 
 
 def test_new_on_the_command_line(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("LABS_HOME", str(tmp_path))
-    assert cli.main(["notebooks", "new", "08"]) == 2
-    assert cli.main(["notebooks", "new", "08", "my-lab"]) == 0
-    assert str(tmp_path / "notebooks/src/08-my-lab.py") in capsys.readouterr().out
-    assert cli.main(["notebooks", "new", "08", "my-lab"]) == 1
+    assert cli.main(["notebooks", "new", "09"]) == 2
+    assert cli.main(["notebooks", "new", "09", "my-lab"]) == 0
+    assert str(tmp_path / "notebooks/src/09-my-lab.py") in capsys.readouterr().out
+    assert cli.main(["notebooks", "new", "09", "my-lab"]) == 1
     assert "Take another number" in capsys.readouterr().err

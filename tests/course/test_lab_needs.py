@@ -18,10 +18,11 @@ SOURCES = {lab.number: (course_folder() / "notebooks" / "src" / f"{lab.stem}.py"
 
 
 def row(lab, name):
-    """The cells of a row of the table: bundled, real."""
-    line = re.search(rf"^# \| {name} \| ([^|]*) \| ([^|]*) \|$", SOURCES[lab.number].read_text(encoding="utf-8"), re.M)
+    """The cells of a row of the table: bundled, real. A lab that opens bundled models alone has one column."""
+    text = SOURCES[lab.number].read_text(encoding="utf-8")
+    line = re.search(rf"^# \| {name} \| ([^|]*) \|(?: ([^|]*) \|)?$", text, re.M)
     assert line, f"the table of lab {lab.number} has no row '{name}'"
-    return line[1], line[2]
+    return line[1], line[2] or line[1]
 
 
 def promised(text, bits=0, form="mlx"):
@@ -70,7 +71,8 @@ def test_the_cells_fit_what_the_table_promises(lab, card):
 def test_the_download_is_that_of_the_first_real_model(lab):
     card = catalog.find(lab.roles[0], "real")[0]
     bundled, real = row(lab, "download")
-    assert bundled == "nothing" and promised(real, 0) * 1e9 == pytest.approx(card.bytes_on_disk, rel=0.01)
+    assert bundled == "nothing"
+    assert real == bundled or promised(real, 0) * 1e9 == pytest.approx(card.bytes_on_disk, rel=0.01)
 
 
 @pytest.mark.parametrize("lab", catalog.labs(), ids=lambda lab: lab.number)

@@ -35,7 +35,10 @@ ALLOWED = {
         for number in ("8.1", "8.2", "8.3", "8.4", "8.6")
     },
     ("labs_helper/reference/answering.py", "8.9"): "a Phi that is there to be read, after trying",
-    ("notebooks/08-inside.ipynb", "8.11"): "a cell of the lab asks it of other texts",
+    **{
+        (f"{folder}notebooks/08-inside.ipynb", "8.11"): "a cell of the lab asks it of other texts"
+        for folder in ("", "data/")
+    },
 }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from labs_helper.exercises import all_exercises
+from references import lab08
 
 FOLDER = Path(__file__).parent
 WRONG, RIGHT = 6, 3
@@ -24,6 +25,9 @@ def rows() -> tuple[Counter[str], Counter[str]]:
     """
     wrong: Counter[str] = Counter()
     right: Counter[str] = Counter()
+    for function in lab08.references():  # test_lab08 tries its mistakes and three others, and three right forms of it
+        wrong[function.number] += len(function.mistakes) + 3
+        right[function.number] += 3
     for path in FOLDER.glob("test_*.py"):
         tree = ast.parse(path.read_text("utf-8"))
         tables = {

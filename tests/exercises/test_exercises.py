@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gettext
 import json
 import os
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy
 import pytest
+from marked_language import mark_sentences
 from mistakes import forgets_return, prints
 
 from labs_helper import catalog, exercises
@@ -157,7 +157,7 @@ def test_the_registry_says_which_labs_have_exercises():
 def test_words_are_looked_up_when_they_are_shown(monkeypatch):
     """The language may change after the labs are imported, so nothing that a learner reads is fixed at import."""
     all_exercises()
-    monkeypatch.setattr(gettext.NullTranslations, "gettext", lambda self, text: f"«{text}»")
+    mark_sentences(monkeypatch)
     for exercise in all_exercises().values():
         assert all(words[0] + words[-1] == "«»" for words in (exercise.title, *exercise.hints)), exercise
         assert check(exercise.number, ...).message.startswith("«")
@@ -194,7 +194,8 @@ def test_labs_are_listed_in_order():
     assert list(all_exercises("05")) == [f"5.{n}" for n in range(1, 9)]
     assert list(all_exercises("06")) == [f"6.{n}" for n in range(1, 11)]
     assert list(all_exercises("07")) == [f"7.{n}" for n in range(1, 5)]
-    labs = ("00", "1", "2", "3", "5", "6", "7")
+    assert list(all_exercises("08")) == [f"8.{n}" for n in range(1, 12)]
+    labs = ("00", "1", "2", "3", "5", "6", "7", "8")
     assert set(all_exercises()) == {number for lab in labs for number in all_exercises(lab)}
     assert all_exercises("9") == all_exercises("x") == {}
 

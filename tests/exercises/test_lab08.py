@@ -96,6 +96,7 @@ def _other_norms(x, look, think, norm_look, norm_think):
         (_on_normed, "Add to x as it came"),
         (_think_first, "The MLP came first"),
         (_other_norms, "exchanged"),
+        (lambda x, a, b, c, d: x + a(c(x)) + b(d(x + a(c(x)))), "Call look once"),
         (lambda x, look, think: x, "takes 3 positional arguments but 5 were given"),
         (lambda x, *parts: print("x"), "returned nothing"),
         (lambda x, *parts: x[0], "must return the shape"),
@@ -126,7 +127,7 @@ def test_a_stub_of_a_layer_is_a_stub():
 @pytest.mark.parametrize(
     "right",
     [
-        lambda x, a, b, c, d: x + a(c(x)) + b(d(x + a(c(x)))),
+        lambda x, a, b, c, d: (lambda y: y + b(d(y)))(x + a(c(x))),
         _in_place,
         _with_names,
         lambda *given: (_in_place(*given).astype(np.float32),),

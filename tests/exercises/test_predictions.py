@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import gettext
 import sqlite3
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy
 import pytest
+from marked_language import mark_sentences
 
 from labs_helper import predict, reveal
 from labs_helper.common import timeouts
@@ -229,7 +229,7 @@ def test_no_verdict_is_passed(data):
 
 
 def test_the_words_can_be_translated(monkeypatch):
-    monkeypatch.setattr(gettext.NullTranslations, "gettext", lambda self, text: f"«{text}»")
+    mark_sentences(monkeypatch)
     assert _("x") == "«x»"
     assert str(predict("1.4a", ...)).startswith("«Guess 1.4a.» «No guess yet.")
     predict("1.4a", 3)

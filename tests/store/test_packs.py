@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from labs_helper import catalog, cli, store
-from labs_helper.common import files
+from labs_helper.common import files, platforms
 from labs_helper.errors import BadRequest, CheckpointRefused, DownloadFailed, LabError, ModelNotHere, NotEnoughDisk
 from labs_helper.store import manifest, staging
 from labs_helper.store.manifest import Manifest
@@ -381,7 +381,8 @@ def test_the_commands(installed, tmp_path, capsys):
     assert f"It holds packs: name one of {NAME}" in capsys.readouterr().err
 
 
-def test_fetch_says_which_model_a_role_is(installed, capsys):
+def test_fetch_says_which_model_a_role_is(installed, capsys, monkeypatch):
+    monkeypatch.setattr(platforms, "has_mlx_gpu", lambda: True)
     assert cli.main(["models", "fetch", "instruct"]) == 0
     assert capsys.readouterr().out.startswith(f"instruct: {NAME}.\n")
     assert cli.main(["models", "fetch", NAME]) == 0
