@@ -69,7 +69,9 @@ def test_tab_meets_every_control_with_a_name_and_a_ring(notebook, begin, title):
     wanted = notebook.driver.execute_script(
         "const every = 'button, input:not([type=file]), select, textarea, summary, [tabindex=\"0\"]';"
         "const seen = e => e.offsetParent && e.checkVisibility({contentVisibilityAuto: true});"
-        "return [...arguments[0].querySelectorAll(every)].filter(e => !e.disabled && e.tabIndex >= 0 && seen(e));",
+        "const stops = e => e.type !== 'radio' || e.checked;"  # of a group, Tab meets the chosen one
+        "return [...arguments[0].querySelectorAll(every)]"
+        "  .filter(e => !e.disabled && e.tabIndex >= 0 && seen(e) && stops(e));",
         box,
     )
     met = []
@@ -233,7 +235,8 @@ def test_experts(notebook, begin):
     with notebook.stays(box, "Stop"):
         notebook.press("hello", Keys.TAB, "you", Keys.ENTER)
         until(lambda: notebook.status(box).startswith("Done."), 60, "Enter shows the experts")
-    assert "In layer 0" in box.text and notebook.focused().name == "Compare with"
+    until(lambda: "In layer 0" in box.text, 30, "the experts of the first layer are there")
+    until(lambda: notebook.focused().name == "Compare with", 10, "the focus stays where Enter was pressed")
     notebook.tab_to("Layer")
     notebook.press(Keys.ARROW_DOWN)
     until(lambda: "In layer 1" in box.text, 30, "an arrow chooses the layer")

@@ -48,8 +48,14 @@ def test_the_seven_uses_lead_to_their_sections(usual, browser, edition, most):
         for section, use in ((10, 7), (4, 1), (8, 5)):
             heading = f"{section}. Use {use}"
             assert from_the_top(page, heading) > 2000
-            page.driver.find_element(By.LINK_TEXT, f"section {section}").click()
-            until(lambda heading=heading: is_near_the_top(page, heading, most), 60, f"{heading!r} is near the top")
+            for seconds in (20, 60):  # a second click corrects it, see above
+                page.driver.find_element(By.LINK_TEXT, f"section {section}").click()
+                try:
+                    until(lambda heading=heading: is_near_the_top(page, heading, most), seconds, f"{heading!r} is near")
+                    break
+                except AssertionError:
+                    if seconds == 60 or edition == "notebooks":
+                        raise
             page.driver.execute_script(_TO_THE_TOP)
             until(lambda heading=heading: from_the_top(page, heading) > 2000, 20, "the lab is at its beginning again")
 
