@@ -244,7 +244,7 @@ def test_experts(notebook, begin):
     notebook.tab_to("View", back=True)
     notebook.press(Keys.ARROW_DOWN)
     until(lambda: box.find_elements(By.CSS_SELECTOR, "figure img"), 30, "an arrow chooses the view")
-    assert "Layer" not in box.text, "all layers are drawn: there is none to choose"
+    until(lambda: "Layer" not in box.text, 10, "all layers are drawn: there is none to choose")
     notebook.screenshot("keyboard-experts", box)
 
 
