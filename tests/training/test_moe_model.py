@@ -261,7 +261,7 @@ def test_a_wrong_plan_is_never_learned(runs):
         patch.setattr(MoeCorpus, "plan", lambda self: case)
         patch.setitem(RECIPE["model"], "max_position_embeddings", 2000)
         weights = next(train.batches("moe-tiny", encoder, 1, "plan", 512))[1][0]
-    assert [round(w, 3) for w in weights.tolist()] == [{0: train.PROMPT_WEIGHT, 1: 1.0, -1: 0.0}[m] for m in mask[1:]]
+    assert [round(w, 3) for w in weights.tolist()] == [train.WEIGHTS[m] for m in mask[1:]]
 
 
 def prepared(words, runs):
