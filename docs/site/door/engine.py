@@ -96,7 +96,7 @@ def _fetch(package: Package, cache: Path) -> None:
     if npm is None:
         raise EngineMissing(f"{missing}\nInstall npm, which fetches it. {CHOICE}")
     cache.mkdir(parents=True, exist_ok=True)
-    command = [npm, "pack", wanted, "--silent", "--pack-destination", str(cache)]
+    command = [npm, "pack", wanted, "--silent", "--pack-destination", str(cache.resolve())]  # npm runs there
     try:
         done = subprocess.run(command, cwd=cache, capture_output=True, text=True, timeout=240, check=False)
         reason = (done.stderr.strip().splitlines() or ["npm said nothing"])[0] if done.returncode else ""
