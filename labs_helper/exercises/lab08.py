@@ -257,10 +257,16 @@ def _layer(value: object) -> str:
         },
         call=lambda x: _("layer(x, look, think, norm_look, norm_think)"),
     )
-    looked: list[None] = []
+    looks = 0
     look, *others = _tried_parts()
-    function(np.ones((2, 3)), lambda x: (looked.append(None), look(x))[1], *others)
-    if len(looked) > 1:
+
+    def counted(x: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        return look(x)
+
+    function(np.ones((2, 3)), counted, *others)
+    if looks > 1:
         raise TryAgain(_("Call look once and keep what it gives: with a cache, each call adds the same keys again."))
     return _("Right: two parts, each behind its norm, each added.")
 
