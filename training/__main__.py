@@ -10,7 +10,7 @@ from pathlib import Path
 from training.config import PROFILES, profiles, recipes
 
 SEED, CASES = 60221, 200  # of cards: a seed that has chosen nothing
-MIXTURES = ("sample", "finish", "copying", "repetition")
+MIXTURES = ("sample", "finish", "copying", "repetition", "comparing", "judging")
 
 
 def parser() -> argparse.ArgumentParser:
