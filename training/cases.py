@@ -8,7 +8,7 @@ import zlib
 from dataclasses import dataclass, field
 
 from training.facts import FACTS, RELATIONS, Fact
-from training.world import fill, phrases, told
+from training.world import fill, phrases, space, told
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,7 @@ class Cases:
         word = self.random.choice(
             [each for each in there if more or any(c.isalpha() for c in each[0])] or there
         )  # a sign is not lost
-        space = "" if language in ("zh", "ja") else " "
-        rest = more + space + word[0] if more else ""
+        rest = more + space(language) + word[0] if more else ""
         pieces[i] = pieces[i][: word.start()] + rest + pieces[i][word.end() :]
         return "".join(pieces)
 

@@ -8,7 +8,7 @@ from functools import cache
 
 from training.cases import Case, Cases
 from training.facts import FACTS, elsewhere
-from training.world import LANGUAGE_NAMES, LANGUAGES, fill, index, phrases, place_of_city, table, words
+from training.world import LANGUAGE_NAMES, LANGUAGES, fill, index, listed, phrases, place_of_city, space, table, words
 
 AMBIGUOUS = ("orange", "naranja")  # colours of the tables; the fruits are not in them
 
@@ -16,14 +16,14 @@ AMBIGUOUS = ("orange", "naranja")  # colours of the tables; the fruits are not i
 @cache
 def names_by_kind(language: str) -> dict[str, tuple[str, ...]]:
     """The names of each kind that are of no other kind."""
-    listed = {
+    tables = {
         "country": table("countries"),
         "city": table("cities"),
         "animal": words("animal"),
         "fruit": words("fruit"),
         "colour": words("colour"),
     }
-    names = {kind: {row[language].casefold(): row[language] for row in rows} for kind, rows in listed.items()}
+    names = {kind: {row[language].casefold(): row[language] for row in rows} for kind, rows in tables.items()}
     return {
         kind: tuple(
             name
@@ -131,12 +131,12 @@ class Knowing(Cases):
         """One word from the language of the question into another of the five."""
         language = language or self.language()
         other = self.random.choice([lang for lang in LANGUAGES if lang != language])
-        listed = [*words("animal"), *words("fruit"), *words("thing"), *words("colour")]
+        rows = [*words("animal"), *words("fruit"), *words("thing"), *words("colour")]
         if (
             self.split == "train" and self.random.random() < 0.5
         ):  # names of places: an answer in another language needs them
-            listed = table(self.random.choice(("countries", "cities", "cities")))
-        row = self.random.choice(listed)
+            rows = table(self.random.choice(("countries", "cities", "cities")))
+        row = self.random.choice(rows)
         values = {
             "x": row[language],
             "y": row[other],
@@ -188,7 +188,7 @@ class Knowing(Cases):
             "yes or no",
             language,
             self.phrase(language, section, asked),
-            found + self.space(language) + sentence,
+            found + space(language) + sentence,
             (found, fact.parts[language][0]),
             system=self.plain_system(language),
             relation=fact.relation,
@@ -201,7 +201,6 @@ class Knowing(Cases):
         Nothing but comparing helps, and an answer compares as many times as it has sentences.
         """
         language, rng = language or self.language(), self.random
-        joint = "、" if language in ("zh", "ja") else ", "
         section, relation = rng.choice(
             (
                 ("is_in", "where_country"),
@@ -217,8 +216,7 @@ class Knowing(Cases):
         other = [f for f in known if f.parts[language][0] != asked]
         chosen = [fact for facts in (same, other) for fact in rng.sample(facts, min(len(facts), rng.randint(1, 4)))]
         rng.shuffle(chosen)
-        listed = joint.join(f.x[language] for f in chosen)
-        values = {"x": listed, "y": asked}
+        values = {"x": listed((f.x[language] for f in chosen), language), "y": asked}
         found = [
             (f.x[language], f.parts[language][0], "yes" if f.parts[language][0] == asked else "no") for f in chosen
         ]
@@ -226,15 +224,10 @@ class Knowing(Cases):
             "claims",
             language,
             self.phrase(language, section, values),
-            self.space(language).join(self.judged(language, found)),
+            space(language).join(self.judged(language, found)),
             (),
         )
         return self.stressed(case, self.verdicts(language))
-
-    @staticmethod
-    def space(language: str) -> str:
-        """What is between two sentences."""
-        return "" if language in ("zh", "ja") else " "
 
     @staticmethod
     def judged(language: str, found: list[tuple[str, str, str]]) -> list[str]:
@@ -274,14 +267,14 @@ class Knowing(Cases):
             found = {name: places[name] for name in (right, *wrong)}
         items = [right, *wrong]
         rng.shuffle(items)
-        values["items"] = ("、" if language in ("zh", "ja") else ", ").join(items)
+        values["items"] = listed(items, language)
         conclusion = said["which"]["answer"].format(x=right)
         steps = self.judged(language, [(name, found[name], "yes" if name == right else "no") for name in items])
         case = self.case(
             "which of these",
             language,
             self.phrase(language, question, values),
-            self.space(language).join([*steps, conclusion]),
+            space(language).join([*steps, conclusion]),
             (right,),
             "concluded",
             wrong=wrong,

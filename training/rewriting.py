@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from training.cases import Case
 from training.knowing import Knowing
-from training.world import LANGUAGES, fill, index, phrases, table, words
+from training.world import LANGUAGES, fill, index, listed, phrases, space, table, words
 
 # Letters of words that mean nothing, by script; Latin ones about as often as in English.
 LETTERS = {
@@ -79,9 +79,7 @@ class Rewriting(Knowing):
         given = [word() for _ in range(rng.choice((1, 1, 2, 3)))]
         asked = [rng.choice(given) if rng.random() < 0.45 else word() for _ in range(rng.randint(3, 14))]
         said = phrases(language)["yes_no"]
-        answer = self.space(language).join(
-            said["one"].format(y=w, v=said["yes" if w in given else "no"]) for w in asked
-        )
+        answer = space(language).join(said["one"].format(y=w, v=said["yes" if w in given else "no"]) for w in asked)
         case = self.stressed(self.case("membership", language, " ".join(given), answer, ()), self.verdicts(language))
         *before, last = case.messages
         return replace(case, messages=(*before, {**last, "learn": False}))
@@ -112,7 +110,7 @@ class Rewriting(Knowing):
             items = self.draw(
                 lambda: self._items(self.random.choice(LIST_KINDS), self.random.randint(2, 5), language), language
             )
-            joined = ("、" if language in ("zh", "ja") else ", ").join(items)
+            joined = listed(items, language)
             question, expect = self.phrase(language, "list_given", {"items": joined}), tuple(items)
         answer = "\n".join(f"{i}. {item}" for i, item in enumerate(items, 1))
         return self.case("list", language, question, answer, expect, "list", **details)
@@ -180,7 +178,7 @@ class Rewriting(Knowing):
         for person, code in zip(people, codes):
             at = rng.randint(0, len(text)) if depth is None else round(depth * len(text))
             text.insert(at, fill(rng.choice(section["say"]), {"x": person[language], "n": code}, language))
-        joined = ("" if language in ("zh", "ja") else " ").join([rng.choice(section["lead"]), *text])
+        joined = space(language).join([rng.choice(section["lead"]), *text])
         messages, asked = [], rng.sample(range(count), count)
         for turn, i in enumerate(asked):
             values = {"x": people[i][language], "n": codes[i]}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -19,10 +20,12 @@ __all__ = [
     "LANGUAGE_NAMES",
     "fill",
     "index",
+    "listed",
     "particle",
     "phrases",
     "place_of_city",
     "place_of_landmark",
+    "space",
     "table",
     "told",
     "words",
@@ -58,6 +61,20 @@ def fill(template: str, values: dict[str, str], language: str) -> str:
     if language in ("en", "es") and template.startswith("{x}"):
         text = text[:1].upper() + text[1:]
     return text
+
+
+def space(language: str) -> str:
+    """What is between two words or sentences: nothing in Chinese and Japanese."""
+    return "" if language in ("zh", "ja") else " "
+
+
+def listed(items: Iterable[str], language: str) -> str:
+    """Items one after another, as one writes them in `language`.
+
+    >>> listed(["苹果", "梨"], "zh")
+    '苹果、梨'
+    """
+    return ("、" if language in ("zh", "ja") else ", ").join(items)
 
 
 def place_of_city(row: dict[str, str], language: str) -> str:

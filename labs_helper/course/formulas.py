@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from nbconvert.filters.markdown_mistune import IPythonRenderer
+from jinja2 import pass_context
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from labs_helper.common.markup import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class MathRenderer(IPythonRenderer):  # type: ignore[misc]  # nbconvert has no types
@@ -29,6 +33,28 @@ class MathRenderer(IPythonRenderer):  # type: ignore[misc]  # nbconvert has no t
 
     def link(self, text: str, url: str, title: str | None = None) -> str:
         return super().link(text, url, title) if url.startswith(self.KEPT) else text
+
+
+class WithFormulas:
+    """What an exporter of nbconvert takes in to write its markdown cells so.
+
+    Attributes:
+        RENDERER: of a markdown cell.
+    """
+
+    RENDERER: ClassVar[type[MathRenderer]] = MathRenderer
+
+    @pass_context
+    def markdown2html(self, context: Mapping[str, Any], source: str) -> str:
+        """A markdown cell as HTML, its pictures inside."""
+        renderer = self.RENDERER(
+            escape=False,
+            attachments=context.get("cell", {}).get("attachments", {}),
+            embed_images=True,
+            path=context["resources"]["metadata"].get("path", ""),
+            exclude_anchor_links=True,
+        )
+        return str(MarkdownWithMath(renderer=renderer).render(source))
 
 
 def mathml(formula: str, display: str) -> str:

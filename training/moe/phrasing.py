@@ -9,7 +9,7 @@ from pathlib import Path
 
 from training.cases import Case
 from training.corpus import Corpus
-from training.world import fill
+from training.world import fill, space
 from training.world import phrases as shared_phrases
 
 SPLICED = 0.25  # share of the phrasings for training that end as another one of the same question does
@@ -150,14 +150,14 @@ class Phrasing(Corpus):
 
     def unknown_topic(self, language: str) -> str:
         """What no part of the small world is about; in training half of the time put together from two."""
-        known, space = shared_phrases(language)["unknown"], "" if language in ("zh", "ja") else " "
+        known, between = shared_phrases(language)["unknown"], space(language)
         if self.split == "eval":
             return self.random.choice(known["topics_held_out"])
         topics = self.random.sample([*known["topics"], *own_phrases()[language]["topics"]], 2)
         if self.random.random() >= MIXED:
             return topics[0]
-        first, second = (text.split(" ") if space else list(text) for text in topics)
-        return space.join(first[: self.random.randint(1, len(first))] + second[self.random.randrange(len(second)) :])
+        first, second = (text.split(" ") if between else list(text) for text in topics)
+        return between.join(first[: self.random.randint(1, len(first))] + second[self.random.randrange(len(second)) :])
 
     @staticmethod
     def own(language: str) -> dict:

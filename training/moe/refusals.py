@@ -7,7 +7,7 @@ from training.cases import Case
 from training.facts import elsewhere
 from training.moe.offer import NEXT
 from training.moe.requests import NO_TOOL, Requests
-from training.world import table, words
+from training.world import space, table, words
 
 
 class Refusals(Requests):
@@ -146,10 +146,8 @@ class Refusals(Requests):
             other, step = (self.no_such_place if kind == "place" else self.refused_sum)(language)
         pair = [(known[0], known[1]), (other, step)]
         if kind == "tail" and rng.random() < 0.6:
-            space = "" if language in ("zh", "ja") else " "
-            question = (
-                (known[0].rstrip("?？。.") if language == "en" and rng.random() < 0.5 else known[0]) + space + other
-            )
+            asked = known[0].rstrip("?？。.") if language == "en" and rng.random() < 0.5 else known[0]
+            question = asked + space(language) + other
         else:
             if kind != "tail" and rng.random() < 0.4:
                 pair.reverse()

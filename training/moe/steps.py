@@ -6,7 +6,7 @@ from functools import cache
 
 from training.facts import FACTS
 from training.moe.phrasing import Phrasing
-from training.world import LANGUAGE_NAMES, LANGUAGES, index, table, words
+from training.world import LANGUAGE_NAMES, LANGUAGES, index, space, table, words
 
 WORD_KINDS = ("animal", "fruit", "thing", "colour")
 # Which question of the shared phrasings asks for which field of a place.
@@ -117,11 +117,10 @@ class Steps(Phrasing):
             question, first = self._place(language, "where_city")
             field = rng.choice(("capital", "currency", "language"))
             section, values, second = f"then_{field}", {}, ("place", {"name": "$1", "field": field})
-        space = "" if language in ("zh", "ja") else " "
-        return question + space + self.ask_plainly(language, section, values), [first, second]
+        return question + space(language) + self.ask_plainly(language, section, values), [first, second]
 
     def _then(self, language: str, question: str, section: str, values: dict[str, str]) -> str:
-        return question + ("" if language in ("zh", "ja") else " ") + self.ask_plainly(language, section, values)
+        return question + space(language) + self.ask_plainly(language, section, values)
 
     @staticmethod
     def spoken(language: str) -> str:

@@ -7,22 +7,19 @@ import re
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import pass_context
 from nbconvert import SlidesExporter
-from nbconvert.filters.markdown_mistune import MarkdownWithMath
 
 from labs_helper.common.translate import _
-from labs_helper.course.formulas import MathRenderer
+from labs_helper.course.formulas import WithFormulas
 from labs_helper.errors import LabError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from importlib.resources.abc import Traversable
 
     from nbformat import NotebookNode
 
 
-class Deck(SlidesExporter):  # type: ignore[misc]  # nbconvert has no types
+class Deck(WithFormulas, SlidesExporter):  # type: ignore[misc]  # nbconvert has no types
     """Slides as one HTML file: no server, no kernel, no other file.
 
     Args:
@@ -43,18 +40,6 @@ class Deck(SlidesExporter):  # type: ignore[misc]  # nbconvert has no types
             **settings,
         )
         self._deck = {"title": title, **_parts()}
-
-    @pass_context
-    def markdown2html(self, context: Mapping[str, Any], source: str) -> str:
-        """A markdown cell as HTML, its pictures inside."""
-        renderer = MathRenderer(
-            escape=False,
-            attachments=context.get("cell", {}).get("attachments", {}),
-            embed_images=True,
-            path=context["resources"]["metadata"].get("path", ""),
-            exclude_anchor_links=True,
-        )
-        return str(MarkdownWithMath(renderer=renderer).render(source))
 
     def from_notebook_node(
         self, nb: NotebookNode, resources: dict[str, Any] | None = None, **settings: Any

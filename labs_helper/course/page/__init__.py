@@ -10,22 +10,17 @@ import json
 import mimetypes
 from importlib import resources as files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from jinja2 import pass_context
 from nbconvert import HTMLExporter
-from nbconvert.filters.markdown_mistune import MarkdownWithMath
 
 from labs_helper.catalog import course_folder
 from labs_helper.catalog.labs import notebooks, pick
 from labs_helper.common.files import write_whole
 from labs_helper.common.translate import _
-from labs_helper.course.formulas import MathRenderer
+from labs_helper.course.formulas import MathRenderer, WithFormulas
 from labs_helper.errors import BadRequest, LabError
 from labs_helper.figures.base import DARK
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class _Renderer(MathRenderer):
@@ -38,7 +33,7 @@ class _Renderer(MathRenderer):
         return found or _of_the_course(Path(self.path, src))
 
 
-class Page(HTMLExporter):  # type: ignore[misc]  # nbconvert has no types
+class Page(WithFormulas, HTMLExporter):  # type: ignore[misc]  # nbconvert has no types
     """A notebook as one HTML file: no server, no kernel, no other file, no network.
 
     Formulas are MathML, pictures are inside, colours follow the reader's theme, and in print long lines are wrapped.
@@ -47,6 +42,7 @@ class Page(HTMLExporter):  # type: ignore[misc]  # nbconvert has no types
         html, _resources = Page().from_filename("notebooks/01-instruct.ipynb")
     """
 
+    RENDERER = _Renderer
     export_from_notebook = "HTML that needs no network"
 
     def __init__(self, **settings: Any) -> None:
@@ -56,18 +52,6 @@ class Page(HTMLExporter):  # type: ignore[misc]  # nbconvert has no types
             embed_images=True,
             **settings,
         )
-
-    @pass_context
-    def markdown2html(self, context: Mapping[str, Any], source: str) -> str:
-        """A markdown cell as HTML, its pictures inside."""
-        renderer = _Renderer(
-            escape=False,
-            attachments=context.get("cell", {}).get("attachments", {}),
-            embed_images=True,
-            path=context["resources"]["metadata"].get("path", ""),
-            exclude_anchor_links=True,
-        )
-        return str(MarkdownWithMath(renderer=renderer).render(source))
 
     def from_notebook_node(
         self, nb: Any, resources: dict[str, Any] | None = None, **settings: Any
