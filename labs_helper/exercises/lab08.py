@@ -260,12 +260,12 @@ def _layer(value: object) -> str:
     looks = 0
     look, *others = _tried_parts()
 
-    def counted(x: Any) -> Any:
+    def look_and_count(x: Any) -> Any:
         nonlocal looks
         looks += 1
         return look(x)
 
-    function(np.ones((2, 3)), counted, *others)
+    function(np.ones((2, 3)), look_and_count, *others)
     if looks > 1:
         raise TryAgain(_("Call look once and keep what it gives: with a cache, each call adds the same keys again."))
     return _("Right: two parts, each behind its norm, each added.")
