@@ -48,7 +48,7 @@ def chromium(tmp_path):
 @pytest.fixture
 def firefox(tmp_path):
     """A headless Firefox with an empty profile; Debian and some runners have none."""
-    from site_firefox import Firefox, firefox
+    from firefox import Firefox, firefox
 
     if firefox() is None:
         pytest.skip("Firefox is needed: apt install firefox-esr")
