@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -22,27 +23,50 @@ from labs_helper.corrections import before_mlx
 before_mlx()
 
 # Tests of one file that take a minute each and share nothing costly: each may go to either worker.
-ALONE = ("::test_a_lab_runs_from_the_zip[", "::test_notebook_runs_and_its_chat_answers[")
+ALONE = (
+    "::test_a_lab_runs_from_the_zip[",
+    "::test_notebook_runs_and_its_chat_answers[",
+    "tests/course/test_every_engine.py::",
+)
+# What takes longest, in this order: it begins first, so that no worker is left alone with it at the end.
+LONGEST = (
+    "tests/course/test_every_engine.py",
+    "notebooks/solutions/",
+    "tests/course/test_learners_zip.py",
+    "tests/browser/test_notebooks_in_browser.py",
+    "tests/browser/test_board_in_browser.py",
+)
 
 
 def pytest_collection_modifyitems(items):
-    """On Windows, leave out what it cannot do."""
+    """With two workers, what takes longest comes first. On Windows, leave out what it cannot do."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: [*(item.nodeid.startswith(name) for name in LONGEST), True].index(True))
     if sys.platform == "win32":
         for item in items:
             if item.get_closest_marker("posix"):
                 item.add_marker(pytest.mark.skip(reason="Windows has not what this needs"))
 
 
+def pytest_collection_finish():
+    """What is there now stays. `release` collects garbage, and need not look through thousands of tests each time."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """`--dist loadfile`, without one worker being left with all labs of a file at the end."""
+    """`--dist loadfile`, without one worker being left with all labs of a file, or with a long file, at the end."""
     from xdist.scheduler import LoadFileScheduling
 
     class ByFile(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             return nodeid if any(name in nodeid for name in ALONE) else super()._split_scope(nodeid)
 
-    return ByFile(config, log) if config.getoption("dist") == "loadfile" else None
+    if config.getoption("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False  # as sorted above, and not by the number of tests
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
