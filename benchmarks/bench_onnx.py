@@ -1,152 +1,139 @@
-"""Phi-3.5-vision's true widths in ONNX Runtime, with random weights: speed of text, and seconds to see a picture.
+"""Phi-3.5-vision's true widths in ONNX Runtime, with random weights: seconds until it has seen a picture, and speed.
 
-    python -m benchmarks onnx [--layers 4] [--crops 1 4 16]
+    python -m benchmarks onnx [--crops 1 4 16] [--json FILE]
 
-The tower is whole (24 layers). The decoder has a few layers, and what 32 would take is computed from it: the head and
-the embedding once, a layer 32 times. The graphs are ours (training/onnx_graphs.py), with the operators of the published
-text graph; how the published tower is fused is not known, so the seconds of a view are those of ours.
+The tower is whole. The decoder has 1 and 3 layers, from which what 32 take is computed: head and embedding once, a
+layer 32 times. The prompt has the length that the picture gives it. The graphs are ours (benchmarks/onnx_shapes.py).
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
+import json
+import os
+import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from labs_helper import catalog
-from labs_helper.engines.onnx_sessions import Sessions
+from benchmarks.onnx_shapes import make_onnx
+from labs_helper.engines.onnx_genai import CHUNK
+from labs_helper.engines.onnx_sessions import Cache, Sessions
 from labs_helper.pictures.images import TILE, layout
 from labs_helper.store import onnx_folder
-from training import onnx_graphs as graphs
-from training.config import write_json
-from training.to_onnx import STEM, genai_config, processor_config, save
 
-CHUNK, TOKENS, WHOLE = 256, 10, 32
-TINY = catalog.course_folder() / "data/checkpoints/vision-tiny"
+CROPS, FEW, MORE, WHOLE = (1, 4, 16), 1, 3, 32
+QUESTION, TOKENS, RUNS = 20, 8, 2  # tokens of a question and of an answer; runs of what takes seconds
 
 
-def configuration(layers: int) -> dict:
-    """config.json of the real shapes, with few layers."""
-    shapes = dict(catalog.find("phi-3.5-vision-instruct-onnx")[0].config or {})
-    half = shapes["hidden_size"] // shapes["num_attention_heads"] // 2
-    short, long = ([1.0] * half, [2.0] * half)
-    return {
-        **shapes,
-        "num_hidden_layers": layers,
-        "rms_norm_eps": 1e-5,
-        "original_max_position_embeddings": 4096,
-        "rope_scaling": {"short_factor": short, "long_factor": long},
-        "bos_token_id": 1,
-        "pad_token_id": 32000,
-    }
+def folders(parent: Path) -> Path:
+    """Make the two folders, "3" and "1", and return what holds them."""
+    whole = make_onnx(parent / str(MORE), "vision", MORE)
+    make_onnx(parent / str(FEW), "vision", FEW, like=whole)
+    return parent
 
 
-def write(folder: Path, layers: int) -> None:
-    """A folder of ONNX Runtime GenAI with random weights."""
-    rng, config = np.random.default_rng(0), configuration(layers)
-    hidden, wide, vocabulary = (config[key] for key in ("hidden_size", "intermediate_size", "vocab_size"))
-    shapes = {
-        "qkv_proj": (3 * hidden, hidden),
-        "o_proj": (hidden, hidden),
-        "gate_up_proj": (2 * wide, hidden),
-        "down_proj": (hidden, wide),
-        "lm_head": (vocabulary, hidden),
-    }
-
-    def matrix(name: str) -> graphs.Packed:
-        rows, columns = shapes[name.rpartition(".")[2]]
-        groups = columns // graphs.GROUP
-        numbers = rng.integers(0, 256, (rows, groups, graphs.GROUP // 2), dtype=np.uint8)
-        scales = np.full((rows, groups), 0.002, np.float32)
-        return graphs.Packed(numbers, scales, np.full((rows, (groups + 1) // 2), 0x88, np.uint8))
-
-    def weight(name: str) -> np.ndarray:
-        if name == "model.embed_tokens.weight":
-            return rng.standard_normal((vocabulary, hidden), dtype=np.float32) * 0.02
-        return np.ones(hidden, np.float32)
-
-    tower = {"num_attention_heads": 16, **config["vision_config"]}
-    folder.mkdir(parents=True)
-    save(graphs.text(config, weight, matrix), folder, f"{STEM}-text")
-    save(graphs.embedding(weight("model.embed_tokens.weight")), folder, f"{STEM}-embedding")
-    save(graphs.vision(tower, hidden, tower_weights(tower, hidden, rng), bits=4), folder, f"{STEM}-vision")
-    write_json(folder / "genai_config.json", genai_config(config, [32007]))
-    write_json(folder / "processor_config.json", processor_config(4))
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(TINY / name, folder / name)
+def say(text: str) -> None:
+    """Tell how far it is, beside the table."""
+    print(text, file=sys.stderr, flush=True)
 
 
-def tower_weights(tower: dict, hidden: int, rng: np.random.Generator):
-    """Random weights of the tower by name."""
-    width, wide = tower["hidden_size"], tower["intermediate_size"]
-    shapes = {
-        "patch_embedding.weight": (width, 3, 14, 14),
-        "position_embedding.weight": (577, width),
-        "_proj.weight": (width, width),
-        "fc1.weight": (wide, width),
-        "fc2.weight": (width, wide),
-        "fc1.bias": (wide,),
-        "img_projection.0.weight": (hidden, 4 * width),
-        "img_projection.2.weight": (hidden, hidden),
-        "img_projection.0.bias": (hidden,),
-        "img_projection.2.bias": (hidden,),
-        "_GN": (4 * width,),
-    }
-
-    def weight(name: str) -> np.ndarray:
-        shape = next((shape for end, shape in shapes.items() if name.endswith(end)), (width,))
-        return rng.standard_normal(shape, dtype=np.float32) * 0.02
-
-    return weight
-
-
-def timed(work) -> float:
+def timed(work: Callable[[], object]) -> float:
     """Seconds that a call takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
-def text_seconds(sessions: Sessions) -> tuple[float, float]:
-    """Seconds for a chunk of a prompt, and for a token of an answer."""
+def read(sessions: Sessions, cache: Cache, count: int) -> None:
+    """Read a prompt of so many tokens, chunk by chunk as the engine does."""
+    rows = sessions.rows([5] * count)
+    for begin in range(0, count, CHUNK):
+        sessions.scores(rows[:, begin : begin + CHUNK], cache, begin, 0)
+
+
+def text_seconds(sessions: Sessions, prompts: Sequence[int]) -> list[float]:
+    """Seconds for a token of an answer after the shortest prompt, then for reading each prompt: best of some runs."""
     cache = sessions.new_cache()
-    rows, one = sessions.rows([5] * CHUNK), sessions.rows([7])
-    sessions.scores(rows, cache, 0, 0)
-    chunk = timed(lambda: sessions.scores(rows, cache, CHUNK, 0))
-    token = timed(lambda: [sessions.scores(one, cache, 2 * CHUNK + n, 0) for n in range(TOKENS)]) / TOKENS
-    return chunk, token
+    cache.grow(max(prompts) + TOKENS, 0)
+    one = sessions.rows([7])
+    read(sessions, cache, CHUNK)  # the first run makes room
+    found = [min(timed(lambda n=count: read(sessions, cache, n)) for _ in range(RUNS)) for count in prompts]
+    spoken = [timed(lambda n=n: sessions.scores(one, cache, min(prompts) + n, 0)) for n in range(TOKENS)]
+    return [min(spoken), *found]
+
+
+def measure(parent: Path, crops: Sequence[int]) -> dict:
+    """Measure in the folders that `folders` has made.
+
+    Returns:
+        "token", seconds for one; "pictures", for each number of crops its views and tokens, the seconds to see it
+        (measured, all of two runs), and those to read the prompt: measured with each number of layers, and computed.
+    """
+    plans = [layout(1000, 1000, number) for number in crops]
+    prompts = [plan.tokens + QUESTION for plan in plans]
+    few, more, seen = [], [], []
+    for layers, into in ((FEW, few), (MORE, more)):
+        sessions = Sessions(onnx_folder.read(parent / str(layers)))
+        into += text_seconds(sessions, prompts)
+        say(f"  {layers} layer(s) read")
+    pixels = np.random.default_rng(1).standard_normal((1, 3, TILE, TILE), dtype=np.float32)
+    for plan in plans:
+        views = np.repeat(pixels, plan.tiles + 1, axis=0)
+        seen.append(
+            [
+                timed(lambda v=views, p=plan: sessions.picture_rows(v, p.rows, p.columns, TILE, lambda: False))
+                for _ in range(RUNS)
+            ]
+        )
+        say(f"  {plan.tiles + 1} views seen")
+    each = [(long - short) / (MORE - FEW) for short, long in zip(few, more, strict=True)]
+    whole = [short + (WHOLE - FEW) * more_ for short, more_ in zip(few, each, strict=True)]
+    pictures = [
+        {
+            "crops": number,
+            "views": plan.tiles + 1,
+            "tokens": prompt,
+            "see": see,
+            "read_few": few[n + 1],
+            "read_more": more[n + 1],
+            "read": whole[n + 1],
+        }
+        for n, (number, plan, prompt, see) in enumerate(zip(crops, plans, prompts, seen, strict=True))
+    ]
+    return {"token": whole[0], "token_few": few[0], "token_more": more[0], "pictures": pictures}
+
+
+def show(report: dict) -> None:
+    """Print the tables."""
+    print(
+        f"\nPhi-3.5-vision's shape in ONNX Runtime, random weights; {FEW} and {MORE} layers measured, {WHOLE} computed"
+    )
+    few, more = (1000 * report[key] for key in ("token_few", "token_more"))
+    print(f"a token of an answer: {few:.0f} and {more:.0f} ms measured; computed {1 / report['token']:.1f} tokens/s")
+    print(f"{'num_crops':>9}{'views':>7}{'s to see them':>16}{'tokens':>8}{'read, computed':>16}{'first token, s':>16}")
+    for one in report["pictures"]:
+        see = f"{min(one['see']):.1f} to {max(one['see']):.1f}"
+        first = min(one["see"]) + one["read"]
+        print(f"{one['crops']:>9}{one['views']:>7}{see:>16}{one['tokens']:>8}{one['read']:>16.1f}{first:>16.0f}")
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks onnx", description=__doc__)
-    parser.add_argument("--layers", type=int, default=4, help="of the decoder; at least 2")
-    parser.add_argument("--crops", type=int, nargs="*", default=[1, 4, 16])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks onnx", description=__doc__.splitlines()[0])
+    parser.add_argument("--crops", type=int, nargs="+", default=CROPS)
+    parser.add_argument("--folder", help="where the temporary files go (default: the system's place for them)")
+    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    found: dict[int, tuple[float, float]] = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        for layers in (1, options.layers):
-            folder = Path(scratch) / str(layers)
-            write(folder, layers)
-            sessions = Sessions(onnx_folder.read(folder))
-            found[layers] = text_seconds(sessions)
-            print(f"{layers} layer(s), measured: {CHUNK} tokens of a prompt in {found[layers][0]:.2f} s,",
-                  f"a token of an answer in {found[layers][1] * 1000:.0f} ms")  # fmt: skip
-        each = [(b - a) / (options.layers - 1) for a, b in zip(found[1], found[options.layers], strict=True)]
-        chunk, token = (first + (WHOLE - 1) * more for first, more in zip(found[1], each, strict=True))
-        print(f"{WHOLE} layers, computed: {CHUNK} tokens in {chunk:.1f} s, {1 / token:.1f} tokens a second")
-        pixels = np.random.default_rng(1).standard_normal((1, 3, TILE, TILE), dtype=np.float32)
-        for crops in options.crops:
-            plan = layout(1000, 1000, crops)
-            views = np.repeat(pixels, plan.tiles + 1, axis=0)
-            seconds = timed(lambda v=views, p=plan: sessions.picture_rows(v, p.rows, p.columns, TILE, lambda: False))
-            first = seconds + plan.tokens / CHUNK * chunk
-            print(f"num_crops={crops}: {len(views)} views seen in {seconds:.1f} s (measured); {plan.tokens} tokens,",
-                  f"so the first token of the answer comes after about {first:.0f} s (computed)")  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="labs-onnx-", dir=options.folder) as scratch:
+        report = measure(folders(Path(scratch)), options.crops)
+    show(report)
+    print(f"load of the machine: {os.getloadavg()[0]:.1f}")
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

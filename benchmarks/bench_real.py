@@ -1,14 +1,17 @@
-"""Phi-3.5-mini's true shape with random 4-bit weights: what each way to run it on this machine's CPU gives.
+"""The real models' true shapes with random 4-bit weights: what each way to run them on this machine's CPU gives.
 
-    python -m benchmarks real [--layers 32] [--tokens 32] [--runs 3] [--torch PYTHON] [--folder DIR] [--json FILE]
+    python -m benchmarks real [--layers 32] [--tokens 16] [--runs 3] [--torch PYTHON] [--folder DIR] [--json FILE]
 
-Files go into a temporary folder and are removed afterwards: 2.2 GB at a time with all 32 layers. The largest of the
-processes, transformers, needs 9 GB of memory. Each side runs in a process of its own:
+First all files are made: 7 GB in a temporary folder, removed at the end. The largest of the processes, transformers,
+needs 9 GB of memory. Each side runs in a process of its own, for at most --limit seconds:
   llama.cpp     through labs_helper and through llama.cpp's own loop on the same open model, runs taken in turn
+  ONNX Runtime  through labs_helper, and through the loop of ONNX Runtime GenAI where that package is installed
   MLX           its CPU backend through labs_helper; weights stay packed, as fp32 they would not fit
   transformers  bfloat16 weights in PyTorch. PyTorch is not part of the course: --torch names a Python that has it
+  vision        ONNX Runtime with Phi-3.5-vision's tower and few layers of text, as `python -m benchmarks onnx`
   bandwidth     reading a large array with as many threads as there are cores: what a token costs at least
 Speeds are those of the tokens after the first; best of the runs, since whatever else a machine does slows a run down.
+Beside the best stands the worst, and at the end the load of the machine: what a reader needs to trust the table.
 """
 
 from __future__ import annotations
@@ -27,6 +30,23 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 QUESTION = "Count from 1 to 40."
+FEW = 5  # tokens where each takes seconds
+TABLE, LAYER = 32064 * 3072, 4 * 3072**2 + 3 * 3072 * 8192  # numbers in a table of words, and in a layer
+ROWS = (
+    ("llama.cpp through labs_helper", "llama", "ours"),
+    ("llama.cpp's own loop", "llama", "plain"),
+    ("ONNX Runtime through labs_helper", "onnx", "speeds"),
+    ("ONNX Runtime GenAI's own loop", "genai", "speeds"),
+    ("MLX on the CPU, 4 bits", "mlx", "speeds"),
+    ("transformers, bfloat16", "transformers", "speeds"),
+)
+AIMS = (
+    ("labs_helper over llama.cpp's own loop (aim: 0.95 or more)", "ours", "plain"),
+    ("llama.cpp over MLX on the CPU (aim: 20 or more)", "ours", "mlx"),
+    ("llama.cpp over transformers (aim: 3 or more)", "ours", "transformers"),
+    ("llama.cpp over ONNX Runtime", "ours", "onnx"),
+    ("ONNX Runtime through labs_helper over GenAI's own loop", "onnx", "genai"),
+)
 
 
 def speed(marks: list[float]) -> float:
@@ -76,6 +96,43 @@ def llama(options: argparse.Namespace) -> dict:
     return {"ours": ours, "plain": plain, "bytes": size}
 
 
+def onnx(options: argparse.Namespace) -> dict:
+    """ONNX Runtime through the course."""
+    from labs_helper.engines.onnx_genai import OnnxGenAI
+
+    engine = OnnxGenAI(options.model)
+    run_engine(engine, 4)  # opens the file
+    engine.stop_ids = frozenset()
+    speeds = [speed(run_engine(engine, options.tokens)) for _ in range(options.runs)]
+    size = engine.weight_bytes
+    engine.close()
+    return {"speeds": speeds, "bytes": size, "unread": TABLE * 4}  # the table of embeddings is in fp32
+
+
+def genai(options: argparse.Namespace) -> dict | None:
+    """The same folder in the loop of ONNX Runtime GenAI; None where it is not installed."""
+    try:
+        import onnxruntime_genai as og
+    except ImportError:
+        return None
+    og.disable_telemetry_events()
+    model = og.Model(str(options.model))
+    speeds = []
+    for _ in range(options.runs):
+        wish = og.GeneratorParams(model)
+        wish.set_search_options(max_length=options.tokens + 32, min_length=options.tokens + 31, do_sample=False)
+        generator = og.Generator(model, wish)
+        generator.append_tokens(list(range(1, 17)))
+        marks = []
+        for _token in range(options.tokens):
+            generator.generate_next_token()
+            generator.get_next_tokens()
+            marks.append(time.perf_counter())
+        speeds.append(speed(marks))
+    size = sum(file.stat().st_size for file in Path(options.model).glob("*.onnx*"))
+    return {"speeds": speeds, "bytes": size, "unread": TABLE * 4, "version": og.__version__}
+
+
 def mlx(options: argparse.Namespace) -> dict:
     """MLX's CPU backend through the course, with the weights as they are in the file."""
     os.environ["LABS_DEQUANTIZE"] = "0"
@@ -84,10 +141,17 @@ def mlx(options: argparse.Namespace) -> dict:
     engine = MLXText(options.model)
     engine.load(64)
     engine.stop_ids = frozenset()
-    marks = run_engine(engine, 4)
+    marks = run_engine(engine, FEW)
     size = engine.weight_bytes
     engine.close()
     return {"speeds": [speed(marks)], "bytes": size}
+
+
+def vision(options: argparse.Namespace) -> dict:
+    """Seconds to the first token for pictures, in ONNX Runtime."""
+    from benchmarks import bench_onnx
+
+    return bench_onnx.measure(Path(options.model), bench_onnx.CROPS)
 
 
 def transformers(options: argparse.Namespace) -> dict:
@@ -119,7 +183,7 @@ def transformers(options: argparse.Namespace) -> dict:
             flat = weight.view(-1)
             flat.copy_(pattern.repeat(-(-flat.numel() // pattern.numel()))[: flat.numel()])
         marks, ids, past = [], torch.arange(1, 17)[None], None
-        for _ in range(min(options.tokens, 9)):
+        for _ in range(min(options.tokens, 2 * FEW)):
             out = model(ids, past_key_values=past, use_cache=True, logits_to_keep=1)
             ids, past = out.logits[:, -1:].argmax(-1), out.past_key_values
             marks.append(time.perf_counter())
@@ -144,27 +208,28 @@ def bandwidth(gigabytes: float = 1.0, runs: int = 7) -> float:
     return sum(part.nbytes for part in parts) / best
 
 
-SIDES = {"llama": llama, "mlx": mlx, "transformers": transformers}
+SIDES = {"llama": llama, "onnx": onnx, "genai": genai, "mlx": mlx, "transformers": transformers, "vision": vision}
 
 
-def in_a_process(side: str, model: Path, options: argparse.Namespace, python: str) -> dict:
-    """One side in a process of its own."""
-    command = [
-        python,
-        __file__,
-        "--side",
-        side,
-        "--model",
-        str(model),
-        "--tokens",
-        str(options.tokens),
-        "--runs",
-        str(options.runs),
-    ]
-    # PyTorch's Python has packages of its own: nothing of this one should come in between.
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+def say(text: str) -> None:
+    """Tell how far it is, beside the table."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def in_a_process(side: str, model: Path, options: argparse.Namespace, python: str = sys.executable) -> dict | None:
+    """One side in a process of its own. None if it could not run; a line says why."""
+    wish = {"--side": side, "--model": model, "--tokens": options.tokens, "--runs": options.runs}
+    command = [python, __file__, *(str(part) for pair in wish.items() for part in pair)]
+    start = time.perf_counter()
+    try:
+        # PyTorch's Python has packages of its own: nothing of this one should come in between.
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=options.limit)
+    except subprocess.TimeoutExpired:
+        say(f"{side}: ended after {options.limit} seconds, and is left out")
+        return None
     if done.returncode:
         sys.exit(f"The side {side} ended with code {done.returncode}.")
+    say(f"{side}: {time.perf_counter() - start:.0f} s")
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -178,12 +243,30 @@ def with_torch(named: str | None) -> str | None:
     return python if found.returncode == 0 else None
 
 
+def files(scratch: Path, layers: int) -> dict[str, Path]:
+    """Make what the sides read, all of it before anything is measured."""
+    from benchmarks import bench_onnx, onnx_shapes, shapes
+
+    made = {}
+    for name, work in {
+        "llama": lambda folder: shapes.make_gguf(folder, layers),
+        "onnx": lambda folder: onnx_shapes.make_onnx(folder, "mini", layers),
+        "mlx": lambda folder: shapes.make(folder, "mini", layers),
+        "vision": bench_onnx.folders,
+    }.items():
+        start = time.perf_counter()
+        made[name] = work(scratch / name)
+        say(f"files for {name}: {time.perf_counter() - start:.0f} s")
+    return made | {"genai": made["onnx"], "transformers": made["mlx"]}
+
+
 def main() -> None:
-    """Make the files, measure every side, print one table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Make the files, measure every side, print the tables."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks real", description=__doc__.splitlines()[0])
     parser.add_argument("--layers", type=int, default=32)
-    parser.add_argument("--tokens", type=int, default=32, help="of each answer through llama.cpp")
+    parser.add_argument("--tokens", type=int, default=16, help="of each answer, where a token takes no second")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--limit", type=int, default=240, metavar="SECONDS", help="for one side")
     parser.add_argument("--torch", metavar="PYTHON", help="a Python with torch and transformers")
     parser.add_argument("--folder", help="where the temporary files go (default: the system's place for them)")
     parser.add_argument("--json", type=Path)
@@ -193,49 +276,51 @@ def main() -> None:
     if options.side:
         print(json.dumps(SIDES[options.side](options)))
         return
-    from benchmarks.shapes import make, make_gguf
     from labs_helper import doctor
 
     torch = with_torch(options.torch)
-    table, layer = 32064 * 3072, 4 * 3072**2 + 3 * 3072 * 8192
-    read = 1 - table / (2 * table + options.layers * layer)  # a token reads one row of the table of embeddings
-    report = {"layers": options.layers, "read": read, "machine": doctor.versions(), "bandwidth": bandwidth()}
     with tempfile.TemporaryDirectory(prefix="labs-real-", dir=options.folder) as scratch:
-        gguf = make_gguf(Path(scratch) / "gguf", options.layers)
-        report["llama"] = in_a_process("llama", gguf, options, sys.executable)
-        for file in gguf.iterdir():
-            file.unlink()  # make room for the next
-        folder = make(Path(scratch) / "mlx", "mini", options.layers)
-        report["mlx"] = in_a_process("mlx", folder, options, sys.executable)
-        report["transformers"] = in_a_process("transformers", folder, options, torch) if torch else None
+        made = files(Path(scratch), options.layers)
+        os.sync()  # what is still to be written would be written while the first side runs
+        report = {"layers": options.layers, "machine": doctor.versions(), "bandwidth": bandwidth()}
+        report["load"] = [os.getloadavg()[0]]
+        for side in SIDES:
+            python = torch if side == "transformers" else sys.executable
+            report[side] = in_a_process(side, made[side], options, python) if python else None
+            report["load"].append(os.getloadavg()[0])
     show(report)
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 def show(report: dict) -> None:
-    """Print the table and the four figures that the course aims at."""
-    ours, plain = (max(report["llama"][key]) for key in ("ours", "plain"))
-    mlx_speed, other = max(report["mlx"]["speeds"]), report["transformers"]
-    wide = report["bandwidth"]
-    rows = [
-        ("llama.cpp through labs_helper", ours, report["llama"]["bytes"]),
-        ("llama.cpp's own loop", plain, report["llama"]["bytes"]),
-        ("MLX on the CPU, 4 bits", mlx_speed, report["mlx"]["bytes"]),
-    ]
-    if other:
-        rows.append(("transformers, bfloat16", max(other["speeds"]), other["bytes"]))
-    print(f"Phi-3.5-mini's shape, {report['layers']} of 32 layers, random weights   {report['machine']}")
-    print(f"memory read at {wide / 1e9:.1f} GB/s")
-    print(f"{'':<32}{'tokens/s':>10}{'weights, GB':>14}{'share of bandwidth':>20}")
-    for name, value, size in rows:
-        print(f"{name:<32}{value:>10.2f}{size / 1e9:>14.2f}{value * size * report['read'] / wide:>20.2f}")
-    print(f"labs_helper over llama.cpp's own loop (aim: 0.95 or more)   {ours / plain:.3f}")
-    print(f"llama.cpp over MLX on the CPU (aim: 20 or more)             {ours / mlx_speed:.1f}")
-    if other:
-        print(f"llama.cpp over transformers (aim: 3 or more)                {ours / max(other['speeds']):.1f}")
-    else:
-        print("transformers was left out: no Python with PyTorch was found. Name one with --torch.")
+    """Print the tables, and the figures that the course aims at."""
+    wide, layers = report["bandwidth"], report["layers"]
+    print(f"Phi-3.5-mini's shape, {layers} of 32 layers, random weights   {report['machine']}")
+    load = f"{min(report['load']):.1f} to {max(report['load']):.1f}"
+    print(f"memory read at {wide / 1e9:.1f} GB/s; load of the machine {load}")
+    print(f"{'':<34}{'tokens/s':>10}{'worst':>8}{'GB a token':>12}{'share of bandwidth':>20}")
+    best = {}
+    for name, side, key in ROWS:
+        found = report[side]
+        if found is None:
+            print(f"{name:<34}{'left out':>10}")
+            continue
+        speeds = found[key]
+        best[key if side == "llama" else side] = max(speeds)
+        # Of the table of embeddings a token reads one row.
+        read = found["bytes"] - found.get("unread", found["bytes"] * TABLE / (2 * TABLE + layers * LAYER))
+        share = max(speeds) * read / wide
+        print(f"{name:<34}{max(speeds):>10.2f}{min(speeds):>8.2f}{read / 1e9:>12.2f}{share:>20.2f}")
+    for text, over, under in AIMS:
+        if over in best and under in best:
+            print(f"{text:<60}{best[over] / best[under]:.2f}")
+    if report["transformers"] is None:
+        print("transformers was left out: no Python with PyTorch was found in time. Name one with --torch.")
+    if report["vision"] is not None:
+        from benchmarks import bench_onnx
+
+        bench_onnx.show(report["vision"])
 
 
 if __name__ == "__main__":

@@ -207,14 +207,15 @@ def machine_row() -> Row:
     """Chip and system, and whether MLX runs on them."""
     name, detail = _("machine"), f"{_chip()}, {_cores()}, {platform.system()} {platform.release()}"
     if sys.platform == "darwin" and platform.machine() != "arm64":
-        return Row(
-            name, FIX, detail, _("On a Mac, MLX needs Apple silicon. Use Codespaces or a Linux machine instead.")
-        )
+        advice = _("On a Mac, MLX needs Apple silicon. Use Codespaces, or a computer with Linux or Windows.")
+        return Row(name, FIX, detail, advice)
     if sysconfig.get_platform() == "win-arm64":
         advice = _("Some packages have no ARM64 form for Windows. Install the 64-bit x86 Python: Windows runs it here.")
         return Row(name, FIX, detail, advice)
     if not platforms.has_mlx_gpu():
-        advice = _("MLX runs on the CPU here: fine for the bundled models, slow for real ones.")
+        advice = _(
+            "MLX runs on the CPU here: fine for the bundled models. Real ones run through llama.cpp and ONNX Runtime."
+        )
         return Row(name, NOTE, detail, advice)
     return Row(name, OK, detail)
 
@@ -557,15 +558,17 @@ def checkpoint_rows(roles: Iterable[str]) -> list[Row]:
 def answer_rows(roles: Iterable[str], lab: Lab | None = None) -> list[Row]:
     """Which model answers for each of these roles, and why; for one lab also how the real one would come here."""
     rows = []
+    bundled = lab is not None and lab.bundled
     for role in roles:
         name = _("role {role}").format(role=role)
         try:
-            choice = choose(role)
+            choice = choose(role, "tiny" if bundled else None)
         except LabError as error:
             rows.append(Row(name, FIX, error.what, error.do))
         else:
-            answers = _("{model} answers: {reason}").format(model=choice.card.name, reason=choice.reason)
-            rows.append(Row(name, OK, answers, "" if lab is None else route(role, experts=lab.experts)))
+            reason = _("this lab asks the bundled models on every machine") if bundled else choice.reason
+            answers = _("{model} answers: {reason}").format(model=choice.card.name, reason=reason)
+            rows.append(Row(name, OK, answers, "" if lab is None or bundled else route(role, experts=lab.experts)))
     return rows
 
 

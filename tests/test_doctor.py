@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from labs_helper import corrections, doctor
+from labs_helper import catalog, corrections, doctor
 from labs_helper.catalog import find_lab
 from labs_helper.common import nvidia
 from labs_helper.errors import BadRequest
@@ -262,6 +263,7 @@ def test_arm_windows_needs_another_python(monkeypatch):
         (True, "02", "phi-3.5-vision-instruct-4bit"),
         (True, "03", "phi-3.5-moe-instruct-4bit"),
         (False, "03", ""),
+        (False, "07", "phi-3.5-moe-instruct-q4-gguf"),
     ],
 )
 def test_one_command_names_the_real_model_of_this_machine(tmp_path, monkeypatch, gpu, lab, name):
@@ -274,3 +276,14 @@ def test_one_command_names_the_real_model_of_this_machine(tmp_path, monkeypatch,
     else:
         assert "only MLX reports experts" in row.advice and "fetch" not in row.advice
     assert doctor.answer_rows([role])[0].advice == "", "the check of all labs stays short"
+
+
+@pytest.mark.parametrize("lab", ["05", "06", "08"])
+def test_a_lab_of_bundled_models_offers_no_real_one(tmp_path, monkeypatch, lab):
+    monkeypatch.setenv("LABS_MODELS_DIR", str(tmp_path))
+    monkeypatch.setenv("LABS_MODELS", "real")
+    source = (catalog.course_folder() / "notebooks" / "src" / f"{find_lab(lab).stem}.py").read_text("utf-8")
+    asked = re.findall(r'^[^#\n]*load\("(?:instruct|instruct-previous|vision|moe)"([^)]*)\)', source, re.M)
+    assert asked and all("tier=" in rest for rest in asked)
+    rows = doctor.answer_rows(find_lab(lab).roles, find_lab(lab))
+    assert all("on every machine" in row.detail and "-tiny answers" in row.detail and not row.advice for row in rows)

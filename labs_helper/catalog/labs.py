@@ -32,6 +32,7 @@ class Lab:
         views: of 336 x 336 pixels in a request, at most.
         after: numbers of earlier labs that help; each lab needs 00.
         experts: whether it asks which experts were chosen, so that its real model has to run in MLX.
+        bundled: whether its cells ask the bundled models, also where the real ones are here.
     """
 
     number: str
@@ -45,6 +46,7 @@ class Lab:
     views: int = 0
     after: tuple[str, ...] = ()
     experts: bool = False
+    bundled: bool = False
 
     @property
     def stem(self) -> str:

@@ -12,7 +12,7 @@
 # | --- | --- | --- |
 # | time | 20 minutes | the same, and the download |
 # | free memory | 1 GB | 5 GB at 4 bits, 7 GB at 8, 11 GB at 16, on a Mac with Apple silicon; elsewhere 5 GB at 4 bits, through llama.cpp |
-# | download | nothing | 2.15 GB, once, and only when you ask for it |
+# | download | nothing | 2.15 GB, on a Mac with Apple silicon, else 2.39 GB; once, and only when you ask for it |
 #
 # You need no account, no key and no network. Every lab runs to its end without them.
 
@@ -39,7 +39,8 @@ check_setup("00")
 #
 # Phi-3.5 is a family of three small language models: one for text, one that also sees pictures, and one built from sixteen
 # experts. Microsoft published them in August 2024 under the MIT licence. In this course you run them, look inside them, and
-# test what is claimed about them. MLX is Apple's library for machine learning. It runs on Macs and, more slowly, on Linux.
+# test what is claimed about them. MLX is Apple's library for machine learning. It uses the
+# GPU of a Mac. On Linux and Windows it computes on the processor, which is enough for the small models of this course.
 #
 # ![A map of the labs. 00 leads into a box with all the others. In the box, dashed arrows lead from 01 to 03, from 03 to 07, from 01
 # to 02, and from 01 to 08. 05 and 06 have no arrow. A small dashed circle holds 04.](../images/course-map.svg)
@@ -155,9 +156,10 @@ print(f"Why: {model.reason}.")
 #   a thousandth of its size. We trained it on text that a program wrote. It is *not* one of Microsoft's models. It
 #   learned where [91 cities](../data/world/cities.csv) are, a few facts about [41 countries](../data/world/countries.csv), some words in five
 #   languages, a little arithmetic, and what it is. Section 5 shows what it does beyond that.
-# - **The real model**, Phi-3.5-mini-instruct, has 3.8 billion parameters and needs a download of 2.15 GB. On a Mac with Apple
-#   silicon it runs through MLX. On other computers it runs through llama.cpp: a model of its shape wrote 7.2 tokens a second on two
-#   x86 cores ([how we measured this](../docs/models.md#which-lab-on-which-machine)).
+# - **The real model**, Phi-3.5-mini-instruct, has 3.8 billion parameters and needs a download of over 2 GB. On a Mac with Apple
+#   silicon it runs through MLX, on Linux and Windows through llama.cpp: a model of its shape wrote 7.2 tokens a second on two
+#   x86 cores ([how we measured this, and which model suits which machine](../docs/models.md#which-lab-on-which-machine)). The
+#   table of `check_setup("00")` names the one command that brings it to *this* machine.
 #
 # The setting `LABS_MODELS` decides: `tiny` takes the bundled model, `real` takes the real one, and `auto` (the usual
 # setting) takes the real one only if it is already on this machine and fits into its memory. Nothing is downloaded unless

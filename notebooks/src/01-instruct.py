@@ -14,7 +14,7 @@
 # | time | core 1 hour 30 minutes, everything 2 hours 40 minutes; up to two minutes to run all cells | the same, and the download |
 # | machine | any laptop or Codespace | a Mac with Apple silicon; or Linux or Windows on x86, through llama.cpp: [how fast](../docs/models.md#which-lab-on-which-machine) |
 # | free memory | 1 GB | 8 GB at 4 bits, 11 GB at 8, 19 GB at 16 |
-# | download | nothing | 2.15 GB, once, and only when you ask for it |
+# | download | nothing | 2.15 GB, on a Mac with Apple silicon, else 2.39 GB; once, and only when you ask for it |
 #
 # Before this: [00: start the course](00-start-here.ipynb). You may skip any part whose heading says *optional*.
 # `NameError` means that a cell above has not run yet: choose Run > Run All Above Selected Cell.

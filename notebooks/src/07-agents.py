@@ -12,8 +12,8 @@
 # | | with the bundled model | with the real Phi-3.5-MoE at 4 bits |
 # | --- | --- | --- |
 # | time | 1 hour 5 minutes; up to a minute to run all cells | the same and the download |
-# | free memory | 1 GB | 25 GB, 27 GB as a GGUF file, on a Mac with Apple silicon and 36 GB |
-# | download | nothing | 23.6 GB, once, and only when you ask for it |
+# | free memory | 1 GB | 25 GB, on a Mac with Apple silicon and 36 GB; elsewhere 27 GB at 4 bits, through llama.cpp |
+# | download | nothing | 23.6 GB, on a Mac with Apple silicon, else 25.3 GB; once, and only when you ask for it |
 #
 # Before this: [00: start the course](00-start-here.ipynb). Helpful: [03: mixture of experts](03-moe.ipynb), whose model
 # answers here. Words that are new to you are in the [glossary](../docs/glossary.md).

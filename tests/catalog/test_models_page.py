@@ -45,3 +45,17 @@ def test_the_sizes_of_the_route_are_those_of_the_catalog(four_bits):
     assert float(download) == round(card.bytes_on_disk / 1e9, 1)
     weights = estimate.need(four_bits, estimate.table_of(four_bits), 1024, on_cpu=False).weights
     assert float(result) == round(weights / 1e9, 1)
+
+
+def test_each_machine_has_a_real_model_that_sees_and_its_memory_is_computed(four_bits):
+    """The table of machines: gigabytes for 4,096 tokens and one picture of 16 crops, or of 4 where it says so."""
+    (table,) = re.findall(r"^\| machine \| labs 00 and 01.*?\n\n", TEXT, re.M | re.S)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.strip().splitlines()[2:]]
+    needs = [estimate.of_card(card, on_cpu=False, views=17) for card in catalog.cards() if card.config]
+    needs.append(estimate.need(four_bits, estimate.table_of(four_bits), 4096, on_cpu=False))
+    needs.append(estimate.of_card(catalog.find("phi-3.5-vision-instruct-onnx")[0], 1024, on_cpu=True, views=5))
+    computed = {f"{need.total / 1e9:.1f} GB" for need in needs if need}
+    assert len(rows) > 8 and {machine.split(" ")[0] for machine, *_cells in rows} == {"Mac", "Linux", "the", "an"}
+    for _machine, *cells in rows:
+        assert set(re.findall(r"[\d.]+\.\d GB", " ".join(cells))) <= computed
+        assert not cells[1].startswith("bundled")
