@@ -1,4 +1,7 @@
-"""Each notebook of both editions as a page of nbconvert, read in a browser where no kernel runs and no network is."""
+"""Each notebook of both editions as a page of nbconvert, read in a browser where no kernel runs and no network is.
+
+axe-core looks at the pages that learners open; LABS_BROWSER_ALL=1 shows it the solved ones too.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from lab import ROOT
+from lab import ROOT, axe_findings
 from selenium.webdriver.common.by import By
+from test_notebooks_in_browser import NOTEBOOKS as OPENED
 
 pytestmark = pytest.mark.browser
 
@@ -20,6 +24,10 @@ NOTEBOOKS = [
     if ".copy-" not in path.name
 ]
 WIDGET = re.compile(r"^(?:\w+ = )?(?:chat|compare|look|experts|benchmarks)\(", re.M)
+# What nbconvert draws and no notebook can change: the numbers of the cells, the colours of code, links in text without
+# a line under them.
+TEMPLATE = (".jp-InputPrompt", ".jp-OutputPrompt", ".highlight")
+TEMPLATE_RULES = ("link-in-text-block",)
 # What a person sees of each output: its size on the page, its words, and the pictures in it.
 OUTPUTS = """
 return [...document.querySelectorAll('.jp-OutputArea-output')].map(output => ({
@@ -52,16 +60,29 @@ def problems(shown: list[dict]) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS)
-def test_a_notebook_can_be_read_without_a_kernel(notebook, browser, tmp_path):
+@pytest.fixture(scope="module")
+def page_of(tmp_path_factory):
+    """A function: the page of a notebook, with the pictures of the course beside it; made once."""
     from nbconvert import HTMLExporter
 
-    path, page = ROOT / notebook, (tmp_path / notebook).with_suffix(".html")
+    folder = tmp_path_factory.mktemp("pages")
+    shutil.copytree(ROOT / "images", folder / "images")
+
+    def made(notebook: str) -> Path:
+        page = (folder / notebook).with_suffix(".html")
+        if not page.exists():
+            page.parent.mkdir(parents=True, exist_ok=True)
+            page.write_text(HTMLExporter().from_filename(str(ROOT / notebook))[0], "utf-8")
+        return page
+
+    return made
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_a_notebook_can_be_read_without_a_kernel(notebook, browser, page_of):
+    path = ROOT / notebook
     assert "widgets" not in json.loads(path.read_text("utf-8"))["metadata"]
-    shutil.copytree(ROOT / "images", tmp_path / "images")
-    page.parent.mkdir(parents=True)
-    page.write_text(HTMLExporter().from_filename(str(path))[0], "utf-8")
-    browser.get(page.as_uri())
+    browser.get(page_of(notebook).as_uri())
 
     headings = [each.text for each in browser.find_elements(By.TAG_NAME, "h1")]
     assert len(headings) == 1 and headings[0].strip()
@@ -89,6 +110,24 @@ def test_a_notebook_can_be_read_without_a_kernel(notebook, browser, tmp_path):
     for each in widgets:
         words = " ".join([each["text"], *(alt for _, alt in each["pictures"])])
         assert len(words.split()) >= 12, words
+
+
+@pytest.mark.parametrize("notebook", OPENED)
+def test_axe_finds_nothing_in_a_notebook_as_a_page(notebook, browser, page_of):
+    browser.get(page_of(notebook).as_uri())
+    assert axe_findings(browser, outside=TEMPLATE, without=TEMPLATE_RULES) == []
+
+
+def test_axe_can_find_something(browser, tmp_path):
+    page = tmp_path / "bad.html"
+    page.write_text(
+        "<html lang=en><title>t</title><body><main><h1>t</h1><img src=x.png><input>"
+        "<p style='color:#bbb'>pale</p><p class=theirs style='color:#bbb'>pale</p></main>",
+        encoding="utf-8",
+    )
+    browser.get(page.as_uri())
+    found = axe_findings(browser, outside=(".theirs",))
+    assert sorted(line.split(":")[0] for line in found) == ["color-contrast", "image-alt", "label"]
 
 
 def test_what_a_learner_saves_can_be_read_without_a_kernel(browser, tmp_path):
