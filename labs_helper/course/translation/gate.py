@@ -81,6 +81,11 @@ def _numbers(english: str, translation: str, _kind: Kind | None) -> str:
     lost = dict(one - other)
     # A term may come with its English at first use: 4비트(4 bits).
     added = {value: count for value, count in (other - one).items() if value not in free and value not in one}
+    # English says a scale once for two numbers, 41.9 and 6.6 billion. Korean says it with each: 419억, 66억.
+    for value in list(lost):
+        scaled = {(value * scale).normalize() for scale in quantities.scales(plain)} & added.keys()
+        if scaled:
+            del lost[value], added[scaled.pop()]
     if not lost and not added:
         return ""
     return _difference(
