@@ -143,6 +143,7 @@ def _translate() -> typer.Typer:
     group.command("update", help=_("Bring the PO files up to date with the English."))(_update_translations)
     group.command("status", help=_("Show how far each translation is."))(_status)
     group.command("check", help=_("Say what is wrong with the translations. Exit code 0 or 1."))(_check_translations)
+    group.command("documents", help=_("Write README in the languages that offer it."))(_documents)
     group.command("init", help=_("Start a language."))(_init)
     return group
 
@@ -527,6 +528,15 @@ def _check_translations(
     for problem in problems:
         print(problem, file=sys.stderr)
     _end(good=not problems)
+
+
+def _documents(
+    language: Annotated[str | None, _language(_("For example ko; all languages by default."))] = None,
+) -> None:
+    from labs_helper.course.translation import documents
+
+    for path in documents.build(language):
+        print(_("Written: {path}").format(path=path))
 
 
 def _init(

@@ -14,7 +14,8 @@ from urllib.parse import quote
 from labs_helper.catalog import course_folder
 from labs_helper.common import addresses
 from labs_helper.common.files import write_whole
-from labs_helper.common.translate import _
+from labs_helper.common.translate import ENGLISH, _, language, speaking
+from labs_helper.course.translation import offered
 from labs_helper.errors import BadRequest, LabError
 
 # Texts with marked places, and settings of a hub that hold the address as it is.
@@ -103,14 +104,16 @@ def set_home(address: str, *, root: Path | None = None) -> list[Path]:
                 _("OWNER is a placeholder."), _("Write an address such as {example}.").format(example=example)
             )
     before = home(root)
-    texts = {root / name: (root / name).read_text("utf-8") for name in ("pyproject.toml", *_TEXTS, *_SETTINGS)}
+    spoken = dict.fromkeys(_TEXTS, ENGLISH) | _translated(root)
+    texts = {root / name: (root / name).read_text("utf-8") for name in ("pyproject.toml", *spoken, *_SETTINGS)}
     changed = []
     for path, text in texts.items():
         name = path.relative_to(root).as_posix()
         if name == "pyproject.toml":
             new = _with_entry(text, address)
-        elif name in _TEXTS:
-            new = filled(text, address)
+        elif name in spoken:
+            with speaking(spoken[name]):
+                new = filled(text, address, root=root)
         else:
             old, current = before or _NOT_SET, address or _NOT_SET
             new = text.replace(old, current).replace(quote(old, safe=""), quote(current, safe=""))
@@ -126,13 +129,35 @@ def _with_entry(text: str, address: str) -> str:
     return text.replace("[project.urls]\n", f"[project.urls]\n{entry}")
 
 
-def filled(text: str, address: str) -> str:
-    """A text with its marked places written for an address, or for none.
+def _translated(root: Path) -> dict[str, str]:
+    """The texts in other languages, each with its language."""
+    known = offered.languages(root / "labs_helper" / "locale" / offered.TABLE)
+    names = {f"README.{each.code}.md": each.code for each in known if "README.md" in each.documents}
+    return {name: code for name, code in names.items() if (root / name).is_file()}
+
+
+def filled(text: str, address: str, *, root: Path | None = None) -> str:
+    """A text with its marked places written for an address, or for none, in the language that is spoken.
+
+    Args:
+        text: with its marks.
+        address: of the repository, or "".
+        root: the course's folder, whose languages the text links to.
 
     Example:
         filled(Path("README.md").read_text("utf-8"), "")
     """
-    return _PLACE.sub(lambda place: f"{place[1]}{_words(place[2], address)}{place[3]}", text)
+    folder = root or course_folder()
+    return _PLACE.sub(lambda place: f"{place[1]}{_words(place[2], address, folder)}{place[3]}", text)
+
+
+def emptied(text: str) -> str:
+    """A text whose marked places are blank, line by line: they are written, not translated.
+
+    Example:
+        emptied(Path("README.md").read_text("utf-8"))
+    """
+    return _PLACE.sub(lambda place: f"{place[1]}{chr(10) * (place[0].count(chr(10)) - 1)}{place[3]}", text)
 
 
 _START = """```
@@ -149,19 +174,31 @@ labs doctor
 ```
 
 """
-_WHERE = "ADDRESS is the address of this repository: on GitHub, behind the green button **Code**.\n\n"
 
 
-def _words(place: str, address: str) -> str:
-    """What is at a marked place. Documents are in English, so this does not go through `_()`."""
+def _words(place: str, address: str, root: Path) -> str:
+    """What is at a marked place."""
     link = codespaces(address)
+    if place == "languages":
+        return _languages(root)
     if place == "badge":
-        return f"[![Open in GitHub Codespaces]({_BADGE})]({link})\n\n" if link else ""
+        return f"[![{_('Open in GitHub Codespaces')}]({_BADGE})]({link})\n\n" if link else ""
     if place == "codespaces":
-        return (
-            f"- **Codespaces:** [open the course]({link}).\n"
+        text = (
+            _("[open the course]({link})").format(link=link)
             if link
-            else "- **Codespaces:** on the repository's page on GitHub: Code, Codespaces, Create codespace.\n"
+            else _("on the repository's page on GitHub: Code, Codespaces, Create codespace")
         )
-    text = {"start": _START, "setup": _SETUP}[place]
-    return text.format(address=address or "ADDRESS") + ("" if address else _WHERE)
+        return f"- **Codespaces:** {text}.\n"
+    text = {"start": _START, "setup": _SETUP}[place].format(address=address or "ADDRESS")
+    where = _("ADDRESS is the address of this repository: on GitHub, behind the green button **Code**.")
+    return text if address else f"{text}{where}\n\n"
+
+
+def _languages(root: Path) -> str:
+    """Links to README in the other languages; nothing as long as there are none."""
+    known = offered.languages(root / "labs_helper" / "locale" / offered.TABLE)
+    files = {ENGLISH: ("English", "README.md")}
+    files |= {each.code: (each.name, f"README.{each.code}.md") for each in known if "README.md" in each.documents}
+    links = [name if code == language() else f"[{name}]({file})" for code, (name, file) in files.items()]
+    return f"{' | '.join(links)}\n\n" if len(files) > 1 else ""

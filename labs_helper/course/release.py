@@ -99,6 +99,7 @@ def contents(root: Path) -> dict[str, bytes]:
         if not (root / name).is_file():
             raise LabError(_("{name} is missing in {folder}.").format(name=name, folder=root), whole)
         files[name] = (root / name).read_bytes()
+    files |= {path.name: path.read_bytes() for path in sorted(root.glob("README.*.md"))}
     for folder in _FOLDERS:
         for file in sorted((root / folder).rglob("*")):
             inside = file.relative_to(root)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Kind: TypeAlias = Literal["heading", "paragraph", "list item", "table row", "comment", "text in code"]
+Kind: TypeAlias = Literal["heading", "paragraph", "list item", "table row", "alt text", "comment", "text in code"]
 
 _FENCE = re.compile(r"\s*(```|~~~)")
 _HEADING = re.compile(r"(\s*#{1,6}[ \t]+)(.*)")
@@ -20,6 +20,7 @@ _ITEM = re.compile(r"(\s*(?:[-*+]|\d+[.)])[ \t]+)(.*)")
 _ROW = re.compile(r"\s*\|.*\|\s*")
 _RULE = re.compile(r"[\s|:-]*")
 _TAGS_ONLY = re.compile(r"\s*(?:<[^<>]+>\s*)+|\s*<!--.*-->\s*")
+_ALT = re.compile(r'(?<=\balt=")[^"]+')
 _FORMULA = re.compile(r"\s*\$\$.*\$\$\s*", re.S)
 _LETTER = re.compile(r"[^\W\d_]")
 _BREAK = re.compile(r"(?: {2,}|\\)\n")  # Markdown's two forms of a line break inside a paragraph
@@ -66,6 +67,11 @@ def cut(markdown: str) -> list[Piece]:
             finish()
             pieces.append(Piece(line, line=number))
             fence = "" if fence and line.strip().startswith(fence) else fence or (opening[1] if opening else "")
+        elif _TAGS_ONLY.fullmatch(line) and (alt := _ALT.search(line)):
+            finish()
+            pieces.append(Piece(line[: alt.start()], line=number))
+            pieces.append(Piece(alt[0], alt[0], "alt text", number))
+            pieces.append(Piece(line[alt.end() :], line=number))
         elif not line.strip() or _TAGS_ONLY.fullmatch(line) or (_ROW.fullmatch(line) and _RULE.fullmatch(line)):
             finish()
             pieces.append(Piece(line, line=number))

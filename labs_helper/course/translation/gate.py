@@ -95,6 +95,10 @@ def _numbers(english: str, translation: str, _kind: Kind | None) -> str:
     )
 
 
+def _quotes(_english: str, translation: str, kind: Kind | None) -> str:
+    return _("a double quote would end the alt text") if kind == "alt text" and '"' in translation else ""
+
+
 def _edges(english: str, translation: str, kind: Kind | None) -> str:
     if kind not in (None, "text in code"):
         return ""
@@ -142,6 +146,7 @@ _CHECKS = (
     _same(lambda: _("line ends and tabs differ"), lambda text: iter(_ESCAPE.findall(_CODE.sub("", text)))),
     _numbers,
     _edges,
+    _quotes,
     _marks,
     _columns,
 )

@@ -11,7 +11,7 @@ from labs_helper.catalog import course_folder
 from labs_helper.catalog.labs import SOURCES
 from labs_helper.common import translate
 from labs_helper.common.translate import _
-from labs_helper.course import editions
+from labs_helper.course import editions, home
 from labs_helper.course.translation import blocks, code
 from labs_helper.course.translation.blocks import Kind, Piece
 from labs_helper.course.translation.offered import Language
@@ -73,7 +73,7 @@ class Source:
         if self.name == MESSAGES:
             found: Iterator[Unit] = _messages(self.file)
         elif self.file.suffix == ".md":
-            found = _of_markdown(self.file.read_text("utf-8"))
+            found = _of_markdown(home.emptied(self.file.read_text("utf-8")))
         else:
             found = _of_lab(self.file)
         once: dict[tuple[str, str], Unit] = {}

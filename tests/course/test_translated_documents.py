@@ -1,0 +1,80 @@
+"""README in another language: generated, whole, and at the addresses where its reader is."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from labs_helper.course import home
+from labs_helper.course.translation import blocks, documents, gate, offered, sources
+
+ROOT = Path(__file__).resolve().parents[2]
+TABLE = '[ko]\nname = "한국어"\nlabs = ["01"]\nmessages = false\ndocuments = ["README.md"]\n'
+PLACES = "# Labs\n\n<!-- home: languages -->\n<!-- home: end -->\n"
+
+
+@pytest.fixture
+def course(tmp_path):
+    """A course with one document, of which Korean has everything."""
+    (tmp_path / "labs_helper" / "locale").mkdir(parents=True)
+    (tmp_path / "labs_helper" / "locale" / offered.TABLE).write_text(TABLE, "utf-8")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / "docs" / "ko").mkdir(parents=True)
+    (tmp_path / "docs" / "ko" / "models.md").write_text("# 모델\n", "utf-8")
+    (tmp_path / "README.md").write_text(
+        f"{PLACES}\nTry [00](notebooks/00-start-here.ipynb), [01](notebooks/01-instruct.ipynb),\n"
+        '[models](docs/models.md), [words](docs/glossary.md).\n\n<img src="a.svg" alt="a cat">\n',
+        "utf-8",
+    )
+    catalog = tmp_path / "docs" / "locale" / "ko" / "README.po"
+    catalog.parent.mkdir(parents=True)
+    catalog.write_text('msgid "a cat"\nmsgstr "고양이"\n', "utf-8")
+    return tmp_path
+
+
+def test_the_readers_language_is_not_a_link_and_the_other_is(course):
+    text = documents.build("ko", folder=course)[0].read_text("utf-8")
+    assert "[English](README.md) | 한국어" in text
+    assert "English | [한국어](README.ko.md)" in home.filled(PLACES, "", root=course)
+    assert home.filled(PLACES, "", root=course / "docs") == PLACES  # no languages, no line
+
+
+def test_links_lead_to_what_the_language_has(course):
+    text = documents.build(folder=course)[0].read_text("utf-8")
+    assert "(notebooks/00-start-here.ipynb)" in text and "(notebooks/ko/01-instruct.ipynb)" in text
+    assert "(docs/ko/models.md)" in text and "(docs/glossary.md)" in text
+
+
+def test_the_text_of_a_picture_is_a_unit(course):
+    assert 'alt="고양이"' in documents.build("ko", folder=course)[0].read_text("utf-8")
+    assert gate.problems("a cat", '고양이 "나비"', "alt text", "ko")
+    text = '<img src="a.svg" alt="a cat">\n'
+    assert blocks.join(blocks.cut(text), lambda _text: None) == text
+
+
+def test_setting_the_address_writes_it_into_the_translated_document_too(course, monkeypatch):
+    text = "<!-- home: start -->\n<!-- home: end -->\n"
+    for name in ("README.md", "README.ko.md", "docs/instructors.md"):
+        (course / name).write_text(text, "utf-8")
+    for name in ("docs/hub/jupyterhub_config.py", "docs/hub/values.yaml"):
+        (course / name).parent.mkdir(exist_ok=True)
+        (course / name).write_text("", "utf-8")
+    home.set_home("", root=course)
+    assert "이 저장소의 주소입니다" in (course / "README.ko.md").read_text("utf-8")
+    assert "is the address of" in (course / "README.md").read_text("utf-8")
+    changed = home.set_home("https://git.example.org/class/labs", root=course)
+    assert course / "README.ko.md" in changed
+    assert "git clone https://git.example.org/class/labs" in (course / "README.ko.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("language", offered.languages(), ids=lambda language: language.code)
+def test_the_documents_that_are_offered_are_as_generated(language):
+    for source in sources.sources():
+        if source.name in language.documents:
+            path = ROOT / documents.name(source.name, language.code)
+            assert path.read_text("utf-8") == documents.translated(source, language), "run `labs translate documents`"
+            headings = [re.findall(r"^#+ ", file.read_text("utf-8"), re.M) for file in (source.file, path)]
+            assert headings[0] == headings[1]
