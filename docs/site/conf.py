@@ -80,7 +80,8 @@ def _own_pages(app, pagename, templatename, context, doctree):
     if pagename == "index":
         stops = course.stops()
         context |= {"stops": stops, "routes": course.routes(), "commands": course.commands()}
-        context |= {"promise": course.promise(), "model": models.about("instruct-tiny"), "examples": models.examples()}
+        context |= {"promise": course.promise(), "needs": course.needs(), "answer": course.answer()}
+        context |= {"model": models.about("instruct-tiny"), "examples": models.examples()}
         pictures = Path(app.outdir) / "_images"
         pictures.mkdir(parents=True, exist_ok=True)
         for stop in stops:
@@ -89,6 +90,7 @@ def _own_pages(app, pagename, templatename, context, doctree):
     if pagename == "ask/index":
         context |= {"examples": models.examples(), "compared": questions.compared(course.notebook("01")["cells"])}
         context |= {"model": models.about("instruct-tiny"), "previous": models.about("instruct-previous-tiny")}
+        context |= {"world": models.world()}
 
 
 def _for_the_site(app, docname, source):

@@ -19,18 +19,18 @@ def built() -> Path:
     return BUILT
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site(built):
-    """The built site on a plain static server."""
+    """The built site on a plain static server. What one test loads, the next one has: `visits` begin with nothing."""
     from site_server import serving
 
     with serving(built) as running:
         yield running
 
 
-@pytest.fixture
-def chromium(tmp_path):
-    """A headless Chromium with an empty profile."""
+@pytest.fixture(scope="session")
+def start_chromium(tmp_path_factory):
+    """A function that starts a headless Chromium with an empty profile."""
     pytest.importorskip("selenium", reason="pip install selenium")
     from browser.lab import chromium, start_browser
 
@@ -39,10 +39,39 @@ def chromium(tmp_path):
         if os.environ.get("CI"):
             pytest.fail(words)
         pytest.skip(words)
-    driver = start_browser(tmp_path / "profile")
-    driver.set_script_timeout(120)
+
+    def start():
+        driver = start_browser(tmp_path_factory.mktemp("profile"))
+        driver.set_script_timeout(180)
+        return driver
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def one_chromium(start_chromium):
+    """A headless Chromium for all tests: to start it takes longer than most of them."""
+    driver = start_chromium()
     yield driver
     driver.quit()
+
+
+@pytest.fixture
+def new_chromium(start_chromium):
+    """A headless Chromium that has seen nothing yet."""
+    driver = start_chromium()
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def chromium(one_chromium):
+    """The headless Chromium with one empty page, as if it had just been started."""
+    from browser.lab import empty
+
+    yield one_chromium
+    one_chromium.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    empty(one_chromium)
 
 
 @pytest.fixture

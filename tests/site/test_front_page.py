@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from docs.site.door import course, engine, publish, questions
+from docs.site.door import course, engine, models, publish, questions
 from labs_helper.catalog.labs import labs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,6 +58,25 @@ def test_three_routes_name_labs_that_exist():
 def test_two_commands_and_one_promise():
     assert [command.split()[0] for command in course.commands()] == ["git", "make"]
     assert course.promise().startswith("See how a language model works")
+    assert course.needs().startswith("You need git and Python")
+
+
+def test_an_answer_with_its_tokens_is_beside_the_promise():
+    shown = course.answer()
+    assert shown.question.endswith((".", "?"))
+    assert shown.tokens.count("title=") > 3
+    assert shown.caption
+    assert shown.unsure.count("%") > 1  # what the least sure token could have been
+
+
+def test_what_the_page_says_about_a_model_is_what_was_measured():
+    for name in models.NAMES:
+        measured = json.loads((models.CHECKPOINTS / name / "evaluation.json").read_text("utf-8"))["4-bit"]
+        about = models.about(name)["measured"]
+        assert about["facts"] == {"right": measured["facts"]["all"]["right"], "of": measured["facts"]["all"]["n"]}
+        assert len(about) == len(measured)
+    card = (models.CHECKPOINTS / "instruct-tiny/MODEL_CARD.md").read_text("utf-8")
+    assert f"{models.world()['countries']} countries, {models.world()['cities']} cities" in card
 
 
 # --- "Try it here" -----------------------------------------------------------------------------------------------

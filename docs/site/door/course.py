@@ -40,6 +40,22 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """A stored answer, token by token: what a person will see when they ask.
+
+    Attributes:
+        tokens: the markup that the lab's own code drew.
+        caption: what the lab's code says about it.
+        unsure: the least sure token, with the probabilities of what else it could have been.
+    """
+
+    question: str
+    tokens: str
+    caption: str
+    unsure: str
+
+
+@dataclass(frozen=True)
 class Stop:
     """A lab on the map. `there`: whether it exists already; `after`: labs that help before it."""
 
@@ -106,10 +122,16 @@ def commands() -> list[str]:
     Example:
         commands()[-1]      # 'make lab'
     """
-    text = (ROOT / "README.md").read_text("utf-8")
-    block = re.search(r"<!-- home: start -->\s*```\n(.*?)```", text, re.S)
-    assert block, "README.md has no block with the commands"
-    return block[1].strip().splitlines()
+    return _found(r"<!-- home: start -->\s*```\n(.*?)```").strip().splitlines()
+
+
+def needs() -> str:
+    """The README's sentence that says what the start needs.
+
+    Example:
+        needs()
+    """
+    return " ".join(_found(r"^(You need git.+?)\n\n").split())
 
 
 def promise() -> str:
@@ -118,10 +140,34 @@ def promise() -> str:
     Example:
         promise()
     """
-    text = (ROOT / "README.md").read_text("utf-8")
-    found = re.search(r"^\*\*(.+?)\*\*$", text, re.M | re.S)
-    assert found, "README.md has no promise"
-    return " ".join(found[1].split())
+    return " ".join(_found(r"^\*\*(.+?)\*\*$").split())
+
+
+def _found(pattern: str) -> str:
+    found = re.search(pattern, (ROOT / "README.md").read_text("utf-8"), re.M | re.S)
+    assert found, f"README.md has nothing like {pattern}"
+    return found[1]
+
+
+def answer() -> Shown:
+    """The stored answer that the front page shows beside its promise.
+
+    Example:
+        answer().question      # 'Suggest a city to visit.'
+    """
+    number, wanted = (_front()["answer"][key] for key in ("lab", "cell"))
+    source, output = next(
+        (source, output)
+        for source, output in _outputs(number)
+        if wanted in source and "text/html" in output.get("data", {})
+    )
+    drawn = _picture(number, output)
+    question = re.search(r'\.ask\("(.+?)"', source)
+    assert drawn and drawn.markup and question, f"lab {number}: {wanted} shows no answer"
+    # The hover text of a token: "token 7, id 1715, 10.1 %; also: ...".
+    hovers = re.findall(r'title="token \d+, id \d+, (?:&lt;)?([\d.]+) %; also: ([^"]*)"', drawn.markup)
+    least = min(hovers, key=lambda hover: float(hover[0]))[1] if hovers else ""
+    return Shown(html.unescape(question[1]), drawn.markup, drawn.caption, html.unescape(least).replace(" %", "\u00a0%"))
 
 
 def picture(number: str) -> Picture | None:
@@ -130,7 +176,7 @@ def picture(number: str) -> Picture | None:
     Example:
         picture("02").name      # 'lab-02.svg'
     """
-    wanted = tomllib.loads((Path(__file__).parent / "front.toml").read_text("utf-8"))["pictures"].get(number)
+    wanted = _front()["pictures"].get(number)
     found = []
     for source, output in _outputs(number):
         drawn = _picture(number, output) if wanted is None or wanted in source else None
@@ -138,6 +184,10 @@ def picture(number: str) -> Picture | None:
             found.append(drawn)
     # A cell may print and draw: then the drawing.
     return next((drawn for drawn in found if not drawn.printed), found[0] if found else None)
+
+
+def _front() -> dict[str, dict[str, str]]:
+    return tomllib.loads((Path(__file__).parent / "front.toml").read_text("utf-8"))
 
 
 def _picture(number: str, output: dict[str, Any]) -> Picture | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ from docs.site.door.engine import packed
 from labs_helper.serving import gguf_model
 
 CHECKPOINTS = Path(__file__).resolve().parents[3] / "data/checkpoints"
+WORLD = CHECKPOINTS.parent / "world"
 NAMES = ("instruct-tiny", "instruct-previous-tiny")
 
 
@@ -41,13 +43,28 @@ def about(name: str) -> dict[str, Any]:
     folder = CHECKPOINTS / name
     config = json.loads((folder / "config.json").read_text("utf-8"))
     measured = json.loads((folder / "evaluation.json").read_text("utf-8"))
-    facts = measured["4-bit"]["facts"]["all"]
     return {
         "parameters": measured["parameters"],
         "context": {"original": config["original_max_position_embeddings"], "most": config["max_position_embeddings"]},
         "stops": config["eos_token_id"],
-        "facts": {"right": facts["right"], "of": facts["n"]},
+        "measured": {
+            task.replace(" ", "_"): {"right": languages["all"]["right"], "of": languages["all"]["n"]}
+            for task, languages in measured["4-bit"].items()
+        },
     }
+
+
+def world() -> dict[str, int]:
+    """How much there is in the small world that the bundled models were told about.
+
+    Example:
+        world()["cities"]      # 91
+    """
+    counted = {}
+    for name in ("cities", "countries"):
+        with (WORLD / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+            counted[name] = sum(1 for _row in csv.DictReader(file))
+    return counted
 
 
 def examples() -> list[tuple[str, str]]:

@@ -109,6 +109,7 @@ async function ask(question) {
     element("div", { class: "columns" }, ...columns.map((column) => column.box)),
   );
   at("answers").prepend(turn);
+  turn.scrollIntoView({ block: "nearest" });
   at("stop").disabled = false;
   const how = settings();
   const done = await Promise.allSettled(columns.map((column, which) => column.fill(conversation(which, question), how, run.signal)));
@@ -119,7 +120,7 @@ async function ask(question) {
   turn.removeAttribute("aria-busy");
   if (stopping === run) at("stop").disabled = true;
   const answered = done.filter(({ status }) => status === "fulfilled").map(({ value }) => `${value.model}: ${value.text}`);
-  if (answered.length) say(answered.join(" "));
+  if (answered.length) at("heard").textContent = answered.join(" "); // what a screen reader says
 }
 
 /** One model's answer in a turn. */
@@ -192,9 +193,7 @@ function start() {
   });
   for (const button of document.querySelectorAll("[data-question]")) {
     button.addEventListener("click", () => {
-      question.value = button.dataset.question;
-      count();
-      ask(question.value);
+      askFor(button.dataset.question);
     });
   }
   for (const name of ["temperature", "topP"]) at(name).addEventListener("input", () => (at(`${name}-shown`).value = at(name).value));
@@ -214,11 +213,18 @@ function start() {
   } else {
     load(models[0]).catch(() => {});
   }
-  if (asked) {
-    question.value = asked.slice(0, LONGEST);
-    ask(question.value);
-  }
+  if (asked) askFor(asked);
+  addEventListener("hashchange", () => {
+    const next = new URLSearchParams(location.hash.slice(1)).get("q");
+    if (next) askFor(next);
+  });
   count();
+}
+
+function askFor(text) {
+  at("question").value = text.slice(0, LONGEST);
+  count();
+  ask(at("question").value);
 }
 
 start();

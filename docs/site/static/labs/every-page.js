@@ -10,7 +10,8 @@ if ("serviceWorker" in navigator) {
 const button = document.getElementById("theme");
 if (button) {
   const names = { auto: "Theme: system", light: "Theme: light", dark: "Theme: dark" };
-  const show = () => (button.textContent = names[document.documentElement.dataset.theme] ?? names.auto);
+  const words = button.querySelector("span");
+  const show = () => (words.textContent = names[document.documentElement.dataset.theme] ?? names.auto);
   button.hidden = false;
   button.addEventListener("click", () => {
     const order = Object.keys(names);
@@ -24,6 +25,17 @@ if (button) {
     show();
   });
   show();
+}
+
+// The question on the front page is asked on the page Ask. It stays behind the #, which no server is told.
+const form = document.getElementById("ask-here");
+if (form) {
+  form.hidden = false;
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const question = form.querySelector("input").value;
+    location.href = `${form.dataset.page}#${new URLSearchParams({ q: question })}`;
+  });
 }
 
 const places = document.querySelectorAll(".labs-try");

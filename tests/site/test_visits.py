@@ -1,0 +1,99 @@
+"""Visits of the site with nothing kept, with everything kept, and without a server, at 20 Mbit/s.
+
+How long a first answer takes is printed, not asserted: it says as much of the machine as of the page. What must hold
+anywhere is asserted: what is sent, who is asked for it, and that it works at all.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from site_page import KEPT, answered, ask, call, text_of, until
+from site_server import serving
+
+pytestmark = pytest.mark.site
+MBIT_20 = 20e6 / 8  # bytes a second
+QUESTION = "ask/#q=Where%20is%20Lima%3F"
+MOST = 16e6  # bytes
+LONG = 60  # seconds: beyond this, something else is wrong than a busy machine
+
+
+@pytest.fixture(scope="module")
+def lima() -> str:
+    """What the package answers to "Where is Lima?"."""
+    from labs_helper import load
+
+    return load("instruct", tier="tiny").ask("Where is Lima?").text
+
+
+def others(browser, address: str) -> list[str]:
+    """What the page that is open loaded from elsewhere."""
+    loaded = call(browser, "() => performance.getEntriesByType('resource').map((entry) => entry.name)")
+    return [name for name in loaded if not name.startswith((address, f"blob:{address}"))]
+
+
+def visits(browser, go, built, lima) -> None:
+    """First answers: with nothing kept, with everything kept, and after the server has ended; then a new question."""
+    seconds, sent, elsewhere = {}, {}, []
+    with serving(built) as site:
+        site.rate = MBIT_20
+        address = site.address
+        for visit in ("empty", "warm"):
+            before = len(site.requests)
+            go("about:blank")
+            start = time.monotonic()
+            go(address + QUESTION)
+            assert answered(browser) == lima, visit
+            seconds[visit] = round(time.monotonic() - start, 2)
+            until(lambda: call(browser, KEPT), 60, "the site is kept for a visit without a network")
+            sent[visit] = sum(count for _path, count in site.requests[before:])
+            elsewhere += others(browser, address)
+    go("about:blank")
+    start = time.monotonic()
+    go(address + QUESTION)  # the server has ended
+    assert answered(browser) == lima
+    seconds["without a server"] = round(time.monotonic() - start, 2)
+    ask(browser, "Where is Nairobi?")
+    assert "Nairobi" in answered(browser, 2)
+    go(address)
+    assert "look inside" in text_of(browser, "h1")
+    print(f"seconds to the first answer: {seconds}; bytes: {sent}")
+    assert elsewhere == []
+    assert sent["empty"] + sent["warm"] < MOST
+    assert sent["warm"] < sent["empty"] / 20  # engine and model are not sent again
+    assert max(seconds.values()) < LONG
+
+
+def test_visits_in_chromium(built, new_chromium, lima):
+    network = {"offline": False, "latency": 20, "downloadThroughput": MBIT_20, "uploadThroughput": MBIT_20}
+    new_chromium.execute_cdp_cmd("Network.enable", {})
+    new_chromium.execute_cdp_cmd("Network.emulateNetworkConditions", network)
+    # Workers do not hear what DevTools is told, so the server is as slow.
+    visits(new_chromium, new_chromium.get, built, lima)
+
+
+def test_visits_in_firefox(built, firefox, lima):
+    visits(firefox, firefox.open, built, lima)
+
+
+def test_a_person_types_and_clicks_in_firefox(site, firefox, lima):
+    """From the front page to an answer, its tokens and another model, with keys and clicks alone."""
+    from selenium.webdriver.common.keys import Keys
+
+    firefox.open(site.address)
+    until(lambda: call(firefox, "() => !document.getElementById('ask-here').hidden"), 20, "the form")
+    firefox.click("#ask-here button")
+    assert answered(firefox) == lima
+    firefox.click("#both")
+    firefox.run("() => { document.getElementById('question').value = '' }")
+    firefox.type("#question", "나이로비는 어디에 있나요?")
+    until(lambda: "prompt of" in text_of(firefox, "#count"), 20, "a count")
+    firefox.press(Keys.ENTER)
+    answered(firefox, 2)
+    answers = "() => [...document.querySelectorAll('.turn:first-child .answer-text')].map((text) => text.textContent)"
+    found = firefox.run(answers)
+    assert len(found) == 2
+    assert "케냐" in found[0]
+    firefox.click(".turn:first-child .token:last-child")
+    assert "<|end|>" in text_of(firefox, ".turn caption")
