@@ -260,7 +260,8 @@ def disk_row() -> Row:
 def mlx_row() -> Row:
     """Whether MLX is installed and starts."""
     installed = {package: version(package) for package in ("mlx", "mlx-lm")}
-    detail = ", ".join(f"{package} {number or _('missing')}" for package, number in installed.items())
+    missing = _("missing")
+    detail = ", ".join(f"{package} {number or missing}" for package, number in installed.items())
     if None in installed.values():
         advice = _("Run `{command}`; it installs what is missing.").format(command=platforms.command("setup"))
         return Row("MLX", FIX, detail, advice)

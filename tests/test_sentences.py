@@ -46,5 +46,8 @@ def test_what_is_looked_up_is_a_plain_text(path):
         if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
         for node in ast.walk(function)
     }
+    in_f_strings = {id(node) for text in ast.walk(tree) if isinstance(text, ast.JoinedStr) for node in ast.walk(text)}
+    hidden = [call.lineno for call in calls(tree, {"_", "_n"}) if id(call) in in_f_strings]
+    assert not hidden, f"the extraction does not look into f-strings, lines {hidden}"
     early = [call.lineno for call in calls(tree, {"_"}) if id(call) not in inside]
     assert not early, f"looked up at import, lines {early}"

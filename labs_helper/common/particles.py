@@ -23,7 +23,8 @@ FORMS = {
     "으로": ("으로", "로"),
     "이라고": ("이라고", "라고"),
 }
-_SPELLED = {
+# As a translation spells both forms, and the key of `FORMS`.
+SPELLED = {
     "은(는)": "은",
     "이(가)": "이",
     "을(를)": "을",
@@ -32,7 +33,7 @@ _SPELLED = {
     "(이)라는": "이라는",
     "(이)라고": "이라고",
 }
-_PARTICLE = re.compile("|".join(re.escape(form) for form in _SPELLED))
+_PARTICLE = re.compile("|".join(re.escape(form) for form in SPELLED))
 _AROUND = "'\"”’)`*_」』]"  # what may stand between a word and its particle
 _DIGITS = dict(zip("0123456789", "영일이삼사오육칠팔구"))
 # How the names of Latin letters end, for words that are spelled; L and R end in ㄹ.
@@ -102,7 +103,7 @@ def fill(template: str, names: Mapping[str, Any]) -> str:
     for literal, name, spec, conversion in formatter.parse(template):
         start = _PARTICLE.search(literal)
         if filled and start and not literal[: start.start()].strip(_AROUND):
-            literal = literal[: start.start()] + particle(filled, _SPELLED[start[0]]) + literal[start.end() :]
+            literal = literal[: start.start()] + particle(filled, SPELLED[start[0]]) + literal[start.end() :]
         text += literal
         filled = ""
         if name is not None:

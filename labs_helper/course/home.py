@@ -182,7 +182,8 @@ def _words(place: str, address: str, root: Path) -> str:
     if place == "languages":
         return _languages(root)
     if place == "badge":
-        return f"[![{_('Open in GitHub Codespaces')}]({_BADGE})]({link})\n\n" if link else ""
+        words = _("Open in GitHub Codespaces")
+        return f"[![{words}]({_BADGE})]({link})\n\n" if link else ""
     if place == "codespaces":
         text = (
             _("[open the course]({link})").format(link=link)

@@ -120,9 +120,9 @@ def _failed(function: Callable[..., Any], arguments: Sequence[Any], call: str, e
         call=call, error=type(error).__name__, message=_message(error)[:120]
     )
     if isinstance(error, NameError):
-        return f"{told} {_('Run the cells above, from the top, and check the spelling of that name.')}"
+        return " ".join((told, _("Run the cells above, from the top, and check the spelling of that name.")))
     if isinstance(error, RecursionError):
-        return f"{told} {_('The function calls itself without an end.')}"
+        return " ".join((told, _("The function calls itself without an end.")))
     return told
 
 

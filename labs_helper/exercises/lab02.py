@@ -46,7 +46,7 @@ def _picture_cost(value: object) -> str:
             "no ends of the view": _("The global view has line ends too: 12 more."),
             "no separator": _("One token is missing: the separator between the global view and the tiles."),
             "separator twice": _("There is one separator between the global view and the tiles. You counted two."),
-            "cells alone": f"{_('You counted the cells.')} {separators}",
+            "cells alone": " ".join((_("You counted the cells."), separators)),
             "cells and separator": _("The line ends are missing: 12 for each row of tiles and 12 for the global view."),
             "exchanged": _("Rows and columns are exchanged. A line of cells runs across all columns and ends once."),
             "ends in each tile": _("A line of cells runs across all tiles of a row and ends once, not once a tile."),
@@ -224,7 +224,7 @@ def _table(value: object) -> str:
 def _rows(call: str, listed: str, rows: int, count: int) -> str:
     told = _("{call} has {rows} rows; there are {count} entries.").format(call=call, rows=rows, count=count)
     if "Q1" in listed and rows < count:
-        return f"{told} {_('A label may hold digits, as those of the chart above.')}"
+        return " ".join((told, _("A label may hold digits, as those of the chart above.")))
     return told
 
 

@@ -141,7 +141,7 @@ def _reveal(place: str, measured: object) -> Prediction:
     told = _("Measured: {measured}").format(measured=_words(plain))
     guess = _guessed(place)
     if guess is None:
-        return Prediction(place, (f"{_('No guess yet.')} {told}",), None, plain)
+        return Prediction(place, (" ".join((_("No guess yet."), told)),), None, plain)
     lines = (_("Your guess: {guess}").format(guess=_words(guess)), told, _compared(guess, plain))
     return Prediction(place, tuple(line for line in lines if line), guess, plain)
 

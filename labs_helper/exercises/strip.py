@@ -73,7 +73,8 @@ class Strip:
             for state in self.states
         )
         listed = "".join(f"<li>{escape(self._line(state))}</li>" for state in self.left)
-        left = f"<p>{escape(_('Left:'))}</p><ul>{listed}</ul>" if listed else ""
+        head = escape(_("Left:"))
+        left = f"<p>{head}</p><ul>{listed}</ul>" if listed else ""
         trouble = f"<p><em>{escape(self.trouble)}</em></p>" if self.trouble else ""
         return (
             f"<div><p><strong>{escape(self._head())}</strong></p>"

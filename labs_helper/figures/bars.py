@@ -160,8 +160,15 @@ def token_counts(
     if not texts:
         return figure
     columns = list(dict.fromkeys(key for row in rows for key in row))
+    heads = {
+        "text": _("text"),
+        "tokenizer": _("tokenizer"),
+        "tokens": _("tokens"),
+        "characters": _("characters"),
+        "tokens per character": _("tokens per character"),
+    }
     table = text_table(
-        columns,
+        [heads.get(key, key) for key in columns],
         [[number(row.get(key, "")) for key in columns] for row in rows],
         right=[i for i, key in enumerate(columns) if key not in ("text", "tokenizer")],
     )

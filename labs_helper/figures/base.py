@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from labs_helper.common.markup import escape, html_table, printable
 from labs_helper.common.translate import _
+from labs_helper.figures import fonts
 
 if TYPE_CHECKING:
     import pandas
@@ -124,12 +125,19 @@ class Figure:
         buffer = io.BytesIO()
         # The salt fixes the ids inside the SVG and the dates are left out: the same data give the same bytes.
         # Text stays text: a tenth of the size of drawn letters, and the browser supplies the font.
-        with matplotlib.rc_context({"svg.hashsalt": "phi-labs", "svg.fonttype": "none"}):
+        with (
+            fonts.measuring(fig) as readable,
+            matplotlib.rc_context({"svg.hashsalt": "phi-labs", "svg.fonttype": "none"}),
+        ):
             metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
             fig.savefig(buffer, format=kind, metadata=metadata, dpi=110)
         data = buffer.getvalue()
+        if kind == "svg" and (font := fonts.hangul()):  # the reader's computer has its own
+            data = data.replace(f", '{font}'".encode(), b"")
         if kind == "svg":  # a machine without DejaVu would fall back to a serif; Verdana has nearly its widths
             data = data.replace(b"'DejaVu Sans'", b"'DejaVu Sans', Verdana, Helvetica, Arial, sans-serif")
+        if kind == "png" and not readable:
+            source = f"{source} {fonts.advice()}".strip()
         mime = "image/svg+xml" if kind == "svg" else "image/png"
         return cls(
             html=picture(data, mime, alt, takeaway, width=int(fig.get_figwidth() * 96), source=source),
@@ -224,7 +232,8 @@ def caption(takeaway: str, source: str = "") -> str:
     """The `<figcaption>` with the takeaway and the source, or nothing."""
     parts = []
     if takeaway:
-        parts.append(f"<strong>{escape(_('Takeaway:'))}</strong> {escape(takeaway)}")
+        mark = escape(_("Takeaway:"))
+        parts.append(f"<strong>{mark}</strong> {escape(takeaway)}")
     if source:
         parts.append(f"<small>{escape(source_line(source))}</small>")
     return f'<figcaption style="margin-top:0.3em;line-height:1.4">{"<br>".join(parts)}</figcaption>' if parts else ""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from labs_helper.common.translate import language
+from labs_helper.figures import fonts
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
@@ -48,7 +51,7 @@ def canvas(
 
     with matplotlib.rc_context(
         {
-            "font.family": "DejaVu Sans",
+            "font.family": fonts.OWN,
             "font.size": 9,
             "axes.titlesize": 10,
             "hatch.linewidth": 0.7,
@@ -88,7 +91,9 @@ def grid(axis: Axes) -> None:
 
 
 def latin(text: str) -> str:
-    """`text` with every character that matplotlib's own font cannot draw replaced by "□" (and no warning).
+    """`text` with every character that a label cannot show replaced by "□" (and no warning).
+
+    Labels show what matplotlib's own font has, and Hangul where the reader's language is Korean.
 
     Example:
         >>> latin("a长")
@@ -96,6 +101,10 @@ def latin(text: str) -> str:
     """
     from matplotlib import font_manager
 
-    font = font_manager.get_font(font_manager.findfont("DejaVu Sans"))
+    font = font_manager.get_font(font_manager.findfont(fonts.OWN))
     known = font.get_charmap()
-    return "".join(character if ord(character) in known else "□" for character in str(text))
+    korean = language() == "ko"
+    return "".join(
+        character if ord(character) in known or (korean and fonts.has_hangul(character)) else "□"
+        for character in str(text)
+    )

@@ -118,7 +118,7 @@ class Model:
     def __repr__(self) -> str:
         if self.card.format == "endpoint":
             return printable(f"Model({self.name}, endpoint)")
-        state = "loaded" if self.loaded else "not loaded yet"
+        state = _("loaded") if self.loaded else _("not loaded yet")
         # A folder may name itself and its kind as it likes.
         return printable(f"Model({self.name}, {self.card.architecture}, {self.tier}, {state})")
 

@@ -139,7 +139,8 @@ class BenchmarkExplorer(View):
                 self.figure = Figure.of_words(str(error))
             else:
                 if not drawable and self.view == "chart":
-                    note = f"<p>{escape(_('This table has no scores to draw.'))}</p>"
+                    said = escape(_("This table has no scores to draw."))
+                    note = f"<p>{said}</p>"
         self.drawing = note + self.figure.html
 
 

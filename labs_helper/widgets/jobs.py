@@ -201,7 +201,8 @@ def still_answering() -> str:
 
 def error_html(words: str) -> str:
     """An error as a paragraph."""
-    return f"<p><strong>{escape(_('Error:'))}</strong> {escape(words)}</p>"
+    mark = escape(_("Error:"))
+    return f"<p><strong>{mark}</strong> {escape(words)}</p>"
 
 
 def counted(tokens: int) -> str:

@@ -245,7 +245,8 @@ class Look(TurnView[Asked]):
         if not self.tiles_open or not self.pictures:
             self.tiles = []
         elif not (crops := self._crops):
-            self.tiles = [f"<p>{escape(_('Choose num_crops to see the tiles.'))}</p>"]
+            advice = escape(_("Choose num_crops to see the tiles."))
+            self.tiles = [f"<p>{advice}</p>"]
         else:
             self.tiles = [
                 tile_view(shown.image, crops, name=f"{number}: {shown.name}").html

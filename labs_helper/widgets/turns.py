@@ -168,7 +168,8 @@ def answer_html(turn: Turn) -> str:
         return error_html(turn.error)
     if turn.answer is None:
         return ""
-    return markdown(turn.reply) or f"<p><em>{escape(_('(empty answer)'))}</em></p>"
+    nothing = escape(_("(empty answer)"))
+    return markdown(turn.reply) or f"<p><em>{nothing}</em></p>"
 
 
 def turn_html(turn: Turn, name: str) -> str:
@@ -176,8 +177,9 @@ def turn_html(turn: Turn, name: str) -> str:
     body = answer_html(turn)
     if turn.note:
         body += f"<p><em>{escape(turn.note)}</em></p>"
+    asker = escape(_("You"))
     return (
-        f'<div style="margin:0.3em 0"><strong>{escape(_("You"))}</strong>'
+        f'<div style="margin:0.3em 0"><strong>{asker}</strong>'
         f'<div style="white-space:pre-wrap;line-height:1.4">{escape(turn.question)}</div></div>'
         f'<div style="margin:0.3em 0 0.8em 0;padding-left:0.8em;border-left:3px solid #888;line-height:1.4">'
         f"<strong>{escape(name)}</strong>{body}</div>"

@@ -142,6 +142,7 @@ def test_the_proof_can_fail(one, other, same):
         ("Truth: ", "정답:", "text in code", "a space"),
         ("a\\nb", "가", "text in code", "line ends"),
         ("{name} waits.", "{name}은 기다립니다.", None, "spell both forms"),
+        ("{name} waits.", "{name}은(는) 기다립니다.", "text in code", "nothing picks a form in code"),
         ("a token", "한 낱말", "paragraph", "lacks '토큰'"),
         ("fine-tuning", "파인튜닝", "paragraph", "it says '파인튜닝'"),
     ],

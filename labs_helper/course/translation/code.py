@@ -1,7 +1,7 @@
 """Comments and sentences inside the code of a cell: find them, and put others in their place.
 
-What runs is the same in every language, and `same_code` proves it on the syntax tree. Only comments, docstrings and the
-literal texts that `print` shows may differ.
+What runs is the same in every language, and `same_code` proves it on the syntax tree. Only comments, docstrings, the
+literal texts that `print` shows and the words of a figure (its title, its takeaway ...) may differ.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _LITERAL = re.compile(r"""([fFrRuU]*)("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')""
 _PLACE = re.compile(r"\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}")
 _ESCAPE = re.compile(r"\\.")
 _WORD = re.compile(r"[^\W\d_]{2,}")
+_OF_FIGURES = frozenset({"takeaway", "title", "unit", "alt", "label", "xlabel", "ylabel"})  # arguments that are words
 _IPYTHON = re.compile(r"^(\s*)[!%]", re.M)
 
 
@@ -128,7 +129,7 @@ def _comment(text: str, indent: str) -> str:
 
 
 def _texts(code: str) -> Iterator[_Span]:
-    """Literal texts that `print` shows, and docstrings, without their quotes."""
+    """Literal texts that `print` and figures show, and docstrings, without their quotes."""
     try:
         tree = ast.parse(_plain(code))
     except SyntaxError:
@@ -155,6 +156,8 @@ def _shown(tree: ast.AST) -> Iterator[ast.expr]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
             yield from (argument for argument in node.args if _is_text(argument))
+        elif isinstance(node, ast.keyword) and node.arg in _OF_FIGURES and _is_text(node.value):
+            yield node.value
         elif isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
             first = node.body[0]
             assert isinstance(first, ast.Expr)  # it has a docstring

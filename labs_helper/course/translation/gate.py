@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from labs_helper.common.particles import FORMS
+from labs_helper.common.particles import FORMS, SPELLED
 from labs_helper.common.translate import _
 from labs_helper.course.translation import blocks, quantities, terms
 from labs_helper.course.translation.blocks import Kind
@@ -26,6 +26,8 @@ _MARKS = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 _AFTER_A_PLACE = re.compile(
     rf"\}}[`'\"”’*]*({'|'.join(sorted({form for pair in FORMS.values() for form in pair}))})(?=[\s.,:;!?]|$)"
 )
+
+_BOTH_AFTER_A_PLACE = re.compile(rf"\}}[`'\"”’*]*({'|'.join(re.escape(form) for form in SPELLED)})")
 
 
 def problems(english: str, translation: str, kind: Kind | None = None, language: str = "") -> list[str]:
@@ -46,6 +48,10 @@ def problems(english: str, translation: str, kind: Kind | None = None, language:
     if kind in (None, "text in code") and language == "ko" and (particle := _AFTER_A_PLACE.search(translation)):
         found.append(
             _("the particle {particle!r} after a place: spell both forms, such as 은(는)").format(particle=particle[1])
+        )
+    if kind == "text in code" and language == "ko" and (both := _BOTH_AFTER_A_PLACE.search(translation)):
+        found.append(
+            _("{particle!r} after a place: nothing picks a form in code, so word it without").format(particle=both[1])
         )
     return found + terms.problems(english, translation, terms.table(language) if language else ())
 

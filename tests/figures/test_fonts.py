@@ -1,0 +1,48 @@
+"""Hangul in charts: measured with a font that has it, kept as text, and no warning where there is none."""
+
+from __future__ import annotations
+
+import base64
+import re
+import warnings
+
+import pytest
+
+from labs_helper.common.translate import speaking
+from labs_helper.figures import fonts
+from labs_helper.figures.base import Figure
+from labs_helper.figures.canvas import canvas, latin
+
+
+def _chart(label: str, kind: str) -> Figure:
+    drawing, (axis,) = canvas(3, 2, 1)
+    axis.set_title(label)
+    axis.set_yticks([0, 1], ["첫째 층", "둘째 층"])
+    return Figure.from_matplotlib(drawing, alt="a chart", kind=kind)
+
+
+def _svg(figure: Figure) -> str:
+    return base64.b64decode(re.search(r"base64,([^\"]+)", figure.html)[1]).decode()
+
+
+@pytest.mark.parametrize("font", [fonts.hangul(), None], ids=["font", "no font"])
+@pytest.mark.parametrize("kind", ["svg", "png"])
+def test_korean_labels_warn_of_nothing(monkeypatch, font, kind):
+    monkeypatch.setattr(fonts, "hangul", lambda: font)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = _chart("토큰", kind)
+    assert ("sudo apt install" in figure.html) is (kind == "png" and font is None)
+
+
+def test_the_svg_has_the_letters_and_leaves_the_font_to_the_reader():
+    svg = _svg(_chart("토큰", "svg"))
+    assert "토큰" in svg and "첫째 층" in svg
+    assert not any(name in svg for name in ("CJK", "Gothic"))
+
+
+def test_labels_keep_hangul_in_korean_only():
+    with speaking("ko"):
+        assert latin("서울 長") == "서울 □"
+    with speaking("en"):
+        assert latin("서울") == "□□"
