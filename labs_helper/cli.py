@@ -541,12 +541,13 @@ def _documents(
 
 def _init(
     language: Annotated[str, typer.Argument(metavar="CODE", help=_("Of ISO 639, for example es."))],
+    name: Annotated[str, _option("NAME", _("What its speakers call it, for example español."))] = "",
 ) -> None:
     from labs_helper.course.translation import work
 
-    for path in work.init(language):
+    for path in work.init(language, name):
         print(_("Written: {path}").format(path=path))
-    print(_("Translate these files, and write docs/{language}/style.md.").format(language=language))
+    print(_("Next: CONTRIBUTING.md, under Translate."))
 
 
 # -- for instructors --------------------------------------------------------------------------------------------

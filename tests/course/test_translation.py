@@ -184,6 +184,7 @@ def test_the_gate_lets_good_translations_pass(english, translation, kind):
         ("12만 8천", [128000]),
         ("3억 6,900만, 8천만", [8e7, 3.69e8]),
         ("12만, 8천", [8000, 120000]),
+        ("3800 millones, 2 mil millones, 5 mil", [5000, 2e9, 3.8e9]),
         ("38억 3", [3, 3.8e9]),
         ("phi-3.5-mini and v2", [3.5]),
         ("none", []),
@@ -341,12 +342,12 @@ def test_the_language_may_be_spelled_as_systems_do_and_must_exist(course):
 
 
 def test_a_language_is_started_with_one_command(course):
-    written = work.init("es", folder=course)
+    written = work.init("es", 'español "de aquí"', folder=course)
     assert (course / "notebooks/locale/es/00-start.po") in written
-    assert [language.code for language in offered.languages(course / "labs_helper/locale/languages.toml")] == [
-        "ko",
-        "es",
-    ]
+    languages = offered.languages(course / "labs_helper/locale/languages.toml")
+    assert [(language.code, language.name) for language in languages] == [("ko", "한국어"), ("es", 'español "de aquí"')]
+    style = (course / "docs/es/style.md").read_text("utf-8")
+    assert style.count("<!-- terms:") == 2
     assert work.check("es", folder=course) == [], "nothing is offered yet"
     for wrong in ("es", "en", "Spanish", "", "e1", "한국"):
         with pytest.raises(BadRequest):
@@ -420,7 +421,7 @@ def test_check_setup_says_when_language_or_version_do_not_fit(tmp_path, monkeypa
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
     monkeypatch.setenv("LABS_LANGUAGE", "eo")
     (row,) = doctor.language_rows("00-start-here")
-    assert row.status == "NOTE" and "'eo'" in row.detail and "en, ko" in row.advice
+    assert row.status == "NOTE" and "'eo'" in row.detail and "en, es, ko" in row.advice
     monkeypatch.setenv("LABS_LANGUAGE", "")
     for made_for, rows in [("0.0.1", 1), (doctor.version("labs-helper"), 0), (3, 0)]:
         metadata = {"labs": {"language": "ko", "version": made_for}}

@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation
 
 _NUMBER = re.compile(
     r"(?<![\w.])(\d[\d,]*(?:\.\d+)?|\d*\.\d+)"
-    r"(?:[ -]?(thousand|million|billion|trillion)\b|\s?((?:[십백천]?[만억조])|천)(?!이|큼))?"
+    r"(?:[ -]?(thousand|million|billion|trillion|mil millones|millones|mil)\b|\s?((?:[십백천]?[만억조])|천)(?!이|큼))?"
 )
 _TENS_OF = {"": 1, "십": 10, "백": 100, "천": 1000}
 _SCALES = {
@@ -15,6 +15,9 @@ _SCALES = {
     "million": 10**6,
     "billion": 10**9,
     "trillion": 10**12,
+    "mil": 10**3,
+    "millones": 10**6,
+    "mil millones": 10**9,
     "천": 10**3,
     **{
         tens + unit: by * size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from pathlib import Path
 
 from labs_helper.catalog import course_folder
@@ -14,6 +15,22 @@ from labs_helper.course.translation.offered import Language
 from labs_helper.course.translation.sources import MESSAGES, Source, sources
 from labs_helper.errors import BadRequest
 
+_STYLE = """# Style
+
+What docs/style.md says of English, and what this language adds: how learners are addressed, how numbers are written.
+
+## Terms
+
+Where the English on the left occurs, a translation has the word in the middle and none of those on the right. `*`
+stands for an ending. `labs translate check` compares every translation with this table.
+
+<!-- terms: begin -->
+
+| English | here | never |
+| --- | --- | --- |
+
+<!-- terms: end -->
+"""
 GRACE = 30  # days that `--stale-ok` gives a translator
 
 
@@ -122,18 +139,19 @@ def check(language: str | None = None, *, folder: Path | None = None) -> list[st
     ]
 
 
-def init(language: str, *, folder: Path | None = None) -> list[Path]:
-    """Start a language: its entry in languages.toml, and empty PO files for the package's messages and for lab 00.
+def init(language: str, name: str = "", *, folder: Path | None = None) -> list[Path]:
+    """Start a language: its entry in languages.toml, a style guide, and empty PO files for the messages and lab 00.
 
     Args:
         language: two or three small letters, such as "es".
+        name: what its speakers call it, such as "español".
         folder: the course.
 
     Raises:
         BadRequest: that is no code of a language, or it is there already.
 
     Example:
-        init("es")
+        init("es", "español")
     """
     folder = course_folder() if folder is None else folder
     table = folder / "labs_helper" / "locale" / offered.TABLE
@@ -148,9 +166,15 @@ def init(language: str, *, folder: Path | None = None) -> list[Path]:
             _("The course has {language} already.").format(language=code),
             _("Run `labs translate status {language}`.").format(language=code),
         )
-    entry = f'\n[{code}]\nname = "{code}"\nlabs = []\nmessages = false\ndocuments = []\n'
+    called = json.dumps(name or code, ensure_ascii=False)
+    entry = f"\n[{code}]\nname = {called}\nlabs = []\nmessages = false\ndocuments = []\n"
     write_whole(table, (table.read_text("utf-8") + entry).encode())
     written = [table]
+    style = folder / "docs" / code / "style.md"
+    if not style.exists():
+        style.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(style, _STYLE.encode())
+        written.append(style)
     for source in sources(folder):
         if source.name == MESSAGES or source.name.startswith("00"):
             catalogs.update(source, code)
