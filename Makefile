@@ -3,6 +3,7 @@
 #   make lab                       JupyterLab on notebooks/00-start-here.ipynb     PORT=8888  BROWSER=0
 #   make test                      every test, every notebook of both editions     TESTS="tests/models/test_models.py"
 #   make browser-test              JupyterLab in headless Chromium
+#   make engine-test               whole labs with llama.cpp and ONNX Runtime in place of MLX
 #   make hub-test                  JupyterHub with three learners in headless Chromium (needs npm)
 #   make notebooks                 both editions from notebooks/src                LABS="00 01"  LANG=ko
 #   make site                      documents, solved labs and the page Ask as a site, in build/site     ENGINE=0
@@ -53,11 +54,11 @@ OFFLINE := LABS_MODELS=tiny HF_HUB_OFFLINE=1 MLX_DISABLE_COMPILE=1 LABS_PROGRESS
 LIMIT := $(if $(shell command -v timeout),timeout --kill-after=20 1200)
 PYTEST := $(OFFLINE) $(LIMIT) $(BIN)/python -m pytest
 
-.PHONY: FORCE help lab test browser-test hub-test training-test notebooks checkpoints site site-serve site-test bench setup \
+.PHONY: FORCE help lab test browser-test engine-test hub-test training-test notebooks checkpoints site site-serve site-test bench setup \
 	lint clean blas-note
 
 help:
-	@sed -n '3,14s/^# *//p' Makefile
+	@sed -n '3,15s/^# *//p' Makefile
 
 setup: $(READY)
 
@@ -71,10 +72,13 @@ lab: $(READY) blas-note
 TWO := -n 2 --dist loadfile
 
 test: $(READY) blas-note
-	$(PYTEST) $(TESTS) $(TWO) -m "not browser and not hub and not training and not site" --nbval-lax --nbval-current-env --nbval-cell-timeout=60
+	$(PYTEST) $(TESTS) $(TWO) -m "not browser and not hub and not engines and not training and not site" --nbval-lax --nbval-current-env --nbval-cell-timeout=60
 
 browser-test: $(READY)
 	$(PYTEST) tests -m browser --timeout=600 $(TWO)
+
+engine-test: $(READY)
+	$(PYTEST) tests $(TWO) -m engines
 
 hub-test: $(HUB_READY)
 	$(PYTEST) tests -m hub

@@ -120,7 +120,7 @@ def test(options: argparse.Namespace, rest: Sequence[str]) -> int:
     set_up(folder, options)
     note_slow_blas(folder, options)
     command = [str(python_of(folder)), "-m", "pytest", *(rest or TESTS), "-n", "2", "--dist", "loadfile"]
-    command += ["-m", "not browser and not hub and not training and not site"]
+    command += ["-m", "not browser and not hub and not engines and not training and not site"]
     command += ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=60"]
     limit = None if WINDOWS else shutil.which("timeout")  # macOS has none; Windows has another program of that name
     return run([limit, "--kill-after=20", str(LONGEST), *command] if limit else command, options, OFFLINE)

@@ -1,5 +1,8 @@
 """Labs run to their end with other engines than MLX, and with a server: no cell fails.
 
+Lab 00 runs so in `make test`. Whole labs take a minute and more each: `make engine-test` runs those, and so does the
+workflow of each push. What their cells ask of an engine is tested engine by engine in tests/engines.
+
 Small models of the course stand under the names of the real ones: as GGUF files, as an ONNX folder, and behind
 llama.cpp's server. Labs 02 and 03 with a server of a text model take the bundled model at their first cell, which
 test_able.py tests in place of a whole run.
@@ -37,8 +40,12 @@ def run(lab: str, **settings: str) -> None:
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
 
 
+WHOLE = pytest.param("01-instruct", marks=pytest.mark.engines)
+
+
 @pytest.mark.timeout(640)
-def test_lab_01_with_gguf_as_the_real_model(tmp_path):
+@pytest.mark.parametrize("lab", ["00-start-here", WHOLE])
+def test_a_lab_with_gguf_as_the_real_model(lab, tmp_path):
     pytest.importorskip("xllamacpp", exc_type=ImportError)
     from labs_helper import catalog
     from labs_helper.serving.gguf_model import convert
@@ -49,9 +56,10 @@ def test_lab_01_with_gguf_as_the_real_model(tmp_path):
     ):
         file = convert(CHECKPOINTS / source, tmp_path / name)
         file.rename(file.with_name(str(catalog.find(name)[0].file)))
-    run("01-instruct", LABS_MODELS="real", LABS_MODELS_DIR=str(tmp_path))
+    run(lab, LABS_MODELS="real", LABS_MODELS_DIR=str(tmp_path))
 
 
+@pytest.mark.engines
 @pytest.mark.timeout(640)
 def test_lab_02_with_onnx_as_the_real_model(tmp_path):
     pytest.importorskip("onnxruntime")
@@ -63,7 +71,7 @@ def test_lab_02_with_onnx_as_the_real_model(tmp_path):
 
 
 @pytest.mark.timeout(640)
-@pytest.mark.parametrize("lab", ["00-start-here", "01-instruct"])
+@pytest.mark.parametrize("lab", ["00-start-here", WHOLE])
 def test_a_lab_with_llama_cpps_server(lab):
     pytest.importorskip("xllamacpp", exc_type=ImportError)
     from labs_helper.serving.server import serve
