@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -68,6 +69,65 @@ def measure(path: str | Path, tokens: int) -> dict:
     }
     engine.close()
     return found
+
+
+def peak() -> int:
+    """The most memory that this process has held, in bytes.
+
+    Linux counts what the parent held before it started this program into `ru_maxrss`, but not into VmHWM.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        return 1024 * int(re.search(r"^VmHWM:\s+(\d+) kB", status.read_text("utf-8"), re.M)[1])
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS counts bytes
+
+
+def measure_onnx(path: str | Path, tokens: int, crops: int = 0) -> dict:
+    """The same for a folder of ONNX Runtime: estimate, and how much the process grew. Call it in a process of its own.
+
+    Args:
+        path: the folder.
+        tokens: of the prompt, about.
+        crops: of a square picture; 0 shows none.
+
+    Example:
+        measure_onnx("shapes/vision-onnx", 700, crops=4)["measured"]
+    """
+    from PIL import Image
+
+    from labs_helper.capacity import estimate, limits
+    from labs_helper.engines.base import Request
+    from labs_helper.engines.onnx_genai import OnnxGenAI
+    from labs_helper.engines.onnx_sessions import import_runtime
+
+    import_runtime()
+    engine = OnnxGenAI(path, ships_code=True)
+    tag, images = ("<|image_1|>\n", (Image.new("RGB", (672, 672), "red"),)) if crops else ("", ())
+
+    def asked(words: int) -> Request:
+        return Request(
+            ({"role": "user", "content": tag + "1" * words},), images=images, num_crops=crops or None, max_tokens=3
+        )
+
+    engine.load_tokenizer()
+    request = asked(max(1, tokens - len(engine.place(asked(1)).prompt)))
+    views = sum(picture.layout.tiles + 1 for picture in engine.place(request).pictures)
+    before = limits.used()
+    for _ in engine.stream(engine.prepare(request), lambda: False):
+        pass
+    total = engine.report.prompt_tokens + 3
+    need = estimate.of_folder(path, total, on_cpu=True, views=views)
+    return {
+        "tokens": total,
+        "views": views,
+        "weights": need.weights,
+        "cache": need.cache,
+        "work": need.work,
+        "estimate": need.weights + need.cache + need.work,
+        "measured": peak() - before,
+    }
 
 
 def main() -> None:

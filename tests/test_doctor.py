@@ -278,6 +278,15 @@ def test_one_command_names_the_real_model_of_this_machine(tmp_path, monkeypatch,
     assert doctor.answer_rows([role])[0].advice == "", "the check of all labs stays short"
 
 
+def test_an_old_processor_is_offered_what_it_can_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("LABS_MODELS_DIR", str(tmp_path))
+    monkeypatch.setattr("labs_helper.common.platforms.has_mlx_gpu", lambda: False)
+    monkeypatch.setattr("labs_helper.common.platforms.lacks_avx2", lambda: True)
+    said = {number: doctor.answer_rows(find_lab(number).roles, find_lab(number))[0].advice for number in ("01", "02")}
+    assert "AVX2" in said["01"] and "fetch" not in said["01"]
+    assert "labs models fetch phi-3.5-vision-instruct-onnx" in said["02"], "ONNX Runtime does without AVX2"
+
+
 @pytest.mark.parametrize("lab", ["05", "06", "08"])
 def test_a_lab_of_bundled_models_offers_no_real_one(tmp_path, monkeypatch, lab):
     monkeypatch.setenv("LABS_MODELS_DIR", str(tmp_path))

@@ -59,6 +59,34 @@ def has_llama_cpp() -> bool:
     return importlib.util.find_spec("xllamacpp") is not None
 
 
+def lacks_avx2(flags: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether this is an x86 processor without AVX2, as made before 2013 and in some cheap ones until 2020.
+
+    The package xllamacpp is compiled for AVX2 (its `ggml_cpu_has_avx2` says so): without it the first product of
+    matrices ends the whole program. ONNX Runtime looks at the processor and takes older instructions.
+
+    Args:
+        flags: where Linux tells what the processor has.
+
+    Returns:
+        False too where nobody can tell.
+
+    Example:
+        lacks_avx2()      # False
+    """
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    if sys.platform == "win32":
+        import ctypes
+
+        return not ctypes.windll.kernel32.IsProcessorFeaturePresent(40)  # PF_AVX2_INSTRUCTIONS_AVAILABLE
+    try:
+        lines = [line for line in flags.read_text("utf-8", "replace").splitlines() if line.startswith("flags")]
+    except OSError:
+        return False
+    return bool(lines) and "avx2" not in lines[0].split()
+
+
 def has_engine_for(form: str) -> bool:
     """Whether something is installed that runs models of a format of the catalog.
 

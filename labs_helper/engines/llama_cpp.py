@@ -152,6 +152,11 @@ class LlamaCpp(Prompts):
     def _open(self, room: int) -> Any:
         if not platforms.has_llama_cpp():
             raise LabError(_("llama.cpp is not installed."), _("Install it: pip install 'labs-helper[x86]'."))
+        if platforms.lacks_avx2():  # the package would end this process, and with it the kernel
+            raise LabError(
+                _("llama.cpp's package needs a processor with AVX2, and this one has none."),
+                _("Use the bundled models, or a server on another computer (LABS_ENDPOINT)."),
+            )
         try:
             import xllamacpp
         except ImportError as error:  # its wheel for Linux leaves the library of OpenMP to the system

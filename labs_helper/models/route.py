@@ -31,6 +31,8 @@ def route(role: str, *, experts: bool = False) -> str:
     if not real or any(store.is_here(card) for card in real):
         return ""
     card = real[0]
+    if card.format == "gguf" and platforms.lacks_avx2():
+        return _("Its real model needs a processor with AVX2, or a server on another computer (LABS_ENDPOINT).")
     need = estimate.of_card(card, on_cpu=not fast)
     sentence = _("The real model for this machine: labs models fetch {name} (download {download}, memory {memory}).")
     told = sentence.format(

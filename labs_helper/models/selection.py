@@ -122,6 +122,8 @@ def _obstacle(card: ModelCard) -> str:
     if card.format == "gguf":
         if not platforms.has_llama_cpp():
             return _("the GGUF model is here, but llama.cpp is not installed: pip install 'labs-helper[x86]'")
+        if platforms.lacks_avx2():
+            return _("the GGUF model is here, but llama.cpp's package needs a processor with AVX2")
     elif card.format == "onnx":
         if not platforms.has_onnx_runtime():
             return _("the ONNX model is here, but ONNX Runtime is not installed: pip install 'labs-helper[x86]'")

@@ -166,3 +166,22 @@ def test_what_keeps_mlx_from_the_card(text, installed, trouble):
 )
 def test_the_extra_that_suits_a_card(driver, capability, extra):
     assert nvidia.fitting(nvidia.parse(f"A card, {driver}, 8192, 8000, {capability}")) == extra
+
+
+@pytest.mark.parametrize(
+    ("machine", "told", "lacks"),
+    [
+        ("x86_64", "model name\t: Old\nflags\t\t: fpu sse4_2 avx\n", True),
+        ("x86_64", "flags\t\t: fpu sse4_2 avx avx2\n", False),
+        ("x86_64", "nothing that names flags\n", False),
+        ("x86_64", None, False),
+        ("aarch64", "flags\t\t: fp asimd\n", False),
+    ],
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows is asked in another way")
+def test_a_processor_without_avx2(tmp_path, monkeypatch, machine, told, lacks):
+    monkeypatch.setattr(platforms.platform, "machine", lambda: machine)
+    file = tmp_path / "cpuinfo"
+    if told is not None:
+        file.write_text(told)
+    assert platforms.lacks_avx2(file) is lacks

@@ -269,6 +269,14 @@ def test_without_the_package(tiny_gguf, monkeypatch):
         run(LlamaCpp(tiny_gguf), question("Hello"))
 
 
+def test_a_processor_without_avx2_is_told_before_the_package_ends_the_program(tiny_gguf, monkeypatch):
+    monkeypatch.setattr(platforms, "lacks_avx2", lambda: True)
+    monkeypatch.setattr(platforms, "has_llama_cpp", lambda: True)
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)  # importing it would be another error
+    with pytest.raises(LabError, match=r"needs a processor with AVX2.*LABS_ENDPOINT"):
+        run(LlamaCpp(tiny_gguf), question("Hello"))
+
+
 def test_without_the_library_of_openmp_the_package_to_install_is_named(tiny_gguf, monkeypatch):
     """In a Debian without it: the wheel is there and its import fails."""
 

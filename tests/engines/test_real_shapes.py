@@ -72,6 +72,36 @@ def test_the_estimate_is_within_a_tenth_of_the_measured_peak(folders, shape, lay
     assert 0.95 * measured < rest < 1.6 * measured, "cache and work alone: rather too much than too little"
 
 
+@pytest.fixture(scope="module")
+def onnx_folder(tmp_path_factory):
+    """A model that sees, in ONNX: wide enough that weights and pictures are most of what it takes."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    from benchmarks.onnx_shapes import make_onnx
+
+    wide = {**NARROW, "hidden_size": 768, "num_attention_heads": 8, "num_key_value_heads": 8, "intermediate_size": 2048}
+    tower = {**TOWER, "hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8}
+    return make_onnx(tmp_path_factory.mktemp("shapes") / "onnx", "vision", 2, vision_config=tower, **wide)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows tells no peak in this way")
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(("tokens", "crops", "views"), [(700, 0, 0), (900, 4, 5)])
+def test_the_estimate_for_onnx_covers_what_the_process_grows_by(onnx_folder, tokens, crops, views):
+    """The peak is that of the whole process, so ONNX Runtime's own arenas and threads count as well."""
+    code = (
+        "import json, sys; from benchmarks.bench_memory import measure_onnx; "
+        "print(json.dumps(measure_onnx(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))"
+    )
+    command = [sys.executable, "-c", code, str(onnx_folder), str(tokens), str(crops)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert (found["views"], found["tokens"] >= tokens) == (views, True)
+    assert found["measured"] < found["estimate"] + estimate.SPARE, "what must be free is enough"
+    assert found["measured"] > 0.7 * found["estimate"], "and not much more than is needed"
+
+
 @pytest.mark.parametrize("shape", ["mini", "moe", "vision"])
 def test_the_layout_of_2024(folders, shape):
     """No generation_config.json, an `auto_map`, Python files: loaded as data, and it stops where it should."""
