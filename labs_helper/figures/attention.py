@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, cast
 from labs_helper.common.markup import Html, escape, html_table
 from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest
-from labs_helper.figures.base import Figure, Row, caption
+from labs_helper.figures.base import Figure, Row
 from labs_helper.figures.canvas import canvas, latin
+from labs_helper.figures.choice import Box, Entry, choice, frames
 from labs_helper.figures.text import joined, shorten, text_table, visible
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
     from labs_helper.models.answers import Answer
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 BEST = 3  # places that are named for each token
 FIRST = 0  # a head that has nothing to do looks at the first token: it is named, and not taken for a finding
 LABELS = 60  # tokens that a large picture can still name
+LISTED = 24  # tokens of an answer whose places the list of heads names
 
 
 def attention_view(
@@ -34,8 +37,8 @@ def attention_view(
 ) -> Figure:
     """Draw what heads looked at: all heads small, those of one layer, or one head large.
 
-    In each picture a row is a token that looks, and a column one that it looks at. Below a large picture, each token
-    opens with a click or a key and says in numbers where it looked.
+    In each picture a row is a token that looks, and a column one that it looks at. Below it is a list of heads or of
+    tokens, for mouse and keyboard: the chosen one is framed in the picture and says in numbers where it looked.
 
     Args:
         record: an `Answer` that was asked for with record_attention=True, or its `attention`.
@@ -118,24 +121,23 @@ def _large(seen: Attention, layer: int, head: int, places: list[int], title: str
     rows = [_row(seen, layer, head, place) for place in places]
     name = title or _("layer {layer}, head {head}").format(layer=layer, head=head)
     summary = takeaway or _summary(rows, seen)
+    drawing, axis = _draw_large(shares, seen.pieces, name)
+    entries = [_token_entry(row) for row in rows]
     picture = Figure.from_matplotlib(
-        _draw_large(shares, seen.pieces, name),
+        drawing,
         alt=_("Heat map of {name}: {count} tokens that look, by {count} that are looked at. {summary}").format(
             name=name, count=len(seen), summary=summary
         ),
+        takeaway=summary,
+        over=lambda: frames(_lines(_place(axis), places, len(seen))),
     )
-    listed = "".join(_detail(row) for row in rows)
-    words = _("Open a token to see where it looked (with the keyboard: Tab, then Enter):")
-    html = (
-        f'<figure style="margin:0.5em 0">{picture.html}{caption(summary)}'
-        f"<p>{escape(words)}</p><div>{listed}</div></figure>"
-    )
+    label = _("Choose a token to see where it looked (with the keyboard: arrows, Home, End):")
     columns = [_("position"), _("token"), _("looked at"), _("then"), _("then")]
     cells = [
         [row["position"], visible(row["token"]), *(_told(entry) for entry in _filled(row["looked at"]))] for row in rows
     ]
     return Figure(
-        html=html,
+        html=choice(picture.html, label, entries, chosen=_sharpest(rows)),
         text=joined(name, text_table(columns, cells, right=[0]), summary),
         alt=picture.alt,
         takeaway=summary,
@@ -148,15 +150,33 @@ def _filled(best: Sequence[tuple[int, str, float]]) -> list[tuple[int, str, floa
     return [*best, *[best[-1]] * (BEST - len(best))]
 
 
-def _detail(row: Row) -> str:
-    """One token as a line that opens. Without a script, and with a bar that repeats the number."""
+def _token_entry(row: Row) -> Entry:
+    """The line of a token, and the places that it looked at most. Each bar repeats a number."""
     best = row["looked at"]
-    summary = _("{position}: {token} looked at {told}").format(
+    token = _("{position}: {token}").format(position=row["position"], token=visible(row["token"]))
+    line = _("{position}: {token} looked at {told}").format(
         position=row["position"], token=visible(row["token"]), told=_told(best[0])
     )
     cells = [[visible(piece), at, f"{share:.1%}", _bar(share)] for at, piece, share in best]
-    table = html_table([_("token"), _("position"), _("share"), ""], cells, right=[1, 2])
-    return f"<details><summary>{escape(summary)}</summary>{table}</details>"
+    table = html_table([_("looked at"), _("position"), _("share"), ""], cells, caption=token, right=[1, 2])
+    return Entry(line, table)
+
+
+def _sharpest(rows: Sequence[Row]) -> int:
+    """The row with the sharpest look at another place than the very first token; the first row if there is none."""
+    return max(range(len(rows)), key=lambda n: max((e[2] for e in rows[n]["looked at"] if e[0] != FIRST), default=0.0))
+
+
+def _place(axis: Axes) -> Box:
+    """Where an axis is in a picture that has been drawn."""
+    around = axis.get_position()
+    return Box(around.x0, 1 - around.y1, around.width, around.height)
+
+
+def _lines(around: Box, places: Sequence[int], count: int) -> list[Box]:
+    """The rows of a heat map of `count` tokens at these places."""
+    each = around.height / count
+    return [Box(around.left, around.top + each * place, around.width, each) for place in places]
 
 
 def _bar(share: float) -> Html:
@@ -185,19 +205,19 @@ def _summary(rows: Sequence[Row], seen: Attention) -> str:
     )
 
 
-def _draw_large(shares: Any, pieces: Sequence[str], name: str) -> Canvas:
+def _draw_large(shares: Any, pieces: Sequence[str], name: str) -> tuple[Canvas, Axes]:
     count = len(pieces)
     side = 6.4 if count <= LABELS else 5.4
     fig, (axis,) = canvas(side + 1.6, side, 1)
     image = axis.imshow(shares, cmap="cividis", vmin=0, vmax=1, interpolation="nearest")
     if count <= LABELS:
         size = 8 if count <= 36 else 6
-        names = [latin(shorten(visible(piece), 10)) for piece in pieces]
+        names = [shorten(visible(piece), 10) for piece in pieces]
         axis.set_xticks(range(count), names, rotation=90, fontsize=size)
         axis.set_yticks(range(count), names, fontsize=size)
     axis.set(title=latin(name), xlabel=_("is looked at"), ylabel=_("looks"))
     fig.colorbar(image, ax=axis, shrink=0.7, label=_("share"))
-    return fig
+    return fig, axis
 
 
 # -- all heads ----------------------------------------------------------------------------------------------------
@@ -205,7 +225,7 @@ def _draw_large(shares: Any, pieces: Sequence[str], name: str) -> Canvas:
 
 def _small(seen: Attention, layers: Sequence[int], title: str, takeaway: str) -> Figure:
     places = _positions(seen, None)
-    rows, cells = [], []
+    rows, cells, entries = [], [], []
     for layer in layers:
         for head in range(seen.heads):
             own = [_row(seen, layer, head, place) for place in places]
@@ -217,6 +237,7 @@ def _small(seen: Attention, layers: Sequence[int], title: str, takeaway: str) ->
             cells.append(
                 [layer, head, f"{resting:.0%}", f"{visible(sharpest['token'])} ({sharpest['position']})", told]
             )
+            entries.append(_head_entry(rows[-1], told, own))
     quiet = sum(row["at the first token"] > 0.5 for row in rows)
     if quiet:
         summary = _("{quiet} of {count} heads look mostly at the first token, as idle heads do in large models.")
@@ -224,24 +245,53 @@ def _small(seen: Attention, layers: Sequence[int], title: str, takeaway: str) ->
         summary = _("None of {count} heads looks mostly at the first token, as idle heads do in large models.")
     summary = takeaway or summary.format(quiet=quiet, count=len(rows))
     columns = [_("layer"), _("head"), _("at the first token"), _("sharpest look of"), _("at")]
-    return Figure.from_matplotlib(
-        _draw_small(seen, layers),
+    drawing, axes = _draw_small(seen, layers)
+    picture = Figure.from_matplotlib(
+        drawing,
         alt=_("Small heat maps of {count} heads, a row for each layer. {summary}").format(
             count=len(rows), summary=summary
         ),
         takeaway=summary,
+        over=lambda: frames([_place(axis) for axis in axes]),
+    )
+    label = _("Choose a head to see where each token looked (with the keyboard: arrows, Home, End):")
+    return Figure(
+        html=choice(picture.html, label, entries),
         text=joined(title, text_table(columns, cells, right=[0, 1, 2]), summary),
-        rows=rows,
+        alt=picture.alt,
+        takeaway=summary,
+        rows=tuple(rows),
     )
 
 
-def _draw_small(seen: Attention, layers: Sequence[int]) -> Canvas:
+def _head_entry(row: Row, told: str, own: Sequence[Row]) -> Entry:
+    """The line of a head, and the place that each token looked at most."""
+    names = {"layer": row["layer"], "head": row["head"], "share": row["at the first token"]}
+    token = {"token": visible(row["token"]), "position": row["position"], "told": told}
+    if told:
+        line = _("layer {layer}, head {head}: {share:.0%} at the first token; sharpest {token} ({position}) at {told}")
+    else:
+        line = _("layer {layer}, head {head}: {share:.0%} at the first token")
+    looks = [
+        _("{token} ({position}) at {told}").format(
+            token=visible(each["token"]), position=each["position"], told=_told(each["looked at"][0])
+        )
+        for each in own[:LISTED]
+    ]
+    facts = _("layer {layer}, head {head}").format(**names)
+    return Entry(
+        line.format(**names, **token), f"<p><strong>{escape(facts)}</strong><br>{escape('; '.join(looks))}</p>"
+    )
+
+
+def _draw_small(seen: Attention, layers: Sequence[int]) -> tuple[Canvas, list[Axes]]:
     import numpy as np
     from matplotlib.gridspec import GridSpec
 
     fig, (axis,) = canvas(min(9.0, 0.95 * seen.heads + 0.6), 1.12 * len(layers) + 0.3, 1)
     axis.remove()
     grid = GridSpec(len(layers), seen.heads, figure=fig)
+    drawn = []
     for line, layer in enumerate(layers):
         for head in range(seen.heads):
             small = fig.add_subplot(grid[line, head])
@@ -250,4 +300,5 @@ def _draw_small(seen: Attention, layers: Sequence[int]) -> Canvas:
             small.set_xticks([])
             small.set_yticks([])
             small.set_title(f"{layer}.{head}", fontsize=8, pad=2)
-    return fig
+            drawn.append(small)
+    return fig, drawn

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from labs_helper.common.markup import escape, html_table, printable
+from labs_helper.common.markup import Html, escape, html_table, printable
 from labs_helper.common.translate import _
 from labs_helper.figures import fonts
 
@@ -97,6 +98,7 @@ class Figure:
         rows: Sequence[Mapping[str, Any]] = (),
         source: str = "",
         kind: Literal["svg", "png"] = "svg",
+        over: Callable[[], Html] | None = None,
     ) -> Figure:
         """Turn a matplotlib figure into a `Figure` with the picture inside it.
 
@@ -108,6 +110,8 @@ class Figure:
             rows: the facts behind the picture.
             source: where the facts come from; shown below.
             kind: "svg" (sharp, the same bytes every time) or "png".
+            over: gives HTML that is placed over the picture, by shares of its sides. It is called when the picture has
+                been drawn: only then is it known where its axes are.
 
         Raises:
             ValueError: `alt` is empty or `kind` is unknown.
@@ -130,7 +134,9 @@ class Figure:
             matplotlib.rc_context({"svg.hashsalt": "phi-labs", "svg.fonttype": "none"}),
         ):
             metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
-            fig.savefig(buffer, format=kind, metadata=metadata, dpi=110)
+            with warnings.catch_warnings():  # matplotlib's font knows no Chinese; that of the browser does
+                warnings.filterwarnings("ignore" if kind == "svg" else "default", "Glyph .* missing from font")
+                fig.savefig(buffer, format=kind, metadata=metadata, dpi=110)
         data = buffer.getvalue()
         if kind == "svg" and (font := fonts.hangul()):  # the reader's computer has its own
             data = data.replace(f", '{font}'".encode(), b"")
@@ -140,7 +146,9 @@ class Figure:
             source = f"{source} {fonts.advice()}".strip()
         mime = "image/svg+xml" if kind == "svg" else "image/png"
         return cls(
-            html=picture(data, mime, alt, takeaway, width=int(fig.get_figwidth() * 96), source=source),
+            html=picture(
+                data, mime, alt, takeaway, width=int(fig.get_figwidth() * 96), source=source, over=over and over()
+            ),
             text=text if text is not None else "\n".join(part for part in (alt, takeaway) if part),
             alt=alt,
             takeaway=takeaway,
@@ -180,7 +188,15 @@ def _need_alt(alt: str) -> None:
 
 
 def picture(
-    data: bytes, mime: str, alt: str, takeaway: str, *, width: int, source: str = "", photo: bool = False
+    data: bytes,
+    mime: str,
+    alt: str,
+    takeaway: str,
+    *,
+    width: int,
+    source: str = "",
+    photo: bool = False,
+    over: Html | None = None,
 ) -> str:
     """The `<figure>` around one picture. The alt text sits on the image, the takeaway in the caption.
 
@@ -191,9 +207,11 @@ def picture(
     address = f"data:{mime};base64,{base64.b64encode(data).decode('ascii')}"
     theme, name = ("", "") if photo else (_THEME, ' class="labs-chart"')
     size = f"width:100%;max-width:{width}px;min-width:{min(width, _LEAST)}px;height:auto"
+    image = f'<img src="{address}" alt="{escape(alt)}" width="{width}"{name} style="{size}">'
+    if over is not None:
+        image = f'<div style="position:relative;{size}">{image}{over}</div>'
     return (
-        f'<figure style="margin:0.5em 0">{theme}<div style="overflow-x:auto">'
-        f'<img src="{address}" alt="{escape(alt)}" width="{width}"{name} style="{size}"></div>'
+        f'<figure style="margin:0.5em 0">{theme}<div style="overflow-x:auto">{image}</div>'
         f"{caption(takeaway, source)}</figure>"
     )
 

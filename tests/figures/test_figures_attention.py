@@ -36,7 +36,7 @@ def test_one_head_says_in_words_and_numbers_where_each_token_looked():
     assert figure.rows[1]["looked at"][:2] == ((1, "b", 0.75), (2, "c", 0.25))
     assert "b (1) 75%" in figure.text and "c (2) 25%" in figure.text
     assert "1 of 2 listed tokens looked mostly at the first token" in figure.takeaway
-    assert figure.html.count("<details>") == 2 and "Heat map of layer 1, head 1" in figure.alt
+    assert figure.html.count("<option") == 2 and "Heat map of layer 1, head 1" in figure.alt
 
 
 def test_all_heads_have_a_row_each_and_idle_ones_are_counted():
@@ -47,6 +47,25 @@ def test_all_heads_have_a_row_each_and_idle_ones_are_counted():
     assert len(figure.rows) == 6 and figure.takeaway.startswith("1 of 6 heads")
     assert len(figures.attention_view(seen, layer=1).rows) == 3
     assert figures.attention_view(record(), layer=0).takeaway.startswith("None of 3 heads")
+
+
+def test_the_list_begins_at_the_sharpest_look_and_frames_its_row():
+    """Token 2 of four looks with .75 at the token before; its row is the third quarter of the map."""
+    html = figures.attention_view(record(), 1, 1).html
+    assert re.findall(r"<option( selected)?>([^<]*)<", html) == [
+        ("", "1: b looked at a (0) 75%"),
+        (" selected", "2: c looked at b (1) 75%"),
+    ]
+    boxes = [dict(re.findall(r"(left|top|width|height):([\d.]+)%", frame)) for frame in re.findall("<i [^>]*>", html)]
+    below = float(boxes[1]["top"]) - float(boxes[0]["top"])
+    assert below == pytest.approx(float(boxes[0]["height"]), abs=0.02) and boxes[0]["left"] == boxes[1]["left"]
+
+
+def test_each_head_of_the_list_says_where_each_token_looked():
+    html = figures.attention_view(record()).html
+    assert html.count("<option") == html.count("<i ") == 6
+    assert "layer 1, head 1: 50% at the first token; sharpest c (2) at b (1) 75%" in html
+    assert "b (1) at a (0) 75%; c (2) at b (1) 75%" in html
 
 
 def test_listed_tokens_can_be_chosen():
