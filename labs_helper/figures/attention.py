@@ -209,7 +209,7 @@ def _draw_large(shares: Any, pieces: Sequence[str], name: str) -> tuple[Canvas, 
     count = len(pieces)
     side = 6.4 if count <= LABELS else 5.4
     fig, (axis,) = canvas(side + 1.6, side, 1)
-    image = axis.imshow(shares, cmap="cividis", vmin=0, vmax=1, interpolation="nearest")
+    image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     if count <= LABELS:
         size = 8 if count <= 36 else 6
         names = [shorten(visible(piece), 10) for piece in pieces]
@@ -296,7 +296,7 @@ def _draw_small(seen: Attention, layers: Sequence[int]) -> tuple[Canvas, list[Ax
         for head in range(seen.heads):
             small = fig.add_subplot(grid[line, head])
             # The square root lets weak looks be seen; the numbers are in the table.
-            small.imshow(np.sqrt(seen.weights[layer, head]), cmap="cividis", vmin=0, vmax=1, interpolation="nearest")
+            small.imshow(np.sqrt(seen.weights[layer, head]), cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
             small.set_xticks([])
             small.set_yticks([])
             small.set_title(f"{layer}.{head}", fontsize=8, pad=2)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import TYPE_CHECKING
 
-from labs_helper.common.numbers import is_real
 from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest
 from labs_helper.figures.base import Figure, framed_table, records
@@ -36,7 +36,7 @@ def listing(frame: Table, *, title: str = "", takeaway: str = "", decimals: int 
     if not rows:
         raise BadRequest(_("There is nothing to show: the table has no rows."), _("Check what should have made them."))
     columns = list(rows[0])
-    numbers = [column for column in columns if all(is_real(row.get(column)) for row in rows)]
+    numbers = [column for column in columns if all(_is_number(row.get(column)) for row in rows)]
     digits = {column: 0 if all(float(row[column]).is_integer() for row in rows) else decimals for column in numbers}
     cells = [[f"{row[c]:,.{digits[c]}f}" if c in digits else str(row.get(c, "")) for c in columns] for row in rows]
     right = [i for i, column in enumerate(columns) if column in digits]
@@ -49,3 +49,8 @@ def listing(frame: Table, *, title: str = "", takeaway: str = "", decimals: int 
         takeaway=takeaway,
         rows=tuple(rows),
     )
+
+
+def _is_number(value: object) -> bool:
+    """A number of Python or of NumPy, whose sums and means are what a learner's table often holds."""
+    return isinstance(value, Real) and not isinstance(value, bool)

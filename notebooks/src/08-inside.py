@@ -189,8 +189,9 @@ import matplotlib.pyplot as plt
 from labs_helper.figures import Figure
 
 drawing, axis = plt.subplots(figsize=(7, 2.6), layout="constrained")
-for start, style in ((40, "-"), (400, "--"), (800, ":")):
-    axis.plot(range(41), [at(query, start) @ at(key, start - far) for far in range(41)], style, label=f"query at {start}")
+for start, style, width in ((40, "-", 5), (400, "--", 3), (800, ":", 2)):
+    dots = [at(query, start) @ at(key, start - far) for far in range(41)]
+    axis.plot(range(41), dots, style, linewidth=width, label=f"query at {start}")
 axis.set(xlabel="distance to the key, in tokens", ylabel="dot product")
 axis.legend()
 plt.close(drawing)
@@ -282,8 +283,8 @@ attention_view(answer)
 
 # %% [markdown]
 # Heads of large models that have nothing to do look at the first token ([attention sinks](https://arxiv.org/abs/2309.17453)). The
-# line under the picture says how many of these do. Which head looks most at the token **right before**? Here it is, drawn large.
-# Each line below the picture opens and says in numbers where a token looked:
+# line under the picture says how many of these do. Choose a head in the list to read where each token looked. Which head looks most at
+# the token **right before**? Here it is, drawn large. Choose a token in the list to read its numbers:
 
 # %%
 to_the_left = np.diagonal(answer.attention.weights, offset=-1, axis1=2, axis2=3).mean(axis=-1)

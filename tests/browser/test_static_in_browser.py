@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from lab import ROOT, axe_findings
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from test_notebooks_in_browser import NOTEBOOKS as OPENED
 
 pytestmark = pytest.mark.browser
@@ -34,7 +35,8 @@ return [...document.querySelectorAll('.jp-OutputArea-output')].map(output => ({
   height: output.getBoundingClientRect().height,
   text: output.innerText.trim(),
   pictures: [...output.querySelectorAll('img')].map(img => [img.naturalWidth, img.alt]),
-  controls: output.querySelectorAll('button, input, select, textarea').length,
+  // A list below a picture of attention works by itself; the test below sees to it.
+  controls: output.querySelectorAll(':is(button, input, select, textarea):not(.labs-choice select)').length,
 }));
 """
 
@@ -150,6 +152,31 @@ def test_what_a_learner_saves_can_be_read_without_a_kernel(browser, tmp_path):
     shown = browser.execute_script(OUTPUTS)
     assert len(live) >= 3 and problems(shown) == []
     assert any("Where is Changsha?" in each["text"] and "Hunan" in each["text"] for each in shown)
+
+
+def test_a_list_below_a_picture_works_without_a_kernel(browser, tmp_path):
+    from labs_helper.figures import choice
+
+    entries = [choice.Entry(name, f"<p>facts of {name}</p>") for name in "abc"]
+    frames = choice.frames([choice.Box(0, n / 3, 1, 1 / 3) for n in range(3)])
+    picture = f'<div style="position:relative;width:300px;height:300px">{frames}</div>'
+    page = tmp_path / "list.html"
+    page.write_text(choice.choice(picture, "Choose:", entries, chosen=1), "utf-8")
+    browser.get(page.as_uri())
+    chosen = browser.find_element(By.TAG_NAME, "select")
+
+    def seen():
+        text = browser.find_element(By.CSS_SELECTOR, ".labs-facts").text
+        return text, [each.rect["y"] for each in browser.find_elements(By.TAG_NAME, "i") if each.is_displayed()]
+
+    (words, (middle,)), places = seen(), []
+    assert words == "facts of b"
+    for key, facts in ((Keys.ARROW_DOWN, "c"), (Keys.HOME, "a"), (Keys.END, "c"), ("a", "a")):
+        chosen.send_keys(key)
+        words, (top,) = seen()
+        assert words == f"facts of {facts}"
+        places.append(round(top - middle))
+    assert places == [100, -100, 100, -100]
 
 
 def test_the_check_can_fail(browser, tmp_path):

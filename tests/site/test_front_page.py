@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
+import hashlib
 import json
 import re
 import subprocess
@@ -175,6 +177,13 @@ def test_the_policy_allows_this_site_and_the_scripts_that_a_page_holds():
     assert "unsafe-inline" not in scripts
     assert "unsafe-eval'" not in scripts.replace("'wasm-unsafe-eval'", "")
     assert "http" not in found
+
+
+def test_the_policy_allows_the_handlers_that_a_page_holds_and_no_other():
+    found = publish.policy('<select onkeydown="if(a&amp;&amp;b)c(&#x27;d&#x27;)"></select>')
+    digest = base64.b64encode(hashlib.sha256(b"if(a&&b)c('d')").digest()).decode()
+    assert f"'sha256-{digest}' 'unsafe-hashes'" in found and "unsafe-inline" not in found.split("style-src")[0]
+    assert "unsafe-hashes" not in publish.policy("<p>onkeydown</p>")
 
 
 def test_every_page_gets_the_policy_once(tmp_path):

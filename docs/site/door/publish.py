@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
 import re
 from pathlib import Path
@@ -16,6 +17,7 @@ SHELL = ("index.html", "ask/index.html")
 _SCRIPT = re.compile(r"<script\b([^>]*)>(.*?)</script>", re.S | re.I)
 _DATA = re.compile(r"""\btype=["']?(?!text/javascript|module)[\w.+-]+/[\w.+-]+""", re.I)
 _META = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>\n?')
+_HANDLER = re.compile(r'\son\w+="([^"]*)"')
 _FETCHED = re.compile(r"""<(?:link|script|img)\b[^>]*?\b(?:href|src)=["']([^"'#]+)["']""")
 _IMPORTED = re.compile(r"""\bfrom "\./([\w.-]+)";""")
 
@@ -56,15 +58,17 @@ def protect(site: Path) -> int:
 def policy(page: str) -> str:
     """The policy of a page: everything from this site, and of inline scripts those that it holds now.
 
-    Styles may be inline, because outputs of notebooks carry theirs. WebAssembly may run, in a worker that the page
-    makes itself from code of this site.
+    Styles may be inline, because outputs of notebooks carry theirs, and so may the handlers that the page holds now: a
+    list in an output keeps its keys to itself. WebAssembly may run, in a worker that the page makes itself from code of
+    this site.
 
     Example:
         policy("<script>let a = 1</script>")
     """
     inline = [body for marks, body in _SCRIPT.findall(page) if "src=" not in marks and not _DATA.search(marks)]
-    digests = {base64.b64encode(hashlib.sha256(body.encode()).digest()).decode() for body in inline}
-    hashes = "".join(f" 'sha256-{digest}'" for digest in sorted(digests))
+    handlers = [html.unescape(body) for body in _HANDLER.findall(page)]
+    digests = {base64.b64encode(hashlib.sha256(body.encode()).digest()).decode() for body in [*inline, *handlers]}
+    hashes = "".join(f" 'sha256-{digest}'" for digest in sorted(digests)) + (" 'unsafe-hashes'" if handlers else "")
     return (
         "default-src 'self'; "
         f"script-src 'self' 'wasm-unsafe-eval'{hashes}; worker-src 'self' blob:; "
