@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 BEST = 3  # places that are named for each token
 FIRST = 0  # a head that has nothing to do looks at the first token: it is named, and not taken for a finding
 LABELS = 60  # tokens that a large picture can still name
+CROWDED = 36  # with more tokens than these the picture is larger and its letters smaller
 LISTED = 24  # tokens of an answer whose places the list of heads names
 
 
@@ -207,11 +208,12 @@ def _summary(rows: Sequence[Row], seen: Attention) -> str:
 
 def _draw_large(shares: Any, pieces: Sequence[str], name: str) -> tuple[Canvas, Axes]:
     count = len(pieces)
-    side = 6.4 if count <= LABELS else 5.4
+    crowded = count > CROWDED
+    side = 5.4 if count > LABELS else 8.2 if crowded else 6.4
     fig, (axis,) = canvas(side + 1.6, side, 1)
     image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     if count <= LABELS:
-        size = 8 if count <= 36 else 6
+        size = 7 if crowded else 8
         names = [shorten(visible(piece), 10) for piece in pieces]
         axis.set_xticks(range(count), names, rotation=90, fontsize=size)
         axis.set_yticks(range(count), names, fontsize=size)

@@ -209,7 +209,7 @@ def picture(
     size = f"width:100%;max-width:{width}px;min-width:{min(width, _LEAST)}px;height:auto"
     image = f'<img src="{address}" alt="{escape(alt)}" width="{width}"{name} style="{size}">'
     if over is not None:
-        image = f'<div style="position:relative;{size}">{image}{over}</div>'
+        image = f'<div style="position:relative;display:grid;{size}">{image}{over}</div>'  # no line of text below it
     return (
         f'<figure style="margin:0.5em 0">{theme}<div style="overflow-x:auto">{image}</div>'
         f"{caption(takeaway, source)}</figure>"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SIDE = 420  # pixels of the picture in the drawing
 NAMED = 5  # cells that get their number
+ABOVE = 22  # pixels from the number of a cell to its upper side
 EVEN = 1.0  # times an even share: below this a cell is not marked
 
 
@@ -116,16 +117,32 @@ def _draw(image: Any, shares: Any, box: Sequence[tuple[int, int]], named: Sequen
                 # White under blue: the frame is seen on any ground.
                 parts.append(frame(row, column, f'stroke="#fff" stroke-width="{thick + 2:.1f}"'))
                 parts.append(frame(row, column, f'stroke="#0072B2" stroke-width="{thick:.1f}"'))
-    parts += [frame(row, column, 'stroke="#000" stroke-width="2" stroke-dasharray="4 3"') for row, column in box]
+    parts += [
+        f'<path d="M{left + x * across:.1f} {top + y * down:.1f}{to}{length:.1f}" stroke="#000" stroke-width="2" '
+        f'stroke-dasharray="4 3"/>'
+        for x, y, to, length in _outline(box, across, down)
+    ]
     for place in named:
         row, column = divmod(place, columns)
         if shares[row, column] > even:
             share = f"{100 * shares[row, column]:.0f}"
-            parts.append(svg.badge(left + column * across, top + row * down, share, 11))
+            # Above the cell, or it would hide the letter that was looked at; the first row has no room there.
+            up = ABOVE if row else 0
+            parts.append(svg.badge(left + column * across, top + row * down - up, share, 11))
     parts.append(
         svg.words(8, top + height + 22, _("Numbers: per cent of the token's attention. Dashed: where the thing is."))
     )
     return svg.svg(parts, top + height + 34)
+
+
+def _outline(box: Sequence[tuple[int, int]], across: float, down: float) -> list[tuple[int, int, str, float]]:
+    """The sides of cells that no other cell of the box shares: column, row, direction and length of each."""
+    cells = set(box)
+    sides = []
+    for row, column in sorted(cells):
+        sides += [(column, row + below, "h", across) for below in (0, 1) if (row + 2 * below - 1, column) not in cells]
+        sides += [(column + by, row, "v", down) for by in (0, 1) if (row, column + 2 * by - 1) not in cells]
+    return sides
 
 
 def logit_lens(frame: Table, *, title: str = "", takeaway: str = "") -> Figure:

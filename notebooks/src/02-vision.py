@@ -720,9 +720,10 @@ for shown, found in (numbers[0], numbers[-1]):
     display(attention_on_picture(shown.picture, looked_at(found, number, 2, 0, layout(336, 336, 1)), word=number, box=shown.cells))
 
 # %% [markdown]
-# The dashed frame is around the number that was asked for. In the wrong answer the head looks at the number of another bar, and that is
-# what the model says: it reads well, at the wrong place. We **taught** this head to look at the right cell, so that it looks at
-# a number at all is no discovery. And one answer of each kind is an example. [Lab 08](08-inside.ipynb) counts, with controls.
+# The dashed frame is around the number that was asked for. In the wrong answer the head hardly looks there. It looks at the numbers of
+# other bars, and the model says one of them: it reads well, at the wrong place. We **taught** this head to look at the right
+# cell, so that it looks at numbers at all is no discovery. And one answer of each kind is an example.
+# [Lab 08](08-inside.ipynb) counts, with controls.
 
 # %% [markdown]
 # ### Exercise 2.7 (medium, 10 minutes): turn an answer into a table

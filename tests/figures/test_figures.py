@@ -11,6 +11,7 @@ import warnings
 import xml.etree.ElementTree as ElementTree
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from labs_helper import figures
@@ -372,6 +373,11 @@ def test_by_bits_says_what_is_left_and_refuses_what_it_cannot_tell_apart():
         figures.by_bits([{"group": str(n), "bits": 4, "value": 1} for n in range(8)], what="x")
     with pytest.raises(BadRequest):
         figures.by_bits([], what="x")
+
+
+def test_a_listing_sets_numbers_to_the_right_those_of_numpy_too():
+    html = figures.listing([{"name": "a", "sum": np.int64(3), "mean": np.float32(0.5), "seen": True}]).html
+    assert html.count("text-align:right") == 4 and ">0.50<" in html
 
 
 def test_error_by_size_tells_what_a_bit_is_worth():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 
 import numpy as np
@@ -111,6 +112,17 @@ def test_the_cells_of_a_record_land_where_they_are_in_the_picture():
     assert figure.rows[0] == {"row": 2, "column": 7, "share": 0.75}
     assert "75% of its attention" in figure.takeaway and "On the thing itself: 75%" in figure.takeaway
     assert "row 2, column 7" in figure.alt
+
+
+def test_numbers_stand_above_their_cells_and_the_thing_has_one_outline():
+    """A number in its cell would hide the digit that was looked at; lines between the thing's cells would, too."""
+    cells = np.zeros((12, 12))
+    cells[4, 4] = 0.6
+    figure = figures.attention_on_picture(Image.new("RGB", (120, 120)), cells, box=[(4, 4), (4, 5), (5, 4), (5, 5)])
+    drawn = base64.b64decode(re.search(r"base64,([^\"]*)", figure.html)[1]).decode()
+    assert drawn.count("stroke-dasharray") == 8  # two by two cells have eight sides outside, and four between them
+    number = re.search(r'<rect x="[\d.]+" y="([\d.]+)"[^>]*height="([\d.]+)" rx="2"', drawn)
+    assert float(number[1]) + float(number[2]) < 10 + 4 * 420 / 12
 
 
 def test_a_global_view_is_spread_over_the_tiles():
