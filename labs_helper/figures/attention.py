@@ -254,7 +254,7 @@ def _small(seen: Attention, layers: Sequence[int], title: str, takeaway: str) ->
             count=len(rows), summary=summary
         ),
         takeaway=summary,
-        over=lambda: frames([_place(axis) for axis in axes]),
+        over=lambda: frames([_place(axis) for axis in axes], thick=4),
     )
     label = _("Choose a head to see where each token looked (with the keyboard: arrows, Home, End):")
     return Figure(

@@ -51,15 +51,19 @@ border:1px solid var(--jp-border-color1,#8a8a8a);border-radius:3px}
 .labs-choice option:checked{font-weight:bold;color:var(--jp-layout-color1,Canvas);
 background:linear-gradient(var(--jp-content-font-color1,CanvasText),var(--jp-content-font-color1,CanvasText))}
 .labs-choice select:focus-visible{outline:2px solid var(--jp-ui-font-color0,CanvasText);outline-offset:1px}
-.labs-choice i{position:absolute;box-sizing:border-box;border:1px solid #000;outline:2px solid #fff;
+.labs-choice i{position:absolute;box-sizing:border-box;border:solid #000;outline:2px solid #fff;
 pointer-events:none;display:none}
 @supports selector(:has(a)){.labs-facts>div{display:none}RULES{display:block}}
 @media print{.labs-choice label{display:none}}
 """
 
 
-def frames(boxes: Sequence[Box]) -> Html:
+def frames(boxes: Sequence[Box], thick: int = 1) -> Html:
     """A frame for each line of the list, to be put over the picture; the one of the chosen line is seen.
+
+    Args:
+        boxes: their places.
+        thick: pixels of the black line; around it is a white one, for dark pictures.
 
     Example:
         frames([Box(0, 0, 1, 0.5), Box(0, 0.5, 1, 0.5)])
@@ -67,7 +71,7 @@ def frames(boxes: Sequence[Box]) -> Html:
 
     def frame(box: Box) -> str:
         left, top, width, height = (f"{100 * share:.2f}%" for share in box)
-        return f'<i style="left:{left};top:{top};width:{width};height:{height}"></i>'
+        return f'<i style="left:{left};top:{top};width:{width};height:{height};border-width:{thick}px"></i>'
 
     return Html(f'<span class="labs-of" aria-hidden="true">{"".join(map(frame, boxes))}</span>')
 

@@ -51,6 +51,7 @@ class InChromium:
 
     def __init__(self, driver: webdriver.Chrome) -> None:
         self._driver, self.open = driver, driver.get
+        driver.set_script_timeout(120)
 
     def run(self, function: str, *given: Any) -> Any:
         """Call a function of JavaScript in the page and return what it returns."""
