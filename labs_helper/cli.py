@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from labs_helper.common import addresses, endings, platforms
+from labs_helper.common import addresses, endings, platforms, translate
 from labs_helper.common.markup import columns, padded
 from labs_helper.common.translate import _, _n
 from labs_helper.errors import BadRequest, LabError
@@ -180,6 +180,12 @@ def _model(text: str) -> Any:
     return typer.Argument(help=text, autocompletion=_model_names)
 
 
+def _edition() -> Any:
+    return _option(
+        "CODE", _("Of the edition, for example ko; by default the language that is spoken here."), "--language"
+    )
+
+
 def _option(metavar: str, text: str, *names: str) -> Any:
     return typer.Option(*names, metavar=metavar, help=text)
 
@@ -232,9 +238,7 @@ def _doctor(
 
 def _reset(
     labs: Annotated[list[str], _lab(_("For example 01."))],
-    language: Annotated[
-        str | None, _option("CODE", _("Of the edition, for example ko; by default the language that is spoken here."))
-    ] = None,
+    language: Annotated[str | None, _edition()] = None,
 ) -> None:
     from labs_helper.course import reset
 
@@ -563,17 +567,28 @@ def _run_sheet(
     pace: Annotated[float, _option("N", _("How much longer a class takes, for example 1.25."))] = 1.0,
     core: Annotated[bool, typer.Option("--core", help=_("Leave out what the labs call optional."))] = False,
     plan: Annotated[str | None, _option("NAME", _("A plan of the teaching guide, for example half-day."))] = None,
+    language: Annotated[str | None, _edition()] = None,
 ) -> None:
     from labs_helper.course import timetable
 
-    if plan:
-        print(timetable.planned(plan, start=start))
-        return
-    print(
-        timetable.run_sheet(
-            labs, start=start or "09:00", pause=pause, work=work, lunch=lunch, skip=skip or (), pace=pace, core=core
+    spoken = language or translate.language()
+    with translate.speaking(spoken):
+        if plan:
+            print(timetable.planned(plan, start=start, language=spoken))
+            return
+        print(
+            timetable.run_sheet(
+                labs,
+                start=start or "09:00",
+                pause=pause,
+                work=work,
+                lunch=lunch,
+                skip=skip or (),
+                pace=pace,
+                core=core,
+                language=spoken,
+            )
         )
-    )
 
 
 def _preflight(
@@ -635,10 +650,12 @@ def _page(
 def _slides(
     lab: Annotated[str, _lab(_("For example 01."))],
     destination: Annotated[Path | None, _option("FILE", _("An HTML file; in dist/ by default."), "--to")] = None,
+    language: Annotated[str | None, _edition()] = None,
 ) -> None:
     from labs_helper.course import slides
 
-    print(_("Written: {path}").format(path=slides.slides(lab, destination)))
+    path = slides.slides(lab, destination, language=language or translate.language())
+    print(_("Written: {path}").format(path=path))
 
 
 def _link(

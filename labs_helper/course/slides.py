@@ -8,7 +8,7 @@ from typing import Any
 
 from labs_helper.common.files import write_whole
 from labs_helper.common.translate import _
-from labs_helper.course.timetable import HEADING, from_its_heading, lab_notebooks
+from labs_helper.course.timetable import HEADING, TIME, from_its_heading, lab_notebooks
 from labs_helper.errors import LabError
 
 _KINDS = ("fragment", "notes", "skip", "slide")  # tags of cells, which are also nbconvert's slide types
@@ -18,7 +18,9 @@ _UP_TO_IMAGES = re.compile(r"(\]\(|\bsrc=\")(?:\.\./)+images/")
 _SECTION = re.compile(r"^## (\d+)\. ")
 
 
-def slides(lab: str, destination: Path | None = None, *, folder: Path | None = None) -> Path:
+def slides(
+    lab: str, destination: Path | None = None, *, folder: Path | None = None, language: str | None = None
+) -> Path:
     """Write the slides of a lab, as one HTML file that needs nothing else, with the outputs of the solution edition.
 
     Every cell tagged `slide` begins a slide, `fragment` a step of one, `notes` speaker's notes; `skip` leaves a cell
@@ -30,6 +32,7 @@ def slides(lab: str, destination: Path | None = None, *, folder: Path | None = N
         lab: its number or file name.
         destination: the HTML file; in `dist/` by default.
         folder: the notebooks folder; the course's by default.
+        language: of the edition, where the lab has one. The speaker's notes are in English.
 
     Raises:
         BadRequest: there is no such lab.
@@ -42,24 +45,27 @@ def slides(lab: str, destination: Path | None = None, *, folder: Path | None = N
 
     from labs_helper.course.deck import Deck
 
-    learner = lab_notebooks([lab], folder=folder)[0]
+    learner = lab_notebooks([lab], folder=folder, language=language)[0]
+    english = lab_notebooks([lab], folder=folder)[0]
+    root = english.parent.parent
     path = learner.parent / "solutions" / learner.name
     if not path.exists():
         raise LabError(
             _("{path} is not here.").format(path=path),
             _("Slides show stored outputs: use the whole repository, not the zip."),
         )
-    destination = destination or learner.parent.parent / "dist" / f"{learner.stem}.slides.html"
+    spoken = "" if learner == english else f".{learner.parent.name}"
+    destination = destination or root / "dist" / f"{learner.stem}{spoken}.slides.html"
     notebook = nbformat.read(path, as_version=4)
-    guide = learner.parent.parent / "docs" / "teaching" / f"{learner.stem[:2]}.md"
+    guide = root / "docs" / "teaching" / f"{learner.stem[:2]}.md"
     notebook.cells = _with_notes(notebook.cells, guide.read_text("utf-8") if guide.is_file() else "")
     _mark_slides(notebook.cells)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":  # nbconvert takes no picture from above the folder that it is told
             cell.source = _UP_TO_IMAGES.sub(r"\1images/", cell.source)
     titles = (HEADING.search(cell.source) for cell in notebook.cells if cell.cell_type == "markdown")
-    title = next((heading[1] for heading in titles if heading), learner.stem)
-    html, _resources = Deck(title).from_notebook_node(notebook, {"metadata": {"path": str(learner.parent.parent)}})
+    title = next((TIME.sub("", heading[1]) for heading in titles if heading), learner.stem)
+    html, _resources = Deck(title).from_notebook_node(notebook, {"metadata": {"path": str(root)}})
     destination.parent.mkdir(parents=True, exist_ok=True)
     write_whole(destination, html.encode())
     return destination

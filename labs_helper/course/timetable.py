@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from labs_helper.catalog.labs import notebooks, pick
+from labs_helper.common import translate
 from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest
 
@@ -21,6 +23,9 @@ LUNCH, LUNCH_MINUTES = "12:30", 60
 WORK = 75  # minutes between breaks in a plan: most sections take 20 to 30
 _TARGETS = re.compile(r'(?:<a id="[\w-]+"></a>\s*)*')
 _EXERCISE = re.compile(r"^#{2,6} Exercise (\S+) \((.+?)\)", re.M)
+_LINE = re.compile(r"^#{1,6} +(.+?)\s*$", re.M)
+# The brackets with the minutes, in any language, and what follows them: "Exercise 1.1 (easy, 6 minutes): count tokens".
+TIME = re.compile(r" \(([^()]*\d[^()]*)\)(?:: .*)?$")
 _PART = re.compile(r"^#{3,6} (?!Exercise )(.+?) \(optional, \d+ minutes?\)", re.M)
 
 
@@ -32,6 +37,7 @@ class Section:
         title: its heading.
         minutes: from the metadata of its first cell.
         exercises: the exercises inside, each with its difficulty and its minutes.
+        left_out: those of them that are optional.
         optional: the minutes of what its headings call optional: the section itself, or parts and exercises in it.
         parts: the titles of its optional parts that are no exercises.
     """
@@ -39,6 +45,7 @@ class Section:
     title: str
     minutes: int
     exercises: tuple[str, ...] = ()
+    left_out: frozenset[str] = frozenset()
     optional: int = 0
     parts: tuple[str, ...] = ()
 
@@ -68,33 +75,72 @@ def from_its_heading(text: str) -> str:
 def sections(notebook: Path) -> list[Section]:
     """The sections of a notebook that say how long they take, in order.
 
+    What is optional is read in the English edition: a translation has the same cells and headings, in other words.
+
     Example:
         sum(section.minutes for section in sections(notebook))
     """
     result: list[Section] = []
-    for cell in json.loads(notebook.read_text("utf-8"))["cells"]:
+    cells, english = _cells(notebook), {cell["id"]: cell["source"] for cell in _cells(_original(notebook))}
+    for cell in cells:
         if cell["cell_type"] != "markdown":
             continue
-        text = "".join(cell["source"])
+        said, text = "".join(cell["source"]), "".join(english.get(cell["id"], cell["source"]))
         if "minutes" in cell["metadata"]:
-            heading = HEADING.search(text)
-            result.append(Section(heading[1] if heading else _("Without a heading"), int(cell["metadata"]["minutes"])))
+            heading = _LINE.search(said)
+            title = TIME.sub("", heading[1]) if heading else _("Without a heading")
+            result.append(Section(title, int(cell["metadata"]["minutes"])))
         if result:
-            exercises = tuple(f"{number} ({effort})" for number, effort in _EXERCISE.findall(text))
             # What is optional in an optional section counts once.
             optional = sum(int(minutes) for _level, minutes in OPTIONAL.findall(text))
             last = result[-1]
+            exercises, left_out, parts = _inside(text, said)
             result[-1] = replace(
                 last,
                 exercises=last.exercises + exercises,
+                left_out=last.left_out | left_out,
                 optional=min(last.minutes, last.optional + optional),
-                parts=last.parts + tuple(_PART.findall(text)),
+                parts=last.parts + parts,
             )
     return result
 
 
-def lab_notebooks(labs: Sequence[str] | None = None, *, folder: Path | None = None) -> list[Path]:
+def _cells(notebook: Path) -> list[dict[str, Any]]:
+    cells: list[dict[str, Any]] = json.loads(notebook.read_text("utf-8"))["cells"]
+    return cells
+
+
+def _original(notebook: Path) -> Path:
+    """The English edition of a notebook in another language; the notebook itself where it is English, or alone."""
+    folder = notebook.parent
+    path = folder.parent / notebook.name
+    return path if folder.name in translate.languages() and path.is_file() else notebook
+
+
+def _inside(english: str, said: str) -> tuple[tuple[str, ...], frozenset[str], tuple[str, ...]]:
+    """The exercises under the headings of a cell, those that are optional, and the optional parts, as it says them."""
+    exercises, left_out, parts = [], set(), []
+    for original, heading in zip(_LINE.finditer(english), _LINE.finditer(said)):
+        time = TIME.search(heading[1])
+        if exercise := _EXERCISE.match(original[0]):
+            name = f"{exercise[1]} ({time[1] if time else exercise[2]})"
+            exercises.append(name)
+            if exercise[2].startswith("optional, "):
+                left_out.add(name)
+        elif _PART.match(original[0]):
+            parts.append(TIME.sub("", heading[1]))
+    return tuple(exercises), frozenset(left_out), tuple(parts)
+
+
+def lab_notebooks(
+    labs: Sequence[str] | None = None, *, folder: Path | None = None, language: str | None = None
+) -> list[Path]:
     """The learner notebooks of the named labs ("01" or "01-instruct"), or of all labs.
+
+    Args:
+        labs: their names.
+        folder: the notebooks folder; the course's by default.
+        language: of the editions, where a lab has one; English by default.
 
     Raises:
         BadRequest: there is no such lab.
@@ -103,7 +149,9 @@ def lab_notebooks(labs: Sequence[str] | None = None, *, folder: Path | None = No
         lab_notebooks(["00"])
     """
     known = notebooks(folder)
-    return [path for name in labs for path in pick(known, name)] if labs else known
+    chosen = [path for name in labs for path in pick(known, name)] if labs else known
+    translated = [path.parent / translate.code(language or translate.ENGLISH) / path.name for path in chosen]
+    return [other if other.is_file() else path for path, other in zip(chosen, translated, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -142,13 +190,14 @@ def plans() -> tuple[Plan, ...]:
     return tuple(Plan(**{**entry, "labs": tuple(entry["labs"]), "skip": tuple(entry["skip"])}) for entry in entries)
 
 
-def planned(name: str, *, start: str | None = None, folder: Path | None = None) -> str:
+def planned(name: str, *, start: str | None = None, folder: Path | None = None, language: str | None = None) -> str:
     """The timetable of a plan.
 
     Args:
         name: of the plan.
         start: another time than the plan's.
         folder: the notebooks folder; the course's by default.
+        language: of the editions, where a lab has one.
 
     Raises:
         BadRequest: there is no such plan.
@@ -166,6 +215,7 @@ def planned(name: str, *, start: str | None = None, folder: Path | None = None) 
                 pace=plan.pace,
                 core=plan.core,
                 folder=folder,
+                language=language,
             )
     raise BadRequest(
         _("There is no plan {name!r}.").format(name=name[:40]),
@@ -184,6 +234,7 @@ def run_sheet(
     pace: float = 1.0,
     core: bool = False,
     folder: Path | None = None,
+    language: str | None = None,
 ) -> str:
     """The timetable of a day, as lines of text.
 
@@ -197,6 +248,7 @@ def run_sheet(
         pace: how much longer a class takes than the authors say, such as 1.25.
         core: leave out what the labs call optional.
         folder: the notebooks folder; the course's by default.
+        language: of the editions, where a lab has one.
 
     Raises:
         BadRequest: a lab, a section or a time does not exist.
@@ -215,7 +267,7 @@ def run_sheet(
     # A class that begins shortly before lunch has had it.
     day = _Day(begin, pause, work, noon if begin <= noon - 60 else None)
     left_out, total = set(skip), 0
-    for notebook in lab_notebooks(labs, folder=folder):
+    for notebook in lab_notebooks(labs, folder=folder, language=language):
         day.note(f"-- {notebook.stem} --")
         for section in sections(notebook):
             key = f"{notebook.stem[:2]}.{section.number}"
@@ -226,8 +278,8 @@ def run_sheet(
                 continue
             day.spend(section.title, max(1, round(minutes * pace)))
             for name in section.exercises:
-                optional = "(optional, " in name
-                sentence = _("left out: exercise {name}") if core and optional else _("exercise {name}")
+                gone = core and name in section.left_out
+                sentence = _("left out: exercise {name}") if gone else _("exercise {name}")
                 day.note("  " + sentence.format(name=name))
             for title in section.parts if core else ():
                 day.note("  " + _("left out: {title}").format(title=title))

@@ -17,7 +17,9 @@ import pytest
 
 from labs_helper import cli, doctor
 from labs_helper.catalog.labs import COPIES
+from labs_helper.common import translate
 from labs_helper.course import editions, preflight, release, slides, timetable, workshop
+from labs_helper.course.translation import cells
 from labs_helper.errors import BadRequest, LabError, ModelNotHere
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,6 +95,24 @@ def test_the_core_leaves_out_what_the_headings_call_optional(tmp_path):
     assert "left out: exercise 1.1" in core and "  exercise 1.2" in core and "1.3" not in core
     assert "left out: Look closer" in core and "Look closer" not in timetable.run_sheet(folder=folder)
     assert timetable.run_sheet(folder=folder).splitlines()[-1].startswith("70 minutes")
+
+
+def test_the_run_sheet_in_another_language(tmp_path, monkeypatch):
+    """The minutes are those of the English edition, the words those of the translation; other labs stay English."""
+    folder = tmp_path / "notebooks"
+    (folder / "ko").mkdir(parents=True)
+    for lab in ("00-start-here", "01-instruct"):
+        shutil.copy(ROOT / "notebooks" / f"{lab}.ipynb", folder)
+    korean = cells.learner_text_in(ROOT / "notebooks" / "src" / "01-instruct.py", "ko")
+    (folder / "ko" / "01-instruct.ipynb").write_text(korean, "utf-8")
+    english = timetable.run_sheet(["00", "01"], core=True, folder=folder)
+    with translate.speaking("ko"):
+        said = timetable.run_sheet(["00", "01"], core=True, folder=folder, language="ko")
+    rows = [re.match(r"(\d\d:\d\d)? +(\d+)?", line).groups() for line in english.splitlines()[1:-1]]
+    assert [re.match(r"(\d\d:\d\d)? +(\d+)?", line).groups() for line in said.splitlines()[1:-1]] == rows
+    assert "Run and stop a notebook" in said and "6. 긴 컨텍스트 살펴보기\n" in said
+    assert "1.1 (보통, 6분)" in said and "1.7 (선택, 어려움, 12분)" in said
+    assert said.count("뺀 것: ") == english.count("left out: ") > 3
 
 
 def test_the_run_sheet_without_breaks_and_over_midnight(notebooks):
