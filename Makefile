@@ -1,6 +1,6 @@
 # Phi-3.5 Labs. `make lab` and `make test` are all a newcomer needs; each sets up .venv on its first use.
 #
-#   make lab                       JupyterLab on notebooks/00-start-here.ipynb     PORT=8888  BROWSER=0
+#   make lab                       JupyterLab on notebooks/00-start-here.ipynb     PORT=8888  BROWSER=0  LANG=ko
 #   make test                      every test, every notebook of both editions     TESTS="tests/models/test_models.py"
 #   make browser-test              JupyterLab in headless Chromium
 #   make engine-test               whole labs with llama.cpp and ONNX Runtime in place of MLX
@@ -54,7 +54,7 @@ OFFLINE := LABS_MODELS=tiny HF_HUB_OFFLINE=1 MLX_DISABLE_COMPILE=1 LABS_PROGRESS
 LIMIT := $(if $(shell command -v timeout),timeout --kill-after=20 1200)
 PYTEST := $(OFFLINE) $(LIMIT) $(BIN)/python -m pytest
 
-.PHONY: FORCE help lab test browser-test engine-test hub-test training-test notebooks checkpoints site site-serve site-test bench setup \
+.PHONY: FORCE help lab lab-in-english lab-in-a-language test browser-test engine-test hub-test training-test notebooks checkpoints site site-serve site-test bench setup \
 	lint clean blas-note
 
 help:
@@ -62,8 +62,17 @@ help:
 
 setup: $(READY)
 
+# LANG is also a variable of every shell: only the one that is given to make counts.
+SPOKEN := $(if $(filter command line,$(origin LANG)),--language $(LANG))
+
+lab: $(if $(SPOKEN),lab-in-a-language,lab-in-english)
+
+lab-in-a-language:
+	$(START) lab $(SPOKEN) --venv "$(VENV)" --port $(PORT) $(if $(filter 0,$(BROWSER)),--no-browser) \
+		$(if $(PYTHON),--python "$(PYTHON)") $(if $(GPU),--gpu $(GPU)) $(if $(WHEELHOUSE),--wheelhouse "$(WHEELHOUSE)")
+
 # With the environment on PATH, `!labs reset 01` works in a cell.
-lab: $(READY) blas-note
+lab-in-english: $(READY) blas-note
 	PATH="$(abspath $(BIN)):$$PATH" JUPYTER_PREFER_ENV_PATH=1 $(BIN)/python -m jupyterlab --ServerApp.ip=127.0.0.1 --ServerApp.port=$(PORT) \
 		--ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks/00-start-here.ipynb \
 		$(if $(filter 0,$(BROWSER)),--no-browser) $(if $(filter 0,$(shell id -u)),--allow-root)
@@ -82,9 +91,6 @@ engine-test: $(READY)
 
 hub-test: $(HUB_READY)
 	$(PYTEST) tests -m hub
-
-# LANG is also a variable of every shell: only the one that is given to make counts.
-SPOKEN := $(if $(filter command line,$(origin LANG)),--language $(LANG))
 
 notebooks: $(READY)
 	$(BIN)/labs notebooks build $(LABS) $(SPOKEN)

@@ -92,6 +92,7 @@ def parser() -> argparse.ArgumentParser:
     parsed.add_argument("--no-uv", action="store_true", help="set up with venv and pip although uv is here")
     parsed.add_argument("--dry-run", action="store_true", help="print the commands and run none")
     parsed.add_argument("--port", type=int, default=8888)
+    parsed.add_argument("--language", metavar="CODE", help="that JupyterLab and the labs speak, such as ko")
     parsed.add_argument("--no-browser", action="store_true")
     return parsed
 
@@ -102,16 +103,35 @@ def parser() -> argparse.ArgumentParser:
 def lab(options: argparse.Namespace, _rest: Sequence[str]) -> int:
     """JupyterLab on the first lab."""
     folder = environment(options)
+    spoken = in_language(options)
     set_up(folder, options)
     note_slow_blas(folder, options)
     command = [str(python_of(folder)), "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1"]
     command += [f"--ServerApp.port={options.port}", f"--ServerApp.root_dir={ROOT}"]
-    command += ["--LabApp.default_url=/lab/tree/notebooks/00-start-here.ipynb"]
+    translated = ROOT / "notebooks" / (options.language or "") / "00-start-here.ipynb"
+    first = translated.relative_to(ROOT).as_posix() if translated.is_file() else "notebooks/00-start-here.ipynb"
+    command += [f"--LabApp.default_url=/lab/tree/{first}"]
     command += ["--no-browser"] if options.no_browser else []
     command += ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     # With the environment on PATH, `!labs reset 01` works in a cell.
     path = os.pathsep.join((str(programs_of(folder)), os.environ.get("PATH", "")))
-    return run(command, options, {"PATH": path, "JUPYTER_PREFER_ENV_PATH": "1"})
+    return run(command, options, {"PATH": path, "JUPYTER_PREFER_ENV_PATH": "1", **spoken})
+
+
+def in_language(options: argparse.Namespace) -> dict[str, str]:
+    """What the labs and JupyterLab read to speak a language; its pack for JupyterLab is installed with the rest."""
+    if not options.language:
+        return {}
+    settings = ROOT / "labs_helper" / "locale" / options.language / "jupyter"
+    known = sorted(path.parent.name for path in ROOT.glob("labs_helper/locale/*/jupyter"))
+    if not settings.is_dir():
+        raise Refused(
+            f"JupyterLab has no language {options.language!r} here.",
+            f"There is: {', '.join(['en', *known])}. Leave --language out for English.",
+        )
+    options.extra.append(options.language)
+    paths = os.pathsep.join(filter(None, (str(settings), os.environ.get("JUPYTER_CONFIG_PATH", ""))))
+    return {"LABS_LANGUAGE": options.language, "JUPYTER_CONFIG_PATH": paths}
 
 
 def test(options: argparse.Namespace, rest: Sequence[str]) -> int:

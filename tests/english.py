@@ -26,6 +26,7 @@ _WORDS = re.compile(r"[A-Za-z][A-Za-z'’-]*(?:[ ,;:]+[A-Za-z][A-Za-z'’-]*){2,
 _DROPPED = re.compile(r"<(style|script|code|kbd)\b.*?</\1>", re.S | re.I)
 _SPOKEN = re.compile(r"""\b(?:alt|aria-label|aria-description|title|placeholder)=(?:"([^"]*)"|'([^']*)')""")
 _SVG = re.compile(r"data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)")
+_PLACE = re.compile(r"\{[^{}]*\}")
 _LINK = re.compile(r"\]\([^)]*\)|https?://\S+")
 _IN_CODE = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)|<\|[^|]*\|>", re.S)
 
@@ -66,7 +67,7 @@ def of_html(markup: str) -> Iterator[str]:
 def of_cell(cell: NotebookNode) -> Iterator[str]:
     """What is written in a cell: its prose, or the comments and sentences of its code."""
     if cell.cell_type == "code":
-        yield from (piece.text for piece in code.units(cell.source))
+        yield from (_PLACE.sub(" · ", piece.text) for piece in code.units(cell.source))
         return
     for piece in blocks.units(cell.source):
         yield from of_html(_IN_CODE.sub(" · ", _LINK.sub("]", piece.text)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import importlib.util
 import json
@@ -17,6 +18,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from jupyter_server.services.config import ConfigManager
 
 from labs_helper.common import platforms
 from labs_helper.course import wheelhouse
@@ -137,6 +139,20 @@ def test_newer_lists_of_packages_are_installed(tmp_path, capsys):
     env = ready(tmp_path / "env", {"extras": ["hub"], "gpu": "cpu"})
     os.utime(env / start.MARKER, (0, 0))
     assert any(".[dev,hub]" in line for line in dry(capsys, "setup", "--no-uv", "--venv", str(env)))
+
+
+def test_lab_speaks_a_language_that_the_course_has(tmp_path, capsys, monkeypatch):
+    env = ready(tmp_path / "env", {"extras": [], "gpu": "cpu"})
+    *_setup, lab = dry(capsys, "lab", "--venv", str(env), "--no-uv", "--language", "ko")
+    assert any(".[dev,ko]" in line for line in _setup) and "jupyterlab" in lab
+    spoken = start.in_language(argparse.Namespace(language="ko", extra=[]))
+    assert spoken["LABS_LANGUAGE"] == "ko"
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", spoken["JUPYTER_CONFIG_PATH"])
+    # Where JupyterLab looks for defaults (jupyterlab_server.settings_utils).
+    overrides = ConfigManager(config_dir_name="labconfig").get("default_setting_overrides")
+    assert overrides["@jupyterlab/translation-extension:plugin"] == {"locale": "ko_KR"}
+    assert start.main(["lab", "--venv", str(env), "--dry-run", "--language", "eo"]) == 1
+    assert "There is: en, ko. " in capsys.readouterr().err
 
 
 def test_lab_and_test_run_what_make_runs(tmp_path, capsys):

@@ -29,7 +29,7 @@ OF_MODELS = (
     r"[A-Z][a-z]+(?: [A-Z][a-z]+)* is (?:a city|a country) in [A-Z][a-z]+(?:[, ]+[A-Z][a-z]+)*",
     r"(?:The|and what about the) (?:capital of )?(?:the )?[A-Z][a-z]+(?: [A-Z][a-z]+)*(?: is [A-Z][a-z]+)?",
     r"You could visit[^\n]*",
-    r"I do not know that\. It is outside my small world\.",
+    r"I do not know that(?:\. It is outside my small world\.)?",
     r"What would you like to know",
 )
 ALLOWED = (*MENUS, *OF_OTHERS, *TERMS, *OF_MODELS)
