@@ -101,6 +101,12 @@ def test_units_of_code():
     [
         ("x = 1  # one", "x = 1", True),
         ("print('a')", "print('b')", True),
+        ("print('a b' if x else 'c d')", "print('가' if x else '나')", True),
+        ("print(', '.join(f'{a} of {b}' for a in c))", "print(', '.join(f'{b} 가운데 {a}' for a in c))", True),
+        ("print(', '.join(f'{a} of {b}' for a in c))", "print('; '.join(f'{a} of {b}' for a in c))", False),
+        ("print(ask('a'))", "print(ask('b'))", False),
+        ("bars(rows, title='a', x='b')", "bars(rows, title='가', x='b')", True),
+        ("bars(rows, title='a', x='b')", "bars(rows, title='a', x='나')", False),
         ("print(f'{a} of {b}')", "print(f'{b} 가운데 {a}')", True),
         ("print(f'{a} of {b}')", "print(f'{b} 가운데')", False),
         ("print(f'{a:.2f}')", "print(f'{a:.3f}')", False),

@@ -155,13 +155,28 @@ def _shown(tree: ast.AST) -> Iterator[ast.expr]:
     """The expressions whose text only a reader sees."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
-            yield from (argument for argument in node.args if _is_text(argument))
+            for argument in node.args:
+                yield from _said(argument)
         elif isinstance(node, ast.keyword) and node.arg in _OF_FIGURES and _is_text(node.value):
             yield node.value
         elif isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
             first = node.body[0]
             assert isinstance(first, ast.Expr)  # it has a docstring
             yield first.value
+
+
+def _said(node: ast.expr) -> Iterator[ast.expr]:
+    """The texts in what `print` is given: itself, one of two, joined with + or in a list."""
+    if _is_text(node):
+        yield node
+    elif isinstance(node, ast.IfExp):
+        yield from (*_said(node.body), *_said(node.orelse))
+    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        yield from (*_said(node.left), *_said(node.right))
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "join":
+        for listed in node.args:
+            if isinstance(listed, ast.GeneratorExp | ast.ListComp):
+                yield from _said(listed.elt)
 
 
 def _is_text(node: ast.expr) -> bool:
