@@ -3,6 +3,7 @@
 #   make lab                       JupyterLab on notebooks/00-start-here.ipynb     PORT=8888  BROWSER=0  LANG=ko
 #   make test                      every test, every notebook of both editions     TESTS="tests/models/test_models.py"
 #   make browser-test              JupyterLab in headless Chromium
+#   make places-test               the views in Firefox, and in Notebook 7
 #   make engine-test               whole labs with llama.cpp and ONNX Runtime in place of MLX
 #   make hub-test                  JupyterHub with three learners in headless Chromium (needs npm)
 #   make notebooks                 both editions from notebooks/src                LABS="00 01"  LANG=ko
@@ -40,6 +41,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.labs-ready
 TRAINING_READY := $(TRAINING_VENV)/.labs-training-ready
 HUB_READY := $(VENV)/.labs-hub-ready
+PLACES_READY := $(VENV)/.labs-places-ready
 SITE_READY := $(VENV)/.labs-site-ready
 # start.py says what to do where there is no Python for it. With uv alone, uv brings one.
 PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3.14 python3; do \
@@ -54,11 +56,11 @@ OFFLINE := LABS_MODELS=tiny HF_HUB_OFFLINE=1 MLX_DISABLE_COMPILE=1 LABS_PROGRESS
 LIMIT := $(if $(shell command -v timeout),timeout --kill-after=20 1200)
 PYTEST := $(OFFLINE) $(LIMIT) $(BIN)/python -m pytest
 
-.PHONY: FORCE help lab lab-in-english lab-in-a-language test browser-test engine-test hub-test training-test notebooks checkpoints site site-serve site-test bench setup \
+.PHONY: FORCE help lab lab-in-english lab-in-a-language test browser-test places-test engine-test hub-test training-test notebooks checkpoints site site-serve site-test bench setup \
 	lint clean blas-note
 
 help:
-	@sed -n '3,15s/^# *//p' Makefile
+	@sed -n '3,16s/^# *//p' Makefile
 
 setup: $(READY)
 
@@ -84,7 +86,11 @@ test: $(READY) blas-note
 	$(PYTEST) $(TESTS) $(TWO) -m "not browser and not hub and not engines and not training and not site" --nbval-lax --nbval-current-env --nbval-cell-timeout=60
 
 browser-test: $(READY)
-	$(PYTEST) tests -m browser --timeout=600 $(TWO)
+	$(PYTEST) tests -m "browser and not places" --timeout=600 $(TWO)
+
+# One file at a time: each place has a browser and a server of its own.
+places-test: $(PLACES_READY)
+	$(PYTEST) tests -m places --timeout=600
 
 engine-test: $(READY)
 	$(PYTEST) tests $(TWO) -m engines
@@ -147,6 +153,10 @@ $(TRAINING_READY): pyproject.toml constraints.txt
 $(HUB_READY): $(READY)
 	@$(SETUP) --venv "$(VENV)" --extra hub
 	npm install --silent --no-fund --no-audit --no-package-lock --prefix "$(VENV)/hub-proxy" configurable-http-proxy@5.2.0
+	@touch $@
+
+$(PLACES_READY): $(READY)
+	@$(SETUP) --venv "$(VENV)" --extra places
 	@touch $@
 
 $(SITE_READY): $(READY)

@@ -199,6 +199,7 @@ class LabServer:
             f"--ServerApp.root_dir={self.folder}",
             f"--IdentityProvider.token={self.token}",
             "--LabApp.expose_app_in_browser=True",
+            "--JupyterNotebookApp.expose_app_in_browser=True",  # where it is installed, the same server has it
             "--LabApp.news_url=None",
             "--LabApp.extension_manager=readonly",
         ]

@@ -13,7 +13,7 @@ from lab import until, write_notebook
 from selenium.webdriver.common.keys import Keys
 from test_keyboard_in_browser import CELLS, FIRST
 
-pytestmark = pytest.mark.other
+pytestmark = [pytest.mark.browser, pytest.mark.places, pytest.mark.posix]
 
 VIEWS = {title: source for title, source in CELLS.items() if title != "Published figures"}
 APP = {"lab": "lab/workspaces/other/tree", "notebook": "notebooks"}
