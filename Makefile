@@ -9,7 +9,7 @@
 #   make notebooks                 both editions from notebooks/src                LABS="00 01"  LANG=ko
 #   make site                      documents, solved labs and the page Ask as a site, in build/site     ENGINE=0
 #   make site-serve                look at it, on this computer only              SITE_PORT=8000
-#   make site-test                 the built site in headless browsers
+#   make site-test                 the built site in headless browsers               QUICK=1
 #   make bench                     speed against plain mlx_lm
 #   make checkpoints               train the bundled checkpoints again (hours on two cores; .venv-training with torch)
 #   make training-test             the tests of training, in .venv-training
@@ -113,8 +113,9 @@ site-serve: $(SITE_READY)
 	@echo "The site is at http://127.0.0.1:$(SITE_PORT)/ (Ctrl+C ends it)"
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site $(SITE_PORT)
 
+# QUICK=1 leaves out what the site's own workflow does on every push: all pages in axe-core, Firefox, and the previous model.
 site-test: $(SITE_READY)
-	$(PYTEST) tests -m site --timeout=300
+	$(PYTEST) tests/site -m "site$(if $(filter 1,$(QUICK)), and not slow)" --timeout=600
 
 bench: $(READY) blas-note
 	$(OFFLINE) $(BIN)/python -m benchmarks

@@ -57,7 +57,7 @@ def until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
     return found
 
 
-def answered(browser: Any, count: int = 1, seconds: float = 90) -> str:
+def answered(browser: Any, count: int = 1, seconds: float = 240) -> str:
     """The newest answer's text, once it is complete."""
     complete = "(count) => document.querySelectorAll('.turn:not([aria-busy])').length >= count"
     until(lambda: call(browser, complete, count), seconds, "an answer")

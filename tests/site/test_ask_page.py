@@ -49,6 +49,7 @@ def test_parity_with_the_package(site, chromium, record_property):
             assert mine["logprobs"] == pytest.approx(wanted, abs=0.25)
 
 
+@pytest.mark.slow
 def test_the_previous_model_answers_as_in_the_package(site, chromium):
     from labs_helper import load
 
@@ -95,7 +96,7 @@ NO_MEMORY = "Blob.prototype.stream = () => { throw new RangeError('Out of memory
 def test_what_the_browser_lacks_is_said(site, chromium, before, wanted):
     with before_each_page(chromium, before):
         chromium.get(site.address + "ask/")
-        until(lambda: wanted in text_of(chromium, "#state-text"), 60, wanted)
+        until(lambda: wanted in text_of(chromium, "#state-text"), 120, wanted)
         assert chromium.execute_script("return document.getElementById('again').checkVisibility()")
         ask(chromium, "Where is Lima?")
         assert wanted in answered(chromium)  # asked all the same, it says so again
@@ -106,11 +107,11 @@ def test_a_half_loaded_model_is_said_and_fetched_again(built, chromium):
         site.cut["/model/instruct-tiny.gguf.gz"] = 100_000
         chromium.get(site.address + "ask/")
         state = "return document.querySelector('#state[data-state=trouble] p')?.textContent"
-        said = until(lambda: chromium.execute_script(state), 30, "that the model is not whole")
+        said = until(lambda: chromium.execute_script(state), 120, "that the model is not whole")
         assert "instruct-tiny.gguf.gz" in said
         site.cut.clear()
         chromium.execute_script("document.getElementById('again').click()")
-        until(lambda: "is ready" in text_of(chromium, "#state-text"), 30, "the model after a second try")
+        until(lambda: "is ready" in text_of(chromium, "#state-text"), 120, "the model after a second try")
 
 
 def test_a_text_that_is_too_long_is_refused(site, chromium):
@@ -118,9 +119,9 @@ def test_a_text_that_is_too_long_is_refused(site, chromium):
     ask(chromium, "word " * 2000)
     assert "context holds 1024" in answered(chromium)
     ask(chromium, "x" * 30_000)
-    until(lambda: "30,000 characters" in text_of(chromium, "#problem"), 5, "a limit on characters")
+    until(lambda: "30,000 characters" in text_of(chromium, "#problem"), 120, "a limit on characters")
     ask(chromium, "   ")
-    until(lambda: "no question yet" in text_of(chromium, "#problem"), 5, "that nothing was asked")
+    until(lambda: "no question yet" in text_of(chromium, "#problem"), 120, "that nothing was asked")
 
 
 def test_a_longer_prompt_takes_the_long_table_as_the_package_does(site, chromium):
@@ -164,11 +165,11 @@ def test_both_models_on_the_labs_own_questions(site, chromium):
 def test_a_cell_of_a_lab_can_be_tried(site, chromium):
     chromium.get(site.address + "notebooks/solutions/00-start-here.html")
     buttons = "return [...document.querySelectorAll('.labs-try button:not(.token)')]"
-    until(lambda: chromium.execute_script(buttons), 20, "a button below a cell")
+    until(lambda: chromium.execute_script(buttons), 120, "a button below a cell")
     for button in chromium.execute_script(buttons):
         button.click()
     said = "return [...document.querySelectorAll('.labs-try [role=status]')].map((state) => state.textContent)"
     until(
-        lambda: all("stored" in state for state in chromium.execute_script(said)), 60, "an answer beside the stored one"
+        lambda: all("stored" in state for state in chromium.execute_script(said)), 120, "an answer beside the stored one"
     )
     assert set(chromium.execute_script(said)) == {"The same as stored."}

@@ -71,7 +71,7 @@ def test_keyboard_alone(site, chromium):
         return chromium.execute_script("return document.activeElement.id || document.activeElement.textContent.trim()")
 
     chromium.get(site.address)
-    until(lambda: call(chromium, "() => !document.getElementById('ask-here').hidden"), 20, "the form")
+    until(lambda: call(chromium, "() => !document.getElementById('ask-here').hidden"), 120, "the form")
     stops = []
     while "question" not in stops:
         press(Keys.TAB)
