@@ -25,7 +25,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from labs_helper.board import joining, rules
+from labs_helper.board import joining, pages, rules
 from labs_helper.board.guard import ASK, HEADERS, LEARNER, REMOVE, Guard, Limiter, Limits
 from labs_helper.board.listener import Listener, protocol
 from labs_helper.board.storage import BoardFull, Result, Storage
@@ -89,7 +89,7 @@ def create_app(
         create_app(Storage(Path("board.sqlite")), {"0.1": "Find a capital"}, joining.at("127.0.0.1", 8765, "K7MQ-3XHD"))
     """
     limits = limits or Limits()
-    page, join_page = (Path(__file__).with_name(name).read_text("utf-8") for name in ("page.html", "join.html"))
+    page, join_page = pages.page("page.html"), pages.page("join.html")
     app = FastAPI(title="Class board", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     pace = Limiter(*limits.learner)
 

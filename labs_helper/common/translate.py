@@ -40,8 +40,21 @@ def _(text: str) -> str:
     Example:
         _("{name} needs {size} of memory.").format(name="phi-3.5-mini", size="2.4 GB")
     """
+    return _looked_up(text)
+
+
+def _looked_up(text: str) -> str:
     spoken = language()
     return text if spoken == ENGLISH else _shown(spoken, _catalog(spoken, FOLDER).text(text))
+
+
+def of_page(text: str) -> str:
+    """The translation of words that a page marks (labs_helper/board/pages.py); the extraction finds them there.
+
+    Example:
+        of_page("Projector view")      # 'Projector view'
+    """
+    return _looked_up(text)
 
 
 def _n(one: str, many: str, count: int) -> str:

@@ -19,6 +19,7 @@ from labs_helper.errors import LabError
 
 MESSAGES = "messages"  # the name of the package's catalog
 DOCUMENTS = ("README.md",)
+PAGE_WORDS = re.compile(r"\[\[([^\[\]]+)\]\]")  # as labs_helper/board/pages.py marks them
 _CELL = re.compile(r"^# %%", re.M)
 
 
@@ -128,6 +129,9 @@ def _messages(package: Path) -> Iterator[Unit]:
         one, many = (message, "") if isinstance(message, str) else message[:2]
         if one:
             yield Unit(one, many, note=Path(file).as_posix())
+    for page in sorted(package.rglob("*.html")):
+        for match in PAGE_WORDS.finditer(page.read_text("utf-8")):
+            yield Unit(match[1], note=page.relative_to(package).as_posix())
 
 
 def missing(error: ImportError) -> LabError:
