@@ -18,9 +18,24 @@ NOTEBOOKS = sorted(
     for path in (ROOT / "notebooks").glob(PATTERN)
     if ".ipynb_checkpoints" not in path.parts
 )
-# The server gives its kernels slow weights, so that a chat can be stopped. This lab trains and has no chat; with them
-# each step would take five times as long.
-TRAINS = "05-fine-tune.ipynb"
+# The server gives its kernels slow weights, for tests that press Stop. A lab runs with those that learners have, which
+# are many times faster, and only the answer to be stopped is slowed down.
+USUAL = "import os; os.environ['LABS_DEQUANTIZE'] = 'auto'"
+SLOWLY = """
+import time
+from contextlib import closing
+from labs_helper.engines.mlx_base import MLXEngine
+
+stream_at_once = MLXEngine.stream
+
+def stream_slowly(*given):
+    with closing(stream_at_once(*given)) as tokens:
+        for token in tokens:
+            time.sleep(0.05)
+            yield token
+
+MLXEngine.stream = stream_slowly
+"""
 # anywidget gives up when a page takes more than two seconds to start one. On a busy machine it may, once.
 TOO_BUSY = "[anywidget] Failed to initialize model."
 LIMIT = float(os.environ.get("LABS_NOTEBOOK_SECONDS", "420"))
@@ -30,8 +45,7 @@ LIMIT = float(os.environ.get("LABS_NOTEBOOK_SECONDS", "420"))
 def test_notebook_runs_and_its_chat_answers(notebook, open_page):
     name = "-".join(Path(notebook).with_suffix("").parts[1:])
     page = open_page(notebook)
-    if notebook.endswith(TRAINS):
-        page.in_kernel("import os; os.environ['LABS_DEQUANTIZE'] = 'auto'")
+    page.in_kernel(USUAL)
     cells, complaints = page.run_all(LIMIT), page.complaints()
     if complaints and all(TOO_BUSY in complaint for complaint in complaints):
         page.driver.refresh()
@@ -56,21 +70,18 @@ def test_notebook_runs_and_its_chat_answers(notebook, open_page):
     assert "Where is Changsha?" in box.text and "tokens/s" in box.text and "<|end|>" not in box.text
     page.screenshot(f"{name}-chat", box)
 
-    # A small model is quick: Stop is pressed in the page itself, as soon as it shows that words are coming. On a busy
-    # machine the page may learn of the words when the answer is already complete; then it gets another try.
-    for _ in range(4):
-        page.driver.execute_script(
-            "const box = arguments[0]; clearInterval(window.labsTimer); window.labsTimer = setInterval(() => {"
-            " if (!box.querySelector('[role=status]')?.innerText.startsWith('Generating')) return;"
-            " const stop = [...box.querySelectorAll('button')].find(b => b.innerText.trim() === 'Stop');"
-            " if (stop && !stop.disabled) { clearInterval(window.labsTimer); stop.click(); } }, 10);",
-            box,
-        )
-        page.click(page.button(box, "New conversation"))
-        until(lambda: page.status(box) == "New conversation.", 30, "the chat starts anew")
-        field.send_keys("Count from 1 to 50.\n")
-        until(lambda: page.status(box) in ("Stopped.", "Done."), 60, "the long answer ends")
-        if page.status(box) == "Stopped.":
-            break
+    # Stop is pressed in the page itself, as soon as it shows that words are coming.
+    page.in_kernel(SLOWLY)
+    page.driver.execute_script(
+        "const box = arguments[0]; window.labsTimer = setInterval(() => {"
+        " if (!box.querySelector('[role=status]')?.innerText.startsWith('Generating')) return;"
+        " const stop = [...box.querySelectorAll('button')].find(b => b.innerText.trim() === 'Stop');"
+        " if (stop && !stop.disabled) { clearInterval(window.labsTimer); stop.click(); } }, 10);",
+        box,
+    )
+    page.click(page.button(box, "New conversation"))
+    until(lambda: page.status(box) == "New conversation.", 30, "the chat starts anew")
+    field.send_keys("Count from 1 to 50.\n")
+    until(lambda: page.status(box) in ("Stopped.", "Done."), 60, "the long answer ends")
     assert page.status(box) == "Stopped." and "(stopped)" in box.text
     page.screenshot(f"{name}-stopped", box)
