@@ -26,7 +26,7 @@ from labs_helper.pictures.images import TILE, layout
 from labs_helper.store import onnx_folder
 
 CROPS, FEW, MORE, WHOLE = (1, 4, 16), 1, 3, 32
-QUESTION, TOKENS, RUNS = 20, 8, 2  # tokens of a question and of an answer; runs of what takes seconds
+QUESTION, TOKENS = 20, 8  # tokens of a question and of an answer
 
 
 def folders(parent: Path) -> Path:
@@ -55,13 +55,18 @@ def read(sessions: Sessions, cache: Cache, count: int) -> None:
         sessions.scores(rows[:, begin : begin + CHUNK], cache, begin, 0)
 
 
+def runs(tokens: int) -> int:
+    """How often something is measured: what takes a minute, once."""
+    return 1 if tokens > 1000 else 2
+
+
 def text_seconds(sessions: Sessions, prompts: Sequence[int]) -> list[float]:
     """Seconds for a token of an answer after the shortest prompt, then for reading each prompt: best of some runs."""
     cache = sessions.new_cache()
     cache.grow(max(prompts) + TOKENS, 0)
     one = sessions.rows([7])
     read(sessions, cache, CHUNK)  # the first run makes room
-    found = [min(timed(lambda n=count: read(sessions, cache, n)) for _ in range(RUNS)) for count in prompts]
+    found = [min(timed(lambda n=count: read(sessions, cache, n)) for _ in range(runs(count))) for count in prompts]
     spoken = [timed(lambda n=n: sessions.scores(one, cache, min(prompts) + n, 0)) for n in range(TOKENS)]
     return [min(spoken), *found]
 
@@ -71,7 +76,7 @@ def measure(parent: Path, crops: Sequence[int]) -> dict:
 
     Returns:
         "token", seconds for one; "pictures", for each number of crops its views and tokens, the seconds to see it
-        (measured, all of two runs), and those to read the prompt: measured with each number of layers, and computed.
+        (measured, each run), and those to read the prompt: measured with each number of layers, and computed.
     """
     plans = [layout(1000, 1000, number) for number in crops]
     prompts = [plan.tokens + QUESTION for plan in plans]
@@ -86,7 +91,7 @@ def measure(parent: Path, crops: Sequence[int]) -> dict:
         seen.append(
             [
                 timed(lambda v=views, p=plan: sessions.picture_rows(v, p.rows, p.columns, TILE, lambda: False))
-                for _ in range(RUNS)
+                for _ in range(runs(plan.tokens))
             ]
         )
         say(f"  {plan.tiles + 1} views seen")

@@ -2,8 +2,9 @@
 
     python -m benchmarks real [--layers 32] [--tokens 16] [--runs 3] [--torch PYTHON] [--folder DIR] [--json FILE]
 
-First all files are made: 7 GB in a temporary folder, removed at the end. The largest of the processes, transformers,
-needs 9 GB of memory. Each side runs in a process of its own, for at most --limit seconds:
+First all files are made: 7 GB in a temporary folder, removed at the end, or in a folder that --keep names. The
+largest of the processes, transformers, needs 9 GB of memory. Each side runs in a process of its own, at most --limit
+seconds:
   llama.cpp     through labs_helper and through llama.cpp's own loop on the same open model, runs taken in turn
   ONNX Runtime  through labs_helper, and through the loop of ONNX Runtime GenAI where that package is installed
   MLX           its CPU backend through labs_helper; weights stay packed, as fp32 they would not fit
@@ -244,7 +245,7 @@ def with_torch(named: str | None) -> str | None:
 
 
 def files(scratch: Path, layers: int) -> dict[str, Path]:
-    """Make what the sides read, all of it before anything is measured."""
+    """Make what the sides read and is not there yet, all of it before anything is measured."""
     from benchmarks import bench_onnx, onnx_shapes, shapes
 
     made = {}
@@ -255,7 +256,10 @@ def files(scratch: Path, layers: int) -> dict[str, Path]:
         "vision": bench_onnx.folders,
     }.items():
         start = time.perf_counter()
-        made[name] = work(scratch / name)
+        made[name] = scratch / name
+        if made[name].is_dir():
+            continue
+        work(made[name])
         say(f"files for {name}: {time.perf_counter() - start:.0f} s")
     return made | {"genai": made["onnx"], "transformers": made["mlx"]}
 
@@ -269,6 +273,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=240, metavar="SECONDS", help="for one side")
     parser.add_argument("--torch", metavar="PYTHON", help="a Python with torch and transformers")
     parser.add_argument("--folder", help="where the temporary files go (default: the system's place for them)")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="make the files here once, and leave them here")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--side", choices=sorted(SIDES), help=argparse.SUPPRESS)
     parser.add_argument("--model", help=argparse.SUPPRESS)
@@ -280,7 +285,7 @@ def main() -> None:
 
     torch = with_torch(options.torch)
     with tempfile.TemporaryDirectory(prefix="labs-real-", dir=options.folder) as scratch:
-        made = files(Path(scratch), options.layers)
+        made = files(options.keep or Path(scratch), options.layers)
         os.sync()  # what is still to be written would be written while the first side runs
         report = {"layers": options.layers, "machine": doctor.versions(), "bandwidth": bandwidth()}
         report["load"] = [os.getloadavg()[0]]
