@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -19,7 +20,7 @@ from labs_helper import cli, doctor
 from labs_helper.catalog.labs import COPIES
 from labs_helper.common import translate
 from labs_helper.course import editions, preflight, release, slides, timetable, workshop
-from labs_helper.course.translation import cells
+from labs_helper.course.translation import cells, offered
 from labs_helper.errors import BadRequest, LabError, ModelNotHere
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -424,6 +425,20 @@ def test_links_in_the_zip_lead_somewhere(unpacked):
             if not re.match(r"[a-z]+:|#", target) and not (file.parent / target.split("#")[0]).exists()
         ]
     assert broken == []
+
+
+def test_the_zip_has_the_editions_that_a_language_offers(monkeypatch):
+    korean = replace(offered.find("ko"), labs=("00",))
+    monkeypatch.setattr(offered, "languages", lambda _table=None: (korean,))
+    files = release.contents(ROOT)
+    text = files["notebooks/ko/00-start-here.ipynb"].decode()
+    assert files["data/notebooks/ko/00-start-here.ipynb"].decode() == text, "for labs reset"
+    assert "첫 질문으로 과정 시작하기" in text and "(../01-instruct.ipynb)" in text
+    assert "](solutions/" not in text and "강사" in text
+    assert [name for name in files if "/ko/" in name and name.endswith(".ipynb")] == [
+        "notebooks/ko/00-start-here.ipynb",
+        "data/notebooks/ko/00-start-here.ipynb",
+    ]
 
 
 def test_the_same_course_makes_the_same_zip(tmp_path, monkeypatch):

@@ -170,6 +170,8 @@ def test_a_cell_of_a_lab_can_be_tried(site, chromium):
         button.click()
     said = "return [...document.querySelectorAll('.labs-try [role=status]')].map((state) => state.textContent)"
     until(
-        lambda: all("stored" in state for state in chromium.execute_script(said)), 120, "an answer beside the stored one"
+        lambda: all("stored" in state for state in chromium.execute_script(said)),
+        120,
+        "an answer beside the stored one",
     )
     assert set(chromium.execute_script(said)) == {"The same as stored."}
