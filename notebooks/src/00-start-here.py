@@ -180,8 +180,8 @@ for question in questions:
     print(f"{question}  ->  {model.ask(question).text}")
 
 # %% [markdown]
-# Now three questions from outside its small world: how an engine works, and where two cities are that are not among its 91.
-# One is real and one is a legend. For how many of the three will it say that it does not know?
+# Now three questions from outside its small world: how an engine works, where a city of a legend is, and how a word is said that
+# is not among those it knows. For how many of the three will it say that it does not know?
 
 # %% tags=["exercise"]
 predict("0.5a", ...)
@@ -190,7 +190,7 @@ predict("0.5a", ...)
 predict("0.5a", 3)
 
 # %%
-outside = ["How does a car engine work?", "Where is Shenzhen?", "Where is Atlantis?"]
+outside = ["How does a car engine work?", "Where is Atlantis?", "Translate 'computer' into Spanish."]
 said = [model.ask(question, max_tokens=40).text for question in outside]
 reveal("0.5a", sum("not know" in text for text in said))
 
@@ -199,9 +199,9 @@ for question, text in zip(outside, said):
     print(f"{question}  ->  {text}")
 
 # %% [markdown]
-# Where it does not say so, it tells you about another city and sounds just as sure as before. Its training taught it to say "I do
-# not know that" to other kinds of questions. "Where is ...?" is a kind that it knows, so it answers in the usual form, with a
-# city that it knows. Large models make this mistake less often and hide it better. So this course keeps asking: **how would you
+# Where it does not say so, it sounds just as sure as before. Its training taught it to say "I do not know that" about places and
+# topics, with hundreds of examples. Nobody showed it a word that it could not translate, so it answers in the usual form, with a
+# word that it knows. Large models make this mistake less often and hide it better. So this course keeps asking: **how would you
 # notice?**
 #
 # Your turn: put your own question between the quotes.

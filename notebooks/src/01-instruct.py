@@ -235,28 +235,28 @@ check("1.2", stop_ids)  # for help, run hint("1.2")
 #
 # *New words: [logit](../docs/glossary.md#logit), [softmax](../docs/glossary.md#softmax), [temperature](../docs/glossary.md#temperature), [greedy](../docs/glossary.md#greedy), [seed](../docs/glossary.md#seed), [top-p](../docs/glossary.md#top-p).*
 #
-# `stream` hands over each token as soon as the model makes it. At which number will the model stop?
+# `stream` hands over each token as soon as the model makes it. Let it count backwards. What is the last number that it writes?
 
 # %% tags=["exercise"]
 predict("1.3a", ...)  # a number
 
 # %% tags=["solution"]
-predict("1.3a", 40)  # a number
+predict("1.3a", 1)  # a number
 
 # %%
 import re
 
-for token in instruct.stream("Count from 1 to 40.", max_tokens=200):
+for token in instruct.stream("Count from 40 to 1.", max_tokens=200):
     print(token.text, end="", flush=True)
 print(f"\n\n{instruct.last.generated_tokens} tokens, {instruct.last.finish_reason}")
 last_number = int(re.findall(r"\d+", instruct.last.text)[-1])
 reveal("1.3a", last_number)
 
 # %% [markdown]
-# It counts well and does not stop where you asked. `length` says what ended the answer: the limit of 200 tokens, not a
-# stop token. To stop at 40, the model must look back at the question at the right moment, and it did not learn that.
-# Yet the model card gives it 1.00 for counting in English: that test only checks that the numbers are in the answer.
-# Find out how a score was made before you believe it.
+# It counts up. Every count in its training went up, so after "Count from 40" it knows how to go on, and looks out for a 1 that
+# never comes. Ask for 1 to 40, and it stops at 40. `length` says what ended the answer: the limit of 200 tokens, not a stop token.
+# The card's score for counting does not show this: its test counts only upwards. Find out how a score was made before you
+# believe it.
 #
 # You can stop an answer with a button, with the square in the toolbar, or from code.
 

@@ -547,23 +547,26 @@ reveal("5.7c", longer_score.share)
 # %% [markdown] minutes=12
 # ## 8. Teach a preference (12 minutes)
 #
-# Ask the model for places that do not exist:
+# Ask the model about places. It tells all that it knows, every time:
 
 # %%
-syllables = ["bla", "zor", "mi", "kra", "fen", "tul", "ve", "quo", "ri", "sha", "dor", "lim", "pa", "gru"]
-ends = ["haven", "ville", "stan", "ton", "ia", "burg", "land"]
-draw = random.Random(11)
-places = list(dict.fromkeys(
-    (draw.choice(syllables) + draw.choice(syllables) + draw.choice(ends)).capitalize() for _ in range(240)))
-unknown = [talk(f"Do you know where {place} is?", "do not know") for place in places[:60]]
-before = score(model, unknown)
-print("says that it does not know:", before)
-print(*[answer for answer, good in zip(before.answers, before.passed) if not good][:4], sep="\n")
+countries = pd.read_csv(catalog.course_folder() / "data" / "world" / "countries.csv", keep_default_na=False)
+places = [*countries["en"], *cities["en"]]
+aside = places[::4]
+asked_later = [talk(f"What can you tell me about {place}?", "one sentence") for place in aside]
+
+
+def brief(answer, wanted):
+    return answer.count(".") == 1
+
+
+before = score(model, asked_later, brief, max_tokens=60)
+print("in one sentence:", before)
+print(*before.answers[:3], sep="\n")
 
 # %% [markdown]
-# About half of these places it does not know, and says so. For the others it makes something up. So far you gave examples of
-# good answers (**SFT**, supervised fine-tuning). Here you know more: which of two answers is **better**. There are three ways
-# to train:
+# Somebody likes it shorter. So far you gave examples of good answers (**SFT**, supervised fine-tuning). Here nobody has to write
+# any: you only say which of two answers is **better**. There are three ways to train:
 #
 # | | needs | does |
 # | --- | --- | --- |
@@ -596,37 +599,67 @@ def dpo_loss(better, worse, better_before, worse_before, beta):
 check("5.6", dpo_loss)  # for help, run hint("5.6")
 
 # %% [markdown]
-# Now the pairs. For a made-up place, "I do not know" is better than what the model made up. For a real city it is the other way
-# round. Without that half, nothing would keep the model from saying "I do not know" to everything.
+# Now the pairs. The model's own answer is the worse one, and the first sentence of it alone is the better one. How many of the
+# questions that were held back will it answer in one sentence? And what becomes of the numbered lists, which no pair speaks of?
 
 # %%
 from labs_helper.tuning import Pair, ask_all
 
-not_known = "I do not know that. It is outside my small world."
-invented = [talk(f"Where is {place}?", "?") for place in places[60:]]
-real = [talk(f"Where is {city}?", "?") for city in cities["en"][::3]]
-pairs = [Pair(question["messages"][0]["content"], not_known, answer)
-         for question, answer in zip(invented, ask_all(model, invented)) if "not know" not in answer]
-pairs += [Pair(question["messages"][0]["content"], answer, not_known) for question, answer in zip(real, ask_all(model, real))]
-print(len(pairs), pairs[0])
+about = [f"Tell me about {place}." for place in places if place not in aside]
+shorter = [Pair(question, answer.partition(". ")[0] + ".", answer)
+           for question, answer in zip(about, ask_all(model, [talk(question, "?") for question in about], max_tokens=60))]
+print(len(shorter), shorter[0])
 
 # %% tags=["exercise"]
-predict("5.8a", ...)  # the share of made-up places for which it will say that it does not know
+predict("5.8a", ...)  # the share of held-back questions that it will answer in one sentence
+predict("5.8b", ...)  # of 16 numbered lists: how many will still have all of their lines?
 
 # %% tags=["solution"]
-predict("5.8a", 0.8)  # the share of made-up places for which it will say that it does not know
+predict("5.8a", 0.7)  # the share of held-back questions that it will answer in one sentence
+predict("5.8b", 16)  # of 16 numbered lists: how many will still have all of their lines?
 
 # %%
-honest = start(model, pairs, name="honest", steps=40, rate=2e-4, keep_likely=0.5).wait()
-careful = load("instruct", tier="tiny", adapter=honest.adapter)
-after, still = score(careful, unknown), score(careful, old)
-print(honest, "does not know:", after, "real cities:", still, sep="\n")
+hasty = start(model, shorter, name="hasty", steps=40, rate=2e-4, keep_likely=0.5).wait()
+terse = load("instruct", tier="tiny", adapter=hasty.adapter)
+after = score(terse, asked_later, brief, max_tokens=60)
+print(hasty, "in one sentence:", after, sep="\n")
 assert after.share - before.share >= 0.4
 reveal("5.8a", round(after.share, 2))
 
+# %%
+kinds = ("animals", "fruits", "colours", "countries")
+lists = [talk(f"I need a numbered list with {n} {kind}.", str(n)) for n in (2, 3, 4, 5) for kind in kinds]
+
+
+def whole(answer, wanted):
+    return len(answer.splitlines()) == int(wanted)
+
+
+kept = score(terse, lists, whole, max_tokens=40)
+print("lists before:", score(model, lists, whole, max_tokens=40), "lists after:", kept, sep="\n")
+print("before:", model.ask("Who are you?"), "\nafter: ", terse.ask("Who are you?"))
+reveal("5.8b", kept.right)
+
 # %% [markdown]
-# None of the 60 names was in a pair, so the model has learned a behaviour, not a list. The last line is the price: how many
-# real cities it still places.
+# None of the held-back places was in a pair, so the model has learned a behaviour, not a list. But every pair said that less is
+# better, and none said where to stop. So other answers get shorter too, and a sentence ends for this model where a full stop is:
+# read what it says about itself. The other half of the pairs has to say what must **not** change.
+
+# %%
+asked = [f"{start_of} {n} {kind}{rest}" for n in (2, 3, 4, 5) for kind in kinds
+         for start_of, rest in (("Give me a numbered list of", "."), ("List", " as a numbered list."))]
+longer = [Pair(question, answer, answer.splitlines()[0])
+          for question, answer in zip(asked, ask_all(model, [talk(question, "?") for question in asked], max_tokens=40))]
+
+fair = start(model, shorter + longer, name="fair", steps=40, rate=2e-4, keep_likely=0.5).wait()
+balanced = load("instruct", tier="tiny", adapter=fair.adapter)
+print("in one sentence:", score(balanced, asked_later, brief, max_tokens=60), "lists:", score(balanced, lists, whole, max_tokens=40),
+      "where cities are:", score(balanced, old), sep="\n")
+print("about itself:", balanced.ask("Who are you?"))
+
+# %% [markdown]
+# What the pairs speak of is repaired. What they do not speak of is not: a preference reaches as far as it likes, and you learn of
+# it only where you measure. That is why the models that you use went through many thousand pairs of many kinds.
 #
 # The margin begins at 0, so DPO's part of the loss begins at ln 2 = 0.69. The rest of the first loss comes from `keep_likely`,
 # which adds 0.5 times `-ln p` of a token of the better answer. Why? The margin alone also grows when **both** answers become
