@@ -22,7 +22,7 @@ import numpy
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "labs_helper" / "exercises" / "references"
-LABS = ("01", "02", "03", "05", "06", "08")
+LABS = ("01", "02", "03", "04", "05", "06", "08")
 
 
 @dataclass(frozen=True)

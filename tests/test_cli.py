@@ -257,7 +257,7 @@ def test_help_is_quick_and_loads_nothing_heavy():
             "labs models fetch phi-3.5-v",
             [f"phi-3.5-vision-instruct-{kind}" for kind in ("4bit", "8bit", "onnx")],
         ),
-        ("labs reset 0", ["00", "01", "02", "03", "05", "06", "07", "08"]),
+        ("labs reset 0", ["00", "01", "02", "03", "04", "05", "06", "07", "08"]),
         ("labs doctor --lab 07", ["07"]),
         ("labs works", ["workshop"]),
     ],

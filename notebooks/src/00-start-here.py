@@ -53,7 +53,7 @@ check_setup("00")
 # | [01](01-instruct.ipynb) | ask Phi-3.5-mini questions and see how it answers | core 1 hour 30 minutes, everything 2 hours 40 minutes |
 # | [02](02-vision.ipynb) | show Phi-3.5-vision pictures and find out what it cannot see | core 1 hour 40 minutes, everything 2 hours 35 minutes |
 # | [03](03-moe.ipynb) | watch a router choose among sixteen experts | core 1 hour 30 minutes, everything 2 hours 20 minutes |
-# | 04 | measure what fewer bits cost | not there yet |
+# | [04](04-quantize.ipynb) | measure what fewer bits cost, and what brings them back | core 1 hour 22 minutes, everything 1 hour 45 minutes |
 # | [05](05-fine-tune.ipynb) | teach a model something new, and measure what it forgets | core 1 hour 30 minutes, everything 2 hours |
 # | [06](06-serve.ipynb) | serve a model to twenty people, and break the server | core 1 hour 30 minutes, everything 1 hour 45 minutes |
 # | [07](07-agents.ipynb) | run an agent whose tools are real | 1 hour 5 minutes |
