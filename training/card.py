@@ -331,7 +331,7 @@ def training_data(recipe: dict, result: dict, moe: bool) -> str:
     if "steps" in result:
         amount = f"{result['steps']:,} steps of up to {TOKENS_A_STEP:,} tokens, {result['tokens'] / 1e6:.0f} M tokens"
         read = f"{amount} in all, of generated conversations"
-    more = "simple Python, plans that call tools as JSON and their repair, " if moe else ""
+    more = "simple Python, plans that call tools as JSON and their repair, " if moe else recipe.get("besides", "")
     text = fill(
         f"{read}: {shares}. They speak of {len(table('countries'))} countries, {len(table('cities'))} cities, "
         f"{len(table('landmarks'))} landmarks and {sum(len(words(kind)) for kind in kinds)} everyday words "
