@@ -31,8 +31,9 @@ model = load("instruct-tiny-16bit")
 print(f"{model.name} is rounded in this notebook.")
 
 # %% [markdown]
-# Most labs use `instruct-tiny`, whose weights have 4 bits. This one begins with its twin, whose weights have 16 and were
-# never rounded. It is small, so a few more bits or fewer take seconds to try. Section 10 is about the real model.
+# Most labs use `instruct-tiny`, whose weights have 4 bits. This one begins with its twin, whose weights have 16 and went through
+# 6,500 steps of training without being rounded. It is small, so a few more bits or fewer take seconds to try. Section 10 is about
+# the real model.
 
 # %% [markdown] minutes=11
 # ## 1. Round a row by hand (11 minutes)
