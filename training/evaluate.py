@@ -78,7 +78,7 @@ def evaluate(
         "tokens_per_second"}.
     """
     model = loaded(checkpoint, engine)
-    name = Path(checkpoint).resolve().name
+    name = Path(checkpoint).resolve().name.removesuffix("-16bit")  # a twin calls itself as the 4-bit weights do
     drawing = known_tasks(checkpoint)
     seeing = VISION_TASKS.keys() <= drawing.keys()
     languages = ("en",) if seeing else languages or LANGUAGES
