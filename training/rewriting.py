@@ -208,6 +208,5 @@ class Rewriting(Knowing):
             )
         numbers = [str(n) for n in range(a, a + length + 1)]
         values = {"a": numbers[0], "b": numbers[-1]}
-        return self.case(
-            "count", language, self.phrase(language, "count", values), ", ".join(numbers), (", ".join(numbers),)
-        )
+        counted = ", ".join(numbers)
+        return self.case("count", language, self.phrase(language, "count", values), counted, counted, "exact")
