@@ -43,9 +43,9 @@ check_setup("00")
 # GPU of a Mac. On Linux and Windows it computes on the processor, which is enough for the small models of this course.
 #
 # ![A map of the labs. 00 leads into a box with all the others. In the box, dashed arrows lead from 01 to 03, from 03 to 07, from 01
-# to 02, and from 01 to 08. 05 and 06 have no arrow. A small dashed circle holds 04.](../images/course-map.svg)
+# to 02, and from 01 to 08. 04, 05 and 06 have no arrow.](../images/course-map.svg)
 #
-# Takeaway: start with 00. A dashed arrow means that the earlier lab helps. The dashed circle is a lab that does not exist yet.
+# Takeaway: start with 00. A dashed arrow means that the earlier lab helps.
 #
 # | lab | you will | time |
 # | --- | --- | --- |
@@ -64,7 +64,7 @@ check_setup("00")
 #
 # - **Two hours:** 00, then sections 1 to 3 of 01, then sections 1, 2 and 8 of 02.
 # - **A day:** 00 and the cores of 01 and 02.
-# - **Everything:** 00, 01, 08, 02, 03, 07, 05, 06, in this order. That takes three days.
+# - **Everything:** 00, 01, 08, 02, 03, 07, 04, 05, 06, in this order. That takes three days.
 
 # %% [markdown] minutes=3
 # ## 2. Run and stop a notebook (3 minutes)

@@ -15,8 +15,16 @@
 # | free memory | 1.5 GB | 1.5 GB for these cells; section 10 has what a conversion takes |
 # | download | nothing | 2.15 GB, once, and only when you ask for it; section 10 says what to fetch to convert it yourself |
 #
-# Before this: [00: start the course](00-start-here.ipynb). Helpful: [01: Instruct](01-instruct.ipynb), sections 1 and 2. You may
-# skip any part whose heading says *optional*.
+# Before this: [00: start the course](00-start-here.ipynb). Helpful: [01: Instruct](01-instruct.ipynb), sections 1 and 2.
+# You may skip any part whose heading says *optional*.
+# `NameError` means that a cell above has not run yet: choose Run > Run All Above Selected Cell.
+
+# %% [markdown] tags=["learner"]
+# **This is the learner edition.** The exercises wait for your answers, and outputs appear when you run the cells.
+
+# %% [markdown] tags=["solution"]
+# **This is the solution edition.** The exercises are solved and all outputs are here. The edition for learners has the
+# same name, one folder up.
 
 # %%
 from labs_helper import check_setup
@@ -32,7 +40,7 @@ print(f"{model.name} is rounded in this notebook.")
 
 # %% [markdown]
 # Most labs use `instruct-tiny`, whose weights have 4 bits. This one begins with its twin, whose weights have 16 and went through
-# 6,500 steps of training without being rounded. It is small, so a few more bits or fewer take seconds to try. Section 10 is about
+# 7,600 steps of training without being rounded. It is small, so a few more bits or fewer take seconds to try. Section 10 is about
 # the real model.
 
 # %% [markdown] minutes=11
