@@ -40,7 +40,7 @@ print(f"{model.name} is rounded in this notebook.")
 
 # %% [markdown]
 # Most labs use `instruct-tiny`, whose weights have 4 bits. This one begins with its twin, whose weights have 16 and went through
-# 7,600 steps of training without being rounded. It is small, so a few more bits or fewer take seconds to try. Section 10 is about
+# 7,850 steps of training without being rounded. It is small, so a few more bits or fewer take seconds to try. Section 10 is about
 # the real model.
 
 # %% [markdown] minutes=11
