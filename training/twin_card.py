@@ -62,7 +62,8 @@ def write_card(name: str, checkpoints: Path = CHECKPOINTS) -> Path:
         fill(
             "They began as 4-bit weights, expanded, and then went through 7,850 steps of training none of which saw "
             f"rounded ones. `{name}` is this model after 300 more steps, which did. The weights are float16 and not "
-            "bfloat16: float16 keeps 11 bits of each, so what a rounding to fewer loses is lost by that rounding alone."
+            "bfloat16: float16 keeps 11 bits of each, so what a rounding to fewer loses is lost by that rounding alone. "
+            "Tokens that no training text has, such as most single bytes, keep what is left of their old rows."
         ),
         sizes(folder, config, result["parameters"]).replace(
             "4 bits in groups of 32, scales and norms fp32", "16 bits (float16), never rounded further"

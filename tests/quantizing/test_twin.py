@@ -37,7 +37,11 @@ def test_it_was_never_rounded(matrices):
         assert len(np.unique(matrix)) > 1000, name
         groups = np.sort(matrix.reshape(-1, 32), axis=-1)
         different = 1 + (np.diff(groups, axis=-1) > 0).sum(axis=-1)
-        assert (different > 16).mean() > 0.999, name  # a token that no text has keeps a row of next to nothing
+        few = different <= 16
+        if name == "model.embed_tokens":  # tokens that no text has, such as single bytes: their rows only shrank
+            assert few.mean() < 0.1 and np.abs(groups[few]).max() < 0.2 * np.median(np.abs(groups).max(axis=-1)), name
+        else:
+            assert few.mean() < 0.001, name
         assert relative_error(matrix, round_groups(matrix, 4).values) > 0.05, name
 
 
