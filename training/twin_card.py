@@ -12,7 +12,6 @@ from pathlib import Path
 from training.card import (
     OUT_OF_SCOPE,
     all_languages,
-    asked_samples,
     header,
     parameters,
     put,
@@ -40,7 +39,6 @@ def measure(name: str, seed: int, n: int, checkpoints: Path = CHECKPOINTS) -> di
         "n": n,
         "parameters": parameters(folder),
         "16-bit": evaluate(str(folder), seed, n)["tasks"],
-        "samples": asked_samples(folder.name, checkpoints),
     }
     write_json(folder / "evaluation.json", result)
     return result

@@ -424,7 +424,7 @@ def exercises() -> tuple[Exercise, ...]:
             instruct_experiments.needle,
             (
                 _("Change one line of crowded, and keep the rest: then you know what made the difference."),
-                _("Ask in a loop over the seeds 0 to 39, and count the answers that hold Ana's code."),
+                _("Ask in a loop over the seeds 0 to 39, and count the answers that hold the right code."),
                 _(
                     "by_guessing(found, asked, 1 / (others + 1)) below 0.05 means: better than guessing. Anything else "
                     "means: no better than guessing."

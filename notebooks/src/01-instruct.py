@@ -884,14 +884,15 @@ needle_heatmap(needles, takeaway="Nearly every code is found, at every depth and
 
 # %% [markdown]
 # Impressive? Look for a way to pass this test without understanding it. The text holds only one number. A model that
-# copies *any* number that it sees gets full marks, so this test proves little. Now put somebody else's code in as well,
-# and ask for Ana's. In how many of forty texts will the model be right?
+# copies *any* number that it sees gets full marks, so this test proves little. Now put other people's codes in as well,
+# and ask for Ana's. Ask the previous model, too. With three other codes in the text: in how many of forty texts will each be
+# right?
 
 # %% tags=["exercise"]
-predict("1.6b", ...)  # a number from 0 to 40
+predict("1.6b", ...)  # two numbers from 0 to 40: the previous model, this one
 
 # %% tags=["solution"]
-predict("1.6b", 40)  # a number from 0 to 40
+predict("1.6b", [40, 40])  # two numbers from 0 to 40: the previous model, this one
 
 # %%
 import random
@@ -909,24 +910,26 @@ def crowded(others, seed):
     return codes["Ana"], "Here is a text. " + " ".join(lines) + "\nWhat is the secret code of Ana?"
 
 
-def count_found(texts):
-    """How often the model gives Ana's code."""
-    return sum(code in bundled.ask(question, max_tokens=20).text for code, question in texts)
+def count_found(texts, model=bundled):
+    """How often the model gives the code that was asked for."""
+    return sum(code in model.ask(question, max_tokens=20).text for code, question in texts)
 
 
 rows, asked = [], 40
-for others, text in ((1, "1 other code"), (3, "3 other codes")):
-    found = count_found(crowded(others, seed) for seed in range(asked))
-    rows.append({"text": text, "found": found})
-display(reveal("1.6b", rows[0]["found"]))
-bars(rows, x="text", y="found", title="Ana's code found, beside other codes", unit="texts of 40",
-     maximum=asked, chance={"1 other code": asked / 2, "3 other codes": asked / 4},
-     takeaway="With other codes around, Ana's is found about as often as by guessing.")
+for others, text in ((0, "no other code"), (3, "3 other codes")):
+    for model in (previous, bundled):
+        found = count_found((crowded(others, seed) for seed in range(asked)), model)
+        rows.append({"text": text, "model": model.name, "found": found})
+assert rows[0]["found"] >= 36 and rows[2]["found"] + 10 < rows[3]["found"]
+display(reveal("1.6b", [row["found"] for row in rows[2:]]))
+bars(rows, x="text", y="found", group="model", title="Ana's code found", unit="texts of 40", maximum=asked, decimals=0,
+     chance={"3 other codes": asked / 4},
+     takeaway="With one code in the text the two models look alike. With four, they do not.")
 
 # %% [markdown]
-# The perfect score was an illusion. The model finds *a* code and copies it correctly. It does not find out whose code
-# it is: compare the bars with the guessing marks. Its training had up to four codes in a text, and still it did not
-# learn to connect a name with a number.
+# With one code in the text both models are perfect or nearly so. With four, one of them is still nearly always right, and the
+# other one often gives the code of somebody else: it copies correctly, and does not always find out **whose** code it is. The
+# first test could not tell the two apart.
 #
 # So vary the one thing that a test is meant to measure, and ask what a strategy without any understanding would score.
 # Is a result better than guessing? Count how often luck alone does as well:
@@ -938,11 +941,13 @@ def by_guessing(found, asked, share):
     return sum(math.comb(asked, k) * share**k * (1 - share) ** (asked - k) for k in counts)
 
 
-for others, row in zip((1, 3), rows):
-    luck = by_guessing(row["found"], asked, 1 / (others + 1))
-    print(f"{row['text']}: {row['found']} of {asked}; guessing does as well in {luck:.0%} of all tries")
+for row in rows[2:]:
+    luck = by_guessing(row["found"], asked, 1 / 4)
+    print(f"{row['model']}: {row['found']} of {asked}; guessing does as well in {luck:.1%} of all tries")
 
 # %% [markdown]
+# Better than guessing is not the same as reliable. Both are better than guessing.
+#
 # For the real model, the card prints **RULER**, harder tasks of this kind, from 4K to 128K tokens.
 
 # %%
@@ -953,27 +958,27 @@ benchmark_chart("long_context", ["Phi-3.5-mini-instruct"], test="RULER",
 # %% [markdown]
 # ### Exercise 1.7 (optional, hard, 12 minutes): judge a needle test of your own
 #
-# Can you help the model? Change *one* thing in `crowded`: Ana's code always last, other people's codes in words, another
-# language, a longer text, or "Ana's secret code" in place of "The secret code of Ana". Guess first. Ask at least 20
-# times. The verdict is `"better than guessing"` if luck does as well in fewer than 5% of all tries, else
+# Can you make it fail? Change *one* thing in `crowded`: "Ana's secret code" in place of "The secret code of Ana", Ana's code
+# always first, other people's codes in words, another language, or the code of a friend of Ana, whose name the text gives. Guess
+# first. Ask at least 20 times. The verdict is `"better than guessing"` if luck does as well in fewer than 5% of all tries, else
 # `"no better than guessing"`. Either is a result.
 
 # %% tags=["exercise"]
 others, asked = 1, 40
-found = ...  # how often your version finds Ana's code
+found = ...  # how often your version finds the code
 verdict = ...
 
 # %% tags=["solution"]
-def last(others, seed):
-    """Like `crowded`, with Ana's code always at the end."""
-    code, question = crowded(others, seed)
-    sentence = f"The secret code of Ana is {code}."
-    text, end = question.replace(f"{sentence} ", "").replace(f" {sentence}", "").split("\n")
-    return code, f"{text} {sentence}\n{end}"
+def of_a_friend(others, seed):
+    """Like `crowded`, but asks for the code of Ana's friend, and the text says who that is."""
+    text, question = crowded(others, seed)[1].split("\n")
+    codes = dict(re.findall(r"The secret code of (\S+) is (\d+)", text))
+    friend = next(name for name in codes if name != "Ana")
+    return codes[friend], f"{text} {friend} is the friend of Ana.\n{question.replace('of Ana', 'of the friend of Ana')}"
 
 
 others, asked = 1, 40
-found = count_found(last(others, seed) for seed in range(asked))
+found = count_found(of_a_friend(others, seed) for seed in range(asked))
 luck = by_guessing(found, asked, 1 / (others + 1))
 verdict = "better than guessing" if luck < 0.05 else "no better than guessing"
 print(f"{found} of {asked}; guessing does as well in {luck:.1%} of all tries")
@@ -1179,7 +1184,7 @@ def answers_now():
     return [mlx_lm.generate(student, student_tokenizer, prompt, max_tokens=24) for prompt in prompts]
 
 
-before, optimizer, losses_seen = answers_now(), optim.SGD(learning_rate=0.1), []
+before, optimizer, losses_seen = answers_now(), optim.SGD(learning_rate=0.3), []
 loss_and_gradient = nn.value_and_grad(student, loss_of)
 for _step in range(8):
     loss, gradient = loss_and_gradient(student)
@@ -1199,9 +1204,17 @@ for question, old, new in zip(others_asked, before, after):
 
 # %% [markdown]
 # The model learned the pair, and something that we did not intend. Look at Hanoi: the answer got short, and the country
-# is gone. One pair cannot say *what* was better about `Peru`. "Stop early" fits it as well as "name only the country".
-# Questions that look different kept their answers. This is why post-training takes many thousands of pairs of many
-# kinds, and why people then test again everything that the model could do before.
+# is gone. Is that one city's bad luck? Ask about twenty others:
+
+# %%
+others_named = [city["en"] for city in table("cities") if city["en"] != "Lima"][::4][:20]
+replies = [mlx_lm.generate(student, student_tokenizer, prompt_of(f"Where is {name}?"), max_tokens=24) for name in others_named]
+print(f"without a country: {sum('city in' not in reply for reply in replies)} of {len(replies)}, such as", replies[:4])
+
+# %% [markdown]
+# One pair cannot say *what* was better about `Peru`. "Stop early" fits it as well as "name only the country". Questions that
+# look different kept their answers, or most of them. This is why post-training takes many thousands of pairs of many kinds, and
+# why people then test again everything that the model could do before.
 
 # %%
 student = student_tokenizer = optimizer = gradient = None  # gives the memory back
@@ -1274,8 +1287,9 @@ print(", ".join(f"{bits} bits: {n} of 20" for bits, n in scores.items()))
 reveal("1.9a", min(bits for bits, n in scores.items() if n == 20))
 
 # %% [markdown]
-# At 3 bits perplexity rises, and the likeliest token changes at more places. The twenty questions show no loss:
-# the model knows these facts by heart. A measure that does not move does not prove that nothing was lost.
+# At 3 bits perplexity rises, and the likeliest token changes at one place in ten. Do twenty questions show that loss? That is
+# nearly luck. A model that is right nine times in ten gets all twenty in one set of eight (0.9 to the power of 20 is 0.12). A
+# measure that does not move does not prove that nothing was lost. [Lab 04](04-quantize.ipynb) asks more.
 #
 # How large are the files?
 

@@ -590,8 +590,7 @@ for bits in (16, 2):
     print(f"{bits:2} bits: codes: {score_with_cache(copies[16], needles, bits)}")
 
 # %% [markdown]
-# Few codes are lost, if any. Is the cache so robust, or is the test so easy? Ask something whose answer looks back at itself,
-# digit by digit:
+# Ten texts are few. Do the two intervals overlap? Ask more, and something whose answer looks back at itself, digit by digit:
 
 # %%
 sums = questions("sums")[::3]
@@ -601,8 +600,8 @@ for bits, score in cached.items():
 reveal("4.8a", {bits: round(score.share, 2) for bits, score in cached.items()})
 
 # %% [markdown]
-# A code is copied: one strong signal. A sum takes some ten steps, and each must find the right digit among others. A test
-# that nearly always passes says little about what it does not ask.
+# A code is copied: one strong signal. A sum takes some ten steps, and each must find the right digit among others. One
+# slip is enough. So the bits that a cache needs depend on what you ask.
 #
 # ### Exercise 4.7 (medium, 4 minutes): choose bits for the cache
 #

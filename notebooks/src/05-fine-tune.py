@@ -442,7 +442,7 @@ kinds.round(2)
 # %% [markdown]
 # None of them: all three learn the class, and all three forget. What differs is the cost. Full fine-tuning has eleven times as
 # many numbers to train, to keep and to carry as LoRA of rank 16. It works with a third of LoRA's rate here; with a sixth,
-# `1e-4`, it had learned only 0.38 of the class after 30 steps when we tried. DoRA costs a little more than LoRA and gains
+# `1e-4`, it had learned only 0.69 of the class after 30 steps when we tried. DoRA costs a little more than LoRA and gains
 # nothing on so easy a task. Its authors measured gains on larger models ([DoRA](https://arxiv.org/abs/2402.09353)).
 
 # %% [markdown] minutes=13
@@ -483,7 +483,7 @@ check("5.5", right)  # for help, run hint("5.5")
 
 # %% [markdown]
 # How many examples does a skill take? Begin with sixteen. `held_out` measures the loss of unseen rows every five steps, and
-# does not train on them. The training loss will fall to nothing. Where will the held-out loss be? It begins at 4.8.
+# does not train on them. The training loss will fall to nothing. Where will the held-out loss be? It begins at 7.3.
 
 # %% tags=["exercise"]
 predict("5.7a", ...)  # the loss of unseen rows after 40 steps
@@ -517,7 +517,7 @@ predict("5.7b", ...)  # 40 rows of digits that it never saw: which share will it
 predict("5.7b", 0.5)  # 40 rows of digits that it never saw: which share will it say backwards?
 
 # %%
-skill = start(model, skill_train, name="all-rows", held_out=skill_test, every=20, steps=100, rate=6e-4, scale=20.0).wait()
+skill = start(model, skill_train, name="all-rows", held_out=skill_test, every=20, steps=150, rate=6e-4, scale=20.0).wait()
 student = load("instruct", tier="tiny", adapter=skill.adapter)
 skill_score = score(student, skill_test, backwards)
 print("272 rows:", skill_score)
@@ -896,41 +896,55 @@ except LabError as problem:
     print(problem)
 
 # %% [markdown]
-# Fifth, prompts in the loss. Let every question begin with the same note, as many applications do, and train without a mask.
-# Count the share of the tokens that belong to answers first.
+# Fifth, prompts in the loss. Many applications put a page in front of a question. Put four sentences about cities there, others in
+# each example, and train without a mask. Count the share of the tokens that belong to answers first.
 
 # %%
 from labs_helper.tuning import answer_of, question_of
 
-note = "You help at the office of a school. Answer in one sentence, with the name of the person and the city. "
-noted, noted_later = ([talk(note + question_of(item), answer_of(item)) for item in items] for items in (train, held_out))
-example = encode(model.engine, noted[0])
+said = [f"{row.en} is a city in {row.country}." for row in cities.itertuples()]
+
+
+def with_pages(items, seed):
+    pages = random.Random(seed)
+    return [talk(" ".join(pages.sample(said, 4)) + "\n" + question_of(item), answer_of(item)) for item in items]
+
+
+example = encode(model.engine, with_pages(train, seed=0)[0])
 print(f"{len(example) - example.start} of {len(example)} tokens belong to the answer")
 
 # %% tags=["exercise"]
-predict("5.12a", ...)  # right answers of 32 after 25 steps, with the prompts in the loss
+predict("5.12a", ...)  # right answers of 96 after three trainings of 30 steps, with the prompts in the loss
 
 # %% tags=["solution"]
-predict("5.12a", 28)  # right answers of 32 after 25 steps, with the prompts in the loss
+predict("5.12a", 84)  # right answers of 96 after three trainings of 30 steps, with the prompts in the loss
 
 # %%
-def after_25_steps(whole):
-    made = start(model, noted, name="noted", steps=25, batch=4, rate=6e-4, whole=whole).wait()
-    return made, score(load("instruct", tier="tiny", adapter=made.adapter), noted_later)
+def after_30_steps(whole):
+    right = []
+    for seed in range(3):
+        made = start(model, with_pages(train, seed), name="pages", steps=30, batch=4, rate=6e-4, seed=seed, whole=whole).wait()
+        student = load("instruct", tier="tiny", adapter=made.adapter)
+        right.append(score(student, with_pages(held_out, seed + 100)).right)
+    return made, right
 
 
-trap, trapped = after_25_steps(whole=True)
+trap, trapped = after_30_steps(whole=True)
 print(trap, trapped, sep="\n")
-reveal("5.12a", trapped.right)
+reveal("5.12a", sum(trapped))
 
 # %% [markdown]
-# The loss fell as it should, and most answers are wrong. The training spent its steps on the note, which is the same in all 80
-# examples and counts more than the answers. The repair is the mask, `mask_prompt: true` in `mlx_lm`. Here it is the default:
+# The loss fell as it should, and most answers are wrong. The training spent its steps on guessing which city comes next on a
+# page, and nobody will ask for that. The repair is the mask, `mask_prompt: true` in `mlx_lm`. Here it is the default:
 
 # %%
-repair, repaired = after_25_steps(whole=False)
+repair, repaired = after_30_steps(whole=False)
 print(repair, repaired, sep="\n")
-assert repaired.right > 2 * trapped.right
+assert sum(repaired) > 1.3 * sum(trapped)
+
+# %% [markdown]
+# Why three trainings? One may come out the other way. With eight sentences on a page, two of six pairs did when we tried, and with
+# the same page in all examples the mask made no difference that we could tell.
 
 # %% [markdown]
 # Sixth, a rate that is too large. The loss explodes within a few steps. A training that notices keeps the last good adapter:
@@ -957,8 +971,8 @@ reveal("5.12b", sum(score(talker, held_out).stopped))
 
 # %% [markdown]
 # Many guides warn of answers that never end. Here the model still stops: it learned that long before, and a training of this
-# size does not take it away. A rougher one does: with 60 steps at a rate of `2e-3`, none of 16 answers ended when we tried, and
-# 12 of them were wrong as well. Teach the end all the same. It costs one token.
+# size does not take it away. A rougher one does: with 60 steps at a rate of `2e-3`, none of 32 answers ended when we tried, and
+# 27 of them were wrong as well. Teach the end all the same. It costs one token.
 
 # %% [markdown]
 # ## Recap

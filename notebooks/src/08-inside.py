@@ -740,7 +740,7 @@ for name, heads in sets.items():
     print(f"without {name:40} {lost.mean():5.2f} lost, plus or minus {1.96 * lost.std(ddof=1) / len(lost) ** 0.5:.2f}")
 
 # %% [markdown]
-# Compare each loss with the controls below it. Intact, the model is far from perfect here: it learned to repeat short texts, and not
+# Compare each loss with the controls below it. Intact, the model is not perfect here: it learned to repeat short texts, and not
 # six random words.
 
 # %% [markdown] minutes=10
@@ -798,7 +798,7 @@ listing(rows, takeaway="How many countries are the best token after each layer; 
         "name had after any layer.")
 
 # %% [markdown]
-# Read each row from left to right. Nearly all countries appear after the last layer only, and the English name never gets a chance in
+# Read each row from left to right. Most countries appear after the last layer only, and the English name never gets a chance in
 # another language. That is a null result twice: no early knowledge, and no English in between. It is one about what the **head
 # can read**. Earlier rows may hold the fact in another form. And four layers leave little room to know something and wait, so
 # nothing follows for a large model.
