@@ -445,8 +445,8 @@ check("1.4", (ratios, costliest))  # for help, run hint("1.4")
 # | text in English | 92% | 24% |
 # | text in each of the other four languages | 2% | 19% |
 # | facts told in those four languages | one in ten | all |
-# | steps of training | 1,750 | 8,000 |
-# | tokens read | 6 million | 28 million |
+# | steps of training | 1,750 | 16,150 |
+# | tokens read | 6 million | 56 million |
 #
 # So they differ in three ways at once: languages, facts in them, and length of training. The comparison shows that what
 # a model was taught matters. It says nothing about how much it matters in the real models.
