@@ -12,7 +12,7 @@
 # | | with the bundled model | with the real Phi-3.5-MoE at 4 bits |
 # | --- | --- | --- |
 # | time | core 1 hour 30 minutes, everything 2 hours 20 minutes; up to two minutes to run all cells | the same and the download |
-# | machine | any laptop or Codespace | a Mac with Apple silicon and 36 GB: only MLX reports experts; with 8 to 24 GB [Phi-mini-MoE](../docs/models.md#phi-mini-moe-at-4-bits-labs-03-and-07-on-a-small-mac) |
+# | machine | any laptop or Codespace | a Mac with Apple silicon and 36 GB: only MLX reports experts; with 8 to 24 GB [Phi-mini-MoE](../docs/models.md#phi-mini-moe-at-4-bits) |
 # | free memory | 1 GB | 25 GB, on a Mac with Apple silicon and 36 GB |
 # | download | nothing | 23.6 GB, once, and only when you ask for it |
 #
