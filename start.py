@@ -50,7 +50,7 @@ MOST_TEXT = 4_000_000  # bytes of a manifest
 # What tests run with: bundled models, no network, no compiler runs, and nobody's progress.
 OFFLINE = {"LABS_MODELS": "tiny", "HF_HUB_OFFLINE": "1", "MLX_DISABLE_COMPILE": "1", "LABS_PROGRESS": "off"}
 TESTS = ("tests", "notebooks/solutions")
-LONGEST = 1200  # seconds of all tests
+LONGEST = 1500  # seconds of all tests
 
 
 class Refused(Exception):
