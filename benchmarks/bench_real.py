@@ -2,7 +2,7 @@
 
     python -m benchmarks real [--layers 32] [--tokens 16] [--runs 3] [--torch PYTHON] [--folder DIR] [--json FILE]
 
-First all files are made: 7 GB in a temporary folder, removed at the end, or in a folder that --keep names. The
+First all files are made: 8 GB in a temporary folder, removed at the end, or in a folder that --keep names. The
 largest of the processes, transformers, needs 9 GB of memory. Each side runs in a process of its own, at most --limit
 seconds:
   llama.cpp     through labs_helper and through llama.cpp's own loop on the same open model, runs taken in turn
