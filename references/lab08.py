@@ -89,6 +89,9 @@ HEADS = tuple(  # queries of the newest tokens, keys and values of all
     tuple(_numbers(count, 4, seed=10 * seen + n) for n, count in enumerate((new, seen, seen)))
     for new, seen in ((3, 3), (5, 5), (2, 6), (1, 4))
 )
+# Large scores, for which exp alone overflows: 1,000.
+LARGE = [[40.0, 0.0, 0.0, 0.0]] * 2, [[50.0, 0.0, 0.0, 0.0], [49.9, 1.0, 0.0, 0.0]]
+HEADS += ((*LARGE, [[1.0, 2.0, 0.0, 1.0], [3.0, 4.0, 1.0, 0.0]]),)
 
 
 def _head(
@@ -97,6 +100,8 @@ def _head(
     axis: int = -1,
     after: bool = False,
     soft: bool = True,
+    hide_by: float = -np.inf,
+    lowered: bool = True,
 ) -> Callable[..., Array]:
     def attend(q: Array, k: Array, v: Array) -> Array:
         scores = q @ k.T / scale(q)
@@ -104,9 +109,9 @@ def _head(
         if not soft:
             return np.where(hide, 0, scores) @ v
         if not after:
-            scores = np.where(hide, -np.inf, scores)
-        with np.errstate(invalid="ignore"):
-            e = np.exp(scores - scores.max(axis, keepdims=True))
+            scores = np.where(hide, hide_by, scores)
+        with np.errstate(invalid="ignore", over="ignore"):
+            e = np.exp(scores - scores.max(axis, keepdims=True) if lowered else scores)
             shares = e / e.sum(axis, keepdims=True)
         return (np.where(hide, 0, shares) if after else shares) @ v
 
@@ -199,6 +204,9 @@ def references() -> list[Reference]:
                 "no epsilon": _norm_by(lambda x, eps: np.sqrt((x * x).mean(-1, keepdims=True))),
                 "epsilon outside": _norm_by(lambda x, eps: np.sqrt((x * x).mean(-1, keepdims=True)) + eps),
                 "mean taken away": _centred,
+                "standardized": lambda x, weight, eps: (
+                    (x - x.mean(-1, keepdims=True)) / (x.std(-1, keepdims=True) + eps) * weight
+                ),
                 "no root": _norm_by(lambda x, eps: (x * x).mean(-1, keepdims=True) + eps),
                 "sum": _norm_by(lambda x, eps: np.sqrt((x * x).sum(-1, keepdims=True) + eps)),
                 "wrong axis": _norm_by(lambda x, eps: np.sqrt((x * x).mean(0, keepdims=True) + eps)),
@@ -229,7 +237,9 @@ def references() -> list[Reference]:
             {
                 "no mask": _head(hidden=lambda ones, old: ~ones),
                 "mask the wrong way": _head(hidden=lambda ones, old: np.tril(ones, old - 1)),
+                "mask the wrong way, as without a cache": _head(hidden=lambda ones, old: np.tril(ones, -1)),
                 "itself hidden": _head(hidden=np.triu),
+                "itself hidden by a large number": _head(hidden=np.triu, hide_by=-1e9),
                 "new tokens as if they came first": _head(hidden=lambda ones, old: np.triu(ones, 1)),
                 "masked after softmax": _head(after=True),
                 "no scale": _head(scale=lambda q: 1.0),
@@ -237,6 +247,7 @@ def references() -> list[Reference]:
                 "scale by tokens": _head(scale=lambda q: len(q) ** 0.5),
                 "wrong axis": _head(axis=0),
                 "no softmax": _head(soft=False),
+                "overflow": _head(lowered=False),
             },
             made=_arrays,
             kept=_kept,

@@ -97,6 +97,7 @@ def _rms_norm(value: object) -> str:
             ),
             "epsilon outside": _("eps belongs inside the square root, added to the mean of the squares."),
             "mean taken away": _("This takes the mean away, as LayerNorm does. RMSNorm only divides."),
+            "standardized": _("This takes the mean away, as LayerNorm does. RMSNorm only divides."),
             "no root": _("The square root is missing: divide by the root of the mean of the squares."),
             "sum": _("This divides by the root of the sum. Take the mean, or a wide model shrinks its numbers more."),
             "wrong axis": _("The mean goes over the tokens. Each token is normed by itself: axis=-1, keepdims=True."),
@@ -141,7 +142,11 @@ def _attend(value: object) -> str:
         {
             "no mask": _("There is no mask: the first token already sees the last one, and so the answer."),
             "mask the wrong way": _("The mask is the wrong way round: tokens look ahead, and not back."),
+            "mask the wrong way, as without a cache": _(
+                "The mask is the wrong way round: tokens look ahead, and not back."
+            ),
             "itself hidden": _("A token may look at itself: hide what comes after it, and no more. The first has nan."),
+            "itself hidden by a large number": _("A token may look at itself: hide what comes after it, and no more."),
             "new tokens as if they came first": _(
                 "Right as long as all tokens are new. With old keys in front, the last query belongs to the last key: "
                 "start the mask at k=len(k) - len(q) + 1."
@@ -154,6 +159,10 @@ def _attend(value: object) -> str:
             "scale by tokens": _("You divide by the root of the number of tokens. Take the size of a head, D."),
             "wrong axis": _("The softmax goes over the tokens that look. Take the last axis: each row sums to 1."),
             "no softmax": _("The softmax is missing: scores are no shares."),
+            "overflow": _(
+                "Right for small scores. With large ones exp overflows and the shares are nan: subtract the largest "
+                "score of each row before exp."
+            ),
             "": _("scores = q kᵀ / sqrt(D); -inf above the diagonal; softmax of each row; times v."),
         },
     )

@@ -7,7 +7,6 @@ from typing import Any
 
 import firefox
 from selenium import webdriver
-from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 _HELD = (Keys.SHIFT, Keys.CONTROL)  # at the beginning of a press, it is held during the rest
@@ -61,12 +60,7 @@ class InChromium:
         """Press keys where the focus is; `Keys.SHIFT + Keys.TAB` is one press, and a word is typed."""
         for text in texts:
             for together in presses(text):
-                chain = ActionChains(self._driver)
-                for key in together:
-                    chain.key_down(key)
-                for key in reversed(together):
-                    chain.key_up(key)
-                chain.perform()
+                self._driver.switch_to.active_element.send_keys(*together)
 
     def click(self, element: str) -> None:
         """Click what a function of JavaScript gives."""
