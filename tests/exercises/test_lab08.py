@@ -22,7 +22,9 @@ def message(number, value, *, passed):
 
 @pytest.mark.parametrize(("number", "mistake"), MISTAKES)
 def test_a_mistake_is_told_apart_from_all_others(number, mistake):
-    others = [name for name in FUNCTIONS[number].mistakes if name != mistake]
+    # After a comma is another form of the same mistake, with the same sentence.
+    one = mistake.partition(",")[0]
+    others = [name for name in FUNCTIONS[number].mistakes if name.partition(",")[0] != one]
     said = message(number, FUNCTIONS[number].mistakes[mistake], passed=False)
     told = {name: message(number, FUNCTIONS[number].mistakes[name], passed=False) for name in others}
     assert said.rpartition("returned")[2] not in [text.rpartition("returned")[2] for text in told.values()]
