@@ -21,6 +21,7 @@ _FORMULA = re.compile(r"(?<![\\$])\$(?=[^\s$])([^$\n]*[^\s$\\])\$(?!\d)")
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>|<!--.*?-->")
 _PLACE = re.compile(r"\{(?!\w+: )[^{}]*(?:\{[^{}]*\}[^{}]*)*\}")  # {size: a number} is a dict that is described
 _ESCAPE = re.compile(r"\\[nrt]")
+_EMPHASIS = re.compile(r"(\*{1,2})(?=\S)(.+?)(?<=\S)\1")
 _BOLD = re.compile(r"\*\*")
 _MARKS = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 _AFTER_A_PLACE = re.compile(
@@ -101,6 +102,20 @@ def _numbers(english: str, translation: str, _kind: Kind | None) -> str:
     )
 
 
+def _emphasis(_english: str, translation: str, kind: Kind | None) -> str:
+    """In Markdown a mark between a bracket and a letter does not close: **토큰(token)**은 stays as it is written."""
+    if kind not in ("heading", "paragraph", "list item", "table row"):
+        return ""
+    text = _CODE.sub("`", translation)
+    for span in _EMPHASIS.finditer(text):
+        before, after = text[span.start() - 1 : span.start()], text[span.end() : span.end() + 1]
+        if (before.isalnum() and not span[2][0].isalnum()) or (after.isalnum() and not span[2][-1].isalnum()):
+            return _("Markdown does not see the emphasis of {text!r}: move the bracket or the letter").format(
+                text=span[0]
+            )
+    return ""
+
+
 def _quotes(_english: str, translation: str, kind: Kind | None) -> str:
     return _("a double quote would end the alt text") if kind == "alt text" and '"' in translation else ""
 
@@ -152,6 +167,7 @@ _CHECKS = (
     _same(lambda: _("line ends and tabs differ"), lambda text: iter(_ESCAPE.findall(_CODE.sub("", text)))),
     _numbers,
     _edges,
+    _emphasis,
     _quotes,
     _marks,
     _columns,
