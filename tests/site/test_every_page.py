@@ -35,6 +35,7 @@ def look(chromium, address: str, asked: bool) -> list[str]:
             answered(chromium)
         wrong += [f"{theme}: {finding}" for finding in findings(chromium)]
     chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
+    call(chromium, "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")  # drawn
     width = chromium.execute_script("return document.documentElement.scrollWidth")
     if width > PHONE["width"]:
         wrong.append(f"{width} pixels wide on a screen of 320")

@@ -194,6 +194,19 @@ def test_every_page_gets_the_policy_once(tmp_path):
     assert page.read_text("utf-8").count("Content-Security-Policy") == 1
 
 
+def test_what_the_theme_leaves_out_is_added_once(tmp_path):
+    page = tmp_path / "a.html"
+    body = (
+        '<p class="caption" role="heading">a</p><aside class="toc-drawer no-toc"></aside><th class="head"><p></p></th>'
+    )
+    page.write_text(f'<html><head><meta charset="utf-8"/></head><body>{body}</body></html>', "utf-8")
+    for _build in range(2):
+        publish.protect(tmp_path)
+    text = page.read_text("utf-8")
+    assert text.count('aria-level="2"') == text.count("aria-label=") == text.count("<td></td>") == 1
+    assert "<th" not in text
+
+
 def test_the_service_worker_keeps_the_shell_and_its_version_follows_the_content(tmp_path):
     files = {
         "index.html": '<link href="a.css?v=1"><script src="x/a.js"></script>',

@@ -18,6 +18,13 @@ _SCRIPT = re.compile(r"<script\b([^>]*)>(.*?)</script>", re.S | re.I)
 _DATA = re.compile(r"""\btype=["']?(?!text/javascript|module)[\w.+-]+/[\w.+-]+""", re.I)
 _META = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>\n?')
 _HANDLER = re.compile(r'\son\w+="([^"]*)"')
+# What Sphinx and its theme leave out for people who listen to a page.
+_MENDED = {
+    re.compile(r'(<p class="caption" role="heading")>'): r'\1 aria-level="2">',
+    re.compile(r'(<aside class="sidebar-drawer")>'): r'\1 aria-label="All pages">',
+    re.compile(r'(<aside class="toc-drawer[^"]*")>'): r'\1 aria-label="This page">',
+    re.compile(r"<th\b[^>]*>(?:\s|<p></p>)*</th>"): "<td></td>",  # the corner of a table
+}
 _FETCHED = re.compile(r"""<(?:link|script|img)\b[^>]*?\b(?:href|src)=["']([^"'#]+)["']""")
 _IMPORTED = re.compile(r"""\bfrom "\./([\w.-]+)";""")
 
@@ -41,7 +48,7 @@ def manifest(folder: Path) -> dict[str, Any]:
 
 
 def protect(site: Path) -> int:
-    """Put a policy into each page that allows this site alone; returns the number of pages.
+    """Put a policy into each page that allows this site alone, and what the theme forgot; returns the number of pages.
 
     Example:
         protect(Path("build/site"))
@@ -49,6 +56,8 @@ def protect(site: Path) -> int:
     pages = sorted(site.rglob("*.html"))
     for path in pages:
         page = _META.sub("", path.read_text("utf-8"))
+        for wrong, right in _MENDED.items():
+            page = wrong.sub(right, page)
         head, charset, rest = re.split(r"(<meta charset=[^>]*>\s*)", page, maxsplit=1, flags=re.I)
         tag = f'<meta http-equiv="Content-Security-Policy" content="{policy(page)}">\n'
         path.write_text(f"{head}{charset}{tag}{rest}", "utf-8")

@@ -38,5 +38,14 @@ if (form) {
   });
 }
 
+// What can be moved sideways can be moved with the keyboard, too.
+const wide = document.querySelectorAll("pre, figure, .table-wrapper, .math-wrapper, [style*=overflow]");
+const watched = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+  }
+});
+for (const box of wide) watched.observe(box);
+
 const places = document.querySelectorAll(".labs-try");
 if (places.length) import("./try.js").then(({ show }) => places.forEach((place) => show(place, ROOT)));
