@@ -190,7 +190,7 @@ predict("0.5a", ...)
 predict("0.5a", 3)
 
 # %%
-outside = ["How does a car engine work?", "Where is Atlantis?", "Translate 'computer' into Spanish."]
+outside = ["How does a car engine work?", "Where is Atlantis?", "Translate 'telephone' into Spanish."]
 said = [model.ask(question, max_tokens=40).text for question in outside]
 reveal("0.5a", sum("not know" in text for text in said))
 
@@ -201,8 +201,8 @@ for question, text in zip(outside, said):
 # %% [markdown]
 # Where it does not say so, it sounds just as sure as before. Its training taught it to say "I do not know that" about places and
 # topics, with hundreds of examples. Nobody showed it a word that it could not translate, so it answers in the usual form, with a
-# word that it knows. Large models make this mistake less often and hide it better. So this course keeps asking: **how would you
-# notice?**
+# word that it knows: *melocotón* is a peach. Large models make this mistake less often and hide it better. So this course keeps
+# asking: **how would you notice?**
 #
 # Your turn: put your own question between the quotes.
 
