@@ -254,7 +254,11 @@ def caption(takeaway: str, source: str = "") -> str:
         parts.append(f"<strong>{mark}</strong> {escape(takeaway)}")
     if source:
         parts.append(f"<small>{escape(source_line(source))}</small>")
-    return f'<figcaption style="margin-top:0.3em;line-height:1.4;overflow-wrap:anywhere">{"<br>".join(parts)}</figcaption>' if parts else ""
+    return (
+        f'<figcaption style="margin-top:0.3em;line-height:1.4;overflow-wrap:anywhere">{"<br>".join(parts)}</figcaption>'
+        if parts
+        else ""
+    )
 
 
 def source_line(source: str) -> str:
