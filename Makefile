@@ -79,8 +79,9 @@ lab-in-english: $(READY) blas-note
 		--ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks/00-start-here.ipynb \
 		$(if $(filter 0,$(BROWSER)),--no-browser) $(if $(filter 0,$(shell id -u)),--allow-root)
 
-# Two files at a time: most tests use one core, or wait for a process of their own.
-TWO := -n 2 --dist loadfile
+# Two files at a time: most tests use one core, or wait for a process of their own. WORKERS=4 on a machine with more.
+WORKERS ?= 2
+TWO := -n $(WORKERS) --dist loadfile
 
 test: $(READY) blas-note
 	$(PYTEST) $(TESTS) $(TWO) -m "not browser and not hub and not engines and not training and not site" --nbval-lax --nbval-current-env --nbval-cell-timeout=60
