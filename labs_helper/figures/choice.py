@@ -36,12 +36,11 @@ class Entry(NamedTuple):
     facts: str
 
 
-# In command mode JupyterLab takes arrows and letters from every control: "d d" in the list would delete the cell. A key
-# that the list uses ends there. Tab, Escape, Ctrl+S and Shift+Enter stay JupyterLab's.
-_KEYS = (
-    "if(!(event.ctrlKey||event.metaKey||event.altKey||/^(Tab|Escape|F\\d+)$/.test(event.key)"
-    "||event.shiftKey&&event.key==='Enter'))event.stopPropagation()"
-)
+# In command mode JupyterLab takes arrows and letters from every control: "d d" in the list would delete the cell. It
+# passes over what has this attribute. While Ctrl or Shift is held the attribute is gone, so that Ctrl+S and Shift+Enter
+# stay JupyterLab's.
+_UNSEEN = "data-lm-suppress-shortcuts"
+_KEYS = f"this.toggleAttribute('{_UNSEEN}',!(event.ctrlKey||event.metaKey||event.altKey||event.shiftKey))"
 # A browser that cannot tell which line is chosen, and a viewer that takes the style away, show the facts of all.
 _STYLE = """
 .labs-choice select{display:block;width:100%;max-width:60em;font:inherit;margin:.3em 0;padding:2px;
@@ -97,6 +96,7 @@ def choice(picture: str, label: str, entries: Sequence[Entry], *, chosen: int = 
     size = max(2, min(LINES, len(entries)))  # with one line it would be a menu that has to be opened first
     return (
         f'<div class="labs-choice"><style>{style}</style>{picture}'
-        f'<label>{escape(label)}<select size="{size}" onkeydown="{escape(_KEYS)}">{options}</select></label>'
+        f'<label>{escape(label)}<select size="{size}" {_UNSEEN} onkeydown="{escape(_KEYS)}" onkeyup="{escape(_KEYS)}">'
+        f"{options}</select></label>"
         f'<div class="labs-facts labs-of" role="status">{facts}</div></div>'
     )

@@ -54,19 +54,28 @@ function onEnter(field, act) {
 
 // In command mode JupyterLab's selectors match a control itself: arrow keys leave a list, and "d d" on a button deletes
 // the cell. JupyterLab listens on the document. So a key that a control of ours uses ends at the body, after the
-// control has had it; every other one goes on: Tab, Escape, Ctrl+S, Ctrl+Shift+C.
+// control has had it; every other one goes on: Tab, Escape, Ctrl+S, Ctrl+Shift+C. Notebook 7 listens before the control
+// has the key; it passes over what has the attribute UNSEEN.
 const CONTROL = "button, input, select, textarea, a, summary, [tabindex]";
 const EDITS = /^([acvxyz]|Arrow.*|Home|End|Backspace|Delete|Insert|Enter)$/i;
-function keepKeys(event) {
+const UNSEEN = "data-lm-suppress-shortcuts";
+function isOurs(event) {
   const view = event.target.closest?.(".labs-view");
-  if (!view || !view.contains(event.target.closest(CONTROL))) return;
+  if (!view || !view.contains(event.target.closest(CONTROL))) return false;
   const typing = event.target.matches("textarea, input:not([type=checkbox], [type=radio])");
   if (event.ctrlKey || event.metaKey || event.altKey) {
-    if (!typing || (event.shiftKey && !event.key.startsWith("Arrow")) || !EDITS.test(event.key)) return;
-  } else if (/^(Tab|Escape|F[0-9]+)$/.test(event.key) || (!typing && event.shiftKey && event.key === "Enter")) {
-    return;
+    return typing && !(event.shiftKey && !event.key.startsWith("Arrow")) && EDITS.test(event.key);
   }
-  event.stopPropagation();
+  return !(/^(Tab|Escape|F[0-9]+)$/.test(event.key) || (!typing && event.shiftKey && event.key === "Enter"));
+}
+function keepKeys(event) {
+  if (isOurs(event)) event.stopPropagation();
+}
+function hideKeys(event) {
+  if (!isOurs(event)) return;
+  const { target } = event;
+  target.setAttribute(UNSEEN, "");
+  setTimeout(() => target.removeAttribute(UNSEEN));
 }
 
 // -- the view --------------------------------------------------------------------------------------------------------
@@ -177,6 +186,7 @@ function start({ model, el, signal }, show) {
   if (!window.labsViewKeys) {
     window.labsViewKeys = keepKeys;
     document.body.addEventListener("keydown", keepKeys);
+    window.addEventListener("keydown", hideKeys, true);
   }
   show(new View({ model, el, signal }));
 }
