@@ -6,6 +6,7 @@ import english
 import pytest
 
 from labs_helper import check, cli, hint, load, predict, reveal
+from labs_helper.common import settings
 from labs_helper.common.translate import speaking
 from labs_helper.errors import LabError
 
@@ -60,6 +61,14 @@ def test_errors_and_refusals(go_wrong):
             said = str(error)
     assert any("가" <= letter <= "힣" for letter in said), said
     assert english.found(said.splitlines(), NAMES) == []
+
+
+@pytest.mark.parametrize("setting", [settings.MEMORY_GB, settings.KEEP_MODELS], ids=lambda setting: setting.name)
+def test_what_a_setting_may_hold(setting, monkeypatch):
+    monkeypatch.setenv(setting.name, "what nobody knows")
+    with pytest.raises(LabError) as refused:
+        setting.get()
+    assert english.found(str(refused.value).splitlines(), (r"'what nobody knows'", *NAMES)) == []
 
 
 @pytest.mark.parametrize("answer", [..., "China", "Kenya", 3, None, ["China"], ""])

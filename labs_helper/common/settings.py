@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from labs_helper.common.translate import _
+from labs_helper.common.translate import _, of_table
 from labs_helper.errors import BadRequest
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ class Setting(Generic[T]):
         except (ValueError, OverflowError):
             raise BadRequest(
                 _("{name} is {text!r}.").format(name=self.name, text=text),
-                _("Set it to {valid}, or unset it.").format(valid=self.valid),
+                _("Set it to {valid}, or unset it.").format(valid=of_table(self.valid)),
             ) from None
 
 

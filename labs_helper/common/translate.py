@@ -57,6 +57,15 @@ def of_page(text: str) -> str:
     return _looked_up(text)
 
 
+def of_table(text: str) -> str:
+    """The translation of words in a table of the package, such as what a setting may hold; the extraction knows where.
+
+    Example:
+        of_table("a folder")      # 'a folder'
+    """
+    return _looked_up(text)
+
+
 def _n(one: str, many: str, count: int) -> str:
     """The singular or plural sentence for a count.
 

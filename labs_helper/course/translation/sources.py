@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -129,9 +130,28 @@ def _messages(package: Path) -> Iterator[Unit]:
         one, many = (message, "") if isinstance(message, str) else message[:2]
         if one:
             yield Unit(one, many, note=Path(file).as_posix())
+    yield from _settings(package / "common" / "settings.py")
     for page in sorted(package.rglob("*.html")):
         for match in PAGE_WORDS.finditer(page.read_text("utf-8")):
             yield Unit(match[1], note=page.relative_to(package).as_posix())
+
+
+def _settings(file: Path) -> Iterator[Unit]:
+    """What each setting may hold: the fourth argument of `Setting`, a text or the name of one."""
+    tree = ast.parse(file.read_text("utf-8")) if file.is_file() else ast.Module([], [])
+    named = {
+        target.id: node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Setting":
+            valid = node.args[3]
+            words = named.get(valid.id) if isinstance(valid, ast.Name) else getattr(valid, "value", None)
+            if isinstance(words, str):
+                yield Unit(words, note="common/settings.py")
 
 
 def missing(error: ImportError) -> LabError:
