@@ -87,7 +87,7 @@ class Page(HTMLParser):
     def __init__(self, html):
         super().__init__()
         self.language, self.levels, self.problems, self.text = None, [], [], []
-        self._quiet = 0
+        self._quiet = self._label = 0
         self.feed(html)
 
     def handle_starttag(self, tag, attributes):
@@ -100,7 +100,9 @@ class Page(HTMLParser):
             self.problems.append(f"img without alt: {str(values)[:80]}")
         if tag == "svg" and not ({"aria-label", "aria-labelledby", "aria-hidden"} & set(values)):
             self.problems.append(f"svg without a name: {str(values)[:80]}")
-        if tag in ("input", "select", "textarea", "iframe") and not ({"aria-label", "title"} & set(values)):
+        self._label += tag == "label"
+        named = self._label or {"aria-label", "title"} & set(values)  # a label around a control names it
+        if tag in ("input", "select", "textarea", "iframe") and not named:
             self.problems.append(f"{tag} without a label")
         if int(values.get("tabindex") or 0) > 0:
             self.problems.append("a tabindex above 0 changes the order of the keyboard")
@@ -108,6 +110,7 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag):
         self._quiet -= tag in ("script", "style")
+        self._label -= tag == "label"
 
     def handle_data(self, data):
         if not self._quiet:
