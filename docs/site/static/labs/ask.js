@@ -21,9 +21,10 @@ let stopping; // the AbortController of what runs
 // -- loading ------------------------------------------------------------------------------------------------------
 
 async function load(model) {
-  let got = 0;
+  let [got, loading] = [0, true];
   const heard = (bytes) => {
     got += bytes;
+    if (!loading) return; // it has failed, and what still arrives must not hide why
     say(`Loading ${model.name}: ${megabytes(got)}.`);
     at("progress").value = Math.min(1, got / 5.4e6);
   };
@@ -40,6 +41,7 @@ async function load(model) {
     at("again").hidden = false;
     throw error;
   } finally {
+    loading = false;
     at("progress").hidden = true;
   }
 }

@@ -18,16 +18,16 @@ export function show(place, root) {
 }
 
 async function run(asked, root, button, state, results) {
-  button.disabled = true;
+  button.disabled = true; // until all is done or something has failed
+  let got = 0;
   try {
     if (!loaded.has("engine")) loaded.set("engine", new Engine(root));
     if (!loaded.has(asked.model)) loaded.set(asked.model, new Model(asked.model, loaded.get("engine")));
     const model = loaded.get(asked.model);
-    let got = 0;
     state.textContent = `Loading ${asked.model}.`;
     await model.load((bytes) => {
       got += bytes;
-      state.textContent = `Loading ${asked.model}: ${megabytes(got)}.`;
+      if (button.disabled) state.textContent = `Loading ${asked.model}: ${megabytes(got)}.`;
     });
     results.replaceChildren();
     let same = 0;
