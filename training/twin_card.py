@@ -58,9 +58,9 @@ def write_card(name: str, checkpoints: Path = CHECKPOINTS) -> Path:
             "nothing here says anything about the quality of Phi-3.5."
         ),
         fill(
-            "They began as 4-bit weights, expanded, and then went through 7,850 steps of training none of which saw "
-            f"rounded ones. `{name}` is this model after 300 more steps, which did. The weights are float16 and not "
-            "bfloat16: float16 keeps 11 bits of each, so what a rounding to fewer loses is lost by that rounding alone. "
+            "They began as 4-bit weights, expanded, and then went through 7,850 steps of training that saw no rounded "
+            f"ones. `{name}` is this model after 300 more steps, which did. The weights are float16 and not bfloat16: "
+            "float16 keeps 11 bits of each, so what a rounding to fewer loses is lost by that rounding alone. "
             "Tokens that no training text has, such as most single bytes, keep what is left of their old rows."
         ),
         sizes(folder, config, result["parameters"]).replace(
