@@ -41,10 +41,11 @@ class Entry(NamedTuple):
 # stay JupyterLab's.
 _UNSEEN = "data-lm-suppress-shortcuts"
 _KEYS = f"this.toggleAttribute('{_UNSEEN}',!(event.ctrlKey||event.metaKey||event.altKey||event.shiftKey))"
-# A browser that cannot tell which line is chosen, and a viewer that takes the style away, show the facts of all.
+# A browser that cannot tell which line is chosen, and a viewer that takes the style away, as JupyterLab does with a
+# notebook that is not trusted, show the facts of the first choice alone.
 _STYLE = """
-.labs-choice select{display:block;width:100%;max-width:60em;font:inherit;margin:.3em 0;padding:2px;
-color:var(--jp-content-font-color1,CanvasText);background:var(--jp-layout-color1,Canvas);
+.labs-choice select{display:block;box-sizing:border-box;width:100%;max-width:60em;font:inherit;margin:.3em 0;
+padding:2px;color:var(--jp-content-font-color1,CanvasText);background:var(--jp-layout-color1,Canvas);
 border:1px solid var(--jp-border-color1,#8a8a8a);border-radius:3px}
 .labs-choice option{padding:2px 6px;background:none;color:inherit}
 .labs-choice option:checked{font-weight:bold;color:var(--jp-layout-color1,Canvas);
@@ -52,7 +53,7 @@ background:linear-gradient(var(--jp-content-font-color1,CanvasText),var(--jp-con
 .labs-choice select:focus-visible{outline:2px solid var(--jp-ui-font-color0,CanvasText);outline-offset:1px}
 .labs-choice i{position:absolute;box-sizing:border-box;border:solid #000;outline:2px solid #fff;
 pointer-events:none;display:none}
-@supports selector(:has(a)){.labs-facts>div{display:none}RULES{display:block}}
+@supports selector(:has(a)){.labs-facts>div{display:none!important}RULES{display:block!important}}
 @media print{.labs-choice label{display:none}}
 """
 
@@ -92,7 +93,8 @@ def choice(picture: str, label: str, entries: Sequence[Entry], *, chosen: int = 
     options = "".join(
         f"<option{' selected' if n == chosen else ''}>{escape(entry.line)}</option>" for n, entry in enumerate(entries)
     )
-    facts = "".join(f"<div>{entry.facts}</div>" for entry in entries)
+    hidden = ' style="display:none"'
+    facts = "".join(f"<div{'' if n == chosen else hidden}>{entry.facts}</div>" for n, entry in enumerate(entries))
     size = max(2, min(LINES, len(entries)))  # with one line it would be a menu that has to be opened first
     return (
         f'<div class="labs-choice"><style>{style}</style>{picture}'

@@ -57,6 +57,8 @@ def test_the_list_begins_at_the_sharpest_look_and_frames_its_row():
         ("", "1: b looked at a (0) 75%"),
         (" selected", "2: c looked at b (1) 75%"),
     ]
+    # Where a viewer takes the style away, only the first choice has its facts seen.
+    assert re.findall(r'<div( style="display:none")?><table', html) == [' style="display:none"', ""]
     boxes = [dict(re.findall(r"(left|top|width|height):([\d.]+)%", frame)) for frame in re.findall("<i [^>]*>", html)]
     below = float(boxes[1]["top"]) - float(boxes[0]["top"])
     assert below == pytest.approx(float(boxes[0]["height"]), abs=0.02) and boxes[0]["left"] == boxes[1]["left"]
