@@ -31,6 +31,7 @@ OF_MODELS = (
     r"You could visit[^\n]*",
     r"I do not know that(?:\. It is outside my small world\.)?",
     r"What would you like to know",
+    r"[^\n]*<\|end\|><\|user\|>[^\n]*",  # an answer that nothing stopped
 )
 ALLOWED = (*MENUS, *OF_OTHERS, *TERMS, *OF_MODELS)
 
