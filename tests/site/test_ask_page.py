@@ -127,7 +127,7 @@ def test_a_text_that_is_too_long_is_refused(site, chromium):
 def test_a_longer_prompt_takes_the_long_table_as_the_package_does(site, chromium):
     from labs_helper import load
 
-    text = "Remember the code 4711. " + "Lima is a city in Peru. " * 35 + "What is the code?"
+    text = "Nairobi is a city in Kenya. " * 35 + "Where is Lima?"
     chromium.get(site.address + "ask/")
     here = call(chromium, ASK_ALL, [[{"role": "user", "content": text}]], 24, "instruct-tiny")
     there = load("instruct", tier="tiny").ask(text, max_tokens=24)
@@ -167,6 +167,7 @@ def test_a_cell_of_a_lab_can_be_tried(site, chromium):
     buttons = "return [...document.querySelectorAll('.labs-try button:not(.token)')]"
     until(lambda: chromium.execute_script(buttons), 120, "a button below a cell")
     for button in chromium.execute_script(buttons):
+        chromium.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", button)
         button.click()
     said = "return [...document.querySelectorAll('.labs-try [role=status]')].map((state) => state.textContent)"
     until(
