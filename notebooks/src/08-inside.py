@@ -544,7 +544,9 @@ def nucleus(chances, top_p):
 check("8.9", nucleus)  # for help, run hint("8.9")
 
 # %%
-chances = parts.softmax(true.run(model.prompt("Name a colour.").ids).logits[-1].astype(float))
+begun = model.ask("Name a colour.").tokens[:3]
+print("after", *(token.piece for token in begun))
+chances = parts.softmax(true.run([*model.prompt("Name a colour.").ids, *(token.id for token in begun)]).logits[-1].astype(float))
 for top_p in (0.5, 0.9, 0.99):
     stay = (np.sort(chances)[::-1].cumsum() < top_p).sum() + 1
     print(f"top_p {top_p}: {stay} of {len(chances)} tokens stay")
@@ -740,8 +742,8 @@ for name, heads in sets.items():
     print(f"without {name:40} {lost.mean():5.2f} lost, plus or minus {1.96 * lost.std(ddof=1) / len(lost) ** 0.5:.2f}")
 
 # %% [markdown]
-# Compare each loss with the controls below it. Intact, the model is not perfect here: it learned to repeat short texts, and not
-# six random words.
+# Compare each loss with the controls below it. Both are far above them: the same circuit copies here, too. Intact, the model is not
+# perfect here: it learned to repeat short texts, and not six random words.
 
 # %% [markdown] minutes=10
 # ## 11. Ask each layer what it would say (optional, 10 minutes)
