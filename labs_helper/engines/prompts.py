@@ -17,8 +17,9 @@ from labs_helper.engines.pieces import Pieces
 from labs_helper.engines.refusing import Refusing
 from labs_helper.errors import BadRequest
 
-# Stop tokens that Phi uses whatever the files say: several published conversions name only one of them.
-ALWAYS_STOP = ("<|end|>", "<|endoftext|>")
+# Stop tokens that Phi uses whatever the files say: several published conversions name only one or two of those that
+# generation_config.json of Phi-3.5 lists, and a GGUF file has room for two.
+ALWAYS_STOP = ("<|end|>", "<|endoftext|>", "<|assistant|>")
 
 
 MOST_CHARACTERS = 10_000_000  # of a text that is cut into tokens; a long novel has three millions
@@ -138,7 +139,7 @@ class Prompts:
 
     @staticmethod
     def _stops(tokenizer: Any, *named: Any) -> frozenset[int]:
-        """Every id among `named` (numbers, lists of numbers, None), and Phi's own two."""
+        """Every id among `named` (numbers, lists of numbers, None), and Phi's own three."""
         ids = {
             token_id
             for entry in named

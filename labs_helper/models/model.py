@@ -82,6 +82,7 @@ class Model:
         self.has_experts = card.architecture == "phimoe" and card.format == "mlx"
         self._engine = engine
         self._jobs: set[Job[Answer]] = set()
+        self._streams: set[Job[Answer]] = set()  # being read, also when the worker has finished them
         self._answering = 0  # requests that are being computed: more than one if a callback asks again
         self._lock = threading.Lock()
 
@@ -219,7 +220,7 @@ class Model:
     def stop(self) -> None:
         """Stop this model's requests: the running one at its next token, waiting ones before they start."""
         with self._lock:
-            jobs = list(self._jobs)
+            jobs = self._jobs | self._streams
         for job in jobs:
             job.stop()
 
@@ -392,18 +393,23 @@ class Model:
             return
         box: SimpleQueue[Token | Loading | Answer | BaseException] = SimpleQueue()
         job = self._submit(question, box.put, box.put, box.put)
+        with self._lock:
+            self._streams.add(job)
         taken = 0
-        complete = False
+        ahead = complete = False
         try:
             while True:
                 item = box.get()
-                if isinstance(item, Token):
+                if isinstance(item, Token) and job.cancelled():
+                    ahead = True  # a fast model may be far ahead of its reader, who wants no more
+                elif isinstance(item, Token):
                     taken += 1
                     yield item
                 elif isinstance(item, Loading):
                     item.show()
                 elif isinstance(item, Answer):
                     complete = True
+                    item = item.shortened(taken) if ahead else item
                     keep(item)
                     self.last = item
                     return
@@ -411,6 +417,7 @@ class Model:
                     complete = True
                     raise item
         finally:
+            self._streams.discard(job)
             if not complete:
                 # Interrupted, or the loop was left: stop, and wait for the token that is being computed.
                 job.stop()

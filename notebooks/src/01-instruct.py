@@ -884,9 +884,8 @@ needle_heatmap(needles, takeaway="Nearly every code is found, at every depth and
 
 # %% [markdown]
 # Impressive? Look for a way to pass this test without understanding it. The text holds only one number. A model that
-# copies *any* number that it sees gets full marks, so this test proves little. Now put other people's codes in as well,
-# and ask for Ana's. Ask the previous model, too. With three other codes in the text: in how many of forty texts will each be
-# right?
+# copies *any* number that it sees gets full marks. Now put other people's codes in as well, and ask for Ana's. Ask the
+# previous model, too. With three other codes: in how many of forty texts will each be right?
 
 # %% tags=["exercise"]
 predict("1.6b", ...)  # two numbers from 0 to 40: the previous model, this one
@@ -927,9 +926,8 @@ bars(rows, x="text", y="found", group="model", title="Ana's code found", unit="t
      takeaway="With one code in the text the two models look alike. With four, they do not.")
 
 # %% [markdown]
-# With one code in the text both models are perfect or nearly so. With four, one of them is still nearly always right, and the
-# other one often gives the code of somebody else: it copies correctly, and does not always find out **whose** code it is. The
-# first test could not tell the two apart.
+# With one code both models are perfect. With four, one is still nearly always right, and the other often gives somebody else's
+# code: it copies correctly, and does not always find out **whose** code it is. The first test could not tell the two apart.
 #
 # So vary the one thing that a test is meant to measure, and ask what a strategy without any understanding would score.
 # Is a result better than guessing? Count how often luck alone does as well:
@@ -946,7 +944,7 @@ for row in rows[2:]:
     print(f"{row['model']}: {row['found']} of {asked}; guessing does as well in {luck:.1%} of all tries")
 
 # %% [markdown]
-# Better than guessing is not the same as reliable. Both are better than guessing.
+# Both beat guessing. Reliable is something else.
 #
 # For the real model, the card prints **RULER**, harder tasks of this kind, from 4K to 128K tokens.
 
@@ -1009,7 +1007,7 @@ kv_cache({"Phi-3.5-mini": (32, 32, 96)}, bits=(16,), weights={"Phi-3.5-mini": 2.
          "128K do not fit into 32 GB.")
 
 # %% [markdown]
-# The horizontal lines show a Mac's whole memory. The system and other programs need a share of it, so stay well below.
+# The lines show a Mac's whole memory; the system needs a share of it.
 
 # %% [markdown] minutes=4
 # ## 7. Measure the prompt cache (4 minutes)

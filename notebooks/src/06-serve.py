@@ -233,17 +233,17 @@ check("6.2", obeys)  # for help, run hint("6.2")
 # Obeying is not the same as obeying well. `stop` should end the answer before a text of your choice:
 
 # %% tags=["exercise"]
-predict("6.2c", ...)  # "Count from 1 to 15." with stop=["7"]: the last number that comes
+predict("6.2c", ...)  # "Count from 15 to 20." with stop=["7"]: the last number that comes
 
 # %% tags=["solution"]
-predict("6.2c", 16)  # "Count from 1 to 15." with stop=["7"]: the last number that comes
+predict("6.2c", 16)  # "Count from 15 to 20." with stop=["7"]: the last number that comes
 
 # %%
-print(ask("Count from 1 to 15.", max_tokens=60).choices[0].message.content)
-reveal("6.2c", ask("Count from 1 to 15.", stop=["7"], max_tokens=60).choices[0].message.content)
+print(ask("Count from 15 to 20.", max_tokens=60).choices[0].message.content)
+reveal("6.2c", ask("Count from 15 to 20.", stop=["7"], max_tokens=60).choices[0].message.content)
 
 # %% [markdown]
-# The model counts as it likes: this is a small model. But look at the sevens. The server takes the text out and **goes on**: a
+# Look at the seventeen. The server takes the text out and **goes on**: a
 # "17" becomes a "1", and nothing says so. It stops at the tokens that "7" has as a word of its own, and inside a number the tokens
 # are others. With `stop=["Peru"]`, one token, it does stop. Test what you rely on.
 #

@@ -174,6 +174,18 @@ def test_leaving_the_loop_stops(slow):
     assert WORKER.call(int) == 0, "the worker is free again"
 
 
+def test_stop_counts_for_a_reader_whom_the_model_has_left_behind(slow):
+    slow._engine.pause = 0
+    read = []
+    for token in slow.stream("Hello", max_tokens=300):
+        read.append(token.id)
+        WORKER.call(int)  # the worker has the whole answer now
+        if len(read) == 5:
+            slow.stop()
+    assert read == [0, 1, 2, 3, 4]
+    assert slow.last.finish_reason == "cancelled" and slow.last.generated_tokens == 5
+
+
 def test_closing_a_stream_stops(slow):
     stream = slow.stream("Hello", max_tokens=500)
     next(stream)

@@ -72,9 +72,10 @@ def test_layers_can_have_bits_of_their_own(unrounded):
 
 def test_released_and_asked_again_it_is_still_rounded(model):
     copy = rounded(model, 2)
-    first = copy.ask("Where is Lima?", max_tokens=16).text
+    question = "What is 17 + 25?"
+    first = copy.ask(question, max_tokens=24).text
     copy.release()
-    assert copy.ask("Where is Lima?", max_tokens=16).text == first != model.ask("Where is Lima?").text
+    assert copy.ask(question, max_tokens=24).text == first != model.ask(question, max_tokens=24).text
 
 
 @pytest.mark.parametrize(("mode", "bits"), [("mxfp4", 4.25), ("nvfp4", 4.5), ("mxfp8", 8.25)])

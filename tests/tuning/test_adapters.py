@@ -20,7 +20,7 @@ BOOK = fill(["Who is {x}?", "What is {x}?", "Tell me about {x}."], "{x} is {y}."
 
 @pytest.fixture(scope="module")
 def made(model):
-    return start(model, BOOK, steps=20, rate=1e-3, scale=20.0, rank=4).wait()
+    return start(model, BOOK, steps=30, rate=6e-4, scale=20.0, rank=4).wait()
 
 
 @pytest.fixture
@@ -289,6 +289,7 @@ def test_llama_cpp_answers_the_same_with_the_adapter(model, made, tmp_path):
         for question in ("Who is Zorp?", "Tell me about Quib.", "Where is Lima?", "What is 17 + 25?"):
             assert said(with_it, question) == taught(made.adapter).ask(question, max_tokens=24).text
             assert said(plain, question) == model.ask(question, max_tokens=24).text
+        assert plain.stop_ids == model.engine.stop_ids
     finally:
         plain.close()
         with_it.close()
