@@ -766,5 +766,7 @@ def test_the_board_of_the_course_knows_every_exercise(tmp_path):
     with workshop.class_board(tmp_path / "b.sqlite", port=0) as board:
         every = [result(id=f"{place:032x}", exercise=number) for place, number in enumerate(all_exercises())]
         for start in range(0, len(every), 10):  # some at a time, as a learner's kernel sends what has waited
-            client.post(Membership(board.url, board.storage.code, ME, "Ann"), "/api/results", batch(*every[start : start + 10]))
+            client.post(
+                Membership(board.url, board.storage.code, ME, "Ann"), "/api/results", batch(*every[start : start + 10])
+            )
         assert set(shown(board)["Calm Otter"]) == set(all_exercises())
