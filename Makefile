@@ -2,7 +2,7 @@
 #
 #   make lab                       JupyterLab on notebooks/00-start-here.ipynb     PORT=8888  BROWSER=0  LANG=ko
 #   make test                      every test, every notebook of both editions     TESTS="tests/models/test_models.py"
-#   make browser-test              JupyterLab in headless Chromium
+#   make browser-test              JupyterLab in headless Chromium     LONG=1: whole labs that take minutes as well
 #   make places-test               the views in Firefox, and in Notebook 7
 #   make engine-test               whole labs with llama.cpp and ONNX Runtime in place of MLX
 #   make hub-test                  JupyterHub with three learners in headless Chromium (needs npm)
@@ -87,7 +87,7 @@ test: $(READY) blas-note
 	$(PYTEST) $(TESTS) $(TWO) -m "not browser and not hub and not engines and not training and not site" --nbval-lax --nbval-current-env --nbval-cell-timeout=60
 
 browser-test: $(READY)
-	$(PYTEST) tests -m "browser and not places" --timeout=600 $(TWO)
+	$(PYTEST) tests -m "browser and not places$(if $(LONG),, and not long)" --timeout=600 $(TWO)
 
 # One file at a time: each place has a browser and a server of its own.
 places-test: $(PLACES_READY)

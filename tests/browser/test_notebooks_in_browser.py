@@ -39,9 +39,16 @@ MLXEngine.stream = stream_slowly
 # anywidget gives up when a page takes more than two seconds to start one. On a busy machine it may, once.
 TOO_BUSY = "[anywidget] Failed to initialize model."
 LIMIT = float(os.environ.get("LABS_NOTEBOOK_SECONDS", "420"))
+# These train, serve or measure for minutes. nbval runs them in each check; here they run with LONG=1, as test.yml does.
+LONG = ("04", "05", "06", "08")
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS or [pytest.param("", marks=pytest.mark.skip("no notebook yet"))])
+def in_this_run(notebook: str) -> object:
+    """A notebook as a parameter, marked where it takes long."""
+    return pytest.param(notebook, marks=pytest.mark.long) if Path(notebook).name.startswith(LONG) else notebook
+
+
+@pytest.mark.parametrize("notebook", [in_this_run(notebook) for notebook in NOTEBOOKS])
 def test_notebook_runs_and_its_chat_answers(notebook, open_page):
     name = "-".join(Path(notebook).with_suffix("").parts[1:])
     page = open_page(notebook)
