@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -130,13 +129,11 @@ class Figure:
         # The salt fixes the ids inside the SVG and the dates are left out: the same data give the same bytes.
         # Text stays text: a tenth of the size of drawn letters, and the browser supplies the font.
         with (
-            fonts.measuring(fig) as readable,
+            fonts.measuring(fig, kind) as readable,
             matplotlib.rc_context({"svg.hashsalt": "phi-labs", "svg.fonttype": "none"}),
         ):
             metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
-            with warnings.catch_warnings():  # matplotlib's font knows no Chinese; that of the browser does
-                warnings.filterwarnings("ignore" if kind == "svg" else "default", "Glyph .* missing from font")
-                fig.savefig(buffer, format=kind, metadata=metadata, dpi=110)
+            fig.savefig(buffer, format=kind, metadata=metadata, dpi=110)
         data = buffer.getvalue()
         if kind == "svg" and (font := fonts.hangul()):  # the reader's computer has its own
             data = data.replace(f", '{font}'".encode(), b"")

@@ -64,8 +64,15 @@ def advice() -> str:
 
 
 @contextmanager
-def measuring(drawing: Canvas) -> Iterator[bool]:
+def measuring(drawing: Canvas, kind: str) -> Iterator[bool]:
     """Measure and draw the labels of a matplotlib figure with a font that has their letters, if there is one.
+
+    matplotlib warns of letters that its font lacks. In an SVG that means nothing, as the browser draws them, and of
+    Hangul in a PNG `advice` speaks.
+
+    Args:
+        drawing: the figure.
+        kind: of the picture that it becomes, "svg" or "png".
 
     Yields:
         Whether every Korean label can be drawn.
@@ -75,9 +82,9 @@ def measuring(drawing: Canvas) -> Iterator[bool]:
     font = hangul()
     with warnings.catch_warnings():
         korean = [text for text in drawing.findobj(Text) if has_hangul(text.get_text())]
-        if font is None:
+        if kind == "svg" or font is None:
             warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from")
-        else:
+        if font is not None:
             for text in korean:
                 text.set_fontfamily([OWN, font])
         yield font is not None or not korean

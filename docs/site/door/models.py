@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 from pathlib import Path
@@ -10,10 +9,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from docs.site.door.engine import packed
+from labs_helper.agent.world import table
 from labs_helper.serving import gguf_model
 
 CHECKPOINTS = Path(__file__).resolve().parents[3] / "data/checkpoints"
-WORLD = CHECKPOINTS.parent / "world"
 NAMES = ("instruct-tiny", "instruct-previous-tiny")
 
 
@@ -60,11 +59,7 @@ def world() -> dict[str, int]:
     Example:
         world()["cities"]      # 91
     """
-    counted = {}
-    for name in ("cities", "countries"):
-        with (WORLD / f"{name}.csv").open(newline="", encoding="utf-8") as file:
-            counted[name] = sum(1 for _row in csv.DictReader(file))
-    return counted
+    return {name: len(table(name)) for name in ("cities", "countries")}
 
 
 def examples() -> list[tuple[str, str]]:

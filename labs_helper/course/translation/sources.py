@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from labs_helper.board import pages
 from labs_helper.catalog import course_folder
 from labs_helper.catalog.labs import SOURCES
 from labs_helper.common import translate
@@ -20,7 +21,6 @@ from labs_helper.errors import LabError
 
 MESSAGES = "messages"  # the name of the package's catalog
 DOCUMENTS = ("README.md",)
-PAGE_WORDS = re.compile(r"\[\[([^\[\]]+)\]\]")  # as labs_helper/board/pages.py marks them
 _CELL = re.compile(r"^# %%", re.M)
 
 
@@ -132,7 +132,7 @@ def _messages(package: Path) -> Iterator[Unit]:
             yield Unit(one, many, note=Path(file).as_posix())
     yield from _settings(package / "common" / "settings.py")
     for page in sorted(package.rglob("*.html")):
-        for match in PAGE_WORDS.finditer(page.read_text("utf-8")):
+        for match in pages.WORDS.finditer(page.read_text("utf-8")):
             yield Unit(match[1], note=page.relative_to(package).as_posix())
 
 
