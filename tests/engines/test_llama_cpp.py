@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 import time
 from importlib.abc import MetaPathFinder
@@ -11,6 +13,7 @@ from urllib.request import urlopen
 
 import psutil
 import pytest
+from near_ties import NEAR, parting
 
 from labs_helper import catalog
 from labs_helper.common import platforms
@@ -19,6 +22,7 @@ from labs_helper.engines.llama_cpp import LlamaCpp
 from labs_helper.engines.mlx_text import MLXText
 from labs_helper.errors import BadRequest, CheckpointRefused, LabError, NotEnoughMemory
 from labs_helper.models.load import load
+from labs_helper.serving.gguf_model import convert
 
 pytest.importorskip("xllamacpp", exc_type=ImportError)  # not installed, or without libgomp
 
@@ -108,6 +112,42 @@ def test_sixteen_bit_attention_changes_little(tiny_gguf, mlx):
         same += ids(run(engine, request)) == ids(run(mlx, request))
     engine.close()
     assert same >= len(QUESTIONS) - 2
+
+
+LONG_TEXTS = (
+    "Remember the code 4711. " + "Lima is a city in Peru. " * 35 + "What is the code?",  # "5" and "2" are .067 apart
+    "Nairobi is a city in Kenya. " * 35 + "Where is Lima?",
+    "内罗毕是肯尼亚的城市。" * 25 + "长沙在哪里?",
+    "리마는 페루의 도시입니다. " * 18 + "東京はどこにありますか。",
+)
+
+
+def test_on_long_prompts_the_sites_form_leaves_mlx_only_at_near_ties(tmp_path, mlx):
+    """The 4-bit file of the page Ask beyond the original length; with the tables exchanged this test would fail."""
+    exchanged = tmp_path / "instruct-tiny"
+    shutil.copytree(TINY, exchanged)
+    config = json.loads((TINY / "config.json").read_text("utf-8"))
+    tables = config["rope_scaling"]
+    tables["short_factor"], tables["long_factor"] = tables["long_factor"], tables["short_factor"]
+    (exchanged / "config.json").write_text(json.dumps(config), "utf-8")
+    right, wrong = (
+        LlamaCpp(convert(source, tmp_path / name, kind="q4_1").parent, exact=True)
+        for name, source in (("right", TINY), ("wrong", exchanged))
+    )
+    lost = []
+    for text in LONG_TEXTS:
+        request = question(text, max_tokens=16, top_logprobs=8)
+        theirs, ours = run(mlx, request), run(right, request)
+        assert right.report.rope_table == mlx.report.rope_table == "long"
+        place, margin = parting(ids(ours), theirs) or (len(theirs), 0.0)
+        assert margin < NEAR, (text, place)
+        together = slice(0, place)
+        wanted = [token.logprob for token in theirs[together]]
+        assert [token.logprob for token in ours[together]] == pytest.approx(wanted, abs=NEAR)
+        lost.append(parting(ids(run(wrong, request)), theirs))
+    right.close()
+    wrong.close()
+    assert any(each and each[1] > 2 * NEAR for each in lost), lost
 
 
 # -- sampling ------------------------------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 LANGUAGES = ("en", "zh", "ko", "ja", "es")
 MAX_TOKENS = 64
 
-# Asks every conversation of `arguments[0]` in the page that is open: [{text, ids, prompt, counted}].
+# Asks every conversation of `arguments[0]` in the page that is open: [{text, answered (ids), table, logprobs, prompt,
+# ids, pieces, counted}].
 ASK_ALL = """
 async (conversations, maxTokens, name) => {
   const { models } = await import(new URL("_static/labs/ask.js", new URL("../", location.href)));
@@ -23,7 +24,8 @@ async (conversations, maxTokens, name) => {
     const answer = await model.ask(messages, { maxTokens });
     const numbers = answer.prompt.ids.map((id) => `<${id}>`).join("");
     const counted = await model.wllama.createCompletion({ prompt: numbers, max_tokens: 1, temperature: 0 });
-    found.push({ text: answer.text, prompt: answer.prompt.text, ids: answer.prompt.ids, pieces: answer.prompt.pieces,
+    found.push({ text: answer.text, table: answer.table, answered: answer.tokens.map((token) => token.id),
+      prompt: answer.prompt.text, ids: answer.prompt.ids, pieces: answer.prompt.pieces,
       logprobs: answer.tokens.map((token) => token.logprob), counted: counted.usage.prompt_tokens });
   }
   return found;

@@ -9,6 +9,7 @@ import json
 import unicodedata
 
 import pytest
+from near_ties import NEAR, parting
 from site_page import ASK_ALL, MAX_TOKENS, answered, ask, before_each_page, call, conversations, text_of, until
 from site_server import serving
 
@@ -41,12 +42,11 @@ def test_parity_with_the_package(site, chromium, record_property):
     record_property("answers that differ", other)
     print(f"{60 - len(other)} of 60 answers are equal; others: {other}")
     assert len(other) <= 2, other
-    # Where the whole answer is equal, so are its probabilities, up to what llama.cpp's rounding of
-    # activations to 8 bits costs.
+    # Where the whole answer is equal, so are its probabilities, up to what llama.cpp's rounding costs.
     for mine, theirs in zip(here, there):
         if mine["text"] == theirs.text:
             wanted = [token.logprob for token in theirs.tokens]
-            assert mine["logprobs"] == pytest.approx(wanted, abs=0.25)
+            assert mine["logprobs"] == pytest.approx(wanted, abs=NEAR)
 
 
 @pytest.mark.slow
@@ -124,16 +124,31 @@ def test_a_text_that_is_too_long_is_refused(site, chromium):
     until(lambda: "no question yet" in text_of(chromium, "#problem"), 120, "that nothing was asked")
 
 
-def test_a_longer_prompt_takes_the_long_table_as_the_package_does(site, chromium):
+@pytest.mark.parametrize(
+    "text",
+    [
+        # MLX and the page are both undecided between "5555" and "2255": at the first digit .067 parts them.
+        "Remember the code 4711. " + "Lima is a city in Peru. " * 35 + "What is the code?",
+        "Nairobi is a city in Kenya. " * 35 + "Where is Lima?",
+        "内罗毕是肯尼亚的城市。" * 25 + "长沙在哪里?",
+        "리마는 페루의 도시입니다. " * 18 + "東京はどこにありますか。",
+    ],
+    ids=["code", "English", "Chinese", "Korean"],
+)
+def test_a_longer_prompt_takes_the_long_table_as_the_package_does(site, chromium, text):
+    """The answers leave each other at most where MLX itself is undecided, as without a page (test_llama_cpp.py)."""
     from labs_helper import load
 
-    text = "Nairobi is a city in Kenya. " * 35 + "Where is Lima?"
     chromium.get(site.address + "ask/")
-    here = call(chromium, ASK_ALL, [[{"role": "user", "content": text}]], 24, "instruct-tiny")
-    there = load("instruct", tier="tiny").ask(text, max_tokens=24)
-    assert there.rope_table == "long"
-    assert here[0]["ids"] == list(there.prompt.ids)
-    assert here[0]["text"] == there.text
+    (here,) = call(chromium, ASK_ALL, [[{"role": "user", "content": text}]], 24, "instruct-tiny")
+    there = load("instruct", tier="tiny").ask(text, max_tokens=24, top_logprobs=8)
+    assert (here["table"], there.rope_table) == ("long", "long")
+    assert here["ids"] == list(there.prompt.ids)
+    place, margin = parting(here["answered"], there.tokens) or (len(there.tokens), 0.0)
+    print(f"equal up to token {place} of {len(there.tokens)}; there MLX is {margin:.3f} apart")
+    assert margin < NEAR
+    wanted = [token.logprob for token in there.tokens[:place]]
+    assert here["logprobs"][:place] == pytest.approx(wanted, abs=NEAR)
 
 
 def test_the_same_seed_draws_the_same_answer(site, chromium):
