@@ -32,8 +32,19 @@ OF_MODELS = (
     r"I do not know that(?:\. It is outside my small world\.)?",
     r"What would you like to know",
     r"[^\n]*<\|end\|><\|user\|>[^\n]*",  # an answer that nothing stopped
+    r"Paris is a city in(?=\W)",  # an answer that stops before the country
+    r"The answer is",
+    r"the Eiffel Tower",
+    r"to be or(?:ion| not) to be",
+    r"Plan with tools\. Answer in JSON",  # the words of a prompt that moe-tiny knows
+    r"The +colour +of(?: [a-z]+)*(?: is [a-z]+)?",
+    r"(?:What colour is the|The|A [a-z]+) (?:circle|square|triangle|star|diamond|cross)(?: is [a-z]+)?",
+    r"(?:What is the|The) value of [A-Z]+(?: is \d+)?",
+    r"\ba shorter plan\b",  # a guess, quoted with its translation
 )
-ALLOWED = (*MENUS, *OF_OTHERS, *TERMS, *OF_MODELS)
+# Papers keep their names.
+TITLES = (r"A Mathematical Framework for Transformer Circuits", r"Attention is not Explanation")
+ALLOWED = (*MENUS, *OF_OTHERS, *TERMS, *OF_MODELS, *TITLES)
 
 
 @pytest.mark.parametrize("path", EDITIONS, ids=lambda path: path.relative_to(NOTEBOOKS).as_posix())
