@@ -49,6 +49,22 @@ _STEP = 256  # llama.cpp rounds its context up to a multiple of this
 _USUAL = 2048  # tokens of a context that is opened for a shorter request, so that a conversation has room to grow
 
 
+def require_avx2(do: str) -> None:
+    """Refuse a processor on which llama.cpp's package would end the whole program without a word.
+
+    Args:
+        do: what to do instead.
+
+    Raises:
+        LabError: this processor has no AVX2.
+
+    Example:
+        require_avx2("Use the bundled models.")
+    """
+    if platforms.lacks_avx2():
+        raise LabError(_("llama.cpp's package needs a processor with AVX2, and this one has none."), do)
+
+
 class LlamaCpp(Prompts):
     """One GGUF file in llama.cpp. Cheap to make; the front of the file and the weights are read when first needed.
 
@@ -152,11 +168,7 @@ class LlamaCpp(Prompts):
     def _open(self, room: int) -> Any:
         if not platforms.has_llama_cpp():
             raise LabError(_("llama.cpp is not installed."), _("Install it: pip install 'labs-helper[x86]'."))
-        if platforms.lacks_avx2():  # the package would end this process, and with it the kernel
-            raise LabError(
-                _("llama.cpp's package needs a processor with AVX2, and this one has none."),
-                _("Use the bundled models, or a server on another computer (LABS_ENDPOINT)."),
-            )
+        require_avx2(_("Use the bundled models, or a server on another computer (LABS_ENDPOINT)."))
         try:
             import xllamacpp
         except ImportError as error:  # its wheel for Linux leaves the library of OpenMP to the system

@@ -29,6 +29,7 @@ from labs_helper.capacity.require import require_memory
 from labs_helper.common import platforms
 from labs_helper.common.translate import _
 from labs_helper.corrections import dequantize
+from labs_helper.engines.llama_cpp import require_avx2
 from labs_helper.errors import BadRequest, EndpointFailed, LabError
 from labs_helper.models.selection import choose
 from labs_helper.serving import gguf_model, llama_template
@@ -275,11 +276,14 @@ def serve(
         ModelNotHere: the model is not on this machine.
         NotEnoughMemory: it does not fit beside what is running.
         EndpointFailed: the port is taken, or the server did not start.
+        LabError: llama.cpp is not installed, or its package needs another processor.
 
     Example:
         server = serve("instruct", tier="tiny")
     """
     _check(engine, drafted, cached, together, waiting, port, minutes)
+    if engine == "llama.cpp":  # its process would end without a word, so nothing could be read from the log
+        require_avx2(_('Use engine="mlx", or a server on another computer (LABS_ENDPOINT).'))
     choice = choose(name, tier)
     if choice.path is None:
         raise BadRequest(_("{name} is on a server already.").format(name=choice.card.name), _("Name another model."))

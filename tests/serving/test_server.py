@@ -10,9 +10,11 @@ import time
 import psutil
 import pytest
 
-from labs_helper.errors import BadRequest, EndpointFailed, ModelNotHere
+from labs_helper.common import platforms
+from labs_helper.errors import BadRequest, EndpointFailed, LabError, ModelNotHere
 from labs_helper.serving import Backoff, load_test, serve
 from labs_helper.serving import server as server_module
+from labs_helper.serving.server import ModelServer
 
 QUESTIONS = ["Where is Lima?", "What is 47 + 38?", "Where is Madrid?", "Tell me about Paris."]
 
@@ -115,6 +117,14 @@ def test_a_server_that_cannot_start_says_why(tmp_path, monkeypatch):
     (tmp_path / "labs_helper" / "__init__.py").write_text("raise SystemExit('no room here')")
     with pytest.raises(EndpointFailed, match="ended while it started: no room here"):
         serve("instruct", tier="tiny")
+
+
+def test_llama_cpps_server_is_refused_on_a_processor_that_would_end_it_without_a_word(monkeypatch):
+    monkeypatch.setattr(platforms, "lacks_avx2", lambda: True)
+    monkeypatch.setattr(ModelServer, "start", lambda *_anything: None)
+    with pytest.raises(LabError, match=r'needs a processor with AVX2.*engine="mlx"'):
+        serve("instruct", tier="tiny", engine="llama.cpp")
+    serve("instruct", tier="tiny").close()  # MLX does without it
 
 
 def test_modules_of_the_learner_are_not_taken(tmp_path, monkeypatch):
