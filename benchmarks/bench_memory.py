@@ -74,8 +74,13 @@ def measure(path: str | Path, tokens: int) -> dict:
 def peak() -> int:
     """The most memory that this process has held, in bytes.
 
-    Linux counts what the parent held before it started this program into `ru_maxrss`, but not into VmHWM.
+    Linux counts what the parent held before it started this program into `ru_maxrss`, but not into VmHWM. Windows has
+    no `ru_maxrss`.
     """
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset
     status = Path("/proc/self/status")
     if status.is_file():
         return 1024 * int(re.search(r"^VmHWM:\s+(\d+) kB", status.read_text("utf-8"), re.M)[1])

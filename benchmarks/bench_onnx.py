@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.onnx_shapes import make_onnx
+from benchmarks.progress import say
 from labs_helper.engines.onnx_genai import CHUNK
 from labs_helper.engines.onnx_sessions import Cache, Sessions
 from labs_helper.pictures.images import TILE, layout
@@ -34,11 +34,6 @@ def folders(parent: Path) -> Path:
     whole = make_onnx(parent / str(MORE), "vision", MORE)
     make_onnx(parent / str(FEW), "vision", FEW, like=whole)
     return parent
-
-
-def say(text: str) -> None:
-    """Tell how far it is, beside the table."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def timed(work: Callable[[], object]) -> float:

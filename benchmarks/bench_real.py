@@ -27,9 +27,11 @@ import time
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.progress import say
+
+ROOT = Path(__file__).resolve().parent.parent
 QUESTION = "Count from 1 to 40."
 FEW = 5  # tokens where each takes seconds
 TABLE, LAYER = 32064 * 3072, 4 * 3072**2 + 3 * 3072 * 8192  # numbers in a table of words, and in a layer
@@ -210,11 +212,6 @@ def bandwidth(gigabytes: float = 1.0, runs: int = 7) -> float:
 
 
 SIDES = {"llama": llama, "onnx": onnx, "genai": genai, "mlx": mlx, "transformers": transformers, "vision": vision}
-
-
-def say(text: str) -> None:
-    """Tell how far it is, beside the table."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def in_a_process(side: str, model: Path, options: argparse.Namespace, python: str = sys.executable) -> dict | None:

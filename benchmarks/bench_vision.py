@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.bench_memory import peak
 from labs_helper import doctor
 from labs_helper.common.units import size
 from labs_helper.models.load import load
@@ -74,14 +74,13 @@ def one_side(options: argparse.Namespace) -> dict:
     model.ask("Hello", max_tokens=1)
     model.engine.stop_ids = frozenset()
     cases = {name: measure(model, *case, options) for name, case in CASES.items()}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return {
         "checkpoint": model.name,
         "machine": doctor.versions(),
         "blas": doctor.blas_row().detail,
         "cases": cases,
         "bytes_of_the_weights": model.engine.weight_bytes,
-        "peak_memory_process": peak,
+        "peak_memory_process": peak(),
     }
 
 

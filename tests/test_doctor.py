@@ -273,6 +273,7 @@ def test_one_command_names_the_real_model_of_this_machine(tmp_path, monkeypatch,
     row = next(row for row in doctor.answer_rows([role], find_lab(lab)))
     if name:
         assert f"labs models fetch {name} (download" in row.advice
+        assert ("than it was trained with" in row.advice) == (name == "phi-3.5-moe-instruct-q4-gguf")
     else:
         assert "only MLX reports experts" in row.advice and "fetch" not in row.advice
     assert doctor.answer_rows([role])[0].advice == "", "the check of all labs stays short"

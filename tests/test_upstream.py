@@ -25,6 +25,8 @@ PROGRAMS = sorted(path.stem for path in FOLDER.glob("*.py"))
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_the_program_shows_what_the_probe_finds(name):
+    if name == "phimoe_graph":
+        pytest.importorskip("xllamacpp", exc_type=ImportError)
     ran = subprocess.run([sys.executable, FOLDER / f"{name}.py"], capture_output=True, text=True, timeout=110)
     assert ran.returncode == 0, ran.stderr[-2000:]
     verdict = ran.stdout.strip().splitlines()[-1]

@@ -50,7 +50,7 @@ _USUAL = 2048  # tokens of a context that is opened for a shorter request, so th
 
 
 def require_avx2(do: str) -> None:
-    """Refuse a processor on which llama.cpp's package would end the whole program without a word.
+    """Refuse a processor on which llama.cpp's package would silently end the whole program.
 
     Args:
         do: what to do instead.

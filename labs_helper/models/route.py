@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from labs_helper import catalog, store
 from labs_helper.capacity import estimate
+from labs_helper.catalog import ModelCard
 from labs_helper.common import platforms
 from labs_helper.common.translate import _
 from labs_helper.common.units import size
+
+
+def is_computed_otherwise(card: ModelCard) -> bool:
+    """Whether the engine of this model computes another function of its weights: llama.cpp does, for phimoe.
+
+    Example:
+        is_computed_otherwise(catalog.find("phi-3.5-moe-instruct-q4-gguf")[0])      # True
+    """
+    return card.format == "gguf" and card.architecture == "phimoe"
 
 
 def route(role: str, *, experts: bool = False) -> str:
@@ -38,6 +48,11 @@ def route(role: str, *, experts: bool = False) -> str:
     told = sentence.format(
         name=card.name, download=size(card.bytes_on_disk), memory=_("unknown") if need is None else size(need.total)
     )
+    if is_computed_otherwise(card):
+        told += " " + _(
+            "llama.cpp computes it with another norm and another mixture of experts than it was trained with "
+            "(docs/known-issues.md)."
+        )
     if not platforms.has_engine_for(card.format):
         told += " " + _("What runs it is missing: pip install 'labs-helper[x86]'.")
     return told

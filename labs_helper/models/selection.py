@@ -14,6 +14,7 @@ from labs_helper.common import platforms, settings
 from labs_helper.common.translate import _
 from labs_helper.common.units import size
 from labs_helper.errors import BadRequest, LabError
+from labs_helper.models.route import is_computed_otherwise
 
 ENDPOINT = "endpoint"  # a tier and a role beside those of the catalog: a server that LABS_ENDPOINT names
 
@@ -164,6 +165,12 @@ def _try_real(card: ModelCard) -> tuple[Choice | None, str]:
         return None, _("the real model needs {needed} of memory and {free} are free").format(
             needed=size(needed), free=size(free)
         )
+    if is_computed_otherwise(card):
+        reason = _(
+            "it is on this machine, fits in the free memory, and llama.cpp runs it, with another norm and another "
+            "mixture of experts than it was trained with (docs/known-issues.md)"
+        )
+        return Choice(card, path, reason), ""
     if card.format == "gguf":
         return Choice(card, path, _("it is on this machine, fits in the free memory, and llama.cpp runs it")), ""
     if card.format == "onnx":

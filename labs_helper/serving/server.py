@@ -282,7 +282,7 @@ def serve(
         server = serve("instruct", tier="tiny")
     """
     _check(engine, drafted, cached, together, waiting, port, minutes)
-    if engine == "llama.cpp":  # its process would end without a word, so nothing could be read from the log
+    if engine == "llama.cpp":  # its process would end silently, with nothing in its log
         require_avx2(_('Use engine="mlx", or a server on another computer (LABS_ENDPOINT).'))
     choice = choose(name, tier)
     if choice.path is None:

@@ -119,7 +119,7 @@ def test_a_server_that_cannot_start_says_why(tmp_path, monkeypatch):
         serve("instruct", tier="tiny")
 
 
-def test_llama_cpps_server_is_refused_on_a_processor_that_would_end_it_without_a_word(monkeypatch):
+def test_llama_cpps_server_is_refused_on_a_processor_that_would_end_it_silently(monkeypatch):
     monkeypatch.setattr(platforms, "lacks_avx2", lambda: True)
     monkeypatch.setattr(ModelServer, "start", lambda *_anything: None)
     with pytest.raises(LabError, match=r'needs a processor with AVX2.*engine="mlx"'):

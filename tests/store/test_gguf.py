@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 
 import pytest
@@ -254,6 +255,18 @@ def test_auto_takes_the_gguf_model_where_mlx_has_no_gpu(real_gguf, monkeypatch):
     monkeypatch.setattr(platforms, "has_llama_cpp", lambda: True)
     monkeypatch.setenv("LABS_MEMORY_GB", "0.1")
     assert "of memory" in choose("instruct", "auto").reason
+
+
+def test_auto_says_that_llama_cpp_computes_a_mixture_of_experts_in_another_way(tiny_gguf, tmp_path, monkeypatch):
+    """docs/upstream/phimoe_graph.py shows it. Whether the real model is here decides, not what is in the file."""
+    card = catalog.find("phi-3.5-moe-instruct-q4-gguf")[0]
+    monkeypatch.setenv("LABS_MODELS_DIR", str(tmp_path))
+    monkeypatch.setenv("LABS_MEMORY_GB", "8")
+    monkeypatch.setattr(platforms, "has_apple_gpu", lambda: False)
+    (tmp_path / card.name).mkdir()
+    shutil.copy(store.gguf_file(tiny_gguf), tmp_path / card.name / card.file)
+    choice = choose("moe", "auto")
+    assert choice.card == card and "another mixture of experts than it was trained with" in choice.reason
 
 
 @pytest.mark.posix
