@@ -857,7 +857,7 @@ reveal("8.12a", max(changed, key=lambda spot: changed[spot][2]))
 # %% [markdown] minutes=12
 # ## 13. See where a picture is looked at (optional, 12 minutes)
 #
-# A picture is 313 rows for `vision-tiny`: 144 cells of a tile, 144 of the whole view, and the ends of lines. So attention can be drawn
+# A picture is 313 rows for `vision-tiny`: 144 cells of a tile, 144 of the whole view, and 25 separators. So attention can be drawn
 # over the picture. Ask for the colour of a shape, for its place, and for a number in a chart:
 
 # %%
@@ -970,7 +970,7 @@ for n in range(4):
 moe.release()
 
 # %% [markdown]
-# Neither number is 1 or the control: a router reads the token and its context. Lab 03 shows what experts prefer. Published work on
+# The first number is neither 1 nor the control: a router reads the token and its context. Lab 03 shows what experts prefer. Published work on
 # other mixtures finds that the token decides most of the choice ([OpenMoE](https://arxiv.org/abs/2402.01739)); how far that
 # holds for Phi-3.5-MoE, this course has not measured.
 
