@@ -25,7 +25,7 @@ python=.venv/bin/python
 step "doctor" 60 .venv/bin/labs doctor
 step "MLX computes on the card" 60 "$python" -c 'import mlx.core as mx; assert mx.default_device() == mx.gpu; mx.eval(mx.ones((64, 64)) @ mx.ones((64, 64)))'
 step "parity with stored reference values" 120 "$python" -m pytest -q tests/parity
-step "labs 00, 01, 02, 03 and 07, solved" 300 "$python" -m pytest -q -n 2 --nbval-lax --nbval-current-env \
+step "labs 00, 01, 02, 03 and 07, solved" 300 "$python" -m pytest -q -n 2 --dist loadfile --nbval-lax --nbval-current-env \
   --nbval-cell-timeout=60 notebooks/solutions/0[01237]-*.ipynb
 memory=$(nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits | head -1)
 shapes=(mini)
