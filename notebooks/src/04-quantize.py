@@ -70,7 +70,7 @@ print(f"instruct-tiny: at most {levels(old)} different values in a group of 32")
 
 # %% [markdown]
 # Sixteen values: 4 bits can count from 0 to 15. Now round a group of 32 weights yourself. The smallest weight gets the code
-# 0, the largest the code 15, and the others the code that is nearest.
+# 0, the largest the code 15, and the others the code that is nearest. The **scale** is the step from one code to the next.
 
 # %%
 row = matrix[0, :32]
@@ -119,8 +119,8 @@ print(f"mean error: yours {np.abs(back - row).mean():.5f}, MLX {np.abs(theirs - 
 #
 # *New words: [group](../docs/glossary.md#group), [outlier](../docs/glossary.md#outlier).*
 #
-# One scale for a whole row would be cheaper. What speaks against it is one large weight. Put one in, and look at what happens
-# to **the others**.
+# One scale for a whole row would be cheaper. What speaks against it is one weight far larger than the rest, an **outlier**. Put
+# one in, and look at what happens to **the others**.
 
 # %% tags=["exercise"]
 predict("4.2a", ...)  # one weight becomes ten times the largest: by how much does the error of the OTHERS grow, in one group of 512?
@@ -405,14 +405,14 @@ table.sort_values("yours", ascending=False).round(3).head(6)
 
 # %% [markdown]
 # A mixture of experts has one more layer of this kind, the **router**: it picks two of sixteen experts by small differences,
-# and a rounded router picks others. mlx-lm rounds it like everything else. The course's converter gives it 8 bits.
+# and a rounded router may pick others. mlx-lm rounds it like everything else. The course's converter gives it 8 bits.
 
 # %% [markdown]
 # ### Exercise 4.5 (optional, hard, 8 minutes): beat three bits without more room
 #
 # Find bits for the layers, such that the model takes at most as many bits a weight as `copies[3]` and diverges less.
-# Everything from 2 to 8 is allowed. Hand in your model, its distance, and the pair of three bits. It may turn out to be hard:
-# the check accepts any model that is better by more than chance.
+# MLX rounds to 2, 3, 4, 5, 6 and 8 bits. Hand in your model, its distance, and the pair of three bits. It may turn out to be
+# hard: the check accepts any model that is better by more than chance.
 
 # %% tags=["exercise"]
 my_copy = ...  # rounded(model, 3, layers={...})
@@ -530,8 +530,8 @@ pd.DataFrame(gguf_types()).round(4)
 
 # %% [markdown]
 # `_0` has a scale, `_1` a scale and a smallest value, `_K` groups in groups. The last letter of a file's name (S, M, L) is
-# how many layers got more bits: in `Q4_K_M`, half of the value and down matrices are `Q6_K`. Those without a K need no data
-# and no program of llama.cpp to make. Round the same matrix both ways:
+# how many layers got more bits: in `Q4_K_M`, half of the value and down matrices are `Q6_K`. Those that begin with Q and
+# have no K need no data and no program of llama.cpp to make. Round the same matrix both ways:
 
 # %%
 for kind in ("Q8_0", "Q5_1", "Q4_1", "Q4_0"):
