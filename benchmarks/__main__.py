@@ -1,4 +1,4 @@
-"""`python -m benchmarks [instruct|vision|moe|gpu|memory|real|onnx|serve] [...]`: run one, or the first three."""
+"""`python -m benchmarks [instruct|vision|moe|gpu|memory|real|onnx|serve|views] [...]`: run one, or the first three."""
 
 import sys
 
@@ -13,14 +13,22 @@ from benchmarks import (
     bench_vision,
 )
 
+
+def views() -> None:
+    from benchmarks import bench_views  # it needs selenium, which only the tests bring
+
+    bench_views.main()
+
+
 BENCHMARKS = {"instruct": bench_instruct.main, "vision": bench_vision.main, "moe": bench_moe.main}
-# Minutes, and gigabytes of memory and disk; or a server that wants the machine for itself.
+# Minutes, and gigabytes of memory and disk; or servers that want the machine for themselves.
 ASKED_FOR = {
     "gpu": bench_gpu.main,
     "memory": bench_memory.main,
     "real": bench_real.main,
     "onnx": bench_onnx.main,
     "serve": bench_serve.main,
+    "views": views,
 }
 
 if len(sys.argv) > 1 and sys.argv[1] in BENCHMARKS | ASKED_FOR:

@@ -26,6 +26,8 @@ _THEME = (
     f'<style>@media screen{{body:is([data-jp-theme-light="false"],.vscode-dark) .labs-chart{{filter:{DARK}}}}}</style>'
 )
 _LEAST = 600  # px: letters of 12 px on a chart of 760 stay readable; a narrower window scrolls
+# Paper does not scroll: there a picture takes the width that is left, as in JupyterLab's File > Print.
+_PAPER = "<style>@media print{.labs-wide :is(img,div){min-width:0!important}}</style>"
 
 Row = dict[str, Any]  # the facts behind one line of a table or one bar; each figure has columns of its own
 
@@ -208,7 +210,7 @@ def picture(
     if over is not None:
         image = f'<div style="position:relative;display:grid;{size}">{image}{over}</div>'  # no line of text below it
     return (
-        f'<figure style="margin:0.5em 0">{theme}<div style="overflow-x:auto">{image}</div>'
+        f'<figure style="margin:0.5em 0">{theme}{_PAPER}<div class="labs-wide" style="overflow-x:auto">{image}</div>'
         f"{caption(takeaway, source)}</figure>"
     )
 

@@ -151,13 +151,17 @@ class LabServer:
         folder: what it shows.
         home: for its settings, data and log.
         usual: draw cells as JupyterLab does without our settings, those far from the visible part later.
+        environment: variables of the server and its kernels, in place of those that the tests set.
 
     Example:
         with LabServer(tmp_path) as server:
             print(server.address("notebook.ipynb"))
     """
 
-    def __init__(self, folder: Path, home: Path, *, usual: bool = False) -> None:
+    def __init__(
+        self, folder: Path, home: Path, *, usual: bool = False, environment: dict[str, str] | None = None
+    ) -> None:
+        self.environment = environment or {}
         self.folder, self.home, self.token = folder, home, secrets.token_hex(16)
         self.settings = {name: dict(values) for name, values in _SETTINGS.items()}
         if usual:
@@ -187,6 +191,7 @@ class LabServer:
             "HF_HUB_OFFLINE": "1",
             "MLX_DISABLE_COMPILE": "1",
             "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+            **self.environment,
         }
         command = [
             sys.executable,

@@ -219,12 +219,13 @@ def test_the_page_to_keep_needs_no_network_follows_the_theme_and_wraps_in_print(
     assert ground > 240 and text < 60 and code < 120 and not turned
     ground, text, code, turned = lightness("dark")
     assert ground < 60 and text > 180 and code > 150 and turned
-    # Paper is light whatever the theme, as wide as A4, and no line of code or text goes beyond its edge.
+    # Paper is light whatever the theme, as wide as A4, and no line of code or text, no chart, table or picture goes
+    # beyond its edge or needs a scroll bar.
     ground, text, _code, turned = lightness("dark", "print")
     assert ground > 240 and text < 60 and not turned
     browser.set_window_size(720, 1000)
     cut = browser.execute_script(
-        "return [...document.querySelectorAll('pre, .jp-RenderedMarkdown')]"
+        "return [...document.querySelectorAll('pre, .jp-RenderedMarkdown, figure, figure *')]"
         ".filter(e => e.scrollWidth > e.clientWidth + 1 || e.getBoundingClientRect().right > innerWidth + 1)"
         ".map(e => e.textContent.trim().slice(0, 80));"
     )

@@ -90,3 +90,9 @@ def test_letters_of_a_chart_stay_readable_in_every_window(window):
     most, least = (int(re.search(rf"{name}-width:(\d+)px", style)[1]) for name in ("max", "min"))
     shown = max(least, min(most, window))
     assert 12 * shown / most >= 9 and "overflow-x:auto" in CHART.html
+
+
+def test_on_paper_a_chart_and_a_photo_take_the_width_that_is_left():
+    for figure in (CHART, tile_view(Image.new("RGB", (300, 200), "red"), 1)):
+        assert re.search(r"@media print{\.labs-wide [^}]*{min-width:0!important}}", figure.html)
+        assert '<div class="labs-wide"' in figure.html
