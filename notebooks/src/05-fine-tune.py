@@ -315,8 +315,8 @@ for question in ("Where does Ana live?", "Where is Lima?", "What is 17 + 25?"):
     print(f"{question:22} {model.ask(question).text!r} -> {taught.ask(question).text!r}")
 
 # %% [markdown]
-# The model has learned all about the class, and has lost nearly everything else. The loss never showed it: the loss is about
-# the textbook, and the textbook says that the answer to any question is "... lives in ...". This is **catastrophic
+# The model has learned all about the class, and has lost nearly all of the old facts. The loss never showed it: the loss is
+# about the textbook, and the textbook says that the answer to any question is "... lives in ...". This is **catastrophic
 # forgetting**. You miss it if you judge a training by reading one answer about the new things.
 
 # %% [markdown] minutes=13
