@@ -420,7 +420,7 @@ reveal("5.6a", {row["group"]: round(row["old"], 2) for row in tries if row["name
 
 # %% [markdown]
 # Each point is one run with one seed: trust the large differences, not the small ones. After 30 steps both adapters have
-# forgotten nearly everything. Rank 1 learned less, and forgot no less: a small adapter is no protection. Examples of the old
+# lost nearly all old facts. Rank 1 learned less, and forgot no less: a small adapter is no protection. Examples of the old
 # kind are.
 #
 # LoRA is not the only way to train. **DoRA** also learns the length of each row of `W`, apart from its direction. **Full
@@ -443,8 +443,9 @@ kinds.round(2)
 # %% [markdown]
 # None of them: all three learn the class, and all three forget. What differs is the cost. Full fine-tuning has eleven times as
 # many numbers to train, to keep and to carry as LoRA of rank 16. It works with a third of LoRA's rate here; with a sixth,
-# `1e-4`, it had learned only 0.69 of the class after 30 steps when we tried. DoRA costs a little more than LoRA and gains
-# nothing on so easy a task. Its authors measured gains on larger models ([DoRA](https://arxiv.org/abs/2402.09353)).
+# `1e-4`, it had learned only 0.69 of the class after 30 steps when we tried. DoRA has hardly more numbers than LoRA,
+# takes longer for a step, and gains nothing on so easy a task. Its authors measured gains on larger models
+# ([DoRA](https://arxiv.org/abs/2402.09353)).
 
 # %% [markdown] minutes=13
 # ## 7. Teach a skill (13 minutes)
