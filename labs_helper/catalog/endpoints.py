@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -66,12 +66,14 @@ class Endpoint:
 
 
 def presets() -> list[Preset]:
-    """The known addresses, from endpoints.toml.
+    """The known addresses, from endpoints.toml, described in the language that is set.
 
     Example:
         [preset.name for preset in presets()]
     """
-    return list(_presets())
+    return [
+        replace(preset, known=_(preset.known), ended=_(preset.ended) if preset.ended else "") for preset in _presets()
+    ]
 
 
 @cache

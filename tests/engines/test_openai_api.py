@@ -18,6 +18,7 @@ from PIL import Image
 
 from labs_helper import catalog
 from labs_helper.catalog import endpoints
+from labs_helper.common.translate import speaking
 from labs_helper.engines import endpoint_client
 from labs_helper.errors import BadRequest, EndpointFailed
 from labs_helper.models.load import load, memory
@@ -469,6 +470,12 @@ def test_timeouts_that_make_no_sense(monkeypatch, seconds):
 def test_every_preset_is_dated_and_has_a_source():
     for preset in endpoints.presets():
         assert preset.url.startswith("http") and preset.known and preset.checked and preset.source, preset.name
+
+
+def test_what_was_known_is_said_in_the_language_of_the_reader():
+    with speaking("ko"):
+        assert "닫혔습니다" in next(preset.ended for preset in endpoints.presets() if preset.name == "github")
+    assert "shut down" in next(preset.ended for preset in endpoints.presets() if preset.name == "github")
 
 
 def test_a_whole_course_can_be_sent_to_an_endpoint(point, monkeypatch):

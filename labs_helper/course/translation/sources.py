@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,6 +132,7 @@ def _messages(package: Path) -> Iterator[Unit]:
         if one:
             yield Unit(one, many, note=Path(file).as_posix())
     yield from _settings(package / "common" / "settings.py")
+    yield from _addresses(package / "catalog" / "endpoints.toml")
     for page in sorted(package.rglob("*.html")):
         for match in pages.WORDS.finditer(page.read_text("utf-8")):
             yield Unit(match[1], note=page.relative_to(package).as_posix())
@@ -152,6 +154,14 @@ def _settings(file: Path) -> Iterator[Unit]:
             words = named.get(valid.id) if isinstance(valid, ast.Name) else getattr(valid, "value", None)
             if isinstance(words, str):
                 yield Unit(words, note="common/settings.py")
+
+
+def _addresses(file: Path) -> Iterator[Unit]:
+    """What was known about each address that LABS_ENDPOINT can name."""
+    for preset in tomllib.loads(file.read_text("utf-8") if file.is_file() else "").values():
+        for field in ("known", "ended"):
+            if field in preset:
+                yield Unit(preset[field], note="catalog/endpoints.toml")
 
 
 def missing(error: ImportError) -> LabError:
