@@ -177,8 +177,9 @@ def test_both_models_on_the_labs_own_questions(site, chromium):
     assert all(len(row) == 3 and all(row) for row in found)
 
 
-def test_a_cell_of_a_lab_can_be_tried(site, chromium):
-    chromium.get(site.address + "notebooks/solutions/00-start-here.html")
+@pytest.mark.parametrize("lab", ["00-start-here", "01-instruct"])
+def test_a_cell_of_a_lab_can_be_tried(site, chromium, lab):
+    chromium.get(f"{site.address}notebooks/solutions/{lab}.html")
     buttons = "return [...document.querySelectorAll('.labs-try button:not(.token)')]"
     until(lambda: chromium.execute_script(buttons), 120, "a button below a cell")
     for button in chromium.execute_script(buttons):
