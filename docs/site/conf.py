@@ -104,17 +104,17 @@ def _for_the_site(app, docname, source):
     source[0] = re.sub(r"^\[!\[.*badge\.svg\)\]\(.*\)$", "", source[0], flags=re.M)
     source[0] = re.sub(r"<picture>.*?</picture>", _two_themes, source[0], flags=re.S)
     source[0] = re.sub(r"\]\(notebooks/(?=\d\d-)", "](notebooks/solutions/", source[0])
-    source[0] = re.sub(r'^<a id="([\w-]+)"></a>\n+(#+ (.+))', _place, source[0], flags=re.M)
+    source[0] = re.sub(r'^<a id="([\w-]+)"></a>\n+((?:#+ )?(.+))', _place, source[0], flags=re.M)
 
 
 def _place(found):
-    """A place before a heading: MyST's own mark, or nothing where the heading's address is the same on the site.
+    """A named place: MyST's own mark, or nothing before a heading whose address is the same on the site.
 
     JupyterLab keeps the capitals of a heading in its address, and needs the others.
     """
-    name, heading, title = found.groups()
+    name, marked, title = found.groups()
     own = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
-    return heading if own == name else f"({name})=\n{heading}"
+    return marked if marked != title and own == name else f"({name})=\n{marked}"
 
 
 def setup(app):
