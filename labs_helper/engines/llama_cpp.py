@@ -12,8 +12,8 @@ bytes    Tokens that are a part of a character are not announced (tools/server, 
          the token that completes it. They are put back from those, without a probability (NaN).
 threads  On a small model the threads spend their time waiting for each other: one is enough below 64 MB of weights.
 
-One thing is not corrected, because only the graph itself could: phimoe is computed with another norm and another mixture of
-experts than it was trained with (docs/upstream/phimoe_graph.py).
+One thing is not corrected, because only llama.cpp's graph could: phimoe is computed with another norm and another
+mixture of experts than it was trained with (docs/upstream/phimoe_graph.py).
 """
 
 from __future__ import annotations
