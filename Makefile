@@ -5,6 +5,7 @@
 #   make browser-test              JupyterLab in headless Chromium     LONG=1: whole labs that take minutes as well
 #   make places-test               the views in Firefox, and in Notebook 7
 #   make engine-test               whole labs with llama.cpp and ONNX Runtime in place of MLX
+#   make languages-test            all labs in the other languages, both editions
 #   make hub-test                  JupyterHub with three learners in headless Chromium (needs npm)
 #   make notebooks                 both editions from notebooks/src                LABS="00 01"  LANG=ko
 #   make site                      documents, solved labs and the page Ask as a site, in build/site     ENGINE=0
@@ -28,7 +29,8 @@ SHELL := /bin/bash
 PORT ?= 8888
 SITE_PORT ?= 8000
 # Learner editions run from the learners' zip (tests/course/test_learners_zip.py), and once is enough.
-TESTS ?= tests notebooks/solutions
+# Of the other languages one lab is enough here: a translation differs in words only. `languages-test` runs them all.
+TESTS ?= tests notebooks/solutions notebooks/ko/solutions/00-start-here.ipynb
 LABS ?=
 ifeq ($(CONDA_DEFAULT_ENV),phi35-labs)
 VENV ?= $(CONDA_PREFIX)
@@ -56,11 +58,11 @@ OFFLINE := LABS_MODELS=tiny HF_HUB_OFFLINE=1 MLX_DISABLE_COMPILE=1 LABS_PROGRESS
 LIMIT := $(if $(shell command -v timeout),timeout --kill-after=20 1500)
 PYTEST := $(OFFLINE) $(LIMIT) $(BIN)/python -m pytest
 
-.PHONY: FORCE help lab lab-in-english lab-in-a-language test browser-test places-test engine-test hub-test training-test notebooks checkpoints site site-serve site-test bench setup \
+.PHONY: FORCE help lab lab-in-english lab-in-a-language test browser-test places-test engine-test languages-test hub-test training-test notebooks checkpoints site site-serve site-test bench setup \
 	lint lint-types lint-windows lint-rules clean blas-note
 
 help:
-	@sed -n '3,16s/^# *//p' Makefile
+	@sed -n '3,17s/^# *//p' Makefile
 
 setup: $(READY)
 
@@ -95,6 +97,9 @@ places-test: $(PLACES_READY)
 
 engine-test: $(READY)
 	$(PYTEST) tests $(TWO) -m engines
+
+languages-test: $(READY)
+	$(PYTEST) $(wildcard notebooks/??) $(TWO) --nbval-lax --nbval-current-env --nbval-cell-timeout=120
 
 hub-test: $(HUB_READY)
 	$(PYTEST) tests -m hub

@@ -49,7 +49,7 @@ WHEEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,180}\.whl")
 MOST_TEXT = 4_000_000  # bytes of a manifest
 # What tests run with: bundled models, no network, no compiler runs, and nobody's progress.
 OFFLINE = {"LABS_MODELS": "tiny", "HF_HUB_OFFLINE": "1", "MLX_DISABLE_COMPILE": "1", "LABS_PROGRESS": "off"}
-TESTS = ("tests", "notebooks/solutions")
+TESTS = ("tests", "notebooks/solutions", "notebooks/ko/solutions/00-start-here.ipynb")
 LONGEST = 1500  # seconds of all tests
 
 

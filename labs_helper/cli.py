@@ -193,7 +193,7 @@ def _option(metavar: str, text: str, *names: str) -> Any:
 def _lab_numbers(incomplete: str) -> list[tuple[str, str]]:
     from labs_helper.catalog import labs
 
-    return [(lab.number, lab.title) for lab in labs() if lab.number.startswith(incomplete)]
+    return [(lab.number, translate.of_table(lab.title)) for lab in labs() if lab.number.startswith(incomplete)]
 
 
 def _model_names(incomplete: str) -> list[str]:

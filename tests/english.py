@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from nbformat import NotebookNode
 
+from labs_helper.agent import sentences
 from labs_helper.course.translation import blocks, code
 
 # One of these words, in a row of three words or more, makes it English and not a row of names.
@@ -22,6 +23,7 @@ _COMMON = frozenset(
         will with without would you your""",
     )
 )
+_SHARED = {"es": frozenset({"a", "as", "has", "no"})}
 _WORDS = re.compile(r"[A-Za-z][A-Za-z'’-]*(?:[ ,;:]+[A-Za-z][A-Za-z'’-]*){2,}")
 _DROPPED = re.compile(r"<(style|script|code|kbd)\b.*?</\1>", re.S | re.I)
 _SPOKEN = re.compile(r"""\b(?:alt|aria-label|aria-description|title|placeholder)=(?:"([^"]*)"|'([^']*)')""")
@@ -31,24 +33,73 @@ _LINK = re.compile(r"\]\([^)]*\)|https?://\S+")
 _IN_CODE = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)|<\|[^|]*\|>", re.S)
 
 
-def found(texts: Iterable[str], allowed: Iterable[str] = ()) -> list[str]:
+# What stays English in the labs, each for a reason.
+MENUS = (r"Run > Run All Above Selected Cell", r"File > Save and Export Notebook As")
+# A package of others says this, before the lab explains it.
+OF_OTHERS = (r"\[transformers\] This model config has set a.*?model architectures\.",)
+# The English of a term, in brackets after its translation: 건초 더미 속 바늘(needle in a haystack).
+TERMS = (r"\((?:[a-z-]+ ){1,4}[a-z-]+\)",)
+# What the bundled models write, in the words of their training, and the questions in it.
+OF_MODELS = (
+    r"[A-Z][a-z]+(?: [A-Z][a-z]+)* is (?:a city|a country) in [A-Z][a-z]+(?:[, ]+[A-Z][a-z]+)*",
+    r"(?:The|and what about the) (?:capital of )?(?:the )?[A-Z][a-z]+(?: [A-Z][a-z]+)*(?: is [A-Z][a-z]+)?",
+    r"You could visit[^\n]*",
+    r"I do not know that(?:\. It is outside my small world\.)?",
+    r"What would you like to know",
+    r"[^\n]*<\|end\|><\|user\|>[^\n]*",  # an answer that nothing stopped
+    r"Paris is a city in(?=\W)",  # an answer that stops before the country
+    r"The answer is",
+    r"(?:How old is )?the Eiffel Tower",
+    r"(?:How many words are in \W*)?to be or(?:ion| not)? to be",
+    r"The +colour +of(?: [a-z]+)*(?: is [a-z]+)?",
+    r"(?:What colour is the|The|A [a-z]+) (?:circle|square|triangle|star|diamond|cross)(?: is [a-z]+)?",
+    r"(?:What is the|The) value of [A-Z]+(?: is \d+)?",
+    r"\ba shorter plan\b",  # a guess, quoted with its translation
+)
+# What the agent says to a model, word for word: labs_helper/agent/sentences.py says why.
+TO_MODELS = (
+    r"Send the corrected plan",
+    *(
+        re.sub(r"\\\{\w+\\\}", r"\\S+", re.escape(text.rstrip(".")))
+        for text in (
+            sentences.REQUEST,
+            sentences.NOT_JSON,
+            sentences.WRONG_NUMBER_OF_STEPS,
+            sentences.NO_TOOL,
+            sentences.UNKNOWN_REFERENCE,
+            sentences.WRONG_CHOICE,
+            sentences.WRONG_TYPE,
+            sentences.EXPRESSION_TOO_LONG,
+            sentences.EXPRESSION_REFUSED,
+            sentences.NO_PLACE,
+        )
+    ),
+)
+# Papers keep their names.
+TITLES = (r"A Mathematical Framework for Transformer Circuits", r"Attention is not Explanation")
+ALLOWED = (*MENUS, *OF_OTHERS, *TERMS, *OF_MODELS, *TO_MODELS, *TITLES)
+
+
+def found(texts: Iterable[str], allowed: Iterable[str] = (), *, language: str = "") -> list[str]:
     """The English in texts, each run of words once.
 
     Args:
         texts: what a reader sees.
         allowed: regular expressions of what may be English: what a model writes, names.
+        language: of the reader; words that it has too are no sign of English.
 
     Example:
         found(["모델 and the tokens of it"])      # ['and the tokens of it']
     """
     patterns = [re.compile(pattern, re.S) for pattern in allowed]
+    common = _COMMON - _SHARED.get(language, frozenset())
     runs: dict[str, None] = {}
     for text in texts:
         for pattern in patterns:
             text = pattern.sub(" · ", text)
         for run in _WORDS.findall(text):
             words = [word.lower() for word in re.findall(r"[A-Za-z'’-]+", run)]
-            if _COMMON & set(words):
+            if common & set(words):
                 runs[run] = None
     return list(runs)
 

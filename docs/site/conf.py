@@ -25,10 +25,12 @@ include_patterns = [
     "docs/site/index.md",
     "*.md",
     "docs/*.md",
+    "docs/??/glossary.md",
     "docs/teaching/*.md",
     "images/README.md",
     "data/checkpoints/*/MODEL_CARD.md",
     "notebooks/solutions/[0-9]*.ipynb",
+    "notebooks/??/solutions/[0-9]*.ipynb",
 ]
 templates_path = ["templates"]
 
@@ -75,8 +77,18 @@ def _two_themes(picture):
     return form.format(light, "light", alt) + "\n" + form.format(dark, "dark", alt)
 
 
+_TRANSLATED = re.compile(r"(?:README\.|(?:notebooks|docs)/)(\w\w)(?:$|/)")
+
+
+def _spoken(page):
+    """The language of a page, such as "ko"; English is "en"."""
+    found = _TRANSLATED.match(page)
+    return found[1] if found else "en"
+
+
 def _own_pages(app, pagename, templatename, context, doctree):
-    """What the front page and the page Ask show."""
+    """What the front page and the page Ask show, and in which language a page is."""
+    context["language"] = _spoken(pagename)
     if pagename == "index":
         stops = course.stops()
         context |= {"stops": stops, "routes": course.routes(), "commands": course.commands()}
@@ -103,7 +115,7 @@ def _for_the_site(app, docname, source):
         source[0] = questions.with_buttons(source[0])
     source[0] = re.sub(r"^\[!\[.*badge\.svg\)\]\(.*\)$", "", source[0], flags=re.M)
     source[0] = re.sub(r"<picture>.*?</picture>", _two_themes, source[0], flags=re.S)
-    source[0] = re.sub(r"\]\(notebooks/(?=\d\d-)", "](notebooks/solutions/", source[0])
+    source[0] = re.sub(r"\]\(notebooks/(\w\w/)?(?=\d\d-)", r"](notebooks/\1solutions/", source[0])
     source[0] = re.sub(r'^<a id="([\w-]+)"></a>\n+((?:#+ )?(.+))', _place, source[0], flags=re.M)
 
 

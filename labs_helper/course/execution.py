@@ -30,10 +30,12 @@ CELL_TIMEOUT = 120  # seconds
 
 _KERNEL_CHOICE = "JUPYTER_PREFER_ENV_PATH"
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-# Numbers with a unit of time, speed or memory, and addresses of objects: they differ from run to run.
+# Numbers with a unit of time, speed or memory, addresses of objects and temporary folders: they differ from run to run.
+# In English, Spanish and Korean, where nothing separates a unit from the ending after it.
 _CHANGES_EVERY_RUN = re.compile(
-    r"\d[\d.,]*\s*(?:ms|seconds?|s|minutes?|(?:tokens?|tok)(?:/s| per second)|[kKMG]i?B)\b|\b0x[0-9a-f]+\b"
-    r"|\bseconds?\b[^:\n]{0,30}: '?\d[\d.,]*"
+    r"\d[\d.,]*\s*(?:ms|seconds?|segundos?|s|minut[eo]s?|(?:tokens?|tok)(?:/s| per second| por segundo)|[kKMG]i?B)\b"
+    r"|\b0x[0-9a-f]+\b|/tmp\w{8}(?=/)|\d[\d.,]*\s*(?:초|분|토큰/초)"
+    r"|(?:\bseconds?\b[^:\n]{0,30}: '?|초당 토큰 |초[^:\n\d]{0,20}: '?|\bsegundos?\b[^:\n]{0,30}: '?)\d[\d.,]*"
 )
 
 

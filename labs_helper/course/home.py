@@ -162,7 +162,7 @@ def emptied(text: str) -> str:
 
 _START = """```
 git clone {address} phi35-labs && cd phi35-labs
-make lab
+make lab{spoken}
 ```
 
 """
@@ -191,7 +191,8 @@ def _words(place: str, address: str, root: Path) -> str:
             else _("on the repository's page on GitHub: Code, Codespaces, Create codespace")
         )
         return f"- **Codespaces:** {text}.\n"
-    text = {"start": _START, "setup": _SETUP}[place].format(address=address or "ADDRESS")
+    spoken = "" if language() == ENGLISH else f" LANG={language()}"
+    text = {"start": _START, "setup": _SETUP}[place].format(address=address or "ADDRESS", spoken=spoken)
     where = _("ADDRESS is the address of this repository: on GitHub, behind the green button **Code**.")
     return text if address else f"{text}{where}\n\n"
 

@@ -9,7 +9,7 @@ from labs_helper.common.markup import Html, escape, html_table
 from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest
 from labs_helper.figures.base import Figure, Row
-from labs_helper.figures.canvas import canvas, latin
+from labs_helper.figures.canvas import canvas, drawable
 from labs_helper.figures.choice import Box, Entry, choice, frames
 from labs_helper.figures.text import joined, shorten, text_table, visible
 
@@ -217,7 +217,7 @@ def _draw_large(shares: Any, pieces: Sequence[str], name: str) -> tuple[Canvas, 
         names = [shorten(visible(piece), 10) for piece in pieces]
         axis.set_xticks(range(count), names, rotation=90, fontsize=size)
         axis.set_yticks(range(count), names, fontsize=size)
-    axis.set(title=latin(name), xlabel=_("is looked at"), ylabel=_("looks"))
+    axis.set(title=drawable(name), xlabel=_("is looked at"), ylabel=_("looks"))
     fig.colorbar(image, ax=axis, shrink=0.7, label=_("share"))
     return fig, axis
 

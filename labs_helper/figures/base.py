@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from labs_helper.common.markup import Html, escape, html_table, printable
 from labs_helper.common.translate import _
 from labs_helper.figures import fonts
+from labs_helper.figures.compact import compact
 
 if TYPE_CHECKING:
     import pandas
@@ -137,10 +138,8 @@ class Figure:
             metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
             fig.savefig(buffer, format=kind, metadata=metadata, dpi=110)
         data = buffer.getvalue()
-        if kind == "svg" and (font := fonts.hangul()):  # the reader's computer has its own
-            data = data.replace(f", '{font}'".encode(), b"")
-        if kind == "svg":  # a machine without DejaVu would fall back to a serif; Verdana has nearly its widths
-            data = data.replace(b"'DejaVu Sans'", b"'DejaVu Sans', Verdana, Helvetica, Arial, sans-serif")
+        if kind == "svg":
+            data = compact(data.decode()).encode()
         if kind == "png" and not readable:
             source = f"{source} {fonts.advice()}".strip()
         mime = "image/svg+xml" if kind == "svg" else "image/png"

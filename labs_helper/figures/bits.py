@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest
 from labs_helper.figures.base import Figure, Row, records
-from labs_helper.figures.canvas import STYLES, canvas, grid, latin, plot_line
+from labs_helper.figures.canvas import STYLES, canvas, drawable, grid, plot_line
 from labs_helper.figures.text import joined, number, text_table
 
 if TYPE_CHECKING:
@@ -53,15 +53,15 @@ def by_bits(table: Table, *, what: str, title: str = "", log: bool = False) -> F
         shift = (index - (len(groups) - 1) / 2) * 0.09  # points of one number of bits stay beside each other
         drawn = [row for row in rows if not log or float(row["value"]) > 0]
         x = [places.index(int(row["bits"])) + shift for row in drawn]
-        plot_line(axis, x, [float(row["value"]) for row in drawn], style, 4, latin(group))
+        plot_line(axis, x, [float(row["value"]) for row in drawn], style, 4, drawable(group))
         for at, row in zip(x, drawn):
             if "low" in row and "high" in row:
                 axis.plot([at, at], [float(row["low"]), float(row["high"])], color=style.colour, linewidth=1)
         lines += [[group, row["bits"], *(_shown(row, key) for key in ("value", "low", "high"))] for row in rows]
     axis.set_xticks(range(len(places)), [str(place) for place in places])
     axis.set_xlabel(_("bits of a weight"))
-    axis.set_ylabel(latin(what))
-    axis.set_title(latin(title))
+    axis.set_ylabel(drawable(what))
+    axis.set_title(drawable(title))
     if log:
         axis.set_yscale("log")
     else:
@@ -118,7 +118,7 @@ def error_by_size(table: Table, *, title: str = "") -> Figure:
         rows = sorted(rows, key=lambda row: float(row["bits per weight"]))
         x = [float(row["bits per weight"]) for row in rows]
         plot_line(
-            axis, x, [float(row["error"]) for row in rows], style, 5, latin(_("groups: {name}").format(name=group))
+            axis, x, [float(row["error"]) for row in rows], style, 5, drawable(_("groups: {name}").format(name=group))
         )
         lines += [
             [group, row["bits"], number(float(row["bits per weight"])), f"{float(row['error']):.4f}"] for row in rows
@@ -126,7 +126,7 @@ def error_by_size(table: Table, *, title: str = "") -> Figure:
     axis.set_yscale("log")
     axis.set_xlabel(_("bits per weight, scales and biases included"))
     axis.set_ylabel(_("relative error"))
-    axis.set_title(latin(title))
+    axis.set_title(drawable(title))
     axis.legend(fontsize=8)
     grid(axis)
     first = next(iter(groups.values()))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest
 from labs_helper.figures.base import Figure, Row, records
-from labs_helper.figures.canvas import STYLES, annotate, canvas, grid, latin, plot_line
+from labs_helper.figures.canvas import STYLES, annotate, canvas, drawable, grid, plot_line
 from labs_helper.figures.text import joined, number, text_table
 
 if TYPE_CHECKING:
@@ -165,8 +165,8 @@ def _draw_caches(
             plot_line(axis, lengths, [weights[name]] * len(lengths), STYLES[len(own)], 0, words)
         for machine, gib in memory.items():
             axis.axhline(gib, color="#333333", linewidth=1)
-            annotate(axis, latin(machine), (lengths[0], gib), right=2, up=3, align="left")
-        axis.set(title=latin(name), xlabel=_("tokens in the cache"), ylabel=_("GiB (log scale)"))
+            annotate(axis, drawable(machine), (lengths[0], gib), right=2, up=3, align="left")
+        axis.set(title=drawable(name), xlabel=_("tokens in the cache"), ylabel=_("GiB (log scale)"))
         _log_axes(axis, lengths)
         grid(axis)
         if weights or memory:  # lines cross the whole picture, so the legend stands below it
@@ -285,9 +285,9 @@ def _draw_turns(turns: Sequence[_Turn], title: str) -> Canvas:
     for place, turn in enumerate(turns):
         beside = _("{new:,} of {total:,}").format(new=turn.new, total=turn.total)
         axis.text(turn.total + widest * 0.01, place, beside, va="center", fontsize=8)
-    axis.set_yticks(places, [latin(_("turn {name}").format(name=turn.name)) for turn in turns])
+    axis.set_yticks(places, [drawable(_("turn {name}").format(name=turn.name)) for turn in turns])
     axis.invert_yaxis()
     axis.set_xlim(0, widest * 1.22)
-    axis.set(title=latin(title), xlabel=_("prompt tokens (label: read this turn, of the whole conversation)"))
+    axis.set(title=drawable(title), xlabel=_("prompt tokens (label: read this turn, of the whole conversation)"))
     axis.legend(fontsize=8, loc="upper right" if turns[0].total < widest * 0.6 else "best")
     return fig

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from labs_helper.common.translate import language
 from labs_helper.figures import fonts
 
 if TYPE_CHECKING:
@@ -90,21 +89,18 @@ def grid(axis: Axes) -> None:
     axis.grid(True, color="#dddddd", linewidth=0.6)
 
 
-def latin(text: str) -> str:
+def drawable(text: str) -> str:
     """`text` with every character that a label cannot show replaced by "□" (and no warning).
 
-    Labels show what matplotlib's own font has, and Hangul where the reader's language is Korean.
+    Labels show what matplotlib's own font has, and Korean, Chinese and Japanese, which the reader's browser draws.
 
     Example:
-        >>> latin("a长")
-        'a□'
+        >>> drawable("a长\u0e44")
+        'a长□'
     """
     from matplotlib import font_manager
 
-    font = font_manager.get_font(font_manager.findfont(fonts.OWN))
-    known = font.get_charmap()
-    korean = language() == "ko"
+    known = font_manager.get_font(font_manager.findfont(fonts.OWN)).get_charmap()
     return "".join(
-        character if ord(character) in known or (korean and fonts.has_hangul(character)) else "□"
-        for character in str(text)
+        character if ord(character) in known or fonts.is_east_asian(character) else "□" for character in str(text)
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest
 from labs_helper.figures.base import Figure, Row, records
-from labs_helper.figures.canvas import STYLES, annotate, canvas, grid, latin, plot_line
+from labs_helper.figures.canvas import STYLES, annotate, canvas, drawable, grid, plot_line
 from labs_helper.figures.text import joined, number, text_table
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def _draw_rope(rows: Sequence[Row], original: int, maximum: int, title: str) -> 
         grid(axis)
         axis.legend(fontsize=8, loc="lower right" if axis is turns else "best")
     if title:
-        fig.suptitle(latin(title), fontsize=11)
+        fig.suptitle(drawable(title), fontsize=11)
     return fig
 
 
@@ -220,7 +220,7 @@ def loss_by_position(frame: Table, *, original: int, title: str = "", takeaway: 
     axis.axvline(original, color="#333333", linewidth=1)
     annotate(axis, _("original length {length:,}").format(length=original), (original, 0), right=3, up=4, align="left")
     axis.set_ylim(bottom=0)
-    axis.set(title=latin(title), xlabel=_("position in the text (tokens)"), ylabel=_("loss of a token (nats)"))
+    axis.set(title=drawable(title), xlabel=_("position in the text (tokens)"), ylabel=_("loss of a token (nats)"))
     grid(axis)
     axis.legend(fontsize=8, loc="lower right")
     table = text_table(
@@ -383,7 +383,7 @@ def _draw_needle(
     words = (
         _("length of the prompt (tokens) and RoPE table") if columns[0].tables else _("length of the prompt (tokens)")
     )
-    axis.set(title=latin(title), ylabel=_("depth of the fact"), xlabel=words)
+    axis.set(title=drawable(title), ylabel=_("depth of the fact"), xlabel=words)
     for place, (before, after) in enumerate(itertools.pairwise(columns)):
         if before.tables != after.tables:
             axis.axvline(place + 0.5, color="white", linewidth=3)

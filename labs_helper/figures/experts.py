@@ -11,7 +11,7 @@ from labs_helper.common.markup import escape
 from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest
 from labs_helper.figures.base import Figure, Row, caption, heading
-from labs_helper.figures.canvas import annotate, canvas, latin
+from labs_helper.figures.canvas import annotate, canvas, drawable
 from labs_helper.figures.routing import EXPERTS, heat_map, layers_of, routing_frame, share_table, shares_of
 from labs_helper.figures.text import joined, shorten, text_table, visible
 from labs_helper.figures.tokens import BOX
@@ -288,7 +288,7 @@ def _draw_load(shares: Floats, layers: Sequence[int], title: str) -> Canvas:
     axis.yaxis.set_major_formatter(lambda value, _position: f"{value:.0%}")
     axis.set_ylim(-0.12 * top, 1.15 * top)
     axis.set(
-        title=latin(title),
+        title=drawable(title),
         xlabel=_("layer (numbers: most and least used expert)"),
         ylabel=_("share of the layer's choices"),
     )

@@ -11,7 +11,7 @@ from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest
 from labs_helper.figures.bars import bars
 from labs_helper.figures.base import Figure, Row, records
-from labs_helper.figures.canvas import STYLES, annotate, canvas, grid, latin, plot_line
+from labs_helper.figures.canvas import STYLES, annotate, canvas, drawable, grid, plot_line
 from labs_helper.figures.text import joined, number, text_table
 from labs_helper.pictures.images import layout
 
@@ -221,7 +221,7 @@ def _draw_costs(costs: _Costs, panels: Sequence[_Panel], title: str) -> Canvas:
     for axis, panel in zip(axes, panels):
         _draw_panel(axis, costs, panel)
     if title:
-        fig.suptitle(latin(title), fontsize=11)
+        fig.suptitle(drawable(title), fontsize=11)
     return fig
 
 

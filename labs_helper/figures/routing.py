@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest
-from labs_helper.figures.canvas import latin
+from labs_helper.figures.canvas import drawable
 from labs_helper.figures.text import text_table
 
 if TYPE_CHECKING:
@@ -118,8 +118,8 @@ def heat_map(
                 colour = "white" if value < 0.55 * top else "black"
                 axis.text(j, i, f"{100 * value:.0f}", ha="center", va="center", fontsize=7.5, color=colour)
     axis.set_xticks(range(shares.shape[1]), [str(expert) for expert in range(shares.shape[1])], fontsize=7.5)
-    axis.set_yticks(range(len(shares)), [latin(str(label)) for label in labels], fontsize=8)
-    axis.set(title=latin(title), xlabel=_("expert (cells: per cent of the row)"), ylabel=what)
+    axis.set_yticks(range(len(shares)), [drawable(str(label)) for label in labels], fontsize=8)
+    axis.set(title=drawable(title), xlabel=_("expert (cells: per cent of the row)"), ylabel=what)
 
 
 def share_table(what: str, labels: Sequence[object], shares: Floats) -> str:

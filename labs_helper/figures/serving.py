@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest
 from labs_helper.figures.base import Figure, records
-from labs_helper.figures.canvas import STYLES, canvas, grid, latin, plot_line
+from labs_helper.figures.canvas import STYLES, canvas, drawable, grid, plot_line
 from labs_helper.figures.text import joined, text_table
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def load_curve(table: Table, *, title: str = "") -> Figure:
     for axis, (column, label) in zip(axes, panels):
         for (server, points), style in zip(lines.items(), STYLES * len(lines)):
             clients = [point["clients"] for point in points]
-            plot_line(axis, clients, [point[column] for point in points], style, 4, latin(server))
+            plot_line(axis, clients, [point[column] for point in points], style, 4, drawable(server))
         axis.set_xlabel(_("clients at the same time"))
         axis.set_ylabel(label)
         axis.set_ylim(bottom=0)
@@ -58,7 +58,7 @@ def load_curve(table: Table, *, title: str = "") -> Figure:
         grid(axis)
     axes[0].legend(fontsize=8)
     if title:
-        fig.suptitle(latin(title), fontsize=10)
+        fig.suptitle(drawable(title), fontsize=10)
     takeaway = " ".join(_gain(server, points) for server, points in lines.items())
     text = text_table(
         [_("server"), _("clients"), _("tokens/s"), _("first ms"), _("ms a token")],

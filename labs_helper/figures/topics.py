@@ -9,7 +9,7 @@ from labs_helper.common.information import by_topic, information_and_chance
 from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest
 from labs_helper.figures.base import Figure, Row
-from labs_helper.figures.canvas import STYLES, annotate, canvas, latin
+from labs_helper.figures.canvas import STYLES, annotate, canvas, drawable
 from labs_helper.figures.routing import EXPERTS, counted, heat_map, layers_of, routing_frame, share_table
 from labs_helper.figures.text import joined, text_table
 
@@ -143,7 +143,7 @@ def _draw_information(axis: Axes, rows: Sequence[Row], by: str) -> None:
         annotate(axis, f"{row['information']:.2f}", (place, row["information"]), up=5)
     axis.set_xticks(places, [str(row["layer"]) for row in rows])
     axis.set(
-        title=_("What the expert says about the {by}").format(by=latin(by)),
+        title=_("What the expert says about the {by}").format(by=drawable(by)),
         xlabel=_("layer"),
         ylabel=_("normalised mutual information"),
         ylim=(0, 1.05),

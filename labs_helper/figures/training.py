@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from labs_helper.common.translate import _
 from labs_helper.errors import BadRequest
 from labs_helper.figures.base import Figure, records
-from labs_helper.figures.canvas import STYLES, Style, annotate, canvas, grid, latin, plot_line
+from labs_helper.figures.canvas import STYLES, Style, annotate, canvas, drawable, grid, plot_line
 from labs_helper.figures.text import joined, text_table
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def loss_curve(
         smooth = [sum(losses[max(0, n - _SMOOTH + 1) : n + 1]) / min(n + 1, _SMOOTH) for n in range(len(losses))]
         steps = list(range(1, len(losses) + 1))
         axis.plot(steps, losses, color=style.colour, alpha=0.25, linewidth=0.8)
-        plot_line(axis, steps, smooth, style, 0, latin(name))
+        plot_line(axis, steps, smooth, style, 0, drawable(name))
         rows += [{"run": name, "step": step, "loss": loss} for step, loss in zip(steps, losses)]
         lines.append([name, len(losses), f"{losses[0]:.2f}", f"{smooth[-1]:.2f}"])
     words = [
@@ -63,7 +63,7 @@ def loss_curve(
     axis.set_xlabel(_("step"))
     axis.set_ylabel(_("loss (nats a token)"))
     axis.set_ylim(bottom=0)
-    axis.set_title(latin(title))
+    axis.set_title(drawable(title))
     if len(words) > 1:
         axis.legend(fontsize=8)
     grid(axis)
@@ -76,7 +76,7 @@ def loss_curve(
 def _held_out(axis: Axes, name: str, points: Sequence[tuple[int, float]], style: Style) -> str:
     """Draw the held-out loss of one run with a mark at each measurement. Returns what it shows in words."""
     steps, losses = [step for step, _loss in points], [loss for _step, loss in points]
-    label = _("{name}, held out").format(name=latin(name))
+    label = _("{name}, held out").format(name=drawable(name))
     plot_line(axis, steps, losses, style._replace(line=(0, (4, 2))), 4, label)
     return _(
         "{name}, held out: {first:.2f} at first, lowest after step {step} ({least:.2f}), {last:.2f} at last."
@@ -106,16 +106,16 @@ def learned_and_kept(table: Table, *, title: str = "") -> Figure:
     fig, (axis,) = canvas(6.4, 4.2, 1)
     for number, ((group, members), style) in enumerate(zip(groups.items(), STYLES * len(groups))):
         old, new = [float(str(row["old"])) for row in members], [float(str(row["new"])) for row in members]
-        plot_line(axis, old, new, style, 6, latin(group))
+        plot_line(axis, old, new, style, 6, drawable(group))
         for row, x, y in zip(members, old, new):
             # Above the points of one group, below those of the next; at the right edge, to their left.
             side, up = ("right", -6) if x > 0.85 else ("left", 6), -12 if number % 2 else 4
-            annotate(axis, latin(str(row["name"])), (x, y), right=side[1], up=up, align=side[0])
+            annotate(axis, drawable(str(row["name"])), (x, y), right=side[1], up=up, align=side[0])
     axis.set_xlabel(_("old facts still right (share)"))
     axis.set_ylabel(_("new facts right (share)"))
     axis.set_xlim(-0.03, 1.12)
     axis.set_ylim(-0.03, 1.08)
-    axis.set_title(latin(title))
+    axis.set_title(drawable(title))
     axis.legend(fontsize=8, loc="best")
     grid(axis)
     best = max(rows, key=lambda row: float(row["new"]) + float(row["old"]))

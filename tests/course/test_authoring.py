@@ -160,6 +160,12 @@ def test_an_output_that_really_differs_replaces_the_stored_one():
         ("{'seconds': 1.5, 'tokens': 9}", "{'seconds': 1.5, 'tokens': 8}", False),
         ("86 in 0.31 s", "85 in 0.31 s", False),
         ("9 tokens", "8 tokens", False),
+        ("0.31초 만에, 초당 토큰 210.5개", "1.2초 만에, 초당 토큰 87개", True),
+        ("토큰 9개, 0.31초", "토큰 8개, 0.31초", False),
+        ("{'첫 토큰까지의 초': '0.835', '초당 토큰': '145.5'}", "{'첫 토큰까지의 초': '0.1', '초당 토큰': '45'}", True),
+        ("/tmp/tmp8mvbwha_/4bit: 2.96 MB", "/tmp/tmpab12cd_e/4bit: 2.96 MB", True),
+        ("/tmp/tmp8mvbwha_/4bit", "/tmp/tmpab12cd_e/3bit", False),
+        ("85 en 0.31 segundos", "85 en 1.2 segundos", True),
     ]:
         fresh = notebook(new)
         execution.keep_outputs(fresh, notebook(old))

@@ -14,7 +14,8 @@ import pytest
 
 from labs_helper import cli
 from labs_helper.common.units import size
-from labs_helper.course import release, update
+from labs_helper.course import release, reset, update
+from labs_helper.course.translation import offered
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -97,14 +98,30 @@ def lab(name: str):
     return pytest.param(name, marks=[pytest.mark.slow] if name[:2] in ("01", "02") else [])
 
 
+LABS = [path.stem for path in sorted((ROOT / "notebooks/src").glob("*.py"))]
+# A translation differs in words only: one lab shows that those in other languages find their files, one folder deeper.
+TRANSLATED = [f"{spoken.code}/{name}" for spoken in offered.languages() for name in LABS if name[:2] in spoken.labs[:1]]
+
+
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", [lab(path.stem) for path in sorted((ROOT / "notebooks/src").glob("*.py"))])
+@pytest.mark.parametrize("name", [lab(name) for name in [*LABS, *TRANSLATED]])
 def test_a_lab_runs_from_the_zip(unpacked, name):
     """No cell fails: not for a missing file or module, and for nothing else. Dots stay where answers are asked for."""
     handed_out = json.loads((unpacked / "notebooks" / f"{name}.ipynb").read_text("utf-8"))
     code = sum(cell["cell_type"] == "code" and "".join(cell["source"]).strip() != "" for cell in handed_out["cells"])
     ran = re.search(r"^(\d+) passed", run_lab(unpacked, name).splitlines()[-1])
     assert ran and int(ran[1]) == code
+
+
+def test_a_lab_in_another_language_is_reset_to_it(unpacked):
+    """In a folder without sources, as learners have it; the English edition stays."""
+    for name in TRANSLATED:
+        notebook = unpacked / "notebooks" / f"{name}.ipynb"
+        handed_out = notebook.read_bytes()
+        notebook.write_text("mine", "utf-8")
+        done = reset.restore(name.partition("/")[2][:2], folder=unpacked / "notebooks", language=name.partition("/")[0])
+        assert done.copy and done.copy.parent == notebook.parent and notebook.read_bytes() == handed_out
+        done.copy.unlink()
 
 
 def test_its_notebooks_have_the_cells_of_the_repository(unpacked):

@@ -15,8 +15,8 @@ from labs_helper.course import saving
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = [
     path.relative_to(ROOT).as_posix()
-    for folder in ("notebooks", "notebooks/solutions")
-    for path in sorted((ROOT / folder).glob("[0-9]*.ipynb"))
+    for folder in ("notebooks", "notebooks/solutions", "notebooks/??", "notebooks/??/solutions")
+    for path in sorted(ROOT.glob(f"{folder}/[0-9]*.ipynb"))
     if ".copy-" not in path.name
 ]
 # What a kernel says of itself; the version is another on each machine.

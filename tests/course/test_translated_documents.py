@@ -70,6 +70,43 @@ def test_setting_the_address_writes_it_into_the_translated_document_too(course, 
     assert "git clone https://git.example.org/class/labs" in (course / "README.ko.md").read_text("utf-8")
 
 
+def test_a_link_to_a_word_leads_to_it_in_every_language(course):
+    (course / "docs" / "glossary.md").write_text(
+        "# Words\n\n## 4 bits\n\nSee [x](#x), [models](models.md), [read](../README.md).\n\n"
+        '<a id="x"></a>\n\n## x\n\ny\n',
+        "utf-8",
+    )
+    catalog = course / "docs" / "locale" / "ko" / "glossary.po"
+    catalog.write_text('msgid "4 bits"\nmsgstr "4비트"\n', "utf-8")
+    (source,) = [each for each in sources.sources(course) if each.name == "docs/glossary.md"]
+    korean = offered.languages(course / "labs_helper" / "locale" / offered.TABLE)[0]
+    text = documents.translated(source, korean)
+    assert '<a id="4-bits"></a>\n\n## 4비트\n' in text and 'id="words"' not in text
+    assert text.count('<a id="x"></a>') == 1
+    assert "[x](#x)" in text and "(models.md)" in text and "(../../README.md)" in text
+
+
+def test_the_real_glossary_has_every_place_of_the_english_one():
+    english = re.findall(r"^## (.+)$", (ROOT / "docs" / "glossary.md").read_text("utf-8"), re.M)
+    places = [re.sub(r"[^\w\- ]", "", word.lower()).replace(" ", "-") for word in english]
+    for language in offered.languages():
+        if "docs/glossary.md" in language.documents:
+            text = (ROOT / documents.name("docs/glossary.md", language.code)).read_text("utf-8")
+            assert re.findall(r'<a id="([\w-]+)"></a>\n\n##', text) == places
+
+
+def test_the_table_says_what_each_language_offers(course):
+    page = course / "CONTRIBUTING.md"
+    page.write_text("a\n\n<!-- languages: begin -->\n\nold\n\n<!-- languages: end -->\nb\n", "utf-8")
+    assert page in documents.build(folder=course)
+    text = page.read_text("utf-8")
+    row = "| 한국어 (`ko`) | 01 | [README.ko.md](README.ko.md) | those that its labs show |"
+    assert row in text and "old" not in text
+    real = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    assert real == documents.with_table(real, ROOT), "run `labs translate documents`"
+    assert all(f"(`{language.code}`)" in real for language in offered.languages())
+
+
 @pytest.mark.parametrize("language", offered.languages(), ids=lambda language: language.code)
 def test_the_documents_that_are_offered_are_as_generated(language):
     for source in sources.sources():

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import english
 import nbformat
 import pytest
 
-from labs_helper.agent import sentences
 from labs_helper.course.translation import offered
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
@@ -20,62 +18,17 @@ EDITIONS = sorted(
     for pattern in (f"{number}-*.ipynb", f"solutions/{number}-*.ipynb")
     for path in (NOTEBOOKS / language.code).glob(pattern)
 )
-# What stays English, each for a reason.
-MENUS = (r"Run > Run All Above Selected Cell", r"File > Save and Export Notebook As")
-# A package of others says this, before the lab explains it.
-OF_OTHERS = (r"\[transformers\] This model config has set a.*?model architectures\.",)
-# The English of a term, in brackets after its translation: 건초 더미 속 바늘(needle in a haystack).
-TERMS = (r"\((?:[a-z-]+ ){1,4}[a-z-]+\)",)
-# What the bundled models write, in the words of their training, and the questions in it.
-OF_MODELS = (
-    r"[A-Z][a-z]+(?: [A-Z][a-z]+)* is (?:a city|a country) in [A-Z][a-z]+(?:[, ]+[A-Z][a-z]+)*",
-    r"(?:The|and what about the) (?:capital of )?(?:the )?[A-Z][a-z]+(?: [A-Z][a-z]+)*(?: is [A-Z][a-z]+)?",
-    r"You could visit[^\n]*",
-    r"I do not know that(?:\. It is outside my small world\.)?",
-    r"What would you like to know",
-    r"[^\n]*<\|end\|><\|user\|>[^\n]*",  # an answer that nothing stopped
-    r"Paris is a city in(?=\W)",  # an answer that stops before the country
-    r"The answer is",
-    r"(?:How old is )?the Eiffel Tower",
-    r"(?:How many words are in \W*)?to be or(?:ion| not)? to be",
-    r"The +colour +of(?: [a-z]+)*(?: is [a-z]+)?",
-    r"(?:What colour is the|The|A [a-z]+) (?:circle|square|triangle|star|diamond|cross)(?: is [a-z]+)?",
-    r"(?:What is the|The) value of [A-Z]+(?: is \d+)?",
-    r"\ba shorter plan\b",  # a guess, quoted with its translation
-)
-# What the agent says to a model, word for word: labs_helper/agent/sentences.py says why.
-TO_MODELS = (
-    r"Send the corrected plan",
-    *(
-        re.sub(r"\\\{\w+\\\}", r"\\S+", re.escape(text.rstrip(".")))
-        for text in (
-            sentences.REQUEST,
-            sentences.NOT_JSON,
-            sentences.WRONG_NUMBER_OF_STEPS,
-            sentences.NO_TOOL,
-            sentences.UNKNOWN_REFERENCE,
-            sentences.WRONG_CHOICE,
-            sentences.WRONG_TYPE,
-            sentences.EXPRESSION_TOO_LONG,
-            sentences.EXPRESSION_REFUSED,
-            sentences.NO_PLACE,
-        )
-    ),
-)
-# Papers keep their names.
-TITLES = (r"A Mathematical Framework for Transformer Circuits", r"Attention is not Explanation")
-ALLOWED = (*MENUS, *OF_OTHERS, *TERMS, *OF_MODELS, *TO_MODELS, *TITLES)
 
 
 @pytest.mark.parametrize("path", EDITIONS, ids=lambda path: path.relative_to(NOTEBOOKS).as_posix())
 def test_no_english_sentence_is_left(path):
     notebook = nbformat.read(path, as_version=4)
-    allowed = [*ALLOWED, *english.written_by_the_author(notebook)]
+    allowed = [*english.ALLOWED, *english.written_by_the_author(notebook)]
     left = [
         f"cell {number}: {run}"
         for number, cell in enumerate(notebook.cells)
         for texts in (english.of_cell(cell), english.of_outputs(cell))
-        for run in english.found(texts, allowed)
+        for run in english.found(texts, allowed, language=path.relative_to(NOTEBOOKS).parts[0])
     ]
     assert left == []
 

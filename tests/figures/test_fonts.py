@@ -1,4 +1,4 @@
-"""Hangul in charts: measured with a font that has it, kept as text, and no warning where there is none."""
+"""Korean, Chinese and Japanese in charts: measured with a font that has them, kept as text; no warning without one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from labs_helper.common.translate import speaking
 from labs_helper.figures import fonts
 from labs_helper.figures.base import Figure
-from labs_helper.figures.canvas import canvas, latin
+from labs_helper.figures.canvas import canvas, drawable
 
 
 def _chart(label: str, kind: str) -> Figure:
@@ -25,13 +25,13 @@ def _svg(figure: Figure) -> str:
     return base64.b64decode(re.search(r"base64,([^\"]+)", figure.html)[1]).decode()
 
 
-@pytest.mark.parametrize("font", [fonts.hangul(), None], ids=["font", "no font"])
+@pytest.mark.parametrize("font", [fonts.east_asian(), None], ids=["font", "no font"])
 @pytest.mark.parametrize("kind", ["svg", "png"])
-def test_korean_labels_warn_of_nothing(monkeypatch, font, kind):
-    monkeypatch.setattr(fonts, "hangul", lambda: font)
+def test_labels_warn_of_nothing(monkeypatch, font, kind):
+    monkeypatch.setattr(fonts, "east_asian", lambda: font)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        figure = _chart("토큰", kind)
+        figure = _chart("토큰 长沙", kind)
     assert ("sudo apt install" in figure.html) is (kind == "png" and font is None)
 
 
@@ -41,8 +41,7 @@ def test_the_svg_has_the_letters_and_leaves_the_font_to_the_reader():
     assert not any(name in svg for name in ("CJK", "Gothic"))
 
 
-def test_labels_keep_hangul_in_korean_only():
-    with speaking("ko"):
-        assert latin("서울 長") == "서울 □"
-    with speaking("en"):
-        assert latin("서울") == "□□"
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_labels_keep_the_letters_in_every_language(language):
+    with speaking(language):
+        assert drawable("서울 長沙 ひらがな \u0e44") == "서울 長沙 ひらがな □"

@@ -1,9 +1,9 @@
-"""Documents of the repository in another language: README.md becomes README.ko.md, from the same source."""
+"""Documents of the repository in another language, from the same source: README.ko.md, docs/ko/glossary.md."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from labs_helper.catalog import course_folder
 from labs_helper.common import po
@@ -14,16 +14,22 @@ from labs_helper.course.translation import blocks, offered
 from labs_helper.course.translation.sources import Source, sources
 
 _LAB = re.compile(r"(\]\(notebooks/)((\d\d)-[a-z0-9-]+\.ipynb\))")
+_TABLE = re.compile(r"(<!-- languages: begin -->\n\n).*?(<!-- languages: end -->)", re.S)
+_WITH_TABLE = "CONTRIBUTING.md"
+_RELATIVE = re.compile(r"(\]\()(?!https?://|#)([^)#\s]+)")
 _DOCUMENT = re.compile(r"(\]\(docs/)([\w-]+\.md)")
 
 
 def name(document: str, language: str) -> str:
-    """What a document is called in another language.
+    """Where a document is in another language.
 
     Example:
-        name("README.md", "ko")      # 'README.ko.md'
+        name("README.md", "ko"), name("docs/glossary.md", "ko")      # ('README.ko.md', 'docs/ko/glossary.md')
     """
-    return f"{Path(document).stem}.{language}.md"
+    path = PurePosixPath(document)
+    if path.parent.name == "docs":
+        return f"docs/{language}/{path.name}"
+    return f"{path.stem}.{language}.md"
 
 
 def translated(source: Source, language: offered.Language) -> str:
@@ -34,7 +40,10 @@ def translated(source: Source, language: offered.Language) -> str:
         language: what it is.
     """
     catalog = po.read(source.po(language.code))
-    text = blocks.join(blocks.cut(home.emptied(source.file.read_text("utf-8"))), catalog.texts.get)
+    pieces = blocks.cut(home.emptied(source.file.read_text("utf-8")))
+    text = blocks.join(pieces, catalog.texts.get)
+    if source.file.parent.name == "docs":
+        return _one_folder_deeper(_with_places(pieces, catalog), source.file.parent / language.code)
     text = _LAB.sub(lambda link: f"{link[1]}{language.code}/{link[2]}" if link[3] in language.labs else link[0], text)
     there = source.folder / "docs" / language.code
     text = _DOCUMENT.sub(
@@ -44,8 +53,51 @@ def translated(source: Source, language: offered.Language) -> str:
         return home.filled(text, home.home(source.folder), root=source.folder)
 
 
+def _with_places(pieces: list[blocks.Piece], catalog: po.Catalog) -> str:
+    """The translated text, with the English address of each heading above it: links lead there in every language."""
+    parts: list[str] = []
+    for before, piece in zip([None, *pieces], pieces, strict=False):
+        if piece.kind == "heading" and piece.text and before is not None and before.source != "# ":
+            address = re.sub(r"[^\w\- ]", "", piece.text.lower()).replace(" ", "-")
+            place = f'<a id="{address}"></a>\n\n'
+            if not "".join(parts[:-1]).endswith(place):
+                parts.insert(-1, place)
+        parts.append(blocks.join([piece], catalog.texts.get))
+    return "".join(parts)
+
+
+def _one_folder_deeper(text: str, folder: Path) -> str:
+    """Links of a document in docs, as seen from docs/<language>; to the same language where the document is there."""
+    return _RELATIVE.sub(lambda link: link[0] if (folder / link[2]).is_file() else f"{link[1]}../{link[2]}", text)
+
+
+def table(folder: Path) -> str:
+    """What each language offers, as a table in Markdown. How far the rest is changes daily: `labs translate status`.
+
+    Args:
+        folder: the course.
+    """
+    rows = ["| language | labs | documents | messages of the package |", "| --- | --- | --- | --- |"]
+    for language in offered.languages(folder / "labs_helper" / "locale" / offered.TABLE):
+        files = [name(each, language.code) for each in language.documents]
+        documents = ", ".join(f"[{file}]({file})" for file in files) or "none"
+        messages = "all" if language.messages else "those that its labs show"
+        labs = ", ".join(language.labs) or "none"
+        rows.append(f"| {language.name} (`{language.code}`) | {labs} | {documents} | {messages} |")
+    return "\n".join(rows)
+
+
+def with_table(text: str, folder: Path) -> str:
+    """A text with the table at its mark.
+
+    Example:
+        with_table(Path("CONTRIBUTING.md").read_text("utf-8"), Path("."))
+    """
+    return _TABLE.sub(lambda place: f"{place[1]}{table(folder)}\n\n{place[2]}", text)
+
+
 def build(code: str | None = None, *, folder: Path | None = None) -> list[Path]:
-    """Write the documents that languages offer.
+    """Write the documents that languages offer, and the table of what they offer.
 
     Args:
         code: of one language; all by default.
@@ -66,4 +118,8 @@ def build(code: str | None = None, *, folder: Path | None = None) -> list[Path]:
                 path = folder / name(source.name, language.code)
                 write_whole(path, translated(source, language).encode())
                 written.append(path)
+    page = folder / _WITH_TABLE
+    if page.is_file():
+        write_whole(page, with_table(page.read_text("utf-8"), folder).encode())
+        written.append(page)
     return written

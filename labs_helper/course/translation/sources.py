@@ -21,7 +21,7 @@ from labs_helper.course.translation.offered import Language
 from labs_helper.errors import LabError
 
 MESSAGES = "messages"  # the name of the package's catalog
-DOCUMENTS = ("README.md",)
+DOCUMENTS = ("README.md", "docs/glossary.md")
 _CELL = re.compile(r"^# %%", re.M)
 
 
@@ -133,6 +133,9 @@ def _messages(package: Path) -> Iterator[Unit]:
             yield Unit(one, many, note=Path(file).as_posix())
     yield from _settings(package / "common" / "settings.py")
     yield from _addresses(package / "catalog" / "endpoints.toml")
+    registry = package / "catalog" / "labs.toml"
+    for lab in tomllib.loads(registry.read_text("utf-8"))["lab"] if registry.is_file() else ():
+        yield Unit(lab["title"], note="catalog/labs.toml")
     for page in sorted(package.rglob("*.html")):
         for match in pages.WORDS.finditer(page.read_text("utf-8")):
             yield Unit(match[1], note=page.relative_to(package).as_posix())
