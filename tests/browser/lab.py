@@ -144,6 +144,42 @@ def axe_findings(
     ]
 
 
+def outline(driver: webdriver.Chrome, selector: str) -> str:
+    """What a screen reader gets of an element: role, name and state of each node, indented."""
+    driver.execute_cdp_cmd("Accessibility.enable", {})
+    document = driver.execute_cdp_cmd("DOM.getDocument", {"depth": 0})["root"]["nodeId"]
+    found = driver.execute_cdp_cmd("DOM.querySelector", {"nodeId": document, "selector": selector})["nodeId"]
+    backend = driver.execute_cdp_cmd("DOM.describeNode", {"nodeId": found})["node"]["backendNodeId"]
+    nodes = driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    by_id = {node["nodeId"]: node for node in nodes}
+    top = next(node for node in nodes if node.get("backendDOMNodeId") == backend)
+    lines = []
+
+    def walk(node: dict, depth: int) -> None:
+        role = node.get("role", {}).get("value", "")
+        shown = not node.get("ignored") and role not in ("InlineTextBox", "none", "generic")
+        if shown:
+            states = {entry["name"]: entry["value"].get("value") for entry in node.get("properties", ())}
+            state = "".join(
+                f" [{name} {states[name]}]" for name in ("expanded", "live") if states.get(name) is not None
+            )
+            lines.append(f"{'  ' * depth}{role} {node.get('name', {}).get('value', '')!r}{state}")
+        for child in node.get("childIds", ()):
+            if child in by_id:
+                walk(by_id[child], depth + shown)
+
+    walk(top, 0)
+    return "\n".join(lines) + "\n"
+
+
+def as_written_down(text: str, name: str) -> None:
+    """Compare with the file of this name beside the tests; LABS_STORE=1 writes it, to be looked at before a commit."""
+    path = Path(__file__).with_name(name)
+    if os.environ.get("LABS_STORE"):
+        path.write_text(text, "utf-8")
+    assert text == path.read_text("utf-8")
+
+
 class LabServer:
     """A JupyterLab server over one folder, on a free port of 127.0.0.1, with settings of its own.
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
 import pytest
-from lab import axe_findings, until
+from lab import as_written_down, axe_findings, outline, until
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from test_restart_in_browser import NEW_KERNEL, SAVE, finish
@@ -15,7 +13,6 @@ from test_widgets_in_browser import SLOW_MODEL
 
 pytestmark = pytest.mark.browser
 
-TREE = Path(__file__).with_name("chat_turn.txt")
 CELLS = [
     SLOW_MODEL + "from labs_helper.widgets import chat, compare\n",
     "talk = chat(slow, max_tokens=99)\ntalk",
@@ -338,41 +335,10 @@ def test_a_chat_whose_kernel_is_gone_says_so(page, how):
 # -- for every reader ------------------------------------------------------------------------------------------------
 
 
-def outline(driver, selector):
-    """What a screen reader gets of an element: role, name and state of each node, indented."""
-    document = driver.execute_cdp_cmd("DOM.getDocument", {"depth": 0})["root"]["nodeId"]
-    found = driver.execute_cdp_cmd("DOM.querySelector", {"nodeId": document, "selector": selector})["nodeId"]
-    backend = driver.execute_cdp_cmd("DOM.describeNode", {"nodeId": found})["node"]["backendNodeId"]
-    nodes = driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
-    by_id = {node["nodeId"]: node for node in nodes}
-    top = next(node for node in nodes if node.get("backendDOMNodeId") == backend)
-    lines = []
-
-    def walk(node, depth):
-        role = node.get("role", {}).get("value", "")
-        shown = not node.get("ignored") and role not in ("InlineTextBox", "none", "generic")
-        if shown:
-            states = {entry["name"]: entry["value"].get("value") for entry in node.get("properties", ())}
-            state = "".join(
-                f" [{name} {states[name]}]" for name in ("expanded", "live") if states.get(name) is not None
-            )
-            lines.append(f"{'  ' * depth}{role} {node.get('name', {}).get('value', '')!r}{state}")
-        for child in node.get("childIds", ()):
-            if child in by_id:
-                walk(by_id[child], depth + shown)
-
-    walk(top, 0)
-    return "\n".join(lines) + "\n"
-
-
 def test_a_screen_reader_gets_a_turn_as_it_was_written_down(page):
     """LABS_STORE=1 writes the outline again; look at the difference before it is committed."""
     ask(page, "안녕")
-    page.driver.execute_cdp_cmd("Accessibility.enable", {})
-    got = outline(page.driver, ".labs-view")
-    if os.environ.get("LABS_STORE"):
-        TREE.write_text(got, "utf-8")
-    assert got == TREE.read_text("utf-8")
+    as_written_down(outline(page.driver, ".labs-view"), "chat_turn.txt")
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark", "forced colours"])

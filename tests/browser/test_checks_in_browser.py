@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from lab import axe_findings, until, write_notebook
+from lab import as_written_down, axe_findings, outline, until, write_notebook
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
@@ -42,6 +42,11 @@ def test_hints_open_one_by_one_with_the_keyboard_and_without_a_kernel(open_cells
     assert "✗ Exercise 1.2: TRY AGAIN." in text_of(page, 2) and "1 try. 0 of 9 exercises" in text_of(page, 2)
     assert "✓ Exercise 1.7: PASSED." in text_of(page, 4) and "Lab 01: 1 of 9 exercises passed." in text_of(page, 5)
     assert hints[0] not in text_of(page, 2)
+    page.driver.execute_script(
+        "document.querySelectorAll('.jp-CodeCell .jp-OutputArea-output').forEach((each, n) => each.id = `read-${n}`)"
+    )
+    # What a screen reader gets of TRY AGAIN and of PASSED.
+    as_written_down("\n".join(outline(page.driver, f"#read-{number}") for number in (0, 2)), "checks.txt")
     page.driver.execute_script("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
     page.select_cell(2)
     for step, key in enumerate((Keys.ENTER, Keys.SPACE, Keys.ENTER)):
