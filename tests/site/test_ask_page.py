@@ -124,16 +124,21 @@ def test_a_text_that_is_too_long_is_refused(site, chromium):
     until(lambda: "no question yet" in text_of(chromium, "#problem"), 120, "that nothing was asked")
 
 
+# MLX and the page are both undecided between "5555" and "2255": at the first digit .067 parts them.
+CODE = "Remember the code 4711. " + "Lima is a city in Peru. " * 35 + "What is the code?"
+
+
 @pytest.mark.parametrize(
     "text",
     [
-        # MLX and the page are both undecided between "5555" and "2255": at the first digit .067 parts them.
-        "Remember the code 4711. " + "Lima is a city in Peru. " * 35 + "What is the code?",
-        "Nairobi is a city in Kenya. " * 35 + "Where is Lima?",
-        "内罗毕是肯尼亚的城市。" * 25 + "长沙在哪里?",
-        "리마는 페루의 도시입니다. " * 18 + "東京はどこにありますか。",
+        pytest.param(CODE, id="code"),
+        # tests/engines compares these without a page.
+        pytest.param("Nairobi is a city in Kenya. " * 35 + "Where is Lima?", id="English", marks=pytest.mark.slow),
+        pytest.param("内罗毕是肯尼亚的城市。" * 25 + "长沙在哪里?", id="Chinese", marks=pytest.mark.slow),
+        pytest.param(
+            "리마는 페루의 도시입니다. " * 18 + "東京はどこにありますか。", id="Korean", marks=pytest.mark.slow
+        ),
     ],
-    ids=["code", "English", "Chinese", "Korean"],
 )
 def test_a_longer_prompt_takes_the_long_table_as_the_package_does(site, chromium, text):
     """The answers leave each other at most where MLX itself is undecided, as without a page (test_llama_cpp.py)."""
@@ -177,7 +182,7 @@ def test_both_models_on_the_labs_own_questions(site, chromium):
     assert all(len(row) == 3 and all(row) for row in found)
 
 
-@pytest.mark.parametrize("lab", ["00-start-here", "01-instruct"])
+@pytest.mark.parametrize("lab", ["00-start-here", pytest.param("01-instruct", marks=pytest.mark.slow)])
 def test_a_cell_of_a_lab_can_be_tried(site, chromium, lab):
     chromium.get(f"{site.address}notebooks/solutions/{lab}.html")
     buttons = "return [...document.querySelectorAll('.labs-try button:not(.token)')]"
