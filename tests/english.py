@@ -12,6 +12,7 @@ from nbformat import NotebookNode
 
 from labs_helper.agent import sentences
 from labs_helper.course.translation import blocks, code
+from labs_helper.pictures import gallery
 
 # One of these words, in a row of three words or more, makes it English and not a row of names.
 _COMMON = frozenset(
@@ -56,6 +57,31 @@ OF_MODELS = (
     r"(?:What is the|The) value of [A-Z]+(?: is \d+)?",
     r"\ba shorter plan\b",  # a guess, quoted with its translation
 )
+# The course's pictures: what is asked, what is true, and what they show, in the words that vision-tiny reads.
+OF_PICTURES = sorted(
+    {
+        re.escape(text)
+        for each in gallery.course_pictures()
+        for text in (each.alt, each.question, each.answer)
+        if len(text.split()) > 2
+    },
+    key=len,
+    reverse=True,
+)
+# What vision-tiny says of a picture.
+OF_VISION = (
+    r"It says [A-Z]+",
+    r"The [a-z]+ word is [A-Z]+",
+    r"(?:The|A) picture shows [^\n]*",
+    r"A table with (?:[^\n]* nothing|the columns [A-Z ]+ and [A-Z]+)",
+    r"First and second: [^\n]*",
+    r"The [a-z]+ [a-z]+ (?:is [a-z]+ in the second picture|is gone|moved from the [a-z ]+ to the [a-z ]+)",
+    r"An? [a-z]+ [a-z]+ (?:moves|turns) (?:from [a-z]+ to [a-z]+|[a-z]+)",
+    r"For [A-Z]+: [A-Z ]+",
+    r"First list all values, then",
+    r"I do not know",
+    r"<\|user\|>[^\n]*<\|end\|>",
+)
 # What the agent says to a model, word for word: labs_helper/agent/sentences.py says why.
 TO_MODELS = (
     r"Send the corrected plan",
@@ -77,7 +103,7 @@ TO_MODELS = (
 )
 # Papers keep their names.
 TITLES = (r"A Mathematical Framework for Transformer Circuits", r"Attention is not Explanation")
-ALLOWED = (*MENUS, *OF_OTHERS, *TERMS, *OF_MODELS, *TO_MODELS, *TITLES)
+ALLOWED = (*MENUS, *OF_OTHERS, *TERMS, *OF_PICTURES, *OF_MODELS, *OF_VISION, *TO_MODELS, *TITLES)
 
 
 def found(texts: Iterable[str], allowed: Iterable[str] = (), *, language: str = "") -> list[str]:
