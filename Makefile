@@ -119,8 +119,8 @@ site-serve: $(SITE_READY)
 	@echo "The site is at http://127.0.0.1:$(SITE_PORT)/ (Ctrl+C ends it)"
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site $(SITE_PORT)
 
-# QUICK=1 leaves out what the site's own workflow does on every push: all pages in axe-core, Firefox, the previous
-# model, and cases that another test covers without a page.
+# QUICK=1 leaves most to the site's own workflow: 50 of the 60 questions, the previous model, long prompts and seeds,
+# all pages but two in axe-core, and Firefox.
 site-test: $(SITE_READY)
 	$(PYTEST) tests/site -m "site$(if $(filter 1,$(QUICK)), and not slow)" --timeout=600
 

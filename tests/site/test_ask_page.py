@@ -22,11 +22,12 @@ def test_sixty_questions_are_asked():
     assert len({json.dumps(messages) for messages in conversations()}) == 60
 
 
-def test_parity_with_the_package(site, chromium, record_property):
+@pytest.mark.parametrize("step", [pytest.param(1, id="60", marks=pytest.mark.slow), pytest.param(6, id="10")])
+def test_parity_with_the_package(site, chromium, record_property, step):
     from labs_helper import load
 
     chromium.get(site.address + "ask/")
-    asked = conversations()
+    asked = conversations()[::step]
     # A few at a time: WebDriver waits two minutes for an answer, and a machine can be busy.
     parts = [asked[start : start + 6] for start in range(0, len(asked), 6)]
     here = [one for part in parts for one in call(chromium, ASK_ALL, part, MAX_TOKENS, "instruct-tiny")]
@@ -40,8 +41,8 @@ def test_parity_with_the_package(site, chromium, record_property):
     assert [mine["counted"] for mine in here] == [len(theirs.prompt.ids) for theirs in there]
     other = [(mine["text"], theirs.text) for mine, theirs in zip(here, there) if mine["text"] != theirs.text]
     record_property("answers that differ", other)
-    print(f"{60 - len(other)} of 60 answers are equal; others: {other}")
-    assert len(other) <= 2, other
+    print(f"{len(asked) - len(other)} of {len(asked)} answers are equal; others: {other}")
+    assert len(other) <= len(asked) // 30, other  # 58 of 60 at least
     # Where the whole answer is equal, so are its probabilities, up to what llama.cpp's rounding costs.
     for mine, theirs in zip(here, there):
         if mine["text"] == theirs.text:
@@ -131,7 +132,7 @@ CODE = "Remember the code 4711. " + "Lima is a city in Peru. " * 35 + "What is t
 @pytest.mark.parametrize(
     "text",
     [
-        pytest.param(CODE, id="code"),
+        pytest.param(CODE, id="code", marks=pytest.mark.slow),
         # tests/engines compares these without a page.
         pytest.param("Nairobi is a city in Kenya. " * 35 + "Where is Lima?", id="English", marks=pytest.mark.slow),
         pytest.param("内罗毕是肯尼亚的城市。" * 25 + "长沙在哪里?", id="Chinese", marks=pytest.mark.slow),
@@ -156,6 +157,7 @@ def test_a_longer_prompt_takes_the_long_table_as_the_package_does(site, chromium
     assert here["logprobs"][:place] == pytest.approx(wanted, abs=NEAR)
 
 
+@pytest.mark.slow
 def test_the_same_seed_draws_the_same_answer(site, chromium):
     chromium.get(site.address + "ask/")
     function = """async () => {
@@ -171,6 +173,7 @@ def test_the_same_seed_draws_the_same_answer(site, chromium):
     assert len(set(found)) > 2, found
 
 
+@pytest.mark.slow
 def test_both_models_on_the_labs_own_questions(site, chromium):
     chromium.get(site.address + "ask/")
     chromium.execute_script("document.getElementById('compare-now').click()")

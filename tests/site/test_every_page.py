@@ -44,7 +44,12 @@ def look(chromium, address: str, asked: bool) -> list[str]:
     return wrong
 
 
-@pytest.mark.parametrize("page", CHOSEN)
+QUICK = ("index.html", "ask/index.html")
+
+
+@pytest.mark.parametrize(
+    "page", [page if page in QUICK else pytest.param(page, marks=pytest.mark.slow) for page in CHOSEN]
+)
 def test_axe_and_a_narrow_phone(site, chromium, page):
     assert look(chromium, site.address + page, asked=page == "ask/index.html") == []
 
