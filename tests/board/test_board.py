@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from urllib.parse import unquote
 
 import numpy
@@ -103,7 +104,7 @@ def shown(board):
 
 def kept(board):
     """Every result in the file, by tries. On the board's clock two may swap that are milliseconds apart."""
-    with sqlite3.connect(board.storage.file) as connection:
+    with closing(sqlite3.connect(board.storage.file)) as connection:
         return connection.execute("select exercise, status, tries from result order by tries, at").fetchall()
 
 

@@ -39,6 +39,7 @@ def opened_and_saved(folder: Path, name: str, hooked: bool = True) -> None:
     model = manager.get(name)
     model["content"]["metadata"]["language_info"] = dict(LANGUAGE)
     manager.save(model, name)
+    manager.notary.store.close()  # its database: Python 3.13 warns of one that is left open
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
@@ -59,6 +60,7 @@ def test_other_notebooks_and_files_are_saved_as_they_are(tmp_path):
     manager = LargeFileManager(root_dir=str(tmp_path))
     manager.register_pre_save_hook(saving.keep_language)
     manager.save({"type": "file", "format": "text", "content": "text"}, "01-instruct.ipynb.txt")
+    manager.notary.store.close()
     assert (tmp_path / "01-instruct.ipynb.txt").read_text("utf-8") == "text"
 
 
