@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from labs_helper.common import translate
 from labs_helper.common.files import write_whole
 from labs_helper.common.translate import _
 from labs_helper.course.timetable import HEADING, TIME, from_its_heading, lab_notebooks
@@ -65,7 +66,9 @@ def slides(
             cell.source = _UP_TO_IMAGES.sub(r"\1images/", cell.source)
     titles = (HEADING.search(cell.source) for cell in notebook.cells if cell.cell_type == "markdown")
     title = next((TIME.sub("", heading[1]) for heading in titles if heading), learner.stem)
-    html, _resources = Deck(title).from_notebook_node(notebook, {"metadata": {"path": str(root)}})
+    deck = Deck(title)
+    deck.language_code = notebook.metadata.get("labs", {}).get("language", translate.ENGLISH)
+    html, _resources = deck.from_notebook_node(notebook, {"metadata": {"path": str(root)}})
     destination.parent.mkdir(parents=True, exist_ok=True)
     write_whole(destination, html.encode())
     return destination

@@ -8,6 +8,8 @@ import english
 import nbformat
 import pytest
 
+from labs_helper.course import slides
+from labs_helper.course.page import Page
 from labs_helper.course.translation import offered
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
@@ -58,3 +60,15 @@ def test_the_scanner_finds_english_wherever_a_reader_meets_it():
 )
 def test_names_are_no_sentence(text):
     assert english.found([text]) == []
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in EDITIONS if path.match("*/solutions/00-*")], ids=lambda path: path.parts[-3]
+)
+def test_its_slides_and_its_page_name_its_language(path, tmp_path):
+    """A screen reader takes the voice from it."""
+    language = path.parts[-3]
+    made = slides.slides("00", tmp_path / "slides.html", language=language)
+    assert f'<html lang="{language}">' in made.read_text("utf-8")
+    html, _notes = Page().from_filename(str(path))
+    assert f'<html lang="{language}">' in html

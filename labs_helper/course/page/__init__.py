@@ -17,7 +17,7 @@ from nbconvert import HTMLExporter
 from labs_helper.catalog import course_folder
 from labs_helper.catalog.labs import notebooks, pick
 from labs_helper.common.files import write_whole
-from labs_helper.common.translate import _
+from labs_helper.common.translate import ENGLISH, _
 from labs_helper.course.formulas import MathRenderer, WithFormulas
 from labs_helper.errors import BadRequest, LabError
 from labs_helper.figures.base import DARK
@@ -61,6 +61,7 @@ class Page(WithFormulas, HTMLExporter):  # type: ignore[misc]  # nbconvert has n
         # the static form that each widget of ours has.
         nb = nb.copy()
         nb["metadata"] = {name: value for name, value in nb["metadata"].items() if name != "widgets"}
+        self.language_code = nb["metadata"].get("labs", {}).get("language", ENGLISH)
         html, notes = super().from_notebook_node(nb, {**(resources or {}), "dark_charts": DARK}, **settings)
         return html, notes
 
