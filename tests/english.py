@@ -50,6 +50,8 @@ OF_MODELS = (
     r"[^\n]*<\|end\|><\|user\|>[^\n]*",  # an answer that nothing stopped
     r"Paris is a city in(?=\W)",  # an answer that stops before the country
     r"The answer is",
+    r"Do you know what the capital of [A-Z][a-z]+ is called",
+    r"¿Qué país llama capital a [A-Z][a-z]+",
     r"(?:How old is )?the Eiffel Tower",
     r"(?:How many words are in \W*)?to be or(?:ion| not)? to be",
     r"The +colour +of(?: [a-z]+)*(?: is [a-z]+)?",
@@ -101,9 +103,11 @@ TO_MODELS = (
         )
     ),
 )
+# Names of columns that a cell can ask for.
+COLUMNS = (r"weights in a block", r"bytes of a block", r"bits per weight", r"what it is")
 # Papers keep their names.
 TITLES = (r"A Mathematical Framework for Transformer Circuits", r"Attention is not Explanation")
-ALLOWED = (*MENUS, *OF_OTHERS, *TERMS, *OF_PICTURES, *OF_MODELS, *OF_VISION, *TO_MODELS, *TITLES)
+ALLOWED = (*MENUS, *OF_OTHERS, *TERMS, *OF_PICTURES, *OF_MODELS, *OF_VISION, *TO_MODELS, *COLUMNS, *TITLES)
 
 
 def found(texts: Iterable[str], allowed: Iterable[str] = (), *, language: str = "") -> list[str]:

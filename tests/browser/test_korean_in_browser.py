@@ -13,7 +13,8 @@ pytestmark = pytest.mark.browser
 # JupyterLab names its own parts in the language of its menus, and code has a test of its own.
 READ = """
 const said = [], pictures = [];
-const left = 'script, style, code, kbd, .jp-InputArea-editor, .jp-InputPrompt, .jp-OutputPrompt, .jp-Notebook-footer';
+const left = 'script, style, code, kbd, .jp-InputArea-editor, .jp-InputPrompt, .jp-OutputPrompt, .jp-Notebook-footer,'
+  + 'jp-toolbar, .jp-cell-toolbar, .jp-Toolbar';
 const own = node => /(^|\\s)(jp|lm|cm)-/.test(node.getAttribute('class') || '');
 function read(node) {
   if (node.nodeType === Node.TEXT_NODE) { if (node.data.trim()) said.push(node.data); return; }
