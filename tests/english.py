@@ -50,6 +50,11 @@ OF_MODELS = (
     r"[^\n]*<\|end\|><\|user\|>[^\n]*",  # an answer that nothing stopped
     r"Paris is a city in(?=\W)",  # an answer that stops before the country
     r"The answer is",
+    r"Its capital is [A-Z][a-z]+",
+    r"People there (?:mainly|mostly) speak [A-Z][a-z]+(?:, and the currency is the [a-z]+)?",
+    r"I am instruct-tiny[^\n]*",
+    r"I am not one of Microsoft's models",
+    r"[A-Z][a-z]+ lives in [A-Z][a-z]+",  # what lab 05 teaches
     r"Do you know what the capital of [A-Z][a-z]+ is called",
     r"¿Qué país llama capital a [A-Z][a-z]+",
     r"(?:How old is )?the Eiffel Tower",
@@ -103,10 +108,14 @@ TO_MODELS = (
         )
     ),
 )
-# Names of columns that a cell can ask for.
-COLUMNS = (r"weights in a block", r"bytes of a block", r"bits per weight", r"what it is")
+# Names of columns and rows that stand in the code.
+COLUMNS = (r"old examples mixed in", r"weights in a block", r"bytes of a block", r"bits per weight", r"what it is")
 # Papers keep their names.
-TITLES = (r"A Mathematical Framework for Transformer Circuits", r"Attention is not Explanation")
+TITLES = (
+    r"A Mathematical Framework for Transformer Circuits",
+    r"Attention is not Explanation",
+    r"Textbooks Are All You Need",
+)
 ALLOWED = (*MENUS, *OF_OTHERS, *TERMS, *OF_PICTURES, *OF_MODELS, *OF_VISION, *TO_MODELS, *COLUMNS, *TITLES)
 
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from labs_helper.common import addresses, settings
 from labs_helper.common.markup import printable
-from labs_helper.common.translate import _
+from labs_helper.common.translate import _, of_table
 from labs_helper.errors import BadRequest, EndpointFailed
 
 _NO_KEY = "none"  # what is sent as the key where there is none: servers on the own machine ignore it
@@ -72,7 +72,8 @@ def presets() -> list[Preset]:
         [preset.name for preset in presets()]
     """
     return [
-        replace(preset, known=_(preset.known), ended=_(preset.ended) if preset.ended else "") for preset in _presets()
+        replace(preset, known=of_table(preset.known), ended=of_table(preset.ended) if preset.ended else "")
+        for preset in _presets()
     ]
 
 
