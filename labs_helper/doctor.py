@@ -193,10 +193,11 @@ def version(package: str) -> str | None:
 
 def python_row() -> Row:
     """The version of Python."""
-    if sys.version_info[:3] == (3, 13, 0):
-        # A check of such a function took 2 to 3 GB and a minute here; other versions raise RecursionError at once.
+    if (3, 13, 0) <= sys.version_info[:3] <= (3, 13, 5):
+        # Seen in 3.13.0 and 3.13.5: a check of such a function took 2 to 3 GB and a minute; 3.11 and 3.12 raise
+        # RecursionError at once.
         detail = _("{version}, in which a function that calls itself without end fills the memory")
-        return Row("Python", NOTE, detail.format(version=platform.python_version()), _("Install 3.13.1 or newer."))
+        return Row("Python", NOTE, detail.format(version=platform.python_version()), _("Use Python 3.12 if you can."))
     good = sys.version_info >= (3, 11)
     return Row(
         "Python", OK if good else FIX, platform.python_version(), "" if good else _("Install Python 3.11 or newer.")

@@ -75,13 +75,21 @@ def test_the_report_as_html_is_a_table_and_escaped():
 
 
 @pytest.mark.parametrize(
-    ("version", "status"), [((3, 10, 9), "FIX"), ((3, 11, 0), "OK"), ((3, 13, 0), "NOTE"), ((3, 13, 1), "OK")]
+    ("version", "status"),
+    [
+        ((3, 10, 9), "FIX"),
+        ((3, 11, 0), "OK"),
+        ((3, 12, 1), "OK"),
+        ((3, 13, 0), "NOTE"),
+        ((3, 13, 5), "NOTE"),
+        ((3, 14, 0), "OK"),
+    ],
 )
 def test_versions_of_python(monkeypatch, version, status):
     monkeypatch.setattr(sys, "version_info", (*version, "final", 0))
     row = doctor.python_row()
     assert row.status == status and bool(row.advice) is (status != "OK")
-    assert ("calls itself" in row.detail) is (version == (3, 13, 0))
+    assert ("calls itself" in row.detail) is (status == "NOTE")
 
 
 @pytest.mark.parametrize(("version", "status"), [("7.0.1", "FIX"), ("7.4.0", "OK"), ("6.29.5", "OK"), (None, "NOTE")])
