@@ -1,4 +1,4 @@
-"""A matplotlib SVG in a third of its size, with the same picture.
+"""A matplotlib SVG in about half its size, with the same picture.
 
 matplotlib writes a group with an id around each part, eleven names of fonts with each label, and six decimals. The
 course stores each picture in notebooks, in every language.
