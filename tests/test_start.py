@@ -173,6 +173,7 @@ def test_lab_and_test_run_what_make_runs(tmp_path, capsys):
     assert doctor.endswith("labs_helper.cli doctor --lab 01")
 
 
+@pytest.mark.posix
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not here")
 def test_make_says_the_same_and_calls_it():
     asked = subprocess.run(

@@ -15,6 +15,7 @@ from docutils.utils.math.latex2mathml import tex2mathml
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from docs.site.door import course, models, questions
+from labs_helper.common.markup import anchor
 
 project = "Phi-3.5 Labs"
 copyright = "Phi-3.5 Labs contributors, MIT licence"
@@ -126,8 +127,7 @@ def _place(found):
     JupyterLab keeps the capitals of a heading in its address, and needs the others.
     """
     name, marked, title = found.groups()
-    own = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
-    return marked if marked != title and own == name else f"({name})=\n{marked}"
+    return marked if marked != title and anchor(title) == name else f"({name})=\n{marked}"
 
 
 def setup(app):

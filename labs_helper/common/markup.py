@@ -27,6 +27,16 @@ def printable(text: str) -> str:
     return _UNSEEN.sub("\ufffd", text)
 
 
+def anchor(heading: str) -> str:
+    """The address that GitHub gives a heading of Markdown, without the number that it adds to a second one.
+
+    Example:
+        >>> anchor("4 bits, and less")
+        '4-bits-and-less'
+    """
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
 def columns(text: str) -> int:
     """How wide a text is in a terminal: a Hangul syllable or a Chinese character takes two columns.
 

@@ -7,6 +7,7 @@ anywhere is asserted: what is sent, who is asked for it, and that it works at al
 from __future__ import annotations
 
 import time
+from urllib.parse import urljoin
 
 import pytest
 from site_page import KEPT, answered, ask, call, text_of, until
@@ -29,7 +30,8 @@ def lima() -> str:
 def others(browser, address: str) -> list[str]:
     """What the page that is open loaded from another place than below this address."""
     loaded = call(browser, "() => performance.getEntriesByType('resource').map((entry) => entry.name)")
-    return [name for name in loaded if not name.startswith((address, "blob:"))]
+    origin = urljoin(address, "/")  # blobs are named after it, and not after the folder
+    return [name for name in loaded if not name.startswith((address, f"blob:{origin}"))]
 
 
 def visits(browser, go, built, lima) -> None:

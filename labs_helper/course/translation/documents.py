@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from labs_helper.catalog import course_folder
 from labs_helper.common import po
 from labs_helper.common.files import write_whole
+from labs_helper.common.markup import anchor
 from labs_helper.common.translate import speaking
 from labs_helper.course import home
 from labs_helper.course.translation import blocks, offered
@@ -58,8 +59,7 @@ def _with_places(pieces: list[blocks.Piece], catalog: po.Catalog) -> str:
     parts: list[str] = []
     for before, piece in zip([None, *pieces], pieces, strict=False):
         if piece.kind == "heading" and piece.text and before is not None and before.source != "# ":
-            address = re.sub(r"[^\w\- ]", "", piece.text.lower()).replace(" ", "-")
-            place = f'<a id="{address}"></a>\n\n'
+            place = f'<a id="{anchor(piece.text)}"></a>\n\n'
             if not "".join(parts[:-1]).endswith(place):
                 parts.insert(-1, place)
         parts.append(blocks.join([piece], catalog.texts.get))
