@@ -505,13 +505,16 @@ def _extract() -> None:
 
 def _update_translations(
     language: Annotated[str | None, _language(_("For example ko; all languages by default."))] = None,
+    start: Annotated[
+        str | None, _option("NAME", _("A lab or document to begin, for example 04-quantize or docs/models.md."))
+    ] = None,
     stale_ok: Annotated[
         bool, typer.Option("--stale-ok", help=_("Give translators 30 days for what is not translated now."))
     ] = False,
 ) -> None:
     from labs_helper.course.translation import work
 
-    for line in work.update(language, stale_ok=stale_ok):
+    for line in work.update(language, start=start, stale_ok=stale_ok):
         print(line)
 
 

@@ -10,6 +10,7 @@ from labs_helper.common import translate
 from labs_helper.common.files import write_whole
 from labs_helper.common.translate import _
 from labs_helper.course.timetable import HEADING, TIME, from_its_heading, lab_notebooks
+from labs_helper.course.translation import documents
 from labs_helper.errors import LabError
 
 _KINDS = ("fragment", "notes", "skip", "slide")  # tags of cells, which are also nbconvert's slide types
@@ -58,8 +59,9 @@ def slides(
     spoken = "" if learner == english else f".{learner.parent.name}"
     destination = destination or root / "dist" / f"{learner.stem}{spoken}.slides.html"
     notebook = nbformat.read(path, as_version=4)
-    guide = root / "docs" / "teaching" / f"{learner.stem[:2]}.md"
-    notebook.cells = _with_notes(notebook.cells, guide.read_text("utf-8") if guide.is_file() else "")
+    guide = f"docs/teaching/{learner.stem[:2]}.md"
+    told = documents.name(guide, learner.parent.name) if spoken else guide
+    notebook.cells = _with_notes(notebook.cells, _rows(root / guide), _rows(root / told))
     _mark_slides(notebook.cells)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":  # nbconvert takes no picture from above the folder that it is told
@@ -74,26 +76,35 @@ def slides(
     return destination
 
 
-def _with_notes(cells: list[Any], guide: str) -> list[Any]:
-    """The cells, with what the guide says of a section as notes after its heading."""
+def _with_notes(cells: list[Any], guide: list[list[str]], told: list[list[str]]) -> list[Any]:
+    """The cells, with what the guide says of a section as notes after its heading, told in another language."""
     from nbformat.v4 import new_markdown_cell
 
-    told: list[Any] = []
+    noted: list[Any] = []
     for cell in cells:
-        told.append(cell)
+        noted.append(cell)
         number = _SECTION.match(from_its_heading(cell.source)) if cell.cell_type == "markdown" else None
-        if number and (notes := _notes(guide, number[1])):
-            told.append(new_markdown_cell(notes, metadata={"tags": ["notes"]}))
-    return told
+        if number and (notes := _notes(guide, told or guide, number[1])):
+            noted.append(new_markdown_cell(notes, metadata={"tags": ["notes"]}))
+    return noted
 
 
-def _notes(guide: str, number: str) -> str:
-    """What the guide's tables say of a section: misconceptions that its cells answer, and what to do, as a list."""
-    rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in guide.splitlines() if line.startswith("|")]
-    found = [[part.strip() for part in row] for row in rows]
-    in_short = [row[1] for row in found if len(row) == 2 and row[0].startswith(f"{number}. ")]
+def _rows(guide: Path) -> list[list[str]]:
+    """The rows of a guide's tables; none if there is no such guide."""
+    lines = guide.read_text("utf-8").splitlines() if guide.is_file() else []
+    rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines if line.startswith("|")]
+    return [[part.strip() for part in row] for row in rows]
+
+
+def _notes(guide: list[list[str]], told: list[list[str]], number: str) -> str:
+    """What the guide's tables say of a section: misconceptions that its cells answer, and what to do, as a list.
+
+    Which rows those are the English guide says; a translation has the same rows.
+    """
     here = re.compile(rf"\bsection {number}\b")
-    thought = [f"{row[0]} {row[2]}" for row in found if len(row) == 3 and here.search(row[1])]
+    both = list(zip(guide, told, strict=True))
+    in_short = [said[1] for row, said in both if len(row) == 2 and row[0].startswith(f"{number}. ")]
+    thought = [f"{said[0]} {said[2]}" for row, said in both if len(row) == 3 and here.search(row[1])]
     return "\n".join(f"- {text}" for text in in_short + thought)
 
 

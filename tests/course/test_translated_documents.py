@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from labs_helper.course import home
-from labs_helper.course.translation import blocks, documents, gate, offered, sources
+from labs_helper.course.translation import blocks, documents, gate, offered, sources, work
+from labs_helper.errors import LabError
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = '[ko]\nname = "한국어"\nlabs = ["01"]\nmessages = false\ndocuments = ["README.md"]\n'
@@ -83,7 +84,7 @@ def test_a_link_to_a_word_leads_to_it_in_every_language(course):
     text = documents.translated(source, korean)
     assert '<a id="4-bits"></a>\n\n## 4비트\n' in text and 'id="words"' not in text
     assert text.count('<a id="x"></a>') == 1
-    assert "[x](#x)" in text and "(models.md)" in text and "(../../README.md)" in text
+    assert "[x](#x)" in text and "(models.md)" in text and "(../../README.ko.md)" in text
 
 
 def test_the_real_glossary_has_every_place_of_the_english_one():
@@ -115,3 +116,31 @@ def test_the_documents_that_are_offered_are_as_generated(language):
             assert path.read_text("utf-8") == documents.translated(source, language), "run `labs translate documents`"
             headings = [re.findall(r"^#+ ", file.read_text("utf-8"), re.M) for file in (source.file, path)]
             assert headings[0] == headings[1]
+
+
+def test_a_document_in_a_folder_of_docs_has_its_translation_in_the_same_folder(course):
+    table = course / "labs_helper" / "locale" / offered.TABLE
+    table.write_text(TABLE.replace('["README.md"]', '["README.md", "docs/teaching/00.md", "docs/hub.md"]'), "utf-8")
+    (course / "docs" / "teaching").mkdir()
+    (course / "docs" / "teaching" / "00.md").write_text(
+        "# Teach\n\n[0](../../notebooks/00-start-here.ipynb), [1](../../notebooks/solutions/01-instruct.ipynb), "
+        "[2](../hub.md#rooms), [3](../models.md), [4](../hub/), [5](../glossary.md#x), [6](mailto:a@example.org)\n",
+        "utf-8",
+    )
+    (source,) = [each for each in sources.sources(course) if each.name == "docs/teaching/00.md"]
+    assert source.po("ko") == course / "docs" / "locale" / "ko" / "teaching-00.po"
+    assert documents.name(source.name, "ko") == "docs/ko/teaching/00.md"
+    text = documents.translated(source, offered.languages(table)[0])
+    assert "[0](../../../notebooks/00-start-here.ipynb)" in text  # Korean does not offer it here
+    assert "[1](../../../notebooks/ko/solutions/01-instruct.ipynb)" in text
+    assert "[2](../hub.md#rooms), [3](../models.md)" in text
+    assert "[4](../../hub/), [5](../../glossary.md#x), [6](mailto:a@example.org)" in text
+
+
+def test_a_document_gets_its_first_file_by_name(course):
+    (course / "docs" / "hub.md").write_text("# Rooms\n", "utf-8")
+    assert not any("hub.po" in line for line in work.update("ko", folder=course))
+    assert any("hub.po" in line for line in work.update("ko", start="docs/hub.md", folder=course))
+    assert (course / "docs" / "locale" / "ko" / "hub.po").is_file()
+    with pytest.raises(LabError, match=r"docs/none\.md"):
+        work.update("ko", start="docs/none.md", folder=course)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from pathlib import Path, PurePosixPath
 
@@ -14,11 +15,10 @@ from labs_helper.course import home
 from labs_helper.course.translation import blocks, offered
 from labs_helper.course.translation.sources import Source, sources
 
-_LAB = re.compile(r"(\]\(notebooks/)((\d\d)-[a-z0-9-]+\.ipynb\))")
+_LAB = re.compile(r"notebooks/((?:solutions/)?(\d\d)-[a-z0-9-]+\.ipynb)")
 _TABLE = re.compile(r"(<!-- languages: begin -->\n\n).*?(<!-- languages: end -->)", re.S)
 _WITH_TABLE = "CONTRIBUTING.md"
-_RELATIVE = re.compile(r"(\]\()(?!https?://|#)([^)#\s]+)")
-_DOCUMENT = re.compile(r"(\]\(docs/)([\w-]+\.md)")
+_RELATIVE = re.compile(r"(\]\()(?!\w+:|#)([^)#\s]+)")
 
 
 def name(document: str, language: str) -> str:
@@ -28,8 +28,8 @@ def name(document: str, language: str) -> str:
         name("README.md", "ko"), name("docs/glossary.md", "ko")      # ('README.ko.md', 'docs/ko/glossary.md')
     """
     path = PurePosixPath(document)
-    if path.parent.name == "docs":
-        return f"docs/{language}/{path.name}"
+    if path.parts[0] == "docs":
+        return PurePosixPath("docs", language, *path.parts[1:]).as_posix()
     return f"{path.stem}.{language}.md"
 
 
@@ -43,13 +43,10 @@ def translated(source: Source, language: offered.Language) -> str:
     catalog = po.read(source.po(language.code))
     pieces = blocks.cut(home.emptied(source.file.read_text("utf-8")))
     text = blocks.join(pieces, catalog.texts.get)
-    if source.file.parent.name == "docs":
-        return _one_folder_deeper(_with_places(pieces, catalog), source.file.parent / language.code)
-    text = _LAB.sub(lambda link: f"{link[1]}{language.code}/{link[2]}" if link[3] in language.labs else link[0], text)
-    there = source.folder / "docs" / language.code
-    text = _DOCUMENT.sub(
-        lambda link: f"{link[1]}{language.code}/{link[2]}" if (there / link[2]).is_file() else link[0], text
-    )
+    here = source.file.relative_to(source.folder).as_posix()
+    if here.startswith("docs/"):
+        text = _with_places(pieces, catalog)
+    text = _RELATIVE.sub(lambda link: link[1] + _leads(here, link[2], language, source.folder), text)
     with speaking(language.code):
         return home.filled(text, home.home(source.folder), root=source.folder)
 
@@ -66,9 +63,18 @@ def _with_places(pieces: list[blocks.Piece], catalog: po.Catalog) -> str:
     return "".join(parts)
 
 
-def _one_folder_deeper(text: str, folder: Path) -> str:
-    """Links of a document in docs, as seen from docs/<language>; to the same language where the document is there."""
-    return _RELATIVE.sub(lambda link: link[0] if (folder / link[2]).is_file() else f"{link[1]}../{link[2]}", text)
+def _leads(document: str, link: str, language: offered.Language, folder: Path) -> str:
+    """Where a link of a document leads from its translation: to the same language, if that has what it leads to."""
+    target = posixpath.normpath(posixpath.join(posixpath.dirname(document), link))
+    lab = _LAB.fullmatch(target)
+    if lab and lab[2] in language.labs:
+        target = f"notebooks/{language.code}/{lab[1]}"
+    elif target.endswith(".md"):
+        translation = name(target, language.code)
+        if target in language.documents or (folder / translation).is_file():
+            target = translation
+    from_here = posixpath.relpath(target, posixpath.dirname(name(document, language.code)) or ".")
+    return from_here + "/" * link.endswith("/")
 
 
 def table(folder: Path) -> str:

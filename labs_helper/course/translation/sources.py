@@ -21,7 +21,17 @@ from labs_helper.course.translation.offered import Language
 from labs_helper.errors import LabError
 
 MESSAGES = "messages"  # the name of the package's catalog
-DOCUMENTS = ("README.md", "docs/glossary.md")
+DOCUMENTS = (
+    "README.md",
+    "docs/glossary.md",
+    "docs/troubleshooting.md",
+    "docs/models.md",
+    "docs/instructors.md",
+    "docs/settings.md",
+    "docs/hub.md",
+    "docs/teaching/README.md",
+    *(f"docs/teaching/{number:02}.md" for number in range(9)),
+)
 _CELL = re.compile(r"^# %%", re.M)
 
 
@@ -63,7 +73,12 @@ class Source:
         if self.name == MESSAGES:
             return self.file / "locale" / language / "LC_MESSAGES" / f"{translate.DOMAIN}.po"
         room = "docs" if self.name.endswith(".md") else "notebooks"
-        return self.folder / room / "locale" / language / f"{Path(self.name).stem}.po"
+        return self.folder / room / "locale" / language / f"{self.stem}.po"
+
+    @property
+    def stem(self) -> str:
+        """The name of a file about it: "teaching-00" for "docs/teaching/00.md"."""
+        return self.name.removesuffix(".md").removeprefix("docs/").replace("/", "-")
 
     def offered(self, language: Language) -> bool:
         """Whether a language must have all of it."""

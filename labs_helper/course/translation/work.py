@@ -60,31 +60,43 @@ def extract(destination: Path | None = None, *, folder: Path | None = None) -> l
             if unit.plural:
                 entry.msgstr_plural = {0: "", 1: ""}
             template.append(entry)
-        path = target / f"{Path(source.name).stem}.pot"
+        path = target / f"{source.stem}.pot"
         template.save(str(path), newline="\n")
         written.append(path)
     return written
 
 
-def update(language: str | None = None, *, stale_ok: bool = False, folder: Path | None = None) -> list[str]:
+def update(
+    language: str | None = None, *, start: str | None = None, stale_ok: bool = False, folder: Path | None = None
+) -> list[str]:
     """Bring the PO files of a language up to date with the English; of all languages by default.
 
     Args:
         language: its code.
+        start: the name of a source ("04-quantize", "docs/models.md") that gets its first PO file.
         stale_ok: give translators 30 days for what is not translated now.
         folder: the course.
 
     Returns:
         One line for each file in which something is left to do.
 
+    Raises:
+        BadRequest: there is no such source.
+
     Example:
         update("ko")
     """
     until = datetime.date.today() + datetime.timedelta(days=GRACE) if stale_ok else None
     lines = []
+    found = sources(folder)
+    if start is not None and start not in {source.name for source in found}:
+        raise BadRequest(
+            _("There is no source {name}.").format(name=start),
+            _("There are: {names}.").format(names=", ".join(source.name for source in found)),
+        )
     for spoken in _chosen(language, folder):
-        for source in sources(folder):
-            if source.po(spoken.code).is_file() or source.offered(spoken):
+        for source in found:
+            if source.po(spoken.code).is_file() or source.offered(spoken) or source.name == start:
                 catalogs.update(source, spoken.code, stale_ok=until)
                 now = catalogs.state(source, spoken.code)
                 if not now.whole:
