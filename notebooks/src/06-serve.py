@@ -4,8 +4,8 @@
 # **You will do:** start a model server from this notebook, talk to it by hand and with the usual client, let twenty clients ask
 # at once, kill the server in the middle of their answers without losing one, and put a gate in front of it.
 #
-# **You will learn:** what a stream is made of, what a server ignores silently, why many answers at a time cost little more than
-# one, what to repeat and what not, and what must never face a network.
+# **You will learn:** what a stream is made of, what a server ignores silently, why twenty answers at once cost far less than
+# twenty times one, what to repeat and what not, and what must never face a network.
 #
 # **You will need:**
 #
