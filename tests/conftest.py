@@ -13,11 +13,13 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 
 import pytest
 from tiny_checkpoint import make_tiny_checkpoint, make_tiny_moe_checkpoint, make_tiny_vision_checkpoint
 
+from labs_helper.common import platforms
 from labs_helper.corrections import before_mlx
 
 before_mlx()
@@ -67,6 +69,27 @@ def pytest_xdist_make_scheduler(config, log):
         return None
     config.option.loadscopereorder = False  # as sorted above, and not by the number of tests
     return ByFile(config, log)
+
+
+@pytest.fixture
+def llama_cpp():
+    """The package xllamacpp. A test that asks for it is skipped where it is not installed, or libgomp is not."""
+    return pytest.importorskip("xllamacpp", exc_type=ImportError)
+
+
+@pytest.fixture
+def without_openmp(monkeypatch):
+    """As in a Debian without libgomp: the package of llama.cpp is there, and its import fails."""
+
+    class NoOpenMP(MetaPathFinder):
+        def find_spec(self, name, path=None, target=None):
+            if name == "xllamacpp":
+                raise ImportError("libgomp.so.1: cannot open shared object file")
+            return
+
+    monkeypatch.setattr(platforms, "has_llama_cpp", lambda: True)
+    monkeypatch.delitem(sys.modules, "xllamacpp", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [NoOpenMP(), *sys.meta_path])
 
 
 @pytest.fixture(scope="session")

@@ -52,20 +52,36 @@ _STEP = 256  # llama.cpp rounds its context up to a multiple of this
 _USUAL = 2048  # tokens of a context that is opened for a shorter request, so that a conversation has room to grow
 
 
-def require_avx2(do: str) -> None:
-    """Refuse a processor on which llama.cpp's package would silently end the whole program.
+def package(instead: str) -> Any:
+    """Import llama.cpp's package, or say what keeps it from this machine.
+
+    The model servers ask for it too, before they start a process: that would end silently (no AVX2), or with a
+    traceback in its log only (no libgomp).
 
     Args:
-        do: what to do instead.
+        instead: what to do on a processor that it was not made for.
+
+    Returns:
+        The module xllamacpp.
 
     Raises:
-        LabError: this processor has no AVX2.
+        LabError: it is not installed, this processor has no AVX2, or the system lacks a library that it asks for.
 
     Example:
-        require_avx2("Use the bundled models.")
+        package("Use the bundled models.")
     """
+    if not platforms.has_llama_cpp():
+        raise LabError(_("llama.cpp is not installed."), _("Install it: pip install 'labs-helper[x86]'."))
     if platforms.lacks_avx2():
-        raise LabError(_("llama.cpp's package needs a processor with AVX2, and this one has none."), do)
+        raise LabError(_("llama.cpp's package needs a processor with AVX2, and this one has none."), instead)
+    try:
+        import xllamacpp
+    except ImportError as error:  # its wheel for Linux leaves the library of OpenMP to the system
+        raise LabError(
+            _("llama.cpp does not start here ({reason}).").format(reason=error),
+            _("On Debian or Ubuntu: sudo apt-get install libgomp1. Elsewhere install xllamacpp again."),
+        ) from error
+    return xllamacpp
 
 
 class LlamaCpp(Prompts):
@@ -169,17 +185,7 @@ class LlamaCpp(Prompts):
         self._room, self.weight_bytes = usual, self.front.file.stat().st_size
 
     def _open(self, room: int) -> Any:
-        if not platforms.has_llama_cpp():
-            raise LabError(_("llama.cpp is not installed."), _("Install it: pip install 'labs-helper[x86]'."))
-        require_avx2(_("Use the bundled models, or a server on another computer (LABS_ENDPOINT)."))
-        try:
-            import xllamacpp
-        except ImportError as error:  # its wheel for Linux leaves the library of OpenMP to the system
-            raise LabError(
-                _("llama.cpp does not start here ({reason}).").format(reason=error),
-                _("On Debian or Ubuntu: sudo apt-get install libgomp1. Elsewhere install xllamacpp again."),
-            ) from error
-
+        xllamacpp = package(_("Use the bundled models, or a server on another computer (LABS_ENDPOINT)."))
         options = xllamacpp.CommonParams()
         options.model.path = str(self.front.file)
         options.n_ctx, options.n_parallel = room, 1

@@ -29,8 +29,8 @@ from labs_helper.capacity.require import require_memory
 from labs_helper.common import platforms
 from labs_helper.common.translate import _
 from labs_helper.corrections import dequantize
-from labs_helper.engines.llama_cpp import require_avx2
-from labs_helper.errors import BadRequest, EndpointFailed, LabError
+from labs_helper.engines import llama_cpp
+from labs_helper.errors import BadRequest, EndpointFailed
 from labs_helper.models.selection import choose
 from labs_helper.serving import gguf_model, llama_template
 
@@ -276,14 +276,14 @@ def serve(
         ModelNotHere: the model is not on this machine.
         NotEnoughMemory: it does not fit beside what is running.
         EndpointFailed: the port is taken, or the server did not start.
-        LabError: llama.cpp is not installed, or its package needs another processor.
+        LabError: llama.cpp is not installed, or something that its package needs is not here.
 
     Example:
         server = serve("instruct", tier="tiny")
     """
     _check(engine, drafted, cached, together, waiting, port, minutes)
-    if engine == "llama.cpp":  # its process would end silently, with nothing in its log
-        require_avx2(_('Use engine="mlx", or a server on another computer (LABS_ENDPOINT).'))
+    if engine == "llama.cpp":
+        llama_cpp.package(_('Use engine="mlx", or a server on another computer (LABS_ENDPOINT).'))
     choice = choose(name, tier)
     if choice.path is None:
         raise BadRequest(_("{name} is on a server already.").format(name=choice.card.name), _("Name another model."))
@@ -354,10 +354,6 @@ def _draft(name: str) -> Path:
 
 def _gguf(path: Path, form: str, folder: Path) -> Path:
     """The GGUF file to serve: the model's own, or one that is written now."""
-    if not platforms.has_llama_cpp():
-        raise LabError(
-            _("llama.cpp is not installed, so its server cannot run."), _("Install it: pip install 'labs-helper[x86]'.")
-        )
     found = store.gguf_file(path) if form == "gguf" else None
     return found or gguf_model.convert(path, folder)
 

@@ -6,7 +6,6 @@ import json
 import shutil
 import sys
 import time
-from importlib.abc import MetaPathFinder
 from itertools import pairwise
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -317,18 +316,7 @@ def test_a_processor_without_avx2_is_told_before_the_package_ends_the_program(ti
         run(LlamaCpp(tiny_gguf), question("Hello"))
 
 
-def test_without_the_library_of_openmp_the_package_to_install_is_named(tiny_gguf, monkeypatch):
-    """In a Debian without it: the wheel is there and its import fails."""
-
-    class NoOpenMP(MetaPathFinder):
-        def find_spec(self, name, path=None, target=None):
-            if name == "xllamacpp":
-                raise ImportError("libgomp.so.1: cannot open shared object file")
-            return
-
-    monkeypatch.setattr(platforms, "has_llama_cpp", lambda: True)
-    monkeypatch.delitem(sys.modules, "xllamacpp", raising=False)
-    monkeypatch.setattr(sys, "meta_path", [NoOpenMP(), *sys.meta_path])
+def test_without_the_library_of_openmp_the_package_to_install_is_named(tiny_gguf, without_openmp):
     with pytest.raises(LabError, match=r"libgomp\.so\.1.*apt-get install libgomp1"):
         run(LlamaCpp(tiny_gguf), question("Hello"))
 

@@ -9,7 +9,6 @@ import httpx
 import jinja2
 import pytest
 
-from labs_helper.common import platforms
 from labs_helper.serving import llama_template, serve
 
 CHECKPOINTS = Path(__file__).resolve().parents[2] / "data" / "checkpoints"
@@ -57,8 +56,7 @@ def asked(server) -> httpx.Response:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not platforms.has_llama_cpp(), reason="llama.cpp is not installed")
-def test_a_schema_is_followed():
+def test_a_schema_is_followed(llama_cpp):
     with serve("instruct", tier="tiny", engine="llama.cpp", minutes=3) as server:
         answer = asked(server)
     assert answer.status_code == 200, answer.text
@@ -67,8 +65,7 @@ def test_a_schema_is_followed():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not platforms.has_llama_cpp(), reason="llama.cpp is not installed")
-def test_with_phis_own_template_the_server_refuses_every_schema(monkeypatch):
+def test_with_phis_own_template_the_server_refuses_every_schema(llama_cpp, monkeypatch):
     """When this fails, llama.cpp is mended: llama_template.py and its row in docs/known-issues.md can go."""
     monkeypatch.setattr(llama_template, "without_end", lambda template: template)
     with serve("instruct", tier="tiny", engine="llama.cpp", minutes=3) as server:

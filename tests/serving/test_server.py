@@ -121,10 +121,24 @@ def test_a_server_that_cannot_start_says_why(tmp_path, monkeypatch):
 
 def test_llama_cpps_server_is_refused_on_a_processor_that_would_end_it_silently(monkeypatch):
     monkeypatch.setattr(platforms, "lacks_avx2", lambda: True)
+    monkeypatch.setattr(platforms, "has_llama_cpp", lambda: True)
     monkeypatch.setattr(ModelServer, "start", lambda *_anything: None)
     with pytest.raises(LabError, match=r'needs a processor with AVX2.*engine="mlx"'):
         serve("instruct", tier="tiny", engine="llama.cpp")
     serve("instruct", tier="tiny").close()  # MLX does without it
+
+
+def test_llama_cpps_server_without_the_library_of_openmp_names_what_to_install(without_openmp, monkeypatch):
+    """Its process would end with a traceback in its log, and "ended while it started" is all that one would read."""
+    monkeypatch.setattr(ModelServer, "start", lambda *_anything: pytest.fail("a process was started"))
+    with pytest.raises(LabError, match=r"libgomp\.so\.1.*apt-get install libgomp1"):
+        serve("instruct", tier="tiny", engine="llama.cpp")
+
+
+def test_llama_cpps_server_where_it_is_not_installed(monkeypatch):
+    monkeypatch.setattr(platforms, "has_llama_cpp", lambda: False)
+    with pytest.raises(LabError, match=r"labs-helper\[x86\]"):
+        serve("instruct", tier="tiny", engine="llama.cpp")
 
 
 def test_modules_of_the_learner_are_not_taken(tmp_path, monkeypatch):
