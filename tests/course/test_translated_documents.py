@@ -135,6 +135,7 @@ def test_a_document_in_a_folder_of_docs_has_its_translation_in_the_same_folder(c
     assert "[1](../../../notebooks/ko/solutions/01-instruct.ipynb)" in text
     assert "[2](../hub.md#rooms), [3](../models.md)" in text
     assert "[4](../../hub/), [5](../../glossary.md#x), [6](mailto:a@example.org)" in text
+    assert course / "docs" / "ko" / "teaching" / "00.md" in documents.build("ko", folder=course)  # the folder is new
 
 
 def test_a_document_gets_its_first_file_by_name(course):

@@ -122,6 +122,7 @@ def build(code: str | None = None, *, folder: Path | None = None) -> list[Path]:
         for source in sources(folder):
             if source.name in language.documents:
                 path = folder / name(source.name, language.code)
+                path.parent.mkdir(parents=True, exist_ok=True)
                 write_whole(path, translated(source, language).encode())
                 written.append(path)
     page = folder / _WITH_TABLE
