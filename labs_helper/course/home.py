@@ -132,7 +132,7 @@ def _with_entry(text: str, address: str) -> str:
 def _translated(root: Path) -> dict[str, str]:
     """The texts in other languages, each with its language."""
     known = offered.languages(root / "labs_helper" / "locale" / offered.TABLE)
-    names = {f"README.{each.code}.md": each.code for each in known if "README.md" in each.documents}
+    names = {offered.file_of(text, each.code): each.code for each in known for text in _TEXTS if text in each.documents}
     return {name: code for name, code in names.items() if (root / name).is_file()}
 
 
@@ -168,8 +168,8 @@ make lab{spoken}
 """
 _SETUP = """```
 git clone {address} phi35-labs && cd phi35-labs
-make setup                      # one to three minutes, about 1.8 GB of disk
-source .venv/bin/activate       # in each new terminal: now it knows the command labs
+make setup                      # {cost}
+source .venv/bin/activate       # {why}
 labs doctor
 ```
 
@@ -192,7 +192,12 @@ def _words(place: str, address: str, root: Path) -> str:
         )
         return f"- **Codespaces:** {text}.\n"
     spoken = "" if language() == ENGLISH else f" LANG={language()}"
-    text = {"start": _START, "setup": _SETUP}[place].format(address=address or "ADDRESS", spoken=spoken)
+    text = {"start": _START, "setup": _SETUP}[place].format(
+        address=address or "ADDRESS",
+        spoken=spoken,
+        cost=_("one to three minutes, about 1.8 GB of disk"),
+        why=_("in each new terminal: now it knows the command labs"),
+    )
     where = _("ADDRESS is the address of this repository: on GitHub, behind the green button **Code**.")
     return text if address else f"{text}{where}\n\n"
 

@@ -10,7 +10,7 @@ from labs_helper.common import translate
 from labs_helper.common.files import write_whole
 from labs_helper.common.translate import _
 from labs_helper.course.timetable import HEADING, TIME, from_its_heading, lab_notebooks
-from labs_helper.course.translation import documents
+from labs_helper.course.translation import offered
 from labs_helper.errors import LabError
 
 _KINDS = ("fragment", "notes", "skip", "slide")  # tags of cells, which are also nbconvert's slide types
@@ -60,7 +60,7 @@ def slides(
     destination = destination or root / "dist" / f"{learner.stem}{spoken}.slides.html"
     notebook = nbformat.read(path, as_version=4)
     guide = f"docs/teaching/{learner.stem[:2]}.md"
-    told = documents.name(guide, learner.parent.name) if spoken else guide
+    told = offered.file_of(guide, learner.parent.name) if spoken else guide
     notebook.cells = _with_notes(notebook.cells, _rows(root / guide), _rows(root / told))
     _mark_slides(notebook.cells)
     for cell in notebook.cells:

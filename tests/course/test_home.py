@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import tomllib
@@ -11,6 +12,7 @@ import pytest
 
 from labs_helper import cli
 from labs_helper.course import home
+from labs_helper.course.translation import offered
 from labs_helper.errors import BadRequest, LabError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,6 +37,21 @@ def course(tmp_path, monkeypatch):
 def test_the_texts_show_the_address_that_is_set(name):
     text = (ROOT / name).read_text("utf-8")
     assert home.filled(text, home.home(ROOT)) == text, "run `labs workshop home ADDRESS`"
+
+
+def test_the_instructors_guide_of_a_language_has_the_address_and_its_own_words(course):
+    korean = course / "docs" / "ko" / "instructors.md"
+    korean.parent.mkdir()
+    korean.write_text("<!-- home: setup -->\n<!-- home: end -->\n", "utf-8")
+    table = course / "labs_helper" / "locale" / offered.TABLE
+    table.parent.mkdir(parents=True)
+    table.write_text('[ko]\nname = "한국어"\ndocuments = ["docs/instructors.md"]\n', "utf-8")
+    assert korean in home.set_home(ADDRESS, root=course)
+    text = korean.read_text("utf-8")
+    assert f"git clone {ADDRESS} phi35-labs" in text and "make setup" in text
+    assert [line for line in text.splitlines() if "#" in line and not re.search("[가-힣]", line)] == []
+    assert korean in home.set_home("", root=course)
+    assert "ADDRESS는 이 저장소의 주소입니다" in korean.read_text("utf-8")
 
 
 def test_no_text_shows_a_placeholder_as_if_it_worked():

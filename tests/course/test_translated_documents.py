@@ -92,7 +92,7 @@ def test_the_real_glossary_has_every_place_of_the_english_one():
     places = [re.sub(r"[^\w\- ]", "", word.lower()).replace(" ", "-") for word in english]
     for language in offered.languages():
         if "docs/glossary.md" in language.documents:
-            text = (ROOT / documents.name("docs/glossary.md", language.code)).read_text("utf-8")
+            text = (ROOT / offered.file_of("docs/glossary.md", language.code)).read_text("utf-8")
             assert re.findall(r'<a id="([\w-]+)"></a>\n\n##', text) == places
 
 
@@ -112,7 +112,7 @@ def test_the_table_says_what_each_language_offers(course):
 def test_the_documents_that_are_offered_are_as_generated(language):
     for source in sources.sources():
         if source.name in language.documents:
-            path = ROOT / documents.name(source.name, language.code)
+            path = ROOT / offered.file_of(source.name, language.code)
             assert path.read_text("utf-8") == documents.translated(source, language), "run `labs translate documents`"
             headings = [re.findall(r"^#+ ", file.read_text("utf-8"), re.M) for file in (source.file, path)]
             assert headings[0] == headings[1]
@@ -129,7 +129,7 @@ def test_a_document_in_a_folder_of_docs_has_its_translation_in_the_same_folder(c
     )
     (source,) = [each for each in sources.sources(course) if each.name == "docs/teaching/00.md"]
     assert source.po("ko") == course / "docs" / "locale" / "ko" / "teaching-00.po"
-    assert documents.name(source.name, "ko") == "docs/ko/teaching/00.md"
+    assert offered.file_of(source.name, "ko") == "docs/ko/teaching/00.md"
     text = documents.translated(source, offered.languages(table)[0])
     assert "[0](../../../notebooks/00-start-here.ipynb)" in text  # Korean does not offer it here
     assert "[1](../../../notebooks/ko/solutions/01-instruct.ipynb)" in text

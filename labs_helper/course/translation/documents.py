@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from labs_helper.catalog import course_folder
 from labs_helper.common import po
@@ -19,18 +19,6 @@ _LAB = re.compile(r"notebooks/((?:solutions/)?(\d\d)-[a-z0-9-]+\.ipynb)")
 _TABLE = re.compile(r"(<!-- languages: begin -->\n\n).*?(<!-- languages: end -->)", re.S)
 _WITH_TABLE = "CONTRIBUTING.md"
 _RELATIVE = re.compile(r"(\]\()(?!\w+:|#)([^)#\s]+)")
-
-
-def name(document: str, language: str) -> str:
-    """Where a document is in another language.
-
-    Example:
-        name("README.md", "ko"), name("docs/glossary.md", "ko")      # ('README.ko.md', 'docs/ko/glossary.md')
-    """
-    path = PurePosixPath(document)
-    if path.parts[0] == "docs":
-        return PurePosixPath("docs", language, *path.parts[1:]).as_posix()
-    return f"{path.stem}.{language}.md"
 
 
 def translated(source: Source, language: offered.Language) -> str:
@@ -70,10 +58,10 @@ def _leads(document: str, link: str, language: offered.Language, folder: Path) -
     if lab and lab[2] in language.labs:
         target = f"notebooks/{language.code}/{lab[1]}"
     elif target.endswith(".md"):
-        translation = name(target, language.code)
+        translation = offered.file_of(target, language.code)
         if target in language.documents or (folder / translation).is_file():
             target = translation
-    from_here = posixpath.relpath(target, posixpath.dirname(name(document, language.code)) or ".")
+    from_here = posixpath.relpath(target, posixpath.dirname(offered.file_of(document, language.code)) or ".")
     return from_here + "/" * link.endswith("/")
 
 
@@ -85,7 +73,7 @@ def table(folder: Path) -> str:
     """
     rows = ["| language | labs | documents | messages of the package |", "| --- | --- | --- | --- |"]
     for language in offered.languages(folder / "labs_helper" / "locale" / offered.TABLE):
-        files = [name(each, language.code) for each in language.documents]
+        files = [offered.file_of(each, language.code) for each in language.documents]
         documents = ", ".join(f"[{file}]({file})" for file in files) or "none"
         messages = "all" if language.messages else "those that its labs show"
         labs = ", ".join(language.labs) or "none"
@@ -121,7 +109,7 @@ def build(code: str | None = None, *, folder: Path | None = None) -> list[Path]:
     for language in offered.languages(table) if code is None else (offered.find(code, table),):
         for source in sources(folder):
             if source.name in language.documents:
-                path = folder / name(source.name, language.code)
+                path = folder / offered.file_of(source.name, language.code)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_whole(path, translated(source, language).encode())
                 written.append(path)

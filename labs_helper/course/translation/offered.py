@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from labs_helper.common import translate
 from labs_helper.common.translate import _
@@ -74,3 +74,15 @@ def find(name: str, table: Path | None = None) -> Language:
             languages=", ".join([translate.ENGLISH, *(language.code for language in known)])
         ),
     )
+
+
+def file_of(document: str, language: str) -> str:
+    """Where a document is in another language.
+
+    Example:
+        file_of("README.md", "ko"), file_of("docs/glossary.md", "ko")      # ('README.ko.md', 'docs/ko/glossary.md')
+    """
+    path = PurePosixPath(document)
+    if path.parts[0] == "docs":
+        return PurePosixPath("docs", language, *path.parts[1:]).as_posix()
+    return f"{path.stem}.{language}.md"
