@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-import base64
 import html
 import re
 from collections.abc import Iterable, Iterator
 
+from drawings import drawings
 from nbformat import NotebookNode
 
 from labs_helper.agent import sentences
@@ -28,7 +28,6 @@ _SHARED = {"es": frozenset({"a", "as", "has", "no"})}
 _WORDS = re.compile(r"[A-Za-z][A-Za-z'’-]*(?:[ ,;:]+[A-Za-z][A-Za-z'’-]*){2,}")
 _DROPPED = re.compile(r"<(style|script|code|kbd)\b.*?</\1>", re.S | re.I)
 _SPOKEN = re.compile(r"""\b(?:alt|aria-label|aria-description|title|placeholder)=(?:"([^"]*)"|'([^']*)')""")
-_SVG = re.compile(r"data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)")
 _PLACE = re.compile(r"\{[^{}]*\}")
 _LINK = re.compile(r"\]\([^)]*\)|https?://\S+")
 _IN_CODE = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)|<\|[^|]*\|>", re.S)
@@ -145,8 +144,8 @@ def found(texts: Iterable[str], allowed: Iterable[str] = (), *, language: str = 
 
 def of_html(markup: str) -> Iterator[str]:
     """What a page shows and what a screen reader says, pictures included."""
-    for encoded in _SVG.findall(markup):
-        yield from of_html(base64.b64decode(encoded).decode("utf-8", "replace"))
+    for drawn in drawings(markup):
+        yield from of_html(drawn)
     for double, single in _SPOKEN.findall(markup):
         yield html.unescape(double or single)
     shown = _DROPPED.sub(" ", re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", " ", markup, flags=re.S))

@@ -154,7 +154,7 @@ def _figure(
 def _draw(labels: Sequence[str], grid: Cells, topics: Sequence[str], title: str, across: str) -> Canvas:
     fig, (axis,) = canvas(8.0, 1.3 + 0.29 * len(labels), 1)
     shares = [[row["right"] / row["asked"] for row in line] for line in grid]
-    axis.imshow(shares, cmap="cividis", vmin=0, vmax=1, aspect="auto")
+    axis.imshow(shares, cmap="cividis", vmin=0, vmax=1, aspect="auto", interpolation="none")
     for i, line in enumerate(grid):
         for j, row in enumerate(line):
             colour = "white" if shares[i][j] < 0.55 else "black"

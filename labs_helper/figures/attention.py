@@ -211,7 +211,7 @@ def _draw_large(shares: Any, pieces: Sequence[str], name: str) -> tuple[Canvas, 
     crowded = count > CROWDED
     side = 5.4 if count > LABELS else 8.2 if crowded else 6.4
     fig, (axis,) = canvas(side + 1.6, side, 1)
-    image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="none")
     if count <= LABELS:
         size = 7 if crowded else 8
         names = [shorten(visible(piece), 10) for piece in pieces]
@@ -298,7 +298,7 @@ def _draw_small(seen: Attention, layers: Sequence[int]) -> tuple[Canvas, list[Ax
         for head in range(seen.heads):
             small = fig.add_subplot(grid[line, head])
             # The square root lets weak looks be seen; the numbers are in the table.
-            small.imshow(np.sqrt(seen.weights[layer, head]), cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+            small.imshow(np.sqrt(seen.weights[layer, head]), cmap="Blues", vmin=0, vmax=1, interpolation="none")
             small.set_xticks([])
             small.set_yticks([])
             small.set_title(f"{layer}.{head}", fontsize=8, pad=2)

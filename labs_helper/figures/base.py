@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,6 +30,10 @@ _THEME = (
 _LEAST = 600  # px: letters of 12 px on a chart of 760 stay readable; a narrower window scrolls
 # Paper does not scroll: there a picture takes the width that is left, as in JupyterLab's File > Print.
 _PAPER = "<style>@media print{.labs-wide :is(img,div){min-width:0!important}}</style>"
+
+_TAG = re.compile(r"<[^<>]*>")
+_QUOTED = re.compile(r'="([^"]*)"')
+_ESCAPED = {character: f"%{ord(character):02X}" for character in '%#"&<>\n\r\t'}
 
 Row = dict[str, Any]  # the facts behind one line of a table or one bar; each figure has columns of its own
 
@@ -202,16 +207,30 @@ def picture(
     picture, and notebook viewers that remove inline SVG still show it. A chart follows a dark theme; what holds a
     photo does not, as photos have to look as they are.
     """
-    address = f"data:{mime};base64,{base64.b64encode(data).decode('ascii')}"
     theme, name = ("", "") if photo else (_THEME, ' class="labs-chart"')
     size = f"width:100%;max-width:{width}px;min-width:{min(width, _LEAST)}px;height:auto"
-    image = f'<img src="{address}" alt="{escape(alt)}" width="{width}"{name} style="{size}">'
+    image = f'<img src="{_address(data, mime)}" alt="{escape(alt)}" width="{width}"{name} style="{size}">'
     if over is not None:
         image = f'<div style="position:relative;display:grid;{size}">{image}{over}</div>'  # no line of text below it
     return (
         f'<figure style="margin:0.5em 0">{theme}{_PAPER}<div class="labs-wide" style="overflow-x:auto">{image}</div>'
         f"{caption(takeaway, source)}</figure>"
     )
+
+
+def _address(data: bytes, mime: str) -> str:
+    """A data address. SVG stays text, three quarters of the size in base64; what addresses and HTML need is escaped.
+
+    Attributes get single quotes, which JSON leaves alone.
+    """
+    if mime != "image/svg+xml":
+        return f"data:{mime};base64,{base64.b64encode(data).decode('ascii')}"
+    svg = _TAG.sub(lambda tag: _QUOTED.sub(_in_single_quotes, tag[0]), data.decode())
+    return f"data:{mime}," + "".join(_ESCAPED.get(character, character) for character in svg)
+
+
+def _in_single_quotes(value: re.Match[str]) -> str:
+    return "='{}'".format(value[1].replace("'", "&apos;"))
 
 
 def framed_table(

@@ -374,7 +374,7 @@ def _draw_needle(
     matrix: Sequence[Sequence[float]], columns: Sequence[_Column], depth_names: Sequence[str], title: str
 ) -> Canvas:
     fig, (axis,) = canvas(max(5.2, 1.9 + 0.82 * len(columns)), max(2.5, 1.5 + 0.42 * len(matrix)), 1)
-    axis.imshow(matrix, cmap="cividis", vmin=0, vmax=1, aspect="auto")
+    axis.imshow(matrix, cmap="cividis", vmin=0, vmax=1, aspect="auto", interpolation="none")
     for i, line in enumerate(matrix):
         for j, score in enumerate(line):
             _write_score(axis, j, i, score)

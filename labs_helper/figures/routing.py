@@ -111,7 +111,7 @@ def heat_map(
         top: the share that gets the lightest colour; the largest one when left out.
     """
     top = max(float(shares.max() if top is None else top), 1e-9)
-    axis.imshow(shares, cmap="cividis", vmin=0, vmax=top, aspect="auto")
+    axis.imshow(shares, cmap="cividis", vmin=0, vmax=top, aspect="auto", interpolation="none")
     if len(shares) <= _MOST_NUMBERS:
         for i, row in enumerate(shares):
             for j, value in enumerate(row):

@@ -34,7 +34,29 @@ def both():
 
 def _parts(svg: str) -> list[tuple[str, str]]:
     """What is drawn, in order, with its text."""
-    return [(node.tag, (node.text or "").strip()) for node in ET.fromstring(svg).iter() if node.tag not in (f"{SVG}g",)]
+    without = (f"{SVG}g", f"{SVG}style")
+    return [(node.tag, (node.text or "").strip()) for node in ET.fromstring(svg).iter() if node.tag not in without]
+
+
+def _styles(svg: str) -> list[dict[str, str]]:
+    """How each part is drawn that has a style, its classes looked up."""
+    root = ET.fromstring(svg)
+    rules = dict(re.findall(r"\.(\w+)\{(.*?)\}", root.find(f".//{SVG}style").text))
+    found = []
+    for node in root.iter():
+        style = ";".join(filter(None, [rules.get(node.get("class", "")), node.get("style")]))
+        pairs = [[side.strip() for side in each.split(":")] for each in style.split(";") if each.strip()]
+        assert len(dict(pairs)) == len(pairs), "no class competes with a style"
+        style = {name: value for name, value in pairs if name not in ("font-family", "stroke-dashoffset")}
+        found += [style] if style else []
+    return found
+
+
+def _wide(style: dict[str, str]) -> dict[str, str]:
+    """Values as matplotlib writes them."""
+    style = {name: re.sub(r"url\(#.*", "a pattern", value) for name, value in style.items()}
+    wide = {name: re.sub(r"^#(.)(.)(.)$", r"#\1\1\2\2\3\3", value) for name, value in style.items()}
+    return {name: re.sub(r"^\.", "0.", value) for name, value in wide.items()}
 
 
 def _numbers(svg: str) -> list[float]:
@@ -56,7 +78,14 @@ def test_nothing_that_is_drawn_is_lost(both):
     ]
     kept = [part for part in kept if "purl.org" not in part[0] and "creativecommons" not in part[0]]
     assert _parts(small) == kept
-    assert len(small) < len(whole) * 0.6
+    assert len(small) < len(whole) * 0.45
+
+
+def test_every_part_keeps_its_style_and_each_style_is_written_once(both):
+    whole, small = both
+    assert [_wide(style) for style in _styles(small)] == [_wide(style) for style in _styles(whole)]
+    styles = re.findall(r' style="([^"]*)"', small)
+    assert len(styles) == len(set(styles)) and ' class="' in small
 
 
 def test_everything_stays_where_it_was(both):
@@ -68,9 +97,10 @@ def test_everything_stays_where_it_was(both):
 def test_references_lead_somewhere_and_fonts_are_named_once(both):
     _whole, small = both
     ids = re.findall(r' id="([^"]+)"', small)
-    assert set(re.findall(r"#([\w-]+)[\")]", small)) - {"ffffff", "000000"} >= set(ids) and ids
-    used = set(re.findall(r'(?:url\(|href=")#([\w-]+)', small))
-    assert used and used <= set(ids)
+    used = re.findall(r'(?:url\(|href=")#([\w-]+)', small)
+    assert ids and set(used) == set(ids) and len(ids) == len(set(ids))
+    before, after = (re.findall(r'(?:clip-path="url\(|href=")#([\w-]+)', svg) for svg in both)
+    assert [before.index(each) for each in before] == [after.index(each) for each in after], "each leads where it led"
     assert small.count(FONTS) == 1 and "DejaVu Sans Mono" in small
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 import re
 import subprocess
@@ -13,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from drawings import drawings
 
 from labs_helper import figures
 from labs_helper.catalog import tables
@@ -73,7 +73,7 @@ ALL = {
 
 
 def pictures(figure: Figure) -> list[str]:
-    return [base64.b64decode(data).decode() for data in re.findall(r"data:image/svg\+xml;base64,([^\"]+)", figure.html)]
+    return drawings(figure.html)
 
 
 @pytest.mark.parametrize("make", ALL.values(), ids=ALL)
@@ -138,6 +138,19 @@ def test_figure_needs_alt_text_and_takes_any_matplotlib_figure():
         Figure.from_matplotlib(Canvas(), alt="a", kind="pdf")
     png = Figure.from_matplotlib(Canvas(), alt='a "quoted" <b>', kind="png")
     assert "data:image/png;base64," in png.html and 'alt="a &quot;quoted&quot; &lt;b&gt;"' in png.html
+
+
+def test_a_drawing_stays_text_and_nothing_in_it_ends_its_address():
+    words = "100 % #1 \"a\" it's \\ <b> & 토큰 %3C ='x'"
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" width="9"><g style="font-family:\'A B\'"/>'
+    svg += f"<text>{escape(words)}</text></svg>"
+    html = Figure.from_svg(svg, alt="a").html
+    address = re.search(r'src="(data:[^"]*)"', html)[1]
+    assert address.startswith("data:image/svg+xml,") and not re.search(r'["<>#&\s]', address.replace(" ", ""))
+    (drawn,) = pictures(Figure.from_svg(svg, alt="a"))
+    before, after = (ElementTree.fromstring(each) for each in (svg, drawn))
+    assert [(e.tag, e.attrib, e.text) for e in before.iter()] == [(e.tag, e.attrib, e.text) for e in after.iter()]
+    assert "토큰" in address
 
 
 # -- token view ----------------------------------------------------------------------------------------------------

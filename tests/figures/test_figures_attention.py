@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import re
 
 import numpy as np
 import pytest
+from drawings import drawings
 from PIL import Image
 
 from labs_helper import figures
@@ -121,7 +121,7 @@ def test_numbers_stand_above_their_cells_and_the_thing_has_one_outline():
     cells = np.zeros((12, 12))
     cells[4, 4] = 0.6
     figure = figures.attention_on_picture(Image.new("RGB", (120, 120)), cells, box=[(4, 4), (4, 5), (5, 4), (5, 5)])
-    drawn = base64.b64decode(re.search(r"base64,([^\"]*)", figure.html)[1]).decode()
+    (drawn,) = drawings(figure.html)
     assert drawn.count("stroke-dasharray") == 8  # two by two cells have eight sides outside, and four between them
     number = re.search(r'<rect x="[\d.]+" y="([\d.]+)"[^>]*height="([\d.]+)" rx="2"', drawn)
     assert float(number[1]) + float(number[2]) < 10 + 4 * 420 / 12

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import re
 import subprocess
@@ -13,6 +12,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pandas as pd
 import pytest
+from drawings import drawings
 
 from labs_helper import catalog, figures
 from labs_helper.capacity import limits
@@ -114,10 +114,9 @@ def test_the_axes_of_the_load_have_round_marks_and_its_words_stand_beside_the_do
 
 def drawn(figure) -> list[str]:
     """The words in a picture."""
-    data = re.search(r"data:image/svg\+xml;base64,([^\"]+)", figure.html)[1]
     return [
         " ".join(e.itertext()).strip()
-        for e in ElementTree.fromstring(base64.b64decode(data)).iter()
+        for e in ElementTree.fromstring(drawings(figure.html)[0]).iter()
         if e.tag.endswith("text")
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from drawings import drawings
 from PIL import Image
 
 from labs_helper import figures
@@ -52,9 +53,7 @@ def contrast(one: tuple[float, float, float], other: tuple[float, float, float])
 
 
 def bar_colours() -> list[str]:
-    import base64
-
-    svg = base64.b64decode(re.search(r"base64,([^\"]+)", CHART.html)[1]).decode()
+    (svg,) = drawings(CHART.html)
     return re.findall(r'<rect width="8" height="8" fill="(#\w{6})"', svg)
 
 

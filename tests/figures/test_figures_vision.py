@@ -12,6 +12,7 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
+from drawings import drawings
 from PIL import Image, ImageDraw
 
 from labs_helper import figures
@@ -43,7 +44,7 @@ ALL = {
 
 
 def svgs(figure) -> list[str]:
-    return [base64.b64decode(data).decode() for data in re.findall(r"data:image/svg\+xml;base64,([^\"]+)", figure.html)]
+    return drawings(figure.html)
 
 
 def inner(figure) -> list[Image.Image]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import re
 import warnings
 
 import pytest
+from drawings import drawings
 
 from labs_helper.common.translate import speaking
 from labs_helper.figures import fonts
@@ -22,7 +21,7 @@ def _chart(label: str, kind: str) -> Figure:
 
 
 def _svg(figure: Figure) -> str:
-    return base64.b64decode(re.search(r"base64,([^\"]+)", figure.html)[1]).decode()
+    return drawings(figure.html)[0]
 
 
 @pytest.mark.parametrize("font", [fonts.east_asian(), None], ids=["font", "no font"])
