@@ -871,8 +871,8 @@ from labs_helper.reference.scenes import chart_pictures, shape_pictures
 vision = load("vision", tier="tiny")
 plan = layout(336, 336, 1)
 drawn = {"colour": shape_pictures(12), "place": shape_pictures(12, ask="place"), "number": chart_pictures(36)}
-told = {kind: [(each, vision.ask(each.question, images=each.picture, max_tokens=20, record_attention=True)) for each in pictures]
-        for kind, pictures in drawn.items()}
+told = {kind: [(each, vision.ask(each.question, images=each.picture, max_tokens=20, record_attention=True))
+               for each in pictures] for kind, pictures in drawn.items()}
 
 # %%
 shown, one = told["colour"][0]
@@ -897,7 +897,8 @@ def hit_rates(answers, cells_of):
     """How often the strongest cell of a head is one of the cells of the thing, for each group of heads."""
     rates = {}
     for name, heads in groups.items():
-        seen = [(looked_at(one, shown.said(one.text), *place, plan), cells_of(shown, one)) for shown, one in answers for place in heads]
+        seen = [(looked_at(one, shown.said(one.text), *place, plan), cells_of(shown, one))
+                for shown, one in answers for place in heads]
         rates[name] = np.mean([np.unravel_index(cells.argmax(), cells.shape) in thing for cells, thing in seen])
     return rates
 
@@ -921,7 +922,8 @@ print(f"{len(wrong)} of {len(told['number'])} wrong; {len(of_another)} of them s
 for shown, one in of_another[:1]:
     print("for example:", shown.question, "->", one.text, "But it is", shown.right)
     display(listing([{"the number that": "was asked for", **hit_rates(of_another, lambda shown, one: shown.cells)},
-                     {"the number that": "it says", **hit_rates(of_another, lambda shown, one: shown.others[shown.said(one.text)])}],
+                     {"the number that": "it says",
+                      **hit_rates(of_another, lambda shown, one: shown.others[shown.said(one.text)])}],
                     takeaway="The share of wrong answers whose strongest cell is on this number."))
 vision.release()
 
@@ -956,7 +958,8 @@ from labs_helper.quantizing import questions
 
 known_questions = questions()
 draw = np.random.default_rng(1)
-prompts = [moe.prompt(known_questions[n].talk["messages"][-2]["content"]).ids for n in draw.permutation(len(known_questions))[:40]]
+prompts = [moe.prompt(known_questions[n].talk["messages"][-2]["content"]).ids
+           for n in draw.permutation(len(known_questions))[:40]]
 with_context, alone_experts = [], []
 lonely = {token: mixture.run([token], record=True).experts[:, 0, 0] for token in {t for ids in prompts for t in ids}}
 for ids in prompts:

@@ -107,6 +107,7 @@ def test_units_of_code():
         ("print(ask('a'))", "print(ask('b'))", False),
         ("bars(rows, title='a', x='b')", "bars(rows, title='가', x='b')", True),
         ("bars(rows, title='a', x='b')", "bars(rows, title='a', x='나')", False),
+        ("by_bits(lines, what='share right')", "by_bits(lines, what='맞은 답의 비율')", True),
         ("print(f'{a} of {b}')", "print(f'{b} 가운데 {a}')", True),
         ("print(f'{a} of {b}')", "print(f'{b} 가운데')", False),
         ("print(f'{a:.2f}')", "print(f'{a:.3f}')", False),
@@ -307,6 +308,18 @@ def test_a_changed_sentence_makes_one_unit_fuzzy_and_the_check_fails_with_its_pl
     authoring.build(folder=course / "notebooks", execute=False, language="ko")
     shown = notebook(course).cells[0].source
     assert "- 첫 줄을 읽으세요.\n- Read the last line.\n\n*" in shown and shown.count("\n*") == 1
+
+
+def test_what_a_translation_was_made_of_is_kept_while_it_is_fuzzy_only(course):
+    change(course / "notebooks/src/00-start.py", "Read the second line.", "Read the last line.")
+    work.update("ko", folder=course)
+    assert '#| msgid "Read the second line."' in po_file(course).read_text("utf-8")
+    file = polib.pofile(str(po_file(course)), wrapwidth=0)
+    (fuzzy,) = [entry for entry in file if entry.fuzzy]
+    fuzzy.flags, fuzzy.previous_msgid_plural = [], ""
+    file.save()
+    work.update("ko", folder=course)
+    assert "#|" not in po_file(course).read_text("utf-8")
 
 
 def test_what_may_wait_waits_until_its_day(course):

@@ -52,7 +52,7 @@ def inner(figure) -> list[Image.Image]:
     (svg,) = svgs(figure)
     return [
         Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
-        for data in re.findall(r"data:image/(?:png|jpeg);base64,([^\"]+)", svg)
+        for data in re.findall(r"data:image/(?:png|jpeg|webp);base64,([^\"]+)", svg)
     ]
 
 

@@ -113,7 +113,7 @@ def update(source: Source, language: str, *, stale_ok: datetime.date | None = No
         entry = old.get((unit.text, unit.plural)) or _reworded(unit, free, forms)
         entry.comment = "; ".join(part for part in (unit.kind, unit.note) if part)
         if not entry.fuzzy:
-            entry.previous_msgid = None
+            entry.previous_msgid = entry.previous_msgid_plural = None
         if stale_ok is not None and not _done(entry) and not _STALE_OK.search(entry.tcomment):
             entry.tcomment = f"{entry.tcomment}\nstale-ok until {stale_ok}".strip()
         elif _done(entry) and _STALE_OK.search(entry.tcomment):

@@ -22,7 +22,9 @@ _LITERAL = re.compile(r"""([fFrRuU]*)("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')""
 _PLACE = re.compile(r"\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}")
 _ESCAPE = re.compile(r"\\.")
 _WORD = re.compile(r"[^\W\d_]{2,}")
-_OF_FIGURES = frozenset({"takeaway", "title", "unit", "alt", "label", "xlabel", "ylabel"})  # arguments that are words
+_OF_FIGURES = frozenset(
+    {"takeaway", "title", "unit", "alt", "label", "xlabel", "ylabel", "what"}
+)  # arguments that are words
 _IPYTHON = re.compile(r"^(\s*)[!%]", re.M)
 
 
