@@ -375,6 +375,29 @@ def test_a_language_is_started_with_one_command(course):
             work.init(wrong, folder=course)
 
 
+def test_a_language_that_needs_a_few_messages_keeps_those_alone(course):
+    said = course / "labs_helper/said.py"
+    said.write_text('_("It fits.")\n_("It does not fit at all.")\n_n("{n} time", "{n} times", n)\n', "utf-8")
+    work.init("es", folder=course)
+    messages = course / "labs_helper/locale/es/LC_MESSAGES/labs_helper.po"
+    assert list(polib.pofile(str(messages))) == []
+    assert all(not entry.msgstr for entry in polib.pofile(str(course / "notebooks/locale/es/00-start.po")))
+    assert len(polib.pofile(str(course / "notebooks/locale/es/00-start.po"))) == 6, "a lab has all of its texts"
+    file = polib.pofile(str(messages), wrapwidth=0)
+    file.append(polib.POEntry(msgid="It does not fit at all.", msgstr="No cabe."))
+    file.append(polib.POEntry(msgid="It fits.", msgstr=""))
+    file.save()
+    change(said, "It does not fit at all.", "It does not fit here at all.")
+    work.update("es", folder=course)
+    (kept,) = polib.pofile(str(messages))
+    assert (kept.msgid, kept.msgstr, kept.fuzzy) == ("It does not fit here at all.", "No cabe.", True)
+    (row,) = [row for row in work.status("es", folder=course) if row[1] == "messages"]
+    assert row[2:5] == ("3", "0%", "1"), "counted against all messages"
+    change(course / "labs_helper/locale/languages.toml", "messages = false", "messages = true")
+    work.update("es", folder=course)
+    assert len(polib.pofile(str(messages))) == 3
+
+
 def test_the_state_of_a_translation(course):
     head, *rows = work.status("ko", folder=course)
     assert len(head) == 6 and [row[1:4] for row in rows if row[1] == "00-start"] == [("00-start", "6", "100%")]

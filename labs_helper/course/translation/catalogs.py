@@ -4,7 +4,7 @@ An entry has no line numbers and no wrapped lines, so that a change in one sente
 
 - translated;
 - *fuzzy*: its English changed since. Readers get the English until the translation is touched and the mark removed;
-- empty.
+- empty; of the package's messages, a language that need not have all of them leaves these out.
 
 A fuzzy or empty entry of a lab that is offered fails the check. A translator's comment `stale-ok until 2026-12-31`
 lets it pass until that day. polib reads and writes the files.
@@ -78,7 +78,7 @@ def load(path: Path) -> polib.POFile:
         ) from error
 
 
-def update(source: Source, language: str, *, stale_ok: datetime.date | None = None) -> polib.POFile:
+def update(source: Source, language: str, *, stale_ok: datetime.date | None = None, empty: bool = True) -> polib.POFile:
     """Bring a PO file up to date with its English source, and write it.
 
     A text that is there already keeps its translation. A new wording of a text that is gone takes its translation over,
@@ -88,6 +88,8 @@ def update(source: Source, language: str, *, stale_ok: datetime.date | None = No
         source: what is translated.
         language: its code.
         stale_ok: mark what is not translated now as good enough until that day.
+        empty: also write what has no translation yet. A language that translates a hundred of the package's 3,000
+            messages keeps those alone; the template of `labs translate extract` has the others.
 
     Example:
         update(sources()[1], "ko")
@@ -111,6 +113,8 @@ def update(source: Source, language: str, *, stale_ok: datetime.date | None = No
     forms = range(int(plural[len("nplurals=")]))
     for unit in units:
         entry = old.get((unit.text, unit.plural)) or _reworded(unit, free, forms)
+        if not empty and not _has_words(entry):
+            continue
         entry.comment = "; ".join(part for part in (unit.kind, unit.note) if part)
         if not entry.fuzzy:
             entry.previous_msgid = entry.previous_msgid_plural = None
@@ -184,6 +188,10 @@ def _pairs(entry: polib.POEntry) -> list[tuple[str, str]]:
     return [(entry.msgid_plural, text) for text in entry.msgstr_plural.values()]
 
 
+def _has_words(entry: polib.POEntry) -> bool:
+    return bool(entry.msgstr or any(entry.msgstr_plural.values()))
+
+
 def _done(entry: polib.POEntry) -> bool:
     translated = all(entry.msgstr_plural.values()) if entry.msgid_plural else bool(entry.msgstr)
     return bool(translated and not entry.fuzzy)
@@ -206,7 +214,7 @@ def _reworded(unit: Unit, free: dict[tuple[str, str], polib.POEntry], forms: Ite
         entry.msgstr_plural = dict.fromkeys(forms, "")
     best, likeness = None, _CLOSE
     for key, old in free.items():
-        if bool(key[1]) != bool(unit.plural) or not (old.msgstr or any(old.msgstr_plural.values())):
+        if bool(key[1]) != bool(unit.plural) or not _has_words(old):
             continue
         matcher = difflib.SequenceMatcher(None, key[0], unit.text, autojunk=False)
         if matcher.real_quick_ratio() > likeness and matcher.quick_ratio() > likeness and matcher.ratio() > likeness:

@@ -97,7 +97,7 @@ def update(
     for spoken in _chosen(language, folder):
         for source in found:
             if source.po(spoken.code).is_file() or source.offered(spoken) or source.name == start:
-                catalogs.update(source, spoken.code, stale_ok=until)
+                catalogs.update(source, spoken.code, stale_ok=until, empty=_all_units(source, spoken))
                 now = catalogs.state(source, spoken.code)
                 if not now.whole:
                     lines.append(
@@ -152,7 +152,7 @@ def check(language: str | None = None, *, folder: Path | None = None) -> list[st
 
 
 def init(language: str, name: str = "", *, folder: Path | None = None) -> list[Path]:
-    """Start a language: its entry in languages.toml, a style guide, and empty PO files for the messages and lab 00.
+    """Start a language: its entry in languages.toml, a style guide, and PO files: lab 00, and no message yet.
 
     Args:
         language: two or three small letters, such as "es".
@@ -189,7 +189,7 @@ def init(language: str, name: str = "", *, folder: Path | None = None) -> list[P
         written.append(style)
     for source in sources(folder):
         if source.name == MESSAGES or source.name.startswith("00"):
-            catalogs.update(source, code)
+            catalogs.update(source, code, empty=source.name != MESSAGES)
             written.append(source.po(code))
     return written
 
@@ -197,6 +197,11 @@ def init(language: str, name: str = "", *, folder: Path | None = None) -> list[P
 def _chosen(language: str | None, folder: Path | None) -> tuple[Language, ...]:
     table = None if folder is None else folder / "labs_helper" / "locale" / offered.TABLE
     return offered.languages(table) if language is None else (offered.find(language, table),)
+
+
+def _all_units(source: Source, language: Language) -> bool:
+    """Whether a PO file has every unit of its source, those without a translation too."""
+    return source.name != MESSAGES or language.messages
 
 
 def _floor(share: float) -> float:
