@@ -14,7 +14,7 @@ from docutils.utils.math.latex2mathml import tex2mathml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from docs.site.door import course, models, questions
+from docs.site.door import course, models, publish, questions
 from labs_helper.common.markup import anchor
 
 project = "Phi-3.5 Labs"
@@ -104,6 +104,7 @@ def _own_pages(app, pagename, templatename, context, doctree):
         context |= {"examples": models.examples(), "compared": questions.compared(course.notebook("01")["cells"])}
         context |= {"model": models.about("instruct-tiny"), "previous": models.about("instruct-previous-tiny")}
         context |= {"world": models.world()}
+        context |= {"modules": publish.imported(Path(__file__).parent / "static/labs/ask.js")}
 
 
 def _for_the_site(app, docname, source):

@@ -6,6 +6,7 @@ anywhere is asserted: what is sent, who is asked for it, and that it works at al
 
 from __future__ import annotations
 
+import re
 import time
 from urllib.parse import urljoin
 
@@ -17,6 +18,22 @@ pytestmark = pytest.mark.site
 MBIT_20 = 20e6 / 8  # bytes a second
 QUESTION = "ask/#q=Where%20is%20Lima%3F"
 MOST = 16e6  # bytes
+# Where the engine's worker finds its code.
+ENGINE = """
+async () => {
+  const { models } = await import(new URL("_static/labs/ask.js", new URL("../", location.href)));
+  return (await models[0].engine.load()).code();
+}
+"""
+# Take that from the cache after the page has looked for it, and ask the other model.
+EVICTED = """
+async () => {
+  const { models } = await import(new URL("_static/labs/ask.js", new URL("../", location.href)));
+  const there = await (await models[0].engine.load()).code();
+  const gone = await (await caches.open("phi35-labs-files")).delete(there);
+  return [gone, (await models[1].ask([{ role: "user", content: "Where is Lima?" }])).text];
+}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +67,11 @@ def visits(browser, go, built, lima) -> None:
             go(address + QUESTION)
             assert answered(browser) == lima, visit
             seconds[visit] = round(time.monotonic() - start, 2)
+            code = call(browser, ENGINE)
             until(lambda: call(browser, KEPT), 180, "the site is kept for a visit without a network")
             sent[visit] = sum(count for _path, count in site.requests[before:])
             elsewhere += others(browser, address)
+    assert code.startswith(f"{address}model/")  # of this site and not of this page: what was compiled can be kept
     go("about:blank")
     start = time.monotonic()
     go(address + QUESTION)  # the server has ended
@@ -74,6 +93,26 @@ def test_visits_in_chromium(built, new_chromium, lima):
     new_chromium.execute_cdp_cmd("Network.emulateNetworkConditions", network)
     # Workers do not hear what DevTools is told, so the server is as slow.
     visits(new_chromium, new_chromium.get, built, lima)
+
+
+def test_what_the_browser_has_thrown_away_is_fetched_again(site, new_chromium):
+    for _visit in range(2):
+        new_chromium.get(site.address + QUESTION)
+        answered(new_chromium)
+        until(lambda: call(new_chromium, KEPT), 180, "the site is kept")
+    gone, text = call(new_chromium, EVICTED)
+    assert gone
+    assert "Lima" in text
+
+
+def test_the_modules_of_the_page_are_named_at_once(built):
+    """One after another, as each is read, they would take a round trip more each time."""
+    from docs.site.door.publish import imported
+
+    page = (built / "ask/index.html").read_text("utf-8")
+    named = re.findall(r'<link rel="modulepreload" href="[^"]*/([\w-]+\.js)"', page)
+    assert sorted(named) == imported(built / "_static/labs/ask.js")
+    assert {"engine.js", "assets.js", "abilities.js"} <= set(named)  # the last is not imported by the page itself
 
 
 @pytest.mark.slow

@@ -28,6 +28,7 @@ async function clean() {
   for (const name of await caches.keys()) if (name.startsWith(PREFIX) && name !== PAGES) await caches.delete(name);
   const large = await caches.open(LARGE);
   const wanted = new Set(FILES.map((file) => new URL(file, self.registration.scope).href));
+  for (const url of [...wanted]) wanted.add(url.replace(".gz?", "?")); // unpacked, by assets.js
   for (const { url } of await large.keys()) {
     if (url.startsWith(self.registration.scope) && !wanted.has(url)) await large.delete(url);
   }
@@ -36,7 +37,7 @@ async function clean() {
 self.addEventListener("fetch", (event) => {
   const { method, url } = event.request;
   if (method !== "GET" || !url.startsWith(self.registration.scope)) return;
-  event.respondWith(url.includes("/model/") && url.includes("?v=") ? large(event.request) : page(event.request));
+  event.respondWith(url.includes("/model/") && url.includes("?v=") ? large(event.request) : page(event));
 });
 
 async function large(request) {
@@ -49,11 +50,13 @@ async function large(request) {
   return answer;
 }
 
-async function page(request) {
+async function page(event) {
+  const { request } = event;
   const cache = await caches.open(PAGES);
   try {
     const answer = await fetch(request);
-    if (answer.ok && answer.type === "basic") await cache.put(request.url, answer.clone()).catch(() => {});
+    // The reader does not wait until it is kept.
+    if (answer.ok && answer.type === "basic") event.waitUntil(cache.put(request.url, answer.clone()).catch(() => {}));
     return answer;
   } catch (error) {
     const kept = (await cache.match(request.url, { ignoreSearch: true })) ?? (await folder(cache, request.url));

@@ -54,6 +54,34 @@ export async function bytes(name, listed, root, heard = () => {}) {
   return data;
 }
 
+const inPage = new Map(); // addresses of this page alone, where no service worker answers
+
+/**
+ * The address at which a worker finds a file unpacked. The site itself has it packed only; where a service worker is
+ * there it answers from the cache, and the browser keeps what it compiled from that address for the next visit. Else it
+ * is an address in this page.
+ */
+export async function place(name, type, listed, root, heard) {
+  const packed = address(`${name}.gz`, listed, root);
+  const unpacked = packed.replace(".gz?", "?");
+  const answers = async () => navigator.serviceWorker?.controller && (await opened());
+  if (await (await answers())?.match(unpacked).catch(() => undefined)) return unpacked;
+  if (inPage.has(unpacked)) return inPage.get(unpacked);
+  const data = new Blob([await bytes(`${name}.gz`, listed, root, heard)], { type });
+  try {
+    const cache = await answers();
+    if (cache) {
+      await cache.put(unpacked, new Response(data));
+      await cache.delete(packed); // one of the two is enough
+      return unpacked;
+    }
+  } catch {
+    // no room is no trouble
+  }
+  inPage.set(unpacked, URL.createObjectURL(data));
+  return inPage.get(unpacked);
+}
+
 async function opened() {
   try {
     return await globalThis.caches?.open(CACHE); // not there without https, and forbidden in some private windows

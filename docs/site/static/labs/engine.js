@@ -1,7 +1,7 @@
 // llama.cpp as WebAssembly (wllama) with one of the bundled models. One thread, no server, nothing leaves the device.
 
-import { modern, required } from "./abilities.js";
-import { address, bytes, manifest } from "./assets.js";
+import { modern, required, workers } from "./abilities.js";
+import { address, bytes, manifest, place } from "./assets.js";
 import { options, room, seedAt, tokens } from "./requests.js";
 import { Tokenizer } from "./tokenizer.js";
 import { asTrouble, Trouble } from "./troubles.js";
@@ -16,7 +16,7 @@ export class Engine {
     this.ready = undefined;
   }
 
-  /** What the build says, and the address of the WebAssembly file in this page. heard(done, all): bytes. */
+  /** What the build says, and what looks up the address of the WebAssembly file. heard(bytes): what arrived. */
   load(heard) {
     this.ready ??= this.#load(heard).catch((error) => {
       this.ready = undefined; // so that Try again does
@@ -26,16 +26,15 @@ export class Engine {
   }
 
   async #load(heard = () => {}) {
-    await required();
-    const listed = await manifest(this.root);
+    required();
+    const [listed] = await Promise.all([manifest(this.root), workers()]);
     const build = modern() ? "wllama" : "compat";
     const module = import(address("wllama.js", listed, this.root)).catch((error) => {
       throw new Trouble("network", { name: "wllama.js", reason: error.message });
     });
-    const wasm = bytes(`${build}.wasm.gz`, listed, this.root, heard);
-    const [{ Wllama }, data] = await Promise.all([module, wasm]);
-    const url = URL.createObjectURL(new Blob([data], { type: "application/wasm" }));
-    return { listed, Wllama, wasm: url, worker: build === "compat" && address("compat.js", listed, this.root) };
+    const code = () => place(`${build}.wasm`, "application/wasm", listed, this.root, heard);
+    const [{ Wllama }] = await Promise.all([module, code()]);
+    return { listed, Wllama, code, worker: build === "compat" && address("compat.js", listed, this.root) };
   }
 }
 
@@ -79,8 +78,9 @@ export class Model {
     await this.#open(this.about.context.original, loaded);
   }
 
-  async #open(context, { Wllama, wasm, worker }) {
+  async #open(context, { Wllama, code, worker }) {
     if (this.wllama && this.context === context) return;
+    const wasm = await code(); // anew for each model: the browser may have thrown it away meanwhile
     await this.wllama?.exit();
     const silent = { debug() {}, log() {}, warn() {}, error() {} };
     // Files come from assets.js: without these two, wllama looks for a storage that pages without https do not have.
