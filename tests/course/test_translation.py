@@ -178,6 +178,7 @@ def test_the_gate_refuses(english, translation, kind, complaint):
         ("The labs of Phi-3.5 Labs", "Phi-3.5 Labs의 실습", "heading"),
         ("Answer: ", "답: ", "text in code"),
         ("Use `token`.", "`token`을 쓰세요.", "paragraph"),  # no term: it is code
+        ('"$1 is new": each `$N` waits', '"$1 is new": `$N`은 기다립니다', "paragraph"),  # no formula ends inside code
     ],
 )
 def test_the_gate_lets_good_translations_pass(english, translation, kind):

@@ -161,7 +161,7 @@ _CHECKS = (
     _same(lambda: _("code differs"), lambda text: (match[2] for match in _CODE.finditer(text))),
     _same(lambda: _("links differ"), lambda text: iter(_TARGET.findall(text))),
     _same(lambda: _("addresses differ"), lambda text: iter(_ADDRESS.findall(text))),
-    _same(lambda: _("formulas differ"), lambda text: iter(_FORMULA.findall(text))),
+    _same(lambda: _("formulas differ"), lambda text: iter(_FORMULA.findall(_CODE.sub(" ", text)))),
     _same(lambda: _("HTML differs"), lambda text: iter(_TAG.findall(_CODE.sub("", text)))),
     _same(lambda: _("bold marks differ"), lambda text: iter(_BOLD.findall(_CODE.sub("", text)))),
     _same(lambda: _("line ends and tabs differ"), lambda text: iter(_ESCAPE.findall(_CODE.sub("", text)))),
