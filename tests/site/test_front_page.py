@@ -14,6 +14,7 @@ import pytest
 
 from docs.site.door import course, engine, models, publish, questions
 from labs_helper.catalog.labs import labs
+from labs_helper.figures.base import Figure
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOWN = "Lima is a city in Peru.\n[instruct-tiny: 9 prompt tokens, 8 generated, ended by itself]"
@@ -40,6 +41,15 @@ def test_the_front_page_has_every_lab_and_a_picture_of_each():
         assert (ROOT / stop.page).with_suffix(".ipynb").is_file()
         assert stop.picture, f"lab {lab.number} has no picture; docs/site/door/front.toml says which it is"
         assert stop.picture.printed or stop.picture.markup or (stop.picture.data and stop.picture.alt)
+
+
+def test_a_picture_is_read_from_either_kind_of_address():
+    svg = '<svg xmlns="http://www.w3.org/2000/svg"><text>100 % of #1, &lt;3, 토큰</text></svg>'
+    packed = base64.b64encode(svg.encode()).decode()
+    texts = [Figure.from_svg(svg, alt="a").html, f'<img src="data:image/svg+xml;base64,{packed}" alt="a" width="9">']
+    assert "base64" not in texts[0]
+    found = [course._picture("01", {"data": {"text/html": text}}) for text in texts]
+    assert [each.data.decode().replace("'", '"') for each in found] == [svg, svg]
 
 
 def test_what_helps_what_is_as_on_the_map_of_notebook_00():
