@@ -38,6 +38,45 @@ PLACES = (
     *("left", "middle", "right"),
     *("bottom left", "bottom", "bottom right"),
 )
+
+
+def in_words(name: str) -> str:
+    """A colour, a shape or a place in the reader's language. What a model is asked, and what it says, stays English.
+
+    Example:
+        >>> in_words("top left")
+        'top left'
+    """
+    words = {
+        "red": _("red"),
+        "orange": _("orange"),
+        "yellow": _("yellow"),
+        "green": _("green"),
+        "blue": _("blue"),
+        "purple": _("purple"),
+        "pink": _("pink"),
+        "brown": _("brown"),
+        "gray": _("gray"),
+        "black": _("black"),
+        "circle": _("circle"),
+        "square": _("square"),
+        "triangle": _("triangle"),
+        "star": _("star"),
+        "diamond": _("diamond"),
+        "cross": _("cross"),
+        "top left": _("top left"),
+        "top": _("top"),
+        "top right": _("top right"),
+        "left": _("left"),
+        "middle": _("middle"),
+        "right": _("right"),
+        "bottom left": _("bottom left"),
+        "bottom": _("bottom"),
+        "bottom right": _("bottom right"),
+    }
+    return words[name]
+
+
 _BARS = ("blue", "orange", "green", "red", "purple", "brown")
 _TIMES = 2  # drawn at twice the size and reduced, so that edges are soft
 
@@ -84,7 +123,7 @@ def draw_word(
         raise BadRequest(_("The size is {size}.").format(size=size), _("Give letters a size of at least 1 pixel."))
     picture, pen = _blank()
     _letters(pen, word, CELL * 1.5 + right, CELL * 5.5 + down, size, pitch, _colour(colour))
-    return _done(picture, _("The word {word} in {colour}.").format(word=word, colour=colour))
+    return _done(picture, _("The word {word} in {colour}.").format(word=word, colour=in_words(colour)))
 
 
 def draw_bars(values: Mapping[str, float], *, printed: bool = True, size: int = 26) -> Image.Image:
@@ -152,7 +191,8 @@ def draw_shapes(things: Iterable[tuple[str, str, Place]], *, radius: float = 32)
             raise _unknown(_("shape"), shape, OUTLINES)
         x, y = _spot(place)
         pen.polygon(_scaled([(x + radius * a, y + radius * b) for a, b in OUTLINES[shape]]), _colour(colour))
-        told.append(_("{colour} {shape} at the {place}").format(colour=colour, shape=shape, place=place_of(place)))
+        named = {"colour": in_words(colour), "shape": in_words(shape), "place": in_words(place_of(place))}
+        told.append(_("{colour} {shape} at the {place}").format(**named))
     return _done(picture, _("Shapes: {things}.").format(things=", ".join(told) or _("none")))
 
 

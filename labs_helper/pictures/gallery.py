@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from labs_helper import catalog
 from labs_helper.common.markup import escape
-from labs_helper.common.translate import _
+from labs_helper.common.translate import _, of_table
 from labs_helper.errors import BadImage
 from labs_helper.pictures.images import open_image
 from labs_helper.pictures.keyframes import keyframes
@@ -36,7 +36,7 @@ class Picture:
         set: which pictures belong together; "" if it belongs to none.
         scenario: the use of the model that it is for.
         models: "both", or "real" if only the real model can read it.
-        alt: what it shows.
+        alt: what it shows, in the reader's language.
         question: something to ask about it.
         answer: what is true.
 
@@ -117,10 +117,12 @@ def course_pictures() -> list[Picture]:
     if not path.is_file():
         return []
     with path.open(encoding="utf-8", newline="") as file:
-        return [
-            Picture(**{"name" if column == "file" else column: value for column, value in row.items()})
-            for row in csv.DictReader(file)
-        ]
+        rows = list(csv.DictReader(file))
+    pictures = []
+    for row in rows:
+        name, shown = row.pop("file"), row.pop("alt")
+        pictures.append(Picture(name=name, alt=of_table(shown), **row))
+    return pictures
 
 
 def picture(name: str) -> Picture:

@@ -20,6 +20,18 @@ def test_every_picture_opens_and_says_what_it_shows():
         assert each.image.size[0] > 0 and each.alt and each.question and each.answer
 
 
+def test_what_a_picture_shows_is_told_in_the_readers_language(monkeypatch):
+    """What it asks and answers stays as it is: the models read that."""
+    english = course_pictures()
+    monkeypatch.setenv("LABS_LANGUAGE", "ko")
+    korean = course_pictures()
+    assert [each.name for each, other in zip(korean, english) if each.alt == other.alt] == []
+    assert [(each.question, each.answer) for each in korean] == [(each.question, each.answer) for each in english]
+    words = picture("three-words.png")
+    assert words.alt == "위에서 아래로 단어 세 개: 갈색 ZEBRA, 보라색 BLACK, 파란색 BEACH."
+    assert words.alt in words._repr_html_() and words.alt in side_by_side([words]).alt
+
+
 def test_a_picture_stands_wherever_a_path_may():
     sign, clip = picture("sign.png"), picture("crossing.mp4")
     assert os.fspath(sign) == str(sign.path) == str(folder() / "sign.png")

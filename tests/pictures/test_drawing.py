@@ -7,7 +7,17 @@ import pytest
 
 from labs_helper.errors import BadRequest
 from labs_helper.figures import side_by_side
-from labs_helper.pictures.drawing import CELL, COLOURS, OUTLINES, PLACES, draw_bars, draw_shapes, draw_word, place_of
+from labs_helper.pictures.drawing import (
+    CELL,
+    COLOURS,
+    OUTLINES,
+    PLACES,
+    draw_bars,
+    draw_shapes,
+    draw_word,
+    in_words,
+    place_of,
+)
 
 
 def ink(picture, colour=None):
@@ -58,6 +68,15 @@ def test_every_shape_has_its_outline_and_the_last_one_is_on_top():
 def test_what_was_drawn_is_told_beside_the_picture():
     assert "red star at the top" in side_by_side([draw_shapes([("red", "star", "top")])]).alt
     assert draw_shapes([]).info["alt"] == "Shapes: none."
+
+
+def test_a_drawing_is_told_in_the_readers_language(monkeypatch):
+    """Things, colours and places too: they are facts of the picture, not words for the model."""
+    monkeypatch.setenv("LABS_LANGUAGE", "ko")
+    told = side_by_side([draw_shapes([("red", "star", "top left")]), draw_word("TAXI")]).alt
+    assert "왼쪽 위의 빨간색 별" in told and "검은색 글자 TAXI" in told
+    left = [name for name in (*COLOURS, *OUTLINES, *PLACES) if in_words(name) == name]
+    assert left == []
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import csv
+import io
 import re
 import tomllib
 from collections.abc import Iterator
@@ -148,6 +150,7 @@ def _messages(package: Path) -> Iterator[Unit]:
             yield Unit(one, many, note=Path(file).as_posix())
     yield from _settings(package / "common" / "settings.py")
     yield from _addresses(package / "catalog" / "endpoints.toml")
+    yield from _pictures(package.parent / "images" / "vision" / "pictures.csv")
     registry = package / "catalog" / "labs.toml"
     for lab in tomllib.loads(registry.read_text("utf-8"))["lab"] if registry.is_file() else ():
         yield Unit(lab["title"], note="catalog/labs.toml")
@@ -180,6 +183,13 @@ def _addresses(file: Path) -> Iterator[Unit]:
         for field in ("known", "ended"):
             if field in preset:
                 yield Unit(preset[field], note="catalog/endpoints.toml")
+
+
+def _pictures(file: Path) -> Iterator[Unit]:
+    """What each picture of the vision lab shows."""
+    with file.open(encoding="utf-8", newline="") if file.is_file() else io.StringIO() as rows:
+        for row in csv.DictReader(rows):
+            yield Unit(row["alt"], note="images/vision/pictures.csv")
 
 
 def missing(error: ImportError) -> LabError:
