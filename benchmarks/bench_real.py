@@ -6,11 +6,12 @@ First all files are made: 8 GB in a temporary folder, removed at the end, or in 
 largest of the processes, transformers, needs 9 GB of memory. Each side runs in a process of its own, at most --limit
 seconds:
   llama.cpp     through labs_helper and through llama.cpp's own loop on the same open model, runs taken in turn
-  ONNX Runtime  through labs_helper, and through the loop of ONNX Runtime GenAI where that package is installed
+  ONNX Runtime  through labs_helper, and through the loop of ONNX Runtime GenAI
   MLX           its CPU backend through labs_helper; weights stay packed, as fp32 they would not fit
-  transformers  bfloat16 weights in PyTorch. PyTorch is not part of the course: --torch names a Python that has it
+  transformers  bfloat16 weights in PyTorch
   vision        ONNX Runtime with Phi-3.5-vision's tower and few layers of text, as `python -m benchmarks onnx`
   bandwidth     reading a large array with as many threads as there are cores: what a token costs at least
+PyTorch and ONNX Runtime GenAI are not part of the course: --torch names a Python that has them.
 Speeds are those of the tokens after the first; best of the runs, since whatever else a machine does slows a run down.
 Beside the best stands the worst, and at the end the load of the machine: what a reader needs to trust the table.
 """
@@ -43,6 +44,7 @@ ROWS = (
     ("MLX on the CPU, 4 bits", "mlx", "speeds"),
     ("transformers, bfloat16", "transformers", "speeds"),
 )
+APART = {"transformers": "torch, transformers", "genai": "onnxruntime_genai"}  # what no part of the course needs
 AIMS = (
     ("labs_helper over llama.cpp's own loop (aim: 0.95 or more)", "ours", "plain"),
     ("llama.cpp over MLX on the CPU (aim: 20 or more)", "ours", "mlx"),
@@ -112,12 +114,10 @@ def onnx(options: argparse.Namespace) -> dict:
     return {"speeds": speeds, "bytes": size, "unread": TABLE * 4}  # the table of embeddings is in fp32
 
 
-def genai(options: argparse.Namespace) -> dict | None:
-    """The same folder in the loop of ONNX Runtime GenAI; None where it is not installed."""
-    try:
-        import onnxruntime_genai as og
-    except ImportError:
-        return None
+def genai(options: argparse.Namespace) -> dict:
+    """The same folder in the loop of ONNX Runtime GenAI. Runs in a Python that has it, without the course."""
+    import onnxruntime_genai as og
+
     og.disable_telemetry_events()
     model = og.Model(str(options.model))
     speeds = []
@@ -231,14 +231,16 @@ def in_a_process(side: str, model: Path, options: argparse.Namespace, python: st
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def with_torch(named: str | None) -> str | None:
-    """A Python that has PyTorch: the one named, or that of `make checkpoints`; None if there is none."""
-    python = named or str(ROOT / ".venv-training/bin/python")
-    try:
-        found = subprocess.run([python, "-c", "import torch, transformers"], capture_output=True, timeout=120)
-    except OSError:
-        return None
-    return python if found.returncode == 0 else None
+def python_with(packages: str, named: str | None) -> str | None:
+    """The first Python that has packages: the one named, this one, that of `make checkpoints`; None if none has."""
+    for python in filter(None, (named, sys.executable, str(ROOT / ".venv-training/bin/python"))):
+        try:
+            found = subprocess.run([python, "-c", f"import {packages}"], capture_output=True, timeout=120)
+        except OSError:
+            continue
+        if found.returncode == 0:
+            return python
+    return None
 
 
 def files(scratch: Path, layers: int) -> dict[str, Path]:
@@ -268,7 +270,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=16, help="of each answer, where a token takes no second")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--limit", type=int, default=240, metavar="SECONDS", help="for one side")
-    parser.add_argument("--torch", metavar="PYTHON", help="a Python with torch and transformers")
+    parser.add_argument("--torch", metavar="PYTHON", help="a Python with torch, transformers and onnxruntime-genai")
     parser.add_argument("--folder", help="where the temporary files go (default: the system's place for them)")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="make the files here once, and leave them here")
     parser.add_argument("--json", type=Path)
@@ -280,14 +282,14 @@ def main() -> None:
         return
     from labs_helper import doctor
 
-    torch = with_torch(options.torch)
+    pythons = {side: python_with(packages, options.torch) for side, packages in APART.items()}
     with tempfile.TemporaryDirectory(prefix="labs-real-", dir=options.folder) as scratch:
         made = files(options.keep or Path(scratch), options.layers)
         os.sync()  # what is still to be written would be written while the first side runs
         report = {"layers": options.layers, "machine": doctor.versions(), "bandwidth": bandwidth()}
         report["load"] = [os.getloadavg()[0]]
         for side in SIDES:
-            python = torch if side == "transformers" else sys.executable
+            python = pythons.get(side, sys.executable)
             report[side] = in_a_process(side, made[side], options, python) if python else None
             report["load"].append(os.getloadavg()[0])
     show(report)
@@ -317,8 +319,9 @@ def show(report: dict) -> None:
     for text, over, under in AIMS:
         if over in best and under in best:
             print(f"{text:<60}{best[over] / best[under]:.2f}")
-    if report["transformers"] is None:
-        print("transformers was left out: no Python with PyTorch was found in time. Name one with --torch.")
+    for side, packages in APART.items():
+        if report[side] is None:
+            print(f"{side} was left out: it took too long, or no Python has {packages}. Name one with --torch.")
     if report["vision"] is not None:
         from benchmarks import bench_onnx
 

@@ -37,11 +37,13 @@ create table if not exists joined (
 """
 _ADD = (
     "insert into outbox (id, learner, exercise, status, tries, at, state)"
-    " select ?1, ?2, ?3, ?4, count(*) + 1, ?5, 'waiting' from outbox where exercise = ?3 and learner = ?2"
+    " select :id, :learner, :exercise, :status, count(*) + 1, :at, 'waiting' from outbox"
+    " where exercise = :exercise and learner = :learner"
 )
 _REMEMBER = (
     "insert into joined (learner, board, address, code, alias) values (?, ?, ?, ?, ?)"
-    " on conflict (learner) do update set board = coalesce(nullif(?2, ''), board), address = ?3, code = ?4, alias = ?5"
+    " on conflict (learner) do update set board = coalesce(nullif(excluded.board, ''), board),"
+    " address = excluded.address, code = excluded.code, alias = excluded.alias"
 )
 Row = tuple[str, str, str, int, float]  # id, exercise, status, tries, at
 
@@ -135,7 +137,8 @@ def add(joined: Membership, exercise: str, status: str) -> None:
             (joined.learner, time.time() - rules.AGE),
         )
         remember_in(connection, joined)
-        connection.execute(_ADD, (secrets.token_hex(16), joined.learner, exercise, status, time.time()))
+        row = {"id": secrets.token_hex(16), "learner": joined.learner, "exercise": exercise}
+        connection.execute(_ADD, row | {"status": status, "at": time.time()})
         connection.execute("commit")
 
 

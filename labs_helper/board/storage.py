@@ -46,7 +46,7 @@ create index if not exists result_by_learner on result (learner, exercise, at);
 # Columns by name: a newer version may have more of them.
 _ADD_LEARNER = (
     "insert into learner (learner, asked, alias, joined_at) values (?, ?, ?, ?)"
-    " on conflict (learner) do update set asked = ?2, alias = ?3"
+    " on conflict (learner) do update set asked = excluded.asked, alias = excluded.alias"
 )
 _ADD_RESULT = "insert or ignore into result (id, learner, exercise, status, tries, at) values (?, ?, ?, ?, ?, ?)"
 

@@ -6,6 +6,7 @@ Everything on loopback. The large version, with 200 learners, is `python -m benc
 from __future__ import annotations
 
 import json
+import re
 import socket
 import sqlite3
 import subprocess
@@ -18,7 +19,7 @@ import pytest
 from test_board import EXERCISES, ME, ask, batch, free_port, kept, result, shown, until
 
 from labs_helper import cli
-from labs_helper.board import client, membership, outbox
+from labs_helper.board import client, membership, outbox, storage
 from labs_helper.board.guard import Limits
 from labs_helper.board.membership import Membership
 from labs_helper.board.server import Board
@@ -35,6 +36,12 @@ def learner(tmp_path, monkeypatch):
     monkeypatch.delenv("LABS_BOARD", raising=False)
     monkeypatch.setattr(client, "sender", type("Silent", (), {"start": lambda self: None})())
     return tmp_path / "learner"
+
+
+@pytest.mark.parametrize("statement", [storage._ADD_LEARNER, storage._ADD_RESULT, outbox._ADD, outbox._REMEMBER])
+def test_no_statement_numbers_its_values(statement):
+    """Early versions of Python 3.12 (3.12.1, for one) take "?2" for a name and warn; warnings fail tests."""
+    assert not re.search(r"\?\d", statement)
 
 
 @pytest.fixture
