@@ -28,10 +28,12 @@ from labs_helper.course.translation import (
     work,
 )
 from labs_helper.errors import BadRequest, LabError
+from labs_helper.exercises import all_exercises
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "notebooks/src").glob("*.py"))
 MARKDOWN = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+_EXERCISE = re.compile(r"Exercise (\d\.\d+) \([^)]*\): ")
 
 
 # --- Units ---------------------------------------------------------------------------------------------------------
@@ -421,6 +423,29 @@ def test_the_code_of_both_editions_is_one(language):
         english = editions.read(source)
         for one, other in zip(english, cells.translated(english, catalog, language.code), strict=True):
             assert one.cell_type != "code" or code.same_code(one.source, other.source)
+
+
+@pytest.mark.parametrize("language", offered.languages(), ids=lambda language: language.code)
+def test_an_exercise_has_one_title_in_its_lab_and_where_its_result_is_told(language):
+    """Two texts in two files; `labs progress` and the board would name an exercise that the lab does not have."""
+    differ, seen = [], 0
+    for number in language.labs:
+        (file,) = (ROOT / "notebooks/locale" / language.code).glob(f"{number}-*.po")
+        said = {
+            _EXERCISE.match(english)[1]: (english.split("): ")[1], words.split("): ", 1)[1])
+            for english, words in po.read(file).texts.items()
+            if _EXERCISE.match(english)
+        }
+        with translate.speaking(language.code):
+            titles = {exercise.number: exercise.title for exercise in all_exercises(number).values()}
+        for exercise in all_exercises(number).values():
+            english, words = said[exercise.number]
+            if english.lower() == exercise.title.lower():  # a lab may ask where the title tells
+                seen += 1
+                title = titles[exercise.number]
+                differ += [] if words.lower() == title.lower() else [(exercise.number, words, title)]
+    assert seen
+    assert not differ
 
 
 def test_the_command(capsys):
