@@ -13,6 +13,7 @@ from labs_helper import cli
 from labs_helper.catalog import find_lab, labs
 from labs_helper.catalog.labs import Lab
 from labs_helper.course import timetable
+from labs_helper.course.translation import offered
 from labs_helper.errors import BadRequest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,6 +95,22 @@ def test_the_guide_lists_the_sections_as_they_are(number):
     assert listed == [
         (section.title, "" if section.core else "optional") for section in sections(number) if section.number
     ]
+
+
+TOLD = [
+    (language.code, number)
+    for language in offered.languages()
+    for number in LABS
+    if number in language.labs and f"docs/teaching/{number}.md" in language.documents
+]
+
+
+@pytest.mark.parametrize(("language", "number"), TOLD)
+def test_a_translated_guide_lists_the_sections_as_the_translated_lab_has_them(language, number):
+    (path,) = (ROOT / "notebooks" / language).glob(f"{number}-*.ipynb")
+    guide = (ROOT / offered.file_of(f"docs/teaching/{number}.md", language)).read_text("utf-8")
+    listed = re.findall(r"^\| (\d+\. .+?) \|", guide, re.M)
+    assert listed == [section.title for section in timetable.sections(path) if section.number]
 
 
 @pytest.mark.parametrize("number", LABS)
