@@ -38,10 +38,13 @@ _FILES = (
 # `data` whole, with the models: labs open its tables by name, and one that is missing shows only in a cell.
 _FOLDERS = ("labs_helper", "data", "images", "docs", ".devcontainer")
 _NOT = ("__pycache__", ".ipynb_checkpoints")
-_TEACHING = "docs/teaching"  # left out of the folders: it has the answers to the questions that a class discusses
+# Left out of the folders: the teaching guide has the answers to the questions that a class discusses, in every language
+# and in the files that translators edit.
+_TEACHING = re.compile(r"docs/(?:\w+/)?teaching/|docs/locale/")
 # In a text: a link never runs over the end of a line, or of a notebook's JSON string.
 _TO_SOLUTIONS = re.compile(r"\[([^\]\[\"\n]*)\]\(solutions/[^)\"\n]*\)")
-_TO_TEACHING = re.compile(r"\[([^\]\[\"\n]*)\]\((?:docs/)?teaching/[^)\"\n]*\)")
+_TO_TEACHING = re.compile(r"\[([^\]\[\"\n]*)\]\((?:\.\./)*(?:docs/)?(?:\w+/)?teaching/[^)\"\n]*\)")
+_SPOKEN = re.compile(r"README\.(\w+)\.md|docs/(\w+)/")  # a document in another language
 # What README.md says of the solutions; the zip has none.
 _SOLUTIONS = re.compile(r"<!-- solutions -->\n.*?<!-- solutions: end -->\n", re.S)
 _TIME = (2026, 1, 1, 0, 0, 0)  # the same content makes the same zip, byte for byte; JupyterLab shows the age
@@ -104,12 +107,14 @@ def contents(root: Path) -> dict[str, bytes]:
         for file in sorted((root / folder).rglob("*")):
             inside = file.relative_to(root)
             hidden = any(part.startswith(".") for part in file.relative_to(root / folder).parts)
-            left_out = hidden or set(_NOT) & set(inside.parts) or inside.is_relative_to(_TEACHING)
+            left_out = hidden or set(_NOT) & set(inside.parts) or _TEACHING.match(inside.as_posix())
             if file.is_file() and not file.is_symlink() and not left_out:
                 files[inside.as_posix()] = file.read_bytes()
     for name in [name for name in files if name.endswith(".md")]:
         text = _SOLUTIONS.sub("", files[name].decode())
-        files[name] = _TO_TEACHING.sub(lambda link: _("{text} (in the repository)").format(text=link[1]), text).encode()
+        with translate.speaking(_language(name)):
+            text = _TO_TEACHING.sub(lambda link: _("{text} (in the repository)").format(text=link[1]), text)
+        files[name] = text.encode()
     sources = sorted((root / "notebooks" / "src").glob(SOURCES))
     if not sources:
         raise LabError(_("There are no sources in {folder}.").format(folder=root / "notebooks/src"), whole)
@@ -124,6 +129,13 @@ def contents(root: Path) -> dict[str, bytes]:
                 files[f"{folder}/{language}/{stem}.ipynb".replace("//", "/")] = text.encode()
     sums = {name: checksum(files[name]) for name in sorted(files)}
     return files | {HANDED_OUT: json.dumps(sums, indent=0).encode()}
+
+
+def _language(document: str) -> str:
+    """The language of a document, by its name."""
+    spoken = _SPOKEN.match(document)
+    code = (spoken[1] or spoken[2]) if spoken else ""
+    return code if code in translate.languages() else translate.ENGLISH
 
 
 def _editions(root: Path) -> list[tuple[str, tuple[str, ...] | None]]:

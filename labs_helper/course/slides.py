@@ -34,7 +34,7 @@ def slides(
         lab: its number or file name.
         destination: the HTML file; in `dist/` by default.
         folder: the notebooks folder; the course's by default.
-        language: of the edition, where the lab has one. The speaker's notes are in English.
+        language: of the edition, where the lab has one, and of the notes, where the guide has one.
 
     Raises:
         BadRequest: there is no such lab.
@@ -93,7 +93,7 @@ def _rows(guide: Path) -> list[list[str]]:
     """The rows of a guide's tables; none if there is no such guide."""
     lines = guide.read_text("utf-8").splitlines() if guide.is_file() else []
     rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines if line.startswith("|")]
-    return [[part.strip() for part in row] for row in rows]
+    return [[part.strip().replace(r"\|", "|") for part in row] for row in rows]  # no table around it: no escape
 
 
 def _notes(guide: list[list[str]], told: list[list[str]], number: str) -> str:

@@ -191,7 +191,7 @@ def plans() -> tuple[Plan, ...]:
 
 
 def planned(name: str, *, start: str | None = None, folder: Path | None = None, language: str | None = None) -> str:
-    """The timetable of a plan.
+    """The timetable of a plan, under its title.
 
     Args:
         name: of the plan.
@@ -207,7 +207,7 @@ def planned(name: str, *, start: str | None = None, folder: Path | None = None, 
     """
     for plan in plans():
         if plan.name == name:
-            return run_sheet(
+            timetable = run_sheet(
                 plan.labs,
                 start=start or plan.start,
                 work=WORK,
@@ -217,6 +217,7 @@ def planned(name: str, *, start: str | None = None, folder: Path | None = None, 
                 folder=folder,
                 language=language,
             )
+            return f"{translate.of_table(plan.title)}\n\n{timetable}"
     raise BadRequest(
         _("There is no plan {name!r}.").format(name=name[:40]),
         _("The plans are: {plans}.").format(plans=", ".join(plan.name for plan in plans())),

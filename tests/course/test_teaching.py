@@ -162,9 +162,24 @@ def test_the_guide_lists_the_plans_as_they_are():
     ]
 
 
+@pytest.mark.parametrize("language", [spoken.code for spoken in offered.languages()])
+def test_a_plan_in_another_language_has_the_title_of_the_translated_guide(language, capsys):
+    if "docs/teaching/README.md" not in offered.find(language).documents:
+        pytest.skip("the guide is not translated")
+    guide = (ROOT / offered.file_of("docs/teaching/README.md", language)).read_text("utf-8")
+    titles = dict(re.findall(r"^\| `(.+?)` \| (.+?) \|", guide, re.M))
+    assert set(titles) == {plan.name for plan in timetable.plans()}
+    for plan in timetable.plans():
+        assert cli.main(["workshop", "run-sheet", "--plan", plan.name, "--language", language]) == 0
+        shown = capsys.readouterr().out
+        assert shown.splitlines()[0] == titles[plan.name] != plan.title
+        assert not re.search(r" (break|lunch|end)$|exercise|left out", shown, re.M)
+
+
 def test_the_command_prints_a_plan(capsys):
     assert cli.main(["workshop", "run-sheet", "--plan", "day", "--start", "10:00"]) == 0
     shown = capsys.readouterr().out
+    assert shown.startswith("Language and vision\n\nSTART")
     assert "10:00" in shown and "lunch" in shown and "left out: 9. " in shown and "1.25 times" in shown
     assert cli.main(["workshop", "run-sheet", "--plan", "nosuch"]) == 1
     assert "half-day" in capsys.readouterr().err

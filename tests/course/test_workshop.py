@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -227,6 +228,11 @@ def test_what_is_not_an_address_is_refused(hub):
         workshop.pull_link(hub, "https://git.example.org/a/labs")
 
 
+def lab_in(language, number):
+    (path,) = timetable.lab_notebooks([number], language=language)
+    return path
+
+
 LABS = sorted(path.stem[:2] for path in (ROOT / "notebooks/src").glob("*.py"))
 
 
@@ -308,6 +314,23 @@ def test_the_notes_of_a_slide_are_those_of_the_teaching_guide(tmp_path):
     notes = " ".join(re.sub("<[^>]*>", "", second.partition('class="notes"')[2].partition("</aside>")[0]).split())
     assert "predict before the stop token goes" in notes and "The program stops." in notes
     assert "to use their sentences" not in notes
+    assert "<|end|>" in unescape(notes)  # as it is, though a table has to escape it
+
+
+def test_a_deck_in_another_language_has_its_notes_in_it(tmp_path):
+    """Each section of lab 01 has what the Korean guide says of it, and nothing of the English guide."""
+    made = slides.slides("01", tmp_path / "x.html", language="ko").read_text("utf-8")
+    notes = [
+        " ".join(re.sub("<[^>]*>", "", text).split()) for text in re.findall(r'class="notes">(.*?)</aside>', made, re.S)
+    ]
+    assert len(notes) == len([section for section in timetable.sections(lab_in("ko", "01")) if section.number])
+    assert not [text for text in notes if not re.search("[가-힣]", text)]
+    (second,) = [text for text in notes if "멈춤 토큰을 빼기 전에" in text]
+    assert "<|end|>" in unescape(second) and "모델은 답이 언제 끝나는지 안다" in second
+    english = (ROOT / "docs" / "teaching" / "01.md").read_text("utf-8")
+    said = [part.strip(' "') for row in re.findall(r"^\| (?!---)(.+) \|$", english, re.M) for part in row.split(" | ")]
+    sentences = {" ".join(re.sub(r"`[^`]*`", "", part).split()) for part in said if len(part) > 20}
+    assert len(sentences) > 20 and not [text for text in notes for part in sentences if part in text]
 
 
 def test_a_section_that_links_lead_to_begins_a_slide_and_has_its_notes(tmp_path):
@@ -366,9 +389,7 @@ def solutions():
 
 def test_the_zip_holds_no_solution(unpacked):
     names = {path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*") if path.is_file()}
-    assert not [
-        name for name in names if re.match(r"notebooks/(src|solutions|drafts)|tests/|training/|docs/teaching/", name)
-    ]
+    assert not [name for name in names if re.match(r"notebooks/(src|solutions|drafts)|tests/|training/", name)]
     assert not [name for name in names if "__pycache__" in name or COPIES.strip("*") in name]
     answers = list(solutions())
     assert len(answers) > 10
@@ -378,6 +399,23 @@ def test_the_zip_holds_no_solution(unpacked):
     lines = {line.strip() for cell in cells for line in "".join(cell["source"]).splitlines()}
     assert [line for _, line in answers if line in lines] == []
     assert all(cell.get("outputs", []) == [] for cell in cells)
+
+
+@pytest.mark.parametrize("language", [translate.ENGLISH, *(spoken.code for spoken in offered.languages())])
+def test_the_zip_holds_no_answer_of_the_teaching_guide(unpacked, language):
+    """Neither the guide, nor the file of its translation; a link to it says where it is, in the reader's language."""
+    guide = "docs/teaching/01.md"
+    guide = guide if language == translate.ENGLISH else offered.file_of(guide, language)
+    if not (ROOT / guide).is_file():
+        pytest.skip("not translated")
+    (answer,) = re.findall(r"^5\. \*.+?\?\* (.+?)[.\n]", (ROOT / guide).read_text("utf-8").replace("\n   ", " "), re.M)
+    texts = [path for path in unpacked.rglob("*") if path.suffix in (".md", ".po", ".ipynb", ".html")]
+    assert len(texts) > 20 and [path for path in texts if answer in " ".join(path.read_text("utf-8").split())] == []
+    home = "README.md" if language == translate.ENGLISH else offered.file_of("README.md", language)
+    with translate.speaking(language):
+        instead = translate._("{text} (in the repository)").format(text="")
+    text = (unpacked / home).read_text("utf-8")
+    assert "teaching/" in (ROOT / home).read_text("utf-8") and "teaching/" not in text and instead in text
 
 
 def test_the_zip_runs_as_it_is(unpacked, tmp_path):
@@ -413,7 +451,7 @@ def test_the_zip_runs_as_it_is(unpacked, tmp_path):
 
 def test_links_in_the_zip_lead_somewhere(unpacked):
     broken = []
-    for file in [*unpacked.glob("*.md"), *unpacked.glob("docs/*.md"), *unpacked.glob("notebooks/*.ipynb")]:
+    for file in [*unpacked.glob("*.md"), *unpacked.glob("docs/**/*.md"), *unpacked.glob("notebooks/**/*.ipynb")]:
         text = file.read_text("utf-8")
         if file.suffix == ".ipynb":
             cells = json.loads(text)["cells"]

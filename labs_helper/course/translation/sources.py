@@ -154,6 +154,9 @@ def _messages(package: Path) -> Iterator[Unit]:
     registry = package / "catalog" / "labs.toml"
     for lab in tomllib.loads(registry.read_text("utf-8"))["lab"] if registry.is_file() else ():
         yield Unit(lab["title"], note="catalog/labs.toml")
+    plans = package / "course" / "plans.toml"
+    for plan in tomllib.loads(plans.read_text("utf-8"))["plan"] if plans.is_file() else ():
+        yield Unit(plan["title"], note="course/plans.toml")
     for page in sorted(package.rglob("*.html")):
         for match in pages.WORDS.finditer(page.read_text("utf-8")):
             yield Unit(match[1], note=page.relative_to(package).as_posix())
