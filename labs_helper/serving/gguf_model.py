@@ -59,7 +59,7 @@ def convert(
             the program that reads the file takes prompts as text only: the text <5><12> is then exactly two tokens.
 
     Raises:
-        LabError: the package gguf is not installed, or the weights do not fit "q4_1".
+        LabError: the package gguf is not installed, the checkpoint is no phi3, or its weights do not fit "q4_1".
 
     Example:
         convert(store.locate(catalog.find("instruct-tiny")[0]), "gguf/instruct-tiny")
@@ -73,8 +73,13 @@ def convert(
     import numpy as np
 
     source, folder = Path(source), Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    if config.get("model_type") != "phi3":
+        raise LabError(
+            _("{name} is no phi3 checkpoint, and only those are written here.").format(name=source.name),
+            _('Use it with MLX: serve(..., engine="mlx").'),
+        )
+    folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{source.name}.gguf"
     arrays = WORKER.call(_packed if kind == "q4_1" else _arrays, source, config)
     writer = gguf.GGUFWriter(str(file), "phi3")

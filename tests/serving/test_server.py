@@ -141,6 +141,12 @@ def test_llama_cpps_server_where_it_is_not_installed(monkeypatch):
         serve("instruct", tier="tiny", engine="llama.cpp")
 
 
+@pytest.mark.parametrize("role", ["vision", "moe"])
+def test_llama_cpps_server_takes_no_bundled_model_that_is_not_plain_text(llama_cpp, role):
+    with pytest.raises(LabError, match=r'no phi3 checkpoint.*engine="mlx"'):
+        serve(role, tier="tiny", engine="llama.cpp")
+
+
 def test_modules_of_the_learner_are_not_taken(tmp_path, monkeypatch):
     """A notebook's sys.path begins with its folder, where somebody may keep a random.py."""
     (tmp_path / "random.py").write_text("raise SystemExit('a module of the learner')")
