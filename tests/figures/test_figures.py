@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 import re
 import subprocess
@@ -13,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from drawings import drawings
+from PIL import Image
 
 from labs_helper import figures
 from labs_helper.catalog import tables
@@ -138,6 +141,14 @@ def test_figure_needs_alt_text_and_takes_any_matplotlib_figure():
         Figure.from_matplotlib(Canvas(), alt="a", kind="pdf")
     png = Figure.from_matplotlib(Canvas(), alt='a "quoted" <b>', kind="png")
     assert "data:image/png;base64," in png.html and 'alt="a &quot;quoted&quot; &lt;b&gt;"' in png.html
+
+
+def test_a_heat_map_stores_a_pixel_for_a_cell():
+    figure = figures.needle_heatmap(CELLS, takeaway="Found by hand.")
+    (stored,) = re.findall(r'<image [^>]*href="data:image/png;base64,([^"]+)"', pictures(figure)[0])
+    size = Image.open(io.BytesIO(base64.b64decode(stored))).size
+    assert size == (len({cell["length"] for cell in CELLS}), len({cell["depth"] for cell in CELLS}))
+    assert "image-rendering:pixelated" in pictures(figure)[0]
 
 
 def test_a_drawing_stays_text_and_nothing_in_it_ends_its_address():
