@@ -221,6 +221,8 @@ def test_the_service_worker_keeps_the_shell_and_its_version_follows_the_content(
     files = {
         "index.html": '<link href="a.css?v=1"><script src="x/a.js"></script>',
         "ask/index.html": '<script src="../x/b.js"></script>',
+        "ko/index.html": '<link rel="alternate" hreflang="en" href="../other.html"><img src="../d.svg">',
+        "ko/ask/index.html": "",
         "a.css": "",
         "x/a.js": 'import { c } from "./c.js";',
         "x/b.js": "",

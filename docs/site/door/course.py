@@ -1,5 +1,8 @@
 """What the front page shows of the course. Nothing is written twice: labs and what helps them come from the registry,
 what a lab is about and the routes from notebook 00, the commands from the README, pictures from stored outputs.
+
+In another language all of it comes from the editions in that language. They have the same cells and the same
+paragraphs, so what is found in the English one by its words is found in the other by its place.
 """
 
 from __future__ import annotations
@@ -16,10 +19,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from docs.site.door import languages
 from labs_helper.catalog.labs import labs
+from labs_helper.common.translate import ENGLISH, of_table, speaking
 
 ROOT = Path(__file__).resolve().parents[3]
-SOLVED = ROOT / "notebooks/solutions"
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Stop:
-    """A lab on the map. `there`: whether it exists already; `after`: labs that help before it."""
+    """A lab on the map. `there`: whether it exists already; `page`: its English one; `after`: labs that help before."""
 
     number: str
     title: str
@@ -80,76 +84,79 @@ class Route:
     labs: tuple[str, ...] = field(default=())
 
 
-def stops() -> list[Stop]:
+def stops(language: str = ENGLISH) -> list[Stop]:
     """The labs in the order of notebook 00's table, those that do not exist yet included.
 
     Example:
         [stop.number for stop in stops() if stop.there]
     """
     there = {lab.number: lab for lab in labs()}
+    with speaking(language):
+        titles = {lab.number: of_table(lab.title) for lab in labs()}
     found = []
-    for number, about, time in _rows():
+    for number, about, time in _rows(language):
         lab = there.get(number)
         found.append(
             Stop(
                 number=number,
-                title=lab.title if lab else "",
+                title=titles.get(number, ""),
                 about=about,
                 time=time,
-                page=f"notebooks/solutions/{lab.stem}.html" if lab else "",
+                page=f"notebooks/solutions/{lab.stem}" if lab else "",
                 there=lab is not None,
                 after=lab.after if lab else (),
-                picture=picture(number) if lab else None,
+                picture=picture(number, language) if lab else None,
             )
         )
     return _placed(found)
 
 
-def routes() -> list[Route]:
+def routes(language: str = ENGLISH) -> list[Route]:
     """The routes that notebook 00 names.
 
     Example:
         [route.title for route in routes()]      # ['Two hours', 'A day', 'Everything']
     """
-    text = _plain_markdown(_cell_with("hree routes"))
+    text = _plain_markdown(_cell_with("hree routes", language))
     found = re.findall(r"^- \*\*(.+?):\*\* (.+(?:\n  .+)*)", text, re.M)
-    return [Route(title, " ".join(way.split()), tuple(re.findall(r"\b0\d\b", way))) for title, way in found]
+    return [Route(title, " ".join(way.split()), tuple(re.findall(r"(?<!\d)0\d(?!\d)", way))) for title, way in found]
 
 
-def commands() -> list[str]:
+def commands(language: str = ENGLISH) -> list[str]:
     """The commands that start the course, as the README has them.
 
     Example:
         commands()[-1]      # 'make lab'
     """
-    return _found(r"<!-- home: start -->\s*```\n(.*?)```").strip().splitlines()
+    return _found(r"<!-- home: start -->\s*```\n(.*?)```", language).strip().splitlines()
 
 
-def needs() -> str:
-    """The README's sentence that says what the start needs.
+def needs(language: str = ENGLISH) -> str:
+    """The README's sentence that says what the start needs: it stands before the commands.
 
     Example:
         needs()
     """
-    return " ".join(_found(r"^(You need git.+?)\n\n").split())
+    return " ".join(_found(r"\n\n((?:[^\n]+\n)+)\n<!-- home: start -->", language).split())
 
 
-def promise() -> str:
+def promise(language: str = ENGLISH) -> str:
     """The README's sentence that says what the course promises.
 
     Example:
         promise()
     """
-    return " ".join(_found(r"^\*\*(.+?)\*\*$").split())
+    return " ".join(_found(r"^\*\*(.+?)\*\*$", language).split())
 
 
-def _found(pattern: str) -> str:
-    found = re.search(pattern, (ROOT / "README.md").read_text("utf-8"), re.M | re.S)
-    assert found, f"README.md has nothing like {pattern}"
+def _found(pattern: str, language: str) -> str:
+    file = f"{languages.page_in(language, 'README')}.md"
+    found = re.search(pattern, (ROOT / file).read_text("utf-8"), re.M | re.S)
+    assert found, f"{file} has nothing like {pattern}"
     return found[1]
 
 
-def answer() -> Shown:
+def answer(language: str = ENGLISH) -> Shown:
     """The stored answer that the front page shows beside its promise.
 
     Example:
@@ -158,19 +165,19 @@ def answer() -> Shown:
     number, wanted = (_front()["answer"][key] for key in ("lab", "cell"))
     source, output = next(
         (source, output)
-        for source, output in _outputs(number)
+        for source, output in _outputs(number, language)
         if wanted in source and "text/html" in output.get("data", {})
     )
-    drawn = _picture(number, output)
+    drawn = _picture(number, output, language)
     question = re.search(r'\.ask\("(.+?)"', source)
     assert drawn and drawn.markup and question, f"lab {number}: {wanted} shows no answer"
-    # The hover text of a token: "token 7, id 1715, 10.1 %; also: ...".
-    hovers = re.findall(r'title="token \d+, id \d+, (?:&lt;)?([\d.]+) %; also: ([^"]*)"', drawn.markup)
+    # The hover text of a token: "token 7, id 1715, 10.1 %; also: ...", or the like in another language.
+    hovers = re.findall(r'title="[^,"]+ \d+, id \d+, (?:&lt;)?([\d.]+) %[;.] [^:"]+: ([^"]*)"', drawn.markup)
     least = min(hovers, key=lambda hover: float(hover[0]))[1] if hovers else ""
     return Shown(html.unescape(question[1]), drawn.markup, drawn.caption, html.unescape(least).replace(" %", "\u00a0%"))
 
 
-def picture(number: str) -> Picture | None:
+def picture(number: str, language: str = ENGLISH) -> Picture | None:
     """The picture of a lab, or None if its notebook holds no chart.
 
     Example:
@@ -178,8 +185,8 @@ def picture(number: str) -> Picture | None:
     """
     wanted = _front()["pictures"].get(number)
     found = []
-    for source, output in _outputs(number):
-        drawn = _picture(number, output) if wanted is None or wanted in source else None
+    for source, output in _outputs(number, language):
+        drawn = _picture(number, output, language) if wanted is None or wanted in source else None
         if drawn and (wanted is not None or drawn.chart):
             found.append(drawn)
     # A cell may print and draw: then the drawing.
@@ -190,17 +197,18 @@ def _front() -> dict[str, dict[str, str]]:
     return tomllib.loads((Path(__file__).parent / "front.toml").read_text("utf-8"))
 
 
-def _picture(number: str, output: dict[str, Any]) -> Picture | None:
+def _picture(number: str, output: dict[str, Any], language: str = ENGLISH) -> Picture | None:
     shown = "".join(output.get("data", {}).get("text/html", ""))
     image = re.search(r'<img src="data:image/(svg\+xml|png)(;base64)?,([^"]+)" alt="([^"]*)"([^>]*)>', shown)
     caption = re.search(r"</strong> (.*?)</figcaption>", shown, re.S)
     words = html.unescape(caption[1]) if caption else ""
     if image:
+        other = "" if language == ENGLISH else f"-{language}"
         kind, packed, data, alt, rest = image.groups()
         return Picture(
             alt=html.unescape(alt),
             caption=words,
-            name=f"lab-{number}.{'svg' if kind.startswith('svg') else 'png'}",
+            name=f"lab-{number}{other}.{'svg' if kind.startswith('svg') else 'png'}",
             data=base64.b64decode(data) if packed else unquote_to_bytes(data),
             chart="labs-chart" in rest,
         )
@@ -213,36 +221,38 @@ def _picture(number: str, output: dict[str, Any]) -> Picture | None:
     return None
 
 
-def _outputs(number: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    for cell in notebook(number)["cells"]:
+def _outputs(number: str, language: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for cell in notebook(number, language)["cells"]:
         for output in cell.get("outputs", ()):
             yield "".join(cell["source"]), output
 
 
 @cache
-def notebook(number: str) -> dict[str, Any]:
+def notebook(number: str, language: str = ENGLISH) -> dict[str, Any]:
     """The solved notebook of a lab.
 
     Example:
         len(notebook("00")["cells"])
     """
-    found: dict[str, Any] = json.loads(next(SOLVED.glob(f"{number}-*.ipynb")).read_text("utf-8"))
+    folder = ROOT / languages.page_in(language, "notebooks/solutions")
+    found: dict[str, Any] = json.loads(next(folder.glob(f"{number}-*.ipynb")).read_text("utf-8"))
     return found
 
 
-def _cell_with(words: str) -> str:
-    for cell in notebook("00")["cells"]:
-        text = "".join(cell["source"])
-        if words in text:
-            return text
+def _cell_with(words: str, language: str = ENGLISH) -> str:
+    """The cell of notebook 00 whose English has these words."""
+    for english, cell in zip(notebook("00")["cells"], notebook("00", language)["cells"], strict=True):
+        if words in "".join(english["source"]):
+            return "".join(cell["source"])
     raise LookupError(f"Notebook 00 has no cell with {words!r}.")
 
 
-def _rows() -> list[tuple[str, str, str]]:
+def _rows(language: str) -> list[tuple[str, str, str]]:
     """(number, what you will do, time) of each row of the table in notebook 00."""
-    text = _plain_markdown(_cell_with("| lab | you will | time |"))
+    text = _plain_markdown(_cell_with("| lab | you will | time |", language))
     rows = re.findall(r"^\| (\d\d) \| (.+?) \| (.+?) \|$", text, re.M)
-    return [(number, about.removesuffix(" (you are here)"), time) for number, about, time in rows]
+    # Of itself notebook 00 says in brackets that the reader is there.
+    return [(number, re.sub(r" \(.+\)$", "", about) if number == "00" else about, time) for number, about, time in rows]
 
 
 def _plain_markdown(text: str) -> str:

@@ -62,19 +62,26 @@ def world() -> dict[str, int]:
     return {name: len(table(name)) for name in ("cities", "countries")}
 
 
-def examples() -> list[tuple[str, str]]:
-    """(language, question) for the page's examples: one place in each language, a sum, and one that it cannot know.
+# One place in each language, and what a page asks in its own: a sum, a city, and a place that is none.
+PLACES = {
+    "en": "Where is Lima?",
+    "zh": "长沙在哪里?",
+    "ko": "서울은 어디에 있나요?",
+    "ja": "ナイロビはどこにありますか?",
+    "es": "¿Cuál es la capital de Kenia?",
+}
+MORE = {
+    "en": ("What is 47 + 38?", "Suggest a city to visit.", "Where is Atlantis?"),
+    "ko": ("47 더하기 38은 얼마인가요?", "가 볼 만한 도시를 추천해 주세요.", "아틀란티스는 어디에 있나요?"),
+}
+
+
+def examples(language: str = "en") -> list[tuple[str, str]]:
+    """(language, question) for the examples of a page: one place in each language, the page's own first, and more.
 
     Example:
         examples()[0]      # ('en', 'Where is Lima?')
     """
-    return [
-        ("en", "Where is Lima?"),
-        ("zh", "长沙在哪里?"),
-        ("ko", "서울은 어디에 있나요?"),
-        ("ja", "ナイロビはどこにありますか?"),
-        ("es", "¿Cuál es la capital de Kenia?"),
-        ("en", "What is 47 + 38?"),
-        ("en", "Suggest a city to visit."),
-        ("en", "Where is Atlantis?"),
-    ]
+    places = sorted(PLACES.items(), key=lambda place: place[0] != language)
+    own = language if language in MORE else "en"
+    return [*places, *((own, question) for question in MORE[own])]

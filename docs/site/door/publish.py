@@ -10,10 +10,15 @@ import re
 from pathlib import Path
 from typing import Any
 
-from docs.site.door import models
+from docs.site.door import languages, models
+from labs_helper.common.translate import ENGLISH
 
 # Pages whose shell is kept for a visit without a network. Other pages are kept once they have been opened.
-SHELL = ("index.html", "ask/index.html")
+SHELL = tuple(
+    f"{languages.page_in(language, page)}.html"
+    for language in (ENGLISH, *(other.code for other in languages.others()))
+    for page in ("index", "ask/index")
+)
 _SCRIPT = re.compile(r"<script\b([^>]*)>(.*?)</script>", re.S | re.I)
 _DATA = re.compile(r"""\btype=["']?(?!text/javascript|module)[\w.+-]+/[\w.+-]+""", re.I)
 _META = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>\n?')
@@ -25,7 +30,8 @@ _MENDED = {
     re.compile(r'(<aside class="toc-drawer[^"]*")>'): r'\1 aria-label="This page">',
     re.compile(r"<th\b[^>]*>(?:\s|<p></p>)*</th>"): "<td></td>",  # the corner of a table
 }
-_FETCHED = re.compile(r"""<(?:link|script|img)\b[^>]*?\b(?:href|src)=["']([^"'#]+)["']""")
+_LANGUAGE = re.compile(r'<html\b[^>]*\blang="([a-z]+)"')
+_FETCHED = re.compile(r"""<(?:link(?! rel="alternate")|script|img)\b[^>]*?\b(?:href|src)=["']([^"'#]+)["']""")
 _IMPORTED = re.compile(r"""\bfrom "\./([\w.-]+)";""")
 
 
@@ -58,10 +64,21 @@ def protect(site: Path) -> int:
         page = _META.sub("", path.read_text("utf-8"))
         for wrong, right in _MENDED.items():
             page = wrong.sub(right, page)
+        page = _spoken(page)
         head, charset, rest = re.split(r"(<meta charset=[^>]*>\s*)", page, maxsplit=1, flags=re.I)
         tag = f'<meta http-equiv="Content-Security-Policy" content="{policy(page)}">\n'
         path.write_text(f"{head}{charset}{tag}{rest}", "utf-8")
     return len(pages)
+
+
+def _spoken(page: str) -> str:
+    """A page with what its theme says in attributes in the language of the page: the theme looks none of it up."""
+    language = found[1] if (found := _LANGUAGE.search(page)) else ENGLISH
+    for english in languages.THEME_ATTRIBUTES:
+        page = page.replace(f'="{english}"', f'="{languages.text_in(language, english)}"')
+    for english in languages.THEME_PICTURES:
+        page = page.replace(f"<title>{english}</title>", f"<title>{languages.text_in(language, english)}</title>")
+    return page
 
 
 def policy(page: str) -> str:

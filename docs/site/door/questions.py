@@ -21,7 +21,8 @@ Message = dict[str, str]
 _BUNDLED = {"instruct": "instruct-tiny", "instruct-previous": "instruct-previous-tiny"}
 _OPTIONS = {"max_tokens": "maxTokens", "temperature": "temperature", "top_p": "topP", "seed": "seed"}
 _IGNORED = {"top_logprobs"}  # shows more of the same answer
-_ANSWER = re.compile(r"(?P<text>.*)\n\[(?P<model>[\w-]+): \d+ prompt tokens.*\]\s*", re.S)
+# Below an answer, in the words of any language: [instruct-tiny: 9 prompt tokens, 8 generated, ended by itself]
+_ANSWER = re.compile(r"(?P<text>.*)\n\[(?P<model>[\w-]+): [^\]\n]*\d[^\]\n]*\]\s*", re.S)
 _TABLE_ROW = re.compile(r"^ *\d+  (\S+) +\d+ +[<\d.]+ %", re.M)
 
 
@@ -132,7 +133,8 @@ def _answers(cell: Cell, questions: list[str]) -> list[str]:
     arrows = [re.search(rf"^{re.escape(question)}  ->  (.*)$", printed, re.M) for question in questions]
     if arrows and all(arrows):
         return [found[1] for found in arrows if found]
-    named = re.search(r"^Answer: (.*)\Z", printed.strip(), re.M)
+    label = re.search(r'print\("([^"]+)", [\w.]+\.ask\(', "".join(cell["source"]))  # in the words of any language
+    named = re.search(rf"^{re.escape(label[1])} (.*)\Z", printed.strip(), re.M) if label else None
     return [named[1]] if named and len(questions) == 1 else []
 
 

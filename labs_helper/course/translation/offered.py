@@ -23,6 +23,7 @@ class Language:
         labs: the numbers of the labs that have an edition in it.
         messages: whether every message of the package must be translated.
         documents: files of the repository that are translated whole, such as "README.md".
+        site: whether the site has its own pages in it, the front page and the page Ask.
     """
 
     code: str
@@ -30,6 +31,7 @@ class Language:
     labs: tuple[str, ...] = ()
     messages: bool = False
     documents: tuple[str, ...] = ()
+    site: bool = False
 
 
 def languages(table: Path | None = None) -> tuple[Language, ...]:
@@ -50,6 +52,7 @@ def languages(table: Path | None = None) -> tuple[Language, ...]:
             tuple(entry.get("labs", ())),
             bool(entry.get("messages")),
             tuple(entry.get("documents", ())),
+            bool(entry.get("site")),
         )
         for code, entry in entries.items()
     )

@@ -1,4 +1,4 @@
-"""What is translated: the labs, the messages of the package and some documents, each with its units and its PO file."""
+"""What is translated: labs, messages of the package, documents and the site, each with its units and its PO file."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from labs_helper.course.translation.offered import Language
 from labs_helper.errors import LabError
 
 MESSAGES = "messages"  # the name of the package's catalog
+SITE = "site"  # that of the site's own sentences: templates, scripts and data
 DOCUMENTS = (
     "README.md",
     "docs/glossary.md",
@@ -34,7 +35,10 @@ DOCUMENTS = (
     "docs/teaching/README.md",
     *(f"docs/teaching/{number:02}.md" for number in range(9)),
 )
+_KEYWORDS = {"_": None, "_n": (1, 2), "N_": None}  # N_ marks what is looked up later
+_SITE_FILES = [("**.py", "python"), ("**.html", "jinja2"), ("**.js", "javascript")]
 _CELL = re.compile(r"^# %%", re.M)
+_CAPTION = re.compile(r"^:caption: (.+)$", re.M)
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class Source:
     """A thing that is translated as a whole.
 
     Attributes:
-        name: "00-start-here", "messages" or "README.md".
+        name: "00-start-here", "messages", "site" or "README.md".
         file: where its English is.
         folder: the course.
     """
@@ -74,7 +78,7 @@ class Source:
         """The file with its translations."""
         if self.name == MESSAGES:
             return self.file / "locale" / language / "LC_MESSAGES" / f"{translate.DOMAIN}.po"
-        room = "docs" if self.name.endswith(".md") else "notebooks"
+        room = "docs" if self.name.endswith(".md") or self.name == SITE else "notebooks"
         return self.folder / room / "locale" / language / f"{self.stem}.po"
 
     @property
@@ -86,12 +90,16 @@ class Source:
         """Whether a language must have all of it."""
         if self.name == MESSAGES:
             return language.messages
+        if self.name == SITE:
+            return language.site
         return self.name in language.documents or self.name[:2] in language.labs
 
     def units(self) -> list[Unit]:
         """Its units, each once, in order."""
         if self.name == MESSAGES:
             found: Iterator[Unit] = _messages(self.file)
+        elif self.name == SITE:
+            found = _of_site(self.file)
         elif self.file.suffix == ".md":
             found = _of_markdown(home.emptied(self.file.read_text("utf-8")))
         else:
@@ -111,6 +119,7 @@ def sources(folder: Path | None = None) -> list[Source]:
     folder = course_folder() if folder is None else Path(folder)
     found = [Source(MESSAGES, folder / "labs_helper", folder)]
     found += [Source(name, folder / name, folder) for name in DOCUMENTS]
+    found.append(Source(SITE, folder / "docs" / "site", folder))
     found += [Source(file.stem, file, folder) for file in sorted((folder / "notebooks" / "src").glob(SOURCES))]
     return [source for source in found if source.file.exists()]
 
@@ -137,17 +146,31 @@ def _of_markdown(text: str) -> Iterator[Unit]:
         heading = piece.text if piece.kind == "heading" else heading
 
 
-def _messages(package: Path) -> Iterator[Unit]:
+def _of_site(folder: Path) -> Iterator[Unit]:
+    """What is marked in its files, and the page that lists all others with the captions of its lists."""
+    yield from _marked(folder, _SITE_FILES)
+    listing = folder / "index.md"
+    text = listing.read_text("utf-8") if listing.is_file() else ""
+    yield from _of_markdown(text)
+    for caption in _CAPTION.findall(text):
+        yield Unit(caption, note=listing.name)
+
+
+def _marked(folder: Path, methods: list[tuple[str, str]]) -> Iterator[Unit]:
+    """The sentences that are marked in the files of a folder. `methods`: how Babel reads each kind of file."""
     try:
         from babel.messages.extract import extract_from_dir
     except ImportError as error:
         raise missing(error) from error
-    keywords = {"_": None, "_n": (1, 2)}
-    found = extract_from_dir(package, [("**.py", "python")], keywords=keywords, directory_filter=lambda _path: True)
+    found = extract_from_dir(folder, methods, keywords=_KEYWORDS, directory_filter=lambda _path: True)
     for file, _line, message, _comments, _context in found:
         one, many = (message, "") if isinstance(message, str) else message[:2]
         if one:
             yield Unit(one, many, note=Path(file).as_posix())
+
+
+def _messages(package: Path) -> Iterator[Unit]:
+    yield from _marked(package, [("**.py", "python")])
     yield from _settings(package / "common" / "settings.py")
     yield from _addresses(package / "catalog" / "endpoints.toml")
     yield from _pictures(package.parent / "images" / "vision" / "pictures.csv")

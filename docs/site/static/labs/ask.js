@@ -1,12 +1,13 @@
 // The page Ask: a form, a model or two, and answers that can be taken apart.
 
 import { megabytes } from "./assets.js";
-import { counted, element } from "./elements.js";
+import { element } from "./elements.js";
 import { Engine, Model } from "./engine.js";
 import { options } from "./requests.js";
 import { clean, LONGEST } from "./text.js";
 import { facts, promptView, tokenView } from "./token-view.js";
 import { asTrouble, Trouble } from "./troubles.js";
+import { _, _n } from "./words.js";
 
 const ROOT = new URL("../../", import.meta.url);
 const NAMES = ["instruct-tiny", "instruct-previous-tiny"];
@@ -25,15 +26,15 @@ async function load(model) {
   const heard = (bytes) => {
     got += bytes;
     if (!loading) return; // it has failed, and what still arrives must not hide why
-    say(`Loading ${model.name}: ${megabytes(got)}.`);
+    say(_("Loading {model}: {size}.", { model: model.name, size: megabytes(got) }));
     at("progress").value = Math.min(1, got / 5.4e6);
   };
-  say(`Loading ${model.name}.`);
+  say(_("Loading {model}.", { model: model.name }));
   at("progress").hidden = false;
   at("again").hidden = at("load").hidden = true;
   try {
     await model.load(heard);
-    say(`${model.name} is ready, in this page and without a server.`);
+    say(_("{model} is ready, in this page and without a server.", { model: model.name }));
     at("state").dataset.state = "ready";
   } catch (error) {
     say(asTrouble(error).message);
@@ -66,16 +67,17 @@ function count() {
 async function show() {
   const text = at("question").value;
   if (text.length > LONGEST) {
-    at("count").textContent = `${text.length.toLocaleString("en")} characters: more than this page takes.`;
+    at("count").textContent = _n("{count} character: more than this page takes.", "{count} characters: more than this page takes.", text.length);
     return;
   }
   try {
     const tokenizer = await models[0].tokenizer;
     const own = tokenizer.plain(clean(text)).length;
     const prompt = tokenizer.prompt(conversation(0, text)).ids.length;
-    if (at("question").value === text) at("count").textContent = `${counted(own, "token")}; with the template, a prompt of ${prompt}`;
+    const tokens = _n("{count} token", "{count} tokens", own);
+    if (at("question").value === text) at("count").textContent = _("{tokens}; with the template, a prompt of {prompt}", { tokens, prompt });
   } catch {
-    at("count").textContent = "Tokens are counted once the tokenizer is there.";
+    at("count").textContent = _("Tokens are counted once the tokenizer is there.");
   }
 }
 
@@ -130,7 +132,7 @@ class Column {
   constructor(model) {
     this.model = model;
     this.text = element("p", { class: "answer-text" }, "...");
-    this.box = element("section", { class: "answer", "aria-label": `Answer of ${model.name}` }, element("h3", {}, model.name), this.text);
+    this.box = element("section", { class: "answer", "aria-label": _("Answer of {model}", { model: model.name }) }, element("h3", {}, model.name), this.text);
   }
 
   async fill(messages, how, signal) {
@@ -143,11 +145,11 @@ class Column {
         this.text.textContent = text;
       },
     });
-    this.text.textContent = answer.text || "(no text)";
+    this.text.textContent = answer.text || _("(no text)");
     const notice = answer.notices.length
-      ? element("p", { class: "small" }, `${answer.notices.join(", ")}: typed as text, and read as text. Only the template writes control tokens.`)
+      ? element("p", { class: "small" }, _("{marks}: typed as text, and read as text. Only the template writes control tokens.", { marks: answer.notices.join(", ") }))
       : null;
-    this.box.append(element("p", { class: "small facts" }, `${facts(answer)}.`), ...(notice ? [notice] : []), tokenView(answer.tokens), promptView(answer.prompt));
+    this.box.append(element("p", { class: "small facts" }, facts(answer)), ...(notice ? [notice] : []), tokenView(answer.tokens), promptView(answer.prompt));
     return answer;
   }
 
@@ -161,7 +163,7 @@ async function compare() {
   const button = at("compare-now");
   button.disabled = true;
   const rows = element("tbody", {});
-  const head = element("tr", {}, ...["question", ...[...NAMES].reverse()].map((word) => element("th", { scope: "col" }, word)));
+  const head = element("tr", {}, ...[_("question"), ...[...NAMES].reverse()].map((word) => element("th", { scope: "col" }, word)));
   at("comparison").replaceChildren(element("table", { class: "compared" }, element("thead", {}, head), rows));
   try {
     for (const model of models) if (!model.wllama) await load(model);
@@ -209,7 +211,7 @@ function start() {
   for (const id of ["again", "load"]) at(id).addEventListener("click", () => load(models[0]).catch(() => {}));
   const asked = new URLSearchParams(location.hash.slice(1)).get("q");
   if (navigator.connection?.saveData && !asked) {
-    say("The model has about 5 MB. It is loaded when you ask.");
+    say(_("The model has about 5 MB. It is loaded when you ask."));
     at("progress").hidden = true;
     at("load").hidden = false;
   } else {

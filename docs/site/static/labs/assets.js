@@ -4,6 +4,7 @@
 // its content, so an old file is never taken for a new one.
 
 import { scarce, Trouble } from "./troubles.js";
+import { _ } from "./words.js";
 
 const CACHE = "phi35-labs-files"; // service-worker.js has the same name, and removes what the site no longer has
 
@@ -23,9 +24,9 @@ async function fetchedManifest(root) {
   try {
     answer = await fetch(new URL("model/manifest.json", root));
   } catch (error) {
-    throw new Trouble("network", { name: "The list of files", reason: error.message });
+    throw new Trouble("network", { name: _("The list of files"), reason: error.message });
   }
-  if (!answer.ok) throw new Trouble("network", { name: "The list of files", reason: `status ${answer.status}` });
+  if (!answer.ok) throw new Trouble("network", { name: _("The list of files"), reason: _("status {status}", { status: answer.status }) });
   const listed = await answer.json();
   if (!listed.files["wllama.js"]) throw new Trouble("noEngine");
   return listed;
@@ -97,7 +98,7 @@ async function fetched(url, name) {
   } catch (error) {
     throw new Trouble("network", { name, reason: error.message });
   }
-  if (!answer.ok) throw new Trouble("network", { name, reason: `status ${answer.status}` });
+  if (!answer.ok) throw new Trouble("network", { name, reason: _("status {status}", { status: answer.status }) });
   return answer;
 }
 

@@ -11,8 +11,3 @@ export function element(name, attributes = {}, ...children) {
   made.append(...children.filter((child) => child != null));
   return made;
 }
-
-/** "1 token", "2 tokens". */
-export function counted(count, word) {
-  return `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
-}

@@ -1,6 +1,8 @@
 // What every page of the site does: keep itself for a visit without a network, let the reader choose a theme, and show
 // "Try it here" where a cell's question can be asked in the browser.
 
+import { _ } from "./words.js";
+
 const ROOT = new URL("../../", import.meta.url);
 
 if ("serviceWorker" in navigator) {
@@ -9,7 +11,7 @@ if ("serviceWorker" in navigator) {
 
 const button = document.getElementById("theme");
 if (button) {
-  const names = { auto: "Theme: system", light: "Theme: light", dark: "Theme: dark" };
+  const names = { auto: _("Theme: system"), light: _("Theme: light"), dark: _("Theme: dark") };
   const words = button.querySelector("span");
   const show = () => (words.textContent = names[document.documentElement.dataset.theme] ?? names.auto);
   button.hidden = false;

@@ -1,7 +1,8 @@
 // An answer, token by token: a strip of buttons, and beneath it what else the chosen one could have been.
 
-import { counted, element } from "./elements.js";
+import { element } from "./elements.js";
 import { percent, visible } from "./text.js";
+import { _, _n } from "./words.js";
 
 /** The strip of an answer's tokens. The least sure one is chosen first; arrow keys move between them. */
 export function tokenView(tokens) {
@@ -36,7 +37,7 @@ export function tokenView(tokens) {
 
   const least = tokens.reduce((worst, token, place) => (token.logprob < tokens[worst].logprob ? place : worst), 0);
   if (tokens.length) choose(least, false);
-  const strip = element("div", { class: "strip", role: "group", "aria-label": "Tokens of the answer: arrow keys move" }, ...buttons);
+  const strip = element("div", { class: "strip", role: "group", "aria-label": _("Tokens of the answer: arrow keys move") }, ...buttons);
   return element("div", { class: "token-view" }, strip, below);
 }
 
@@ -48,12 +49,12 @@ function alternatives(token, place) {
       element("th", { scope: "row" }, visible(other.piece)),
       element("td", {}, String(other.id)),
       element("td", {}, percent(other.logprob)),
-      element("td", {}, element("span", { class: "bar", style: `width:${(100 * Math.exp(other.logprob)).toFixed(1)}%` }), other.id === token.id ? "taken" : ""),
+      element("td", {}, element("span", { class: "bar", style: `width:${(100 * Math.exp(other.logprob)).toFixed(1)}%` }), other.id === token.id ? _("taken") : ""),
     ),
   );
-  const head = element("tr", {}, ...["token", "id", "probability", ""].map((word, column) => element(column < 3 ? "th" : "td", column < 3 ? { scope: "col" } : {}, word)));
-  const outside = token.alternatives.some((other) => other.id === token.id) ? "" : ` It was drawn from further down: ${percent(token.logprob)}.`;
-  const caption = `Token ${place + 1}, ${visible(token.piece)}: what was likeliest here.${outside}`;
+  const head = element("tr", {}, ...[_("token"), _("id"), _("probability"), ""].map((word, column) => element(column < 3 ? "th" : "td", column < 3 ? { scope: "col" } : {}, word)));
+  const outside = token.alternatives.some((other) => other.id === token.id) ? "" : ` ${_("It was drawn from further down: {percent}.", { percent: percent(token.logprob) })}`;
+  const caption = _("Token {place}, {piece}: what was likeliest here.", { place: place + 1, piece: visible(token.piece) }) + outside;
   return element("table", {}, element("caption", {}, caption), element("thead", {}, head), element("tbody", {}, ...rows));
 }
 
@@ -65,17 +66,19 @@ export function promptView(prompt) {
   return element(
     "details",
     { class: "prompt" },
-    element("summary", {}, `The exact prompt, and its ${counted(prompt.ids.length, "token")}`),
-    element("pre", { tabindex: "0", "aria-label": "The exact prompt" }, prompt.text),
+    element("summary", {}, _n("The exact prompt, and its {count} token", "The exact prompt, and its {count} tokens", prompt.ids.length)),
+    element("pre", { tabindex: "0", "aria-label": _("The exact prompt") }, prompt.text),
     element("ol", { class: "chips" }, ...chips),
-    element("p", { class: "small" }, "Marks such as <|user|> are one token each, and only the template writes them. The line break after one belongs to it."),
+    element("p", { class: "small" }, _("Marks such as <|user|> are one token each, and only the template writes them. The line break after one belongs to it.")),
   );
 }
 
 /** What is known about an answer besides its text, in one line. */
 export function facts(answer) {
-  const ended = { stop: "ended by itself", length: "reached the longest answer", cancelled: "stopped" }[answer.ended];
+  const ended = { stop: _("ended by itself"), length: _("reached the longest answer"), cancelled: _("stopped") }[answer.ended];
   const { temperature, topP, seed } = answer.how;
-  const drawn = temperature > 0 ? `temperature ${temperature}, top-p ${topP}, seed ${seed}` : "the likeliest token each time";
-  return `${counted(answer.prompt.ids.length, "prompt token")}, ${counted(answer.tokens.length, "token")} in ${answer.seconds.toFixed(2)} s, ${ended}; ${drawn}`;
+  const drawn = temperature > 0 ? _("temperature {temperature}, top-p {topP}, seed {seed}", { temperature, topP, seed }) : _("the likeliest token each time");
+  const prompt = _n("{count} prompt token", "{count} prompt tokens", answer.prompt.ids.length);
+  const made = _n("{count} token", "{count} tokens", answer.tokens.length);
+  return _("{prompt}, {tokens} in {seconds} s, {ended}; {drawn}.", { prompt, tokens: made, seconds: answer.seconds.toFixed(2), ended, drawn });
 }

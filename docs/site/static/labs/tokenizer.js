@@ -4,6 +4,7 @@
 // is typed can become one. A test compares the ids with those of the course's package, in Python.
 
 import { clean } from "./text.js";
+import { _ } from "./words.js";
 
 const SPACE = "\u2581"; // SentencePiece's sign for a space
 const WHITE = /^[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/; // as the Rust library sees it
@@ -33,7 +34,7 @@ export class Tokenizer {
   constructor(described) {
     const pattern = described.pre_tokenizer?.pattern?.Regex;
     if (described.model?.type !== "BPE" || pattern !== RUST_PATTERN) {
-      throw new Error("This page does not know how this tokenizer cuts words.");
+      throw new Error(_("This page does not know how this tokenizer cuts words."));
     }
     this.vocabulary = new Map(Object.entries(described.model.vocab));
     this.ranks = new Map(described.model.merges.map((pair, rank) => [pair.join("\0"), rank]));

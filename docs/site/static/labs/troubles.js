@@ -1,54 +1,56 @@
 // What can go wrong, each as two sentences: what happened, and what to do.
 
+import { _ } from "./words.js";
+
 const SENTENCES = {
   noWebAssembly: [
-    "This browser does not run WebAssembly, which the model needs.",
-    "Open this page in a current Firefox, Chrome, Edge or Safari, or allow WebAssembly in the browser's settings.",
+    _("This browser does not run WebAssembly, which the model needs."),
+    _("Open this page in a current Firefox, Chrome, Edge or Safari, or allow WebAssembly in the browser's settings."),
   ],
   oldBrowser: [
-    "This browser is too old for the model: it lacks {what}.",
-    "Update it, or open this page in a current Firefox, Chrome, Edge or Safari.",
+    _("This browser is too old for the model: it lacks {what}."),
+    _("Update it, or open this page in a current Firefox, Chrome, Edge or Safari."),
   ],
   blockedWorker: [
-    "The browser does not let this page start a worker, the background program in which the model runs.",
-    "Allow scripts and workers for this page, turn off the extension that blocks them, or use another browser.",
+    _("The browser does not let this page start a worker, the background program in which the model runs."),
+    _("Allow scripts and workers for this page, turn off the extension that blocks them, or use another browser."),
   ],
   memory: [
-    "This device has too little free memory for the model, which needs about 200 MB.",
-    "Close other tabs and load the page again, or use another device.",
+    _("This device has too little free memory for the model, which needs about 200 MB."),
+    _("Close other tabs and load the page again, or use another device."),
   ],
   network: [
-    "{name} did not arrive ({reason}).",
-    "Check the connection, then press Try again.",
+    _("{name} did not arrive ({reason})."),
+    _("Check the connection, then press Try again."),
   ],
   half: [
-    "Only a part of {name} arrived: {got} of {wanted}.",
-    "Press Try again; what is damaged is not kept.",
+    _("Only a part of {name} arrived: {got} of {wanted}."),
+    _("Press Try again; what is damaged is not kept."),
   ],
   damaged: [
-    "{name} arrived, but it is damaged.",
-    "Press Try again. If it happens twice, the copy on the server is damaged: tell the person who runs this site.",
+    _("{name} arrived, but it is damaged."),
+    _("Press Try again. If it happens twice, the copy on the server is damaged: tell the person who runs this site."),
   ],
   noEngine: [
-    "This copy of the site was built without the engine that runs the model.",
-    "Build it with a network (make site), or install the course: then every lab answers on your computer.",
+    _("This copy of the site was built without the engine that runs the model."),
+    _("Build it with a network (make site), or install the course: then every lab answers on your computer."),
   ],
   engine: [
-    "The engine ended unexpectedly ({reason}).",
-    "Press Try again. If it happens twice, load the page again.",
+    _("The engine ended unexpectedly ({reason})."),
+    _("Press Try again. If it happens twice, load the page again."),
   ],
   slow: [
-    "The engine did not start within {seconds} seconds.",
-    "Close other tabs, then press Try again.",
+    _("The engine did not start within {seconds} seconds."),
+    _("Close other tabs, then press Try again."),
   ],
-  empty: ["There is no question yet.", "Type one, or press one of the examples."],
+  empty: [_("There is no question yet."), _("Type one, or press one of the examples.")],
   endless: [
-    "The text has {count} characters, and this page takes {most} at most.",
-    "Use a part of it.",
+    _("The text has {count} characters, and this page takes {most} at most."),
+    _("Use a part of it."),
   ],
   tooLong: [
-    "Prompt and answer would need {tokens} tokens, and the model's context holds {most}.",
-    "Shorten the question, start a new conversation, or lower the longest answer.",
+    _("Prompt and answer would need {tokens} tokens, and the model's context holds {most}."),
+    _("Shorten the question, start a new conversation, or lower the longest answer."),
   ],
 };
 

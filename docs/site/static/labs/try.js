@@ -5,6 +5,7 @@ import { element } from "./elements.js";
 import { Engine, Model } from "./engine.js";
 import { tokenView } from "./token-view.js";
 import { asTrouble } from "./troubles.js";
+import { _ } from "./words.js";
 
 const loaded = new Map(); // name -> Model: all buttons of a page share it
 
@@ -13,7 +14,7 @@ export function show(place, root) {
   const asked = JSON.parse(place.dataset.asked);
   const state = element("span", { class: "small", role: "status" });
   const results = element("div", {});
-  const button = element("button", { type: "button", onclick: () => run(asked, root, button, state, results) }, "Try it here");
+  const button = element("button", { type: "button", onclick: () => run(asked, root, button, state, results) }, _("Try it here"));
   place.append(element("p", {}, button, " ", state), results);
 }
 
@@ -24,10 +25,10 @@ async function run(asked, root, button, state, results) {
     if (!loaded.has("engine")) loaded.set("engine", new Engine(root));
     if (!loaded.has(asked.model)) loaded.set(asked.model, new Model(asked.model, loaded.get("engine")));
     const model = loaded.get(asked.model);
-    state.textContent = `Loading ${asked.model}.`;
+    state.textContent = _("Loading {model}.", { model: asked.model });
     await model.load((bytes) => {
       got += bytes;
-      if (button.disabled) state.textContent = `Loading ${asked.model}: ${megabytes(got)}.`;
+      if (button.disabled) state.textContent = _("Loading {model}: {size}.", { model: asked.model, size: megabytes(got) });
     });
     results.replaceChildren();
     let same = 0;
@@ -36,12 +37,12 @@ async function run(asked, root, button, state, results) {
       const equal = answer.text.trim() === stored.trim();
       same += equal;
       results.append(
-        element("dl", {}, element("dt", {}, messages.at(-1).content), element("dd", {}, `stored: ${stored}`), element("dd", {}, `here: ${answer.text}`)),
+        element("dl", {}, element("dt", {}, messages.at(-1).content), element("dd", {}, _("stored: {answer}", { answer: stored })), element("dd", {}, _("here: {answer}", { answer: answer.text }))),
         tokenView(answer.tokens),
       );
     }
     const all = asked.answers.length;
-    state.textContent = same === all ? "The same as stored." : `${same} of ${all} the same as stored.`;
+    state.textContent = same === all ? _("The same as stored.") : _("{same} of {all} the same as stored.", { same, all });
   } catch (error) {
     state.textContent = asTrouble(error).message;
   } finally {
