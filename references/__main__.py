@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from references import texts
+from references import alike, texts
 
 
 def main(arguments: list[str]) -> int:
     """Write the files, or compare them. Returns 1 if a comparison finds a difference."""
-    stale = [(path, text) for path, text in texts().items() if not path.exists() or path.read_text("utf-8") != text]
+    made = texts().items()
+    stale = [(path, text) for path, text in made if not path.exists() or not alike(path.read_text("utf-8"), text)]
     for path, text in stale:
         print(f"{path.name} {'differs' if '--check' in arguments else 'written'}")
         if "--check" not in arguments:
