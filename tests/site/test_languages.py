@@ -113,9 +113,7 @@ def test_a_korean_page_has_korean_around_it(site, chromium, page):
     assert len(pages) > 10
     assert {languages.spoken(each.removesuffix(".html")) for each in pages if each} <= {"ko"}
     markup = own(chromium)
-    around = re.sub(
-        r'<article role="main".*?</article>|<div class="toc-tree">.*?</div>', "", markup, flags=re.S
-    )
+    around = re.sub(r'<article role="main".*?</article>|<div class="toc-tree">.*?</div>', "", markup, flags=re.S)
     assert words(around) <= TITLES
     assert "Link to this heading" not in markup
 

@@ -14,10 +14,10 @@ from docs.site.door import languages, models
 from labs_helper.common.translate import ENGLISH
 
 # Pages whose shell is kept for a visit without a network. Other pages are kept once they have been opened.
-SHELL = tuple(
-    f"{languages.page_in(language, page)}.html"
-    for language in (ENGLISH, *(other.code for other in languages.others()))
-    for page in ("index", "ask/index")
+SHELL = ("index.html", "ask/index.html")
+# The same in other languages, without their pictures: a long list keeps the service worker from being there in time.
+ELSEWHERE = tuple(
+    f"{languages.page_in(other.code, page)}.html" for other in languages.others() for page in languages.OWN
 )
 _SCRIPT = re.compile(r"<script\b([^>]*)>(.*?)</script>", re.S | re.I)
 _DATA = re.compile(r"""\btype=["']?(?!text/javascript|module)[\w.+-]+/[\w.+-]+""", re.I)
@@ -122,7 +122,7 @@ def worker(site: Path) -> str:
 
 def _shell(site: Path) -> set[str]:
     """The shell's pages and everything that they fetch before a person does anything."""
-    found = {*SHELL, "model/manifest.json"}
+    found = {*SHELL, *ELSEWHERE, "model/manifest.json"}
     for page in SHELL:
         for address in _FETCHED.findall((site / page).read_text("utf-8")):
             if not address.startswith(("data:", "http:", "https:", "//")):
