@@ -644,10 +644,12 @@ def _zip(
 def _page(
     notebook: Annotated[str, _lab(_("For example 01, or the path of a notebook."))],
     destination: Annotated[Path | None, _option("FILE", _("An HTML file; in dist/ by default."), "--to")] = None,
+    language: Annotated[str | None, _edition()] = None,
 ) -> None:
     from labs_helper.course.page import page
 
-    print(_("Written: {path}").format(path=page(notebook, destination)))
+    path = page(notebook, destination, language=language or translate.language())
+    print(_("Written: {path}").format(path=path))
 
 
 def _slides(

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 import yaml
@@ -47,6 +47,14 @@ def test_both_hubs_get_the_same_settings():
     assert volume["persistentVolumeClaim"]["readOnly"] is True and mount["name"] == volume["name"]
     port = VALUES["networkPolicy"]["egress"][0]["ports"][0]["port"]
     assert urlsplit(there["LABS_ENDPOINT"]).port == port
+
+
+def test_a_class_in_another_language_gets_its_labs_and_its_messages():
+    spawner = configured(LABS_HUB_LANGUAGE="ko").Spawner
+    assert spawner.environment["LABS_LANGUAGE"] == "ko"
+    opened = spawner.default_url.partition("notebooks")[2]
+    assert (ROOT / unquote(f"notebooks{opened}")).is_file() and "/ko/" in unquote(opened)
+    assert "LABS_LANGUAGE" not in configured().Spawner.environment
 
 
 def test_every_setting_is_one_that_the_course_reads():

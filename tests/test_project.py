@@ -376,6 +376,24 @@ def test_dev_container_is_valid_and_can_hold_mlx():
         assert (ROOT / name).is_file()
 
 
+@pytest.mark.parametrize("language", [path.parent.name for path in (ROOT / ".devcontainer").glob("*/devcontainer.json")])
+def test_the_container_of_another_language_differs_in_language_alone(language):
+    def read(path):
+        return json.loads(re.sub(r"^\s*//.*$", "", path.read_text("utf-8"), flags=re.M))
+
+    english = read(ROOT / ".devcontainer" / "devcontainer.json")
+    other = read(ROOT / ".devcontainer" / language / "devcontainer.json")
+    assert other.pop("containerEnv") == {"LABS_LANGUAGE": language}
+    assert other.pop("name") != english.pop("name")
+    opened = other["customizations"]["codespaces"].pop("openFiles")
+    assert [name.replace(f".{language}.", ".").replace(f"/{language}/", "/") for name in opened] == (
+        english["customizations"]["codespaces"].pop("openFiles")
+    )
+    assert all((ROOT / name).is_file() for name in opened)
+    assert (ROOT / ".devcontainer" / language / "welcome.txt").is_file()
+    assert json.loads(json.dumps(other).replace(f".devcontainer/{language}/", ".devcontainer/")) == english
+
+
 def test_files_are_small_enough_for_a_quick_clone():
     assert [name for name in tracked() if (ROOT / name).stat().st_size > 8 * 1024**2] == []
 

@@ -23,10 +23,13 @@ ENDPOINT_MODEL = os.environ.get("LABS_HUB_ENDPOINT_MODEL", "default_model")
 SERVED = os.environ.get("LABS_HUB_SERVED", "/srv/phi35-labs/models/phi-3.5-mini-instruct-4bit")
 # The Python that has the course's packages: on The Littlest JupyterHub it is not the hub's own.
 PYTHON = os.environ.get("LABS_HUB_PYTHON", "/opt/tljh/user/bin/python")
+# The language of the class: "ko" opens the Korean labs and makes the package speak Korean; "" is English.
+LANGUAGE = os.environ.get("LABS_HUB_LANGUAGE", "")
 # Who runs the model server, where the hub runs as root: it needs no rights but to read the folder.
 SERVER_USER = os.environ.get("LABS_HUB_SERVER_USER", "nobody")
 
 FOLDER = "phi35-labs"  # the learner's clone, in their home
+NOTEBOOKS = f"{FOLDER}/notebooks/{LANGUAGE}".rstrip("/")
 
 c = get_config()  # noqa: F821  JupyterHub puts it there
 
@@ -36,7 +39,7 @@ c.Spawner.default_url = "/git-pull?" + urlencode(
         "repo": COURSE,
         "branch": BRANCH,
         "targetpath": FOLDER,
-        "urlpath": f"lab/tree/{FOLDER}/notebooks/00-start-here.ipynb",
+        "urlpath": f"lab/tree/{NOTEBOOKS}/00-start-here.ipynb",
     }
 )
 
@@ -50,6 +53,8 @@ c.Spawner.environment.update(
         "HF_HUB_OFFLINE": "1",
     }
 )
+if LANGUAGE:
+    c.Spawner.environment["LABS_LANGUAGE"] = LANGUAGE
 # For spawners that can enforce it (systemd, Docker, Kubernetes). The labs see the limit and compute with it.
 c.Spawner.mem_limit = "3G"
 

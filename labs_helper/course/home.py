@@ -68,14 +68,15 @@ def _origin(root: Path) -> str:
     return address.removesuffix(".git") if re.fullmatch(r"https?://[^\s@]+", address) else ""
 
 
-def codespaces(address: str) -> str:
-    """The link that opens a repository in Codespaces; "" if it is not on GitHub.
+def codespaces(address: str, spoken: str = ENGLISH) -> str:
+    """The link that opens a repository in Codespaces, in a language; "" if it is not on GitHub.
 
     Example:
-        codespaces("https://github.com/someone/phi35-labs")
+        codespaces("https://github.com/someone/phi35-labs", "ko")
     """
     on_github = re.fullmatch(r"https://github\.com/([\w.-]+/[\w.-]+?)(?:\.git)?/?", address)
-    return f"https://codespaces.new/{on_github[1]}?quickstart=1" if on_github else ""
+    container = "" if spoken == ENGLISH else f"&devcontainer_path=.devcontainer%2F{spoken}%2Fdevcontainer.json"
+    return f"https://codespaces.new/{on_github[1]}?quickstart=1{container}" if on_github else ""
 
 
 def set_home(address: str, *, root: Path | None = None) -> list[Path]:
@@ -178,7 +179,8 @@ labs doctor
 
 def _words(place: str, address: str, root: Path) -> str:
     """What is at a marked place."""
-    link = codespaces(address)
+    there = (root / ".devcontainer" / language() / "devcontainer.json").is_file()
+    link = codespaces(address, language() if there else ENGLISH)
     if place == "languages":
         return _languages(root)
     if place == "badge":

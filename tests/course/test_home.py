@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tomllib
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -121,3 +122,10 @@ def test_the_commands(course, capsys):
     assert f"git clone {ADDRESS} phi35-labs" in shown and "https://codespaces.new/a-school/phi35-labs" in shown
     assert cli.main(["workshop", "link", "https://hub.example.org"]) == 0
     assert "repo=https%3A%2F%2Fgithub.com%2Fa-school%2Fphi35-labs" in capsys.readouterr().out
+
+
+def test_codespaces_open_in_the_language_of_the_reader():
+    link = home.codespaces("https://github.com/a-school/labs", "ko")
+    (path,) = parse_qs(urlsplit(link).query)["devcontainer_path"]
+    assert (ROOT / path).is_file()
+    assert "devcontainer_path" not in home.codespaces("https://github.com/a-school/labs")

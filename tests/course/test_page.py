@@ -94,3 +94,15 @@ def test_jupyterlab_can_offer_it():
 
     offered = {each.name: each.load() for each in entry_points(group="nbconvert.exporters", name="offline-page")}
     assert offered == {"offline-page": Page} and Page(config=None).export_from_notebook
+
+
+def test_a_lab_is_written_in_the_language_that_is_asked_for(tmp_path):
+    there = tmp_path / "notebooks"
+    (there / "ko").mkdir(parents=True)
+    for folder, words in ((there, "English"), (there / "ko", "한국어")):
+        cells = [nbformat.v4.new_markdown_cell(f"# {words}")]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "09-more.ipynb")
+    english, korean = page("09", folder=there), page("09", folder=there, language="ko")
+    assert (english.name, korean.name) == ("09-more.html", "09-more.ko.html")
+    assert "한국어" in korean.read_text("utf-8") and "한국어" not in english.read_text("utf-8")
+    assert page("09", folder=there, language="es") == english  # no such edition

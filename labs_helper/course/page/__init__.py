@@ -15,10 +15,10 @@ from typing import Any
 from nbconvert import HTMLExporter
 
 from labs_helper.catalog import course_folder
-from labs_helper.catalog.labs import notebooks, pick
 from labs_helper.common.files import write_whole
 from labs_helper.common.translate import ENGLISH, _
 from labs_helper.course.formulas import MathRenderer, WithFormulas
+from labs_helper.course.timetable import lab_notebooks
 from labs_helper.errors import BadRequest, LabError
 from labs_helper.figures.base import DARK
 
@@ -66,13 +66,16 @@ class Page(WithFormulas, HTMLExporter):  # type: ignore[misc]  # nbconvert has n
         return html, notes
 
 
-def page(notebook: str, destination: Path | None = None, *, folder: Path | None = None) -> Path:
+def page(
+    notebook: str, destination: Path | None = None, *, folder: Path | None = None, language: str | None = None
+) -> Path:
     """Write a notebook as it was saved, with its answers and outputs, as one HTML file.
 
     Args:
         notebook: the number or file name of a lab, or the path of any notebook.
         destination: the HTML file; in `dist/` by default.
         folder: the notebooks folder; the course's own by default.
+        language: of a lab that is named by its number, where it has an edition in it; English by default.
 
     Raises:
         BadRequest: there is no such lab or notebook.
@@ -89,14 +92,15 @@ def page(notebook: str, destination: Path | None = None, *, folder: Path | None 
                 _("{path} is not here.").format(path=source), _("Name a lab, such as 01, or the path of a notebook.")
             )
     else:
-        (source,) = pick(notebooks(folder), notebook)
+        (source,) = lab_notebooks([notebook], folder=folder, language=language)
     if not _is_notebook(source):
         raise LabError(
             _("{path} is not a notebook.").format(path=source),
             _("Open it in JupyterLab to see what is wrong. `labs reset` gives a lab back as it was handed out."),
         )
     html, _notes = Page().from_filename(str(source.resolve()))
-    destination = destination or folder.parent / "dist" / f"{source.stem}.html"
+    spoken = "" if source.parent == folder or notebook.endswith(".ipynb") else f".{source.parent.name}"
+    destination = destination or folder.parent / "dist" / f"{source.stem}{spoken}.html"
     destination.parent.mkdir(parents=True, exist_ok=True)
     write_whole(destination, html.encode())
     return destination
