@@ -376,7 +376,7 @@ def test_dev_container_is_valid_and_can_hold_mlx():
         assert (ROOT / name).is_file()
 
 
-@pytest.mark.parametrize("language", [path.parent.name for path in (ROOT / ".devcontainer").glob("*/devcontainer.json")])
+@pytest.mark.parametrize("language", [each.parent.name for each in ROOT.glob(".devcontainer/*/devcontainer.json")])
 def test_the_container_of_another_language_differs_in_language_alone(language):
     def read(path):
         return json.loads(re.sub(r"^\s*//.*$", "", path.read_text("utf-8"), flags=re.M))
