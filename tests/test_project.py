@@ -234,6 +234,8 @@ def allowed(name: str) -> set[str]:
         return CORE
     if name.startswith("docs/site/"):
         return EXTRAS["site"]
+    if name.startswith("tests/site/"):
+        return CORE | EXTRAS["dev"] | EXTRAS["site"]
     # bench_real's side of transformers runs in a Python of its own.
     makers = ("training/", "tests/training/", "tests/parity/make", "tests/reference/", "benchmarks/bench_real.py")
     if name.startswith(makers) and name != "training/evaluate.py":
