@@ -97,6 +97,7 @@ def test_visits_in_chromium(built, new_chromium, lima):
 
 def test_what_the_browser_has_thrown_away_is_fetched_again(site, new_chromium):
     for _visit in range(2):
+        new_chromium.get("about:blank")
         new_chromium.get(site.address + QUESTION)
         answered(new_chromium)
         until(lambda: call(new_chromium, KEPT), 180, "the site is kept")
