@@ -9,6 +9,9 @@
 #   sudo nice tests/fresh_root.sh container [FOLDER]    the very commands of .devcontainer/devcontainer.json, then lab 01
 #   sudo nice tests/fresh_root.sh start [FOLDER]        start.py in Debian 13 with its Python 3.13 and no make: setup, lab
 #                                                       00 in JupyterLab, then the tests (TESTS, as above)
+#   sudo PREFIX=/opt/python3.12 nice tests/fresh_root.sh start [FOLDER]
+#                                                       the same in this machine's release of Debian with a Python built
+#                                                       on it, copied from PREFIX, and no other: one that Debian has not
 #   sudo nice tests/fresh_root.sh uv [FOLDER]           the same with uv and without what Python's venv needs
 #   sudo WHEELHOUSE=/path/to/wheelhouse nice tests/fresh_root.sh wheelhouse [FOLDER]
 #                                                       the same with the network cut off (a network namespace)
@@ -22,10 +25,13 @@
 set -euo pipefail
 repository=$(cd "$(dirname "$0")/.." && pwd)
 way=${1:-}
-[[ $way =~ ^(bare|container|start|uv|wheelhouse)$ ]] || { sed -n '2,20s/^# \{0,1\}//p' "$0"; exit 2; }
+[[ $way =~ ^(bare|container|start|uv|wheelhouse)$ ]] || { sed -n '2,23s/^# \{0,1\}//p' "$0"; exit 2; }
 [[ $way != wheelhouse || -f ${WHEELHOUSE:-}/labs-manifest.json ]] || { echo "WHEELHOUSE names no wheelhouse."; exit 2; }
+PREFIX=${PREFIX:-}
+[[ -z $PREFIX || ($way = start && -x $PREFIX/bin/python3) ]] || { echo "PREFIX is for start, and has bin/python3."; exit 2; }
 release=bookworm
 [[ $way = bare || $way = container ]] || release=trixie
+[[ -z $PREFIX ]] || release=$(. /etc/os-release && echo "$VERSION_CODENAME")
 
 if [ -z "${LABS_ROOT:-}" ]; then
   command -v mmdebstrap >/dev/null || { echo "mmdebstrap is missing: apt install mmdebstrap"; exit 1; }
@@ -61,8 +67,15 @@ case $way in
   start) packages=ca-certificates,git,python3,python3-venv ;;
   uv | wheelhouse) packages=ca-certificates,git,python3 ;;
 esac
+if [ -n "$PREFIX" ]; then # what a Python's own modules ask for; Debian's git brings none
+  packages=ca-certificates,git,libffi8,libsqlite3-0,libssl3,libncursesw6,libuuid1,libreadline8,liblzma5,libbz2-1.0,zlib1g,libexpat1
+fi
 step "Debian $release with $packages" \
   mmdebstrap --quiet --variant=minbase "--include=$packages" "$release" "$LABS_ROOT"
+if [ -n "$PREFIX" ]; then
+  (cd "$PREFIX" && tar -c bin/python3* lib/libpython3* lib/python3.*) | tar -x -C "$LABS_ROOT/usr/local"
+  chroot "$LABS_ROOT" ldconfig
+fi
 
 mount -t proc proc "$LABS_ROOT/proc"
 mount -t sysfs -o ro sysfs "$LABS_ROOT/sys"
@@ -143,6 +156,7 @@ fi
 
 if [ "$way" != container ]; then
   absent make "command -v make"
+  [ -z "$PREFIX" ] || absent "Debian's Python" "ls /usr/bin/python3"
   [ "$way" = start ] || absent "venv's pip" "python3 -c 'import ensurepip'"
   [ "$way" = uv ] || absent uv "command -v uv"
   if [ "$way" = wheelhouse ]; then
