@@ -18,6 +18,7 @@ pytestmark = pytest.mark.site
 MBIT_20 = 20e6 / 8  # bytes a second
 QUESTION = "ask/#q=Where%20is%20Lima%3F"
 MOST = 16e6  # bytes
+READ = 3  # seconds in which an answer is read: meanwhile the browser keeps what it has compiled for the next visit
 # Where the engine's worker finds its code.
 ENGINE = """
 async () => {
@@ -69,6 +70,7 @@ def visits(browser, go, built, lima) -> None:
             seconds[visit] = round(time.monotonic() - start, 2)
             code = call(browser, ENGINE)
             until(lambda: call(browser, KEPT), 180, "the site is kept for a visit without a network")
+            time.sleep(READ)
             sent[visit] = sum(count for _path, count in site.requests[before:])
             elsewhere += others(browser, address)
     assert code.startswith(f"{address}model/")  # of this site and not of this page: what was compiled can be kept
