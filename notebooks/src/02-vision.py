@@ -11,7 +11,7 @@
 #
 # | | with the bundled model | with the real Phi-3.5-vision |
 # | --- | --- | --- |
-# | time | core 1 hour 40 minutes, everything 2 hours 35 minutes; up to two minutes to run all cells | the same, and the download; on two x86 cores also 17 to 138 s for each new picture, by its crops ([computed](../docs/models.md#which-lab-on-which-machine)) |
+# | time | core 1 hour 40 minutes, everything 2 hours 35 minutes; up to two minutes to run all cells | the same, and the download; on two x86 cores also 7 to 58 s for each new picture, by its crops ([computed](../docs/models.md#which-lab-on-which-machine)) |
 # | free memory | 1 GB | 10 GB at 4 bits, 16 GB at 8, on a Mac with Apple silicon; elsewhere 8 GB at 4 bits, through ONNX Runtime: [how fast](../docs/models.md#which-lab-on-which-machine) |
 # | download | nothing | 2.33 GB, on a Mac with Apple silicon, else 3.22 GB; once, and only when you ask for it |
 #
