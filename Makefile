@@ -98,8 +98,9 @@ places-test: $(PLACES_READY)
 engine-test: $(READY)
 	$(PYTEST) tests $(TWO) -m engines
 
+# Both editions of a lab run side by side: with a thread for each core both wait for each other (lab 08: five minutes for one).
 languages-test: $(READY)
-	$(PYTEST) $(wildcard notebooks/??) $(TWO) --nbval-lax --nbval-current-env --nbval-cell-timeout=120
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(PYTEST) $(wildcard notebooks/??) $(TWO) --nbval-lax --nbval-current-env --nbval-cell-timeout=120
 
 hub-test: $(HUB_READY)
 	$(PYTEST) tests -m hub
