@@ -162,10 +162,10 @@ def test_the_guide_lists_the_plans_as_they_are():
     ]
 
 
-@pytest.mark.parametrize("language", [spoken.code for spoken in offered.languages()])
+@pytest.mark.parametrize(
+    "language", [spoken.code for spoken in offered.languages() if "docs/teaching/README.md" in spoken.documents]
+)
 def test_a_plan_in_another_language_has_the_title_of_the_translated_guide(language, capsys):
-    if "docs/teaching/README.md" not in offered.find(language).documents:
-        pytest.skip("the guide is not translated")
     guide = (ROOT / offered.file_of("docs/teaching/README.md", language)).read_text("utf-8")
     titles = dict(re.findall(r"^\| `(.+?)` \| (.+?) \|", guide, re.M))
     assert set(titles) == {plan.name for plan in timetable.plans()}

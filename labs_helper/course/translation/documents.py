@@ -30,10 +30,9 @@ def translated(source: Source, language: offered.Language) -> str:
     """
     catalog = po.read(source.po(language.code))
     pieces = blocks.cut(home.emptied(source.file.read_text("utf-8")))
-    text = blocks.join(pieces, catalog.texts.get)
     here = source.file.relative_to(source.folder).as_posix()
-    if here.startswith("docs/"):
-        text = _with_places(pieces, catalog)
+    in_docs = here.startswith("docs/")
+    text = _with_places(pieces, catalog) if in_docs else blocks.join(pieces, catalog.texts.get)
     text = _RELATIVE.sub(lambda link: link[1] + _leads(here, link[2], language, source.folder), text)
     with speaking(language.code):
         return home.filled(text, home.home(source.folder), root=source.folder)
